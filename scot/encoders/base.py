@@ -1,0 +1,52 @@
+"""What every encoder offers: pictures and texts into one space of unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Pixels = npt.NDArray[np.uint8]  # (H, W, 3), resized and cropped, not yet normalised
+Tokens = npt.NDArray[np.int64]  # (L,)
+Vectors = npt.NDArray[np.float32]  # (N, D), rows of unit length
+
+
+@dataclass(frozen=True, slots=True)
+class TokenisedText:
+    """One text as the text tower reads it. ``truncated`` tells that its end did not fit the context."""
+
+    tokens: Tokens
+    truncated: bool
+
+
+class Frontend(Protocol):
+    """The part of an encoder that needs no weights: it can run in another process than the towers."""
+
+    def preprocess(self, image: Image.Image) -> Pixels:
+        """Resize and crop an RGB picture as the model was trained, to uint8 ``(H, W, 3)``."""
+
+    def tokenise(self, text: str) -> TokenisedText:
+        """Token ids of one text, padded or cut to the model's context length."""
+
+
+class Encoder(Frontend, Protocol):
+    """A frozen image–text model. ``id`` names the model, its weights, dimension and preprocessing; equal ids mean equal vectors."""
+
+    id: str
+    dim: int
+
+    def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Embed preprocessed pictures: N × (H, W, 3) uint8 to ``(N, D)`` float32 rows of unit length."""
+
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
+        """Embed tokenised texts: N × (L,) int64 to ``(N, D)`` float32 rows of unit length."""
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+        """:meth:`preprocess`, then :meth:`encode_pixels`, in batches."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """:meth:`tokenise`, then :meth:`encode_tokens`, in batches."""

@@ -1,0 +1,217 @@
+"""open_clip models as encoders: any built-in name, hub repository or local folder that open_clip itself can load.
+
+Names: ``tiny`` (shipped in this package), ``NAME/pretrained`` (``ViT-L-14/openai``), ``hf-hub:ORG/REPO``, ``local-dir:PATH``.
+Preprocessing and tokeniser are the model's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image
+
+from scot.encoders.base import Pixels, TokenisedText, Tokens, Vectors
+from scot.errors import InvalidInput
+
+TINY_DIR = Path(__file__).parent / "tiny"
+"""The packaged tiny encoder: an open_clip ``local-dir`` folder."""
+
+_BATCH = 128
+
+
+def load_frontend(name: str) -> ClipFrontend:
+    """The preprocessing and tokeniser of an encoder, without its weights.
+
+    Raises:
+        InvalidInput: the name is not one that open_clip can load.
+    """
+    preprocess_cfg, tokenizer = _with_clear_errors(name, _load_frontend_parts, *_split(name))
+    return ClipFrontend(preprocess_cfg, tokenizer)
+
+
+def load_encoder(name: str = "tiny", *, device: str | None = None, dtype: str | None = None) -> ClipEncoder:
+    """Load an encoder by name (see the module's docstring).
+
+    Args:
+        name: which model; ``tiny`` is the one shipped with SCOT.
+        device: ``cpu``, ``cuda``, ``cuda:1`` …; by default a GPU when there is one.
+        dtype: ``float32``, ``bfloat16`` or ``float16`` for the towers; by default float32 on CPU and bfloat16 on a GPU.
+
+    Raises:
+        InvalidInput: the name, device or dtype cannot be loaded; the message says why.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise InvalidInput(f"dtype must be float32, bfloat16 or float16, not {dtype!r}")
+    model_name, pretrained = _split(name)
+    preprocess_cfg, tokenizer = _with_clear_errors(name, _load_frontend_parts, model_name, pretrained)
+    model = _with_clear_errors(name, _load_model, model_name, pretrained)
+    label = name if not model_name.startswith("local-dir:") else f"local-dir:{Path(model_name.split(':', 1)[1]).name}"
+    return ClipEncoder(label, model, preprocess_cfg, tokenizer, device=device, dtype=getattr(torch, dtype))
+
+
+class ClipFrontend:
+    """An open_clip model's preprocessing and tokeniser."""
+
+    def __init__(self, preprocess_cfg: dict[str, Any], tokenizer: Any) -> None:
+        cfg = open_clip.transform.PreprocessCfg(**preprocess_cfg)
+        # The last two steps of open_clip's own transform are ToTensor and Normalize; those run batched, on the device.
+        steps = open_clip.transform.image_transform_v2(cfg, is_train=False).transforms
+        self._resize = steps[:-2]
+        self._tokenizer = tokenizer
+        self._mean = torch.tensor(cfg.mean, dtype=torch.float32).view(1, 3, 1, 1)
+        self._std = torch.tensor(cfg.std, dtype=torch.float32).view(1, 3, 1, 1)
+        self.preprocessing = json.dumps(preprocess_cfg, sort_keys=True)
+
+    def preprocess(self, image: Image.Image) -> Pixels:
+        """Resize and crop an RGB picture as the model was trained, to uint8 ``(H, W, 3)``."""
+        for step in self._resize:
+            image = step(image)
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)
+
+    def tokenise(self, text: str) -> TokenisedText:
+        """Token ids of one text at the model's context length."""
+        tokens = self._tokenizer([text])[0].numpy()
+        context = len(tokens)
+        # A text fills its context either exactly or because it was cut: ask for one place more to tell which.
+        truncated = False
+        if _used(tokens) >= context:
+            truncated = _used(self._tokenizer([text], context_length=context + 1)[0].numpy()) > context
+        return TokenisedText(tokens, truncated)
+
+
+class ClipEncoder(ClipFrontend):
+    """An open_clip model as a frozen encoder (see :class:`scot.encoders.base.Encoder`)."""
+
+    def __init__(
+        self,
+        name: str,
+        model: Any,
+        preprocess_cfg: dict[str, Any],
+        tokenizer: Any,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(preprocess_cfg, tokenizer)
+        weights = _weights_hash(model)
+        self._device, self._dtype = torch.device(device), dtype
+        self._model = model.eval().requires_grad_(False).to(device=self._device, dtype=dtype)
+        with torch.inference_mode():
+            probe = self._model.encode_text(torch.from_numpy(self.tokenise("a").tokens)[None].to(self._device))
+        self.dim = int(probe.shape[-1])
+        digest = hashlib.sha256(f"{weights}|{self.preprocessing}".encode()).hexdigest()[:12]
+        self.id = f"{name}@{digest}-{self.dim}d"
+
+    def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Embed preprocessed pictures: N × (H, W, 3) uint8 to ``(N, D)`` float32 rows of unit length."""
+        rows = [self._image_rows(np.stack(chunk)) for chunk in _batches(pixels)]
+        return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
+
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
+        """Embed tokenised texts: N × (L,) int64 to ``(N, D)`` float32 rows of unit length."""
+        rows = [self._text_rows(np.stack(chunk)) for chunk in _batches(tokens)]
+        return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+        """Embed RGB pictures, to ``(N, D)``."""
+        return self.encode_pixels([self.preprocess(image) for image in images])
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts, to ``(N, D)``; what does not fit the context is cut (see :meth:`tokenise`)."""
+        return self.encode_tokens([self.tokenise(text).tokens for text in texts])
+
+    @torch.inference_mode()
+    def _image_rows(self, pixels_BHWC: Pixels) -> Vectors:
+        images = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._device, torch.float32) / 255.0
+        images = (images - self._mean.to(self._device)) / self._std.to(self._device)
+        return _unit_rows(self._model.encode_image(images.to(self._dtype)))
+
+    @torch.inference_mode()
+    def _text_rows(self, tokens_BL: Tokens) -> Vectors:
+        return _unit_rows(self._model.encode_text(torch.from_numpy(tokens_BL).to(self._device)))
+
+
+def _unit_rows(features: torch.Tensor) -> Vectors:
+    rows: Vectors = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+    return rows
+
+
+def _used(tokens: Tokens) -> int:
+    """How many places are not padding: every tokeniser of open_clip pads at the end with one id."""
+    pad = tokens[-1]
+    return len(tokens) if len(tokens) < 2 or tokens[-2] != pad else int(np.max(np.nonzero(tokens != pad)[0], initial=0)) + 1
+
+
+def _batches(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH))
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """``(model name for open_clip, pretrained tag)``."""
+    if name == "tiny":
+        return f"local-dir:{TINY_DIR}", None
+    if name.startswith(("hf-hub:", "local-dir:")):
+        return name, None
+    model, slash, tag = name.partition("/")
+    if not slash or not model or not tag:
+        raise InvalidInput(
+            f"encoder {name!r} is not tiny, NAME/PRETRAINED (ViT-L-14/openai), hf-hub:ORG/REPO or local-dir:PATH"
+        )
+    return model, tag
+
+
+def _load_frontend_parts(model_name: str, pretrained: str | None) -> tuple[dict[str, Any], Any]:
+    cfg: dict[str, Any] = {}
+    if model_name.startswith("local-dir:"):
+        folder = Path(model_name.split(":", 1)[1])
+        raw = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+        cfg = dict(raw.get("preprocess_cfg") or {})
+        size = raw["model_cfg"]["vision_cfg"].get("image_size", 224)
+    elif model_name.startswith("hf-hub:"):
+        raw = open_clip.factory._get_hf_config(model_name.split(":", 1)[1])
+        cfg = dict(raw.get("preprocess_cfg") or {})
+        size = raw["model_cfg"]["vision_cfg"].get("image_size", 224)
+    else:
+        model_cfg = open_clip.get_model_config(model_name)
+        if model_cfg is None:
+            raise ValueError(f"open_clip knows no model {model_name!r}")
+        known = open_clip.pretrained.get_pretrained_cfg(model_name, str(pretrained)) or {}
+        keys = open_clip.transform.PreprocessCfg.__dataclass_fields__
+        cfg = {key: value for key, value in known.items() if key in keys and value is not None}
+        size = model_cfg["vision_cfg"].get("image_size", 224)
+    cfg.setdefault("size", size)
+    return cfg, open_clip.get_tokenizer(model_name)
+
+
+def _load_model(model_name: str, pretrained: str | None) -> Any:
+    if pretrained is None:
+        return open_clip.create_model(model_name, precision="fp32")
+    return open_clip.create_model(model_name, pretrained=pretrained, precision="fp32", require_pretrained=True)
+
+
+def _with_clear_errors(name: str, load: Any, *args: Any) -> Any:
+    """Run a loader; whatever open_clip, the hub or the file system raises becomes one sentence that names the encoder."""
+    try:
+        return load(*args)
+    except InvalidInput:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InvalidInput(f"encoder {name!r} cannot be loaded: {reason}") from error
+
+
+def _weights_hash(model: Any) -> str:
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
