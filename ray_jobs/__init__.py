@@ -1,0 +1,1 @@
+"""Entry points that run on a Ray cluster: thin, over the scot library."""

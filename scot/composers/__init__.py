@@ -1,0 +1,1 @@
+"""Composition networks: (reference, edit) to a query vector."""

@@ -1,0 +1,1 @@
+"""Pictures with captions, triplets, safe decoding, and the drawn worlds."""

@@ -1,0 +1,1 @@
+"""From captions to edits: the record, its engines and its filters."""

@@ -1,0 +1,1 @@
+"""Composer pretraining on cached embeddings."""

@@ -1,0 +1,1 @@
+"""Ray Serve application: the gRPC gateway, the composer and the encoder."""
