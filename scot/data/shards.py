@@ -1,0 +1,209 @@
+"""A folder of Parquet shards with a manifest: the one layout of all that SCOT keeps in bulk (triplets, embedding caches).
+
+``_manifest.json`` names the shards that count, with their rows and sha256, and is written last, by a rename: until then
+a reader sees what was there before. Shard names carry their content's hash, so a rewrite never touches a shard in use.
+Folders are local or any URL that fsspec opens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scot.errors import InvalidInput, NotFound
+
+MANIFEST = "_manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One Parquet file of a folder: its name, its rows and the sha256 of its bytes."""
+
+    name: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a folder of shards holds. ``rejected`` counts by reason what was left out; ``extra`` belongs to the kind."""
+
+    kind: str
+    count: int
+    rejected: Mapping[str, int]
+    shards: tuple[Shard, ...]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """A hash of the content: equal for equal shards, whenever and wherever they were written."""
+        return hashlib.sha256("\n".join(shard.sha256 for shard in self.shards).encode()).hexdigest()[:16]
+
+
+class Folder:
+    """Atomic writes and checked reads in one local or remote folder."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.name = str(folder)
+        self._fs, self._root = fsspec.core.url_to_fs(self.name)
+
+    def path(self, name: str) -> str:
+        """The file system's own path of a file in this folder."""
+        return f"{self._root}/{name}"
+
+    def exists(self, name: str = "") -> bool:
+        """Whether the file, or the folder itself, is there."""
+        return bool(self._fs.exists(self.path(name) if name else self._root))
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes. Raises FileNotFoundError."""
+        data: bytes = self._fs.cat_file(self.path(name))
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file so that a reader sees all of it or none of it."""
+        self._fs.makedirs(self._root, exist_ok=True)
+        temporary = self.path(f".{name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            with self._fs.open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                if isinstance(self._fs, fsspec.implementations.local.LocalFileSystem):
+                    os.fsync(file.fileno())
+            if isinstance(self._fs, fsspec.implementations.local.LocalFileSystem):
+                Path(temporary).replace(self.path(name))
+            else:
+                self._fs.mv(temporary, self.path(name))
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.rm_file(temporary)
+            raise
+
+    def names(self) -> list[str]:
+        """The files in this folder."""
+        if not self._fs.exists(self._root):
+            return []
+        return sorted(path.rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False))
+
+    def remove(self, name: str) -> None:
+        """Delete a file if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self.path(name))
+
+
+def write_shards(
+    folder: str | Path,
+    kind: str,
+    tables: Iterable[pa.Table],
+    *,
+    shard_size: int,
+    rejected: Mapping[str, int] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Write a stream of tables as shards of ``shard_size`` rows (the last two share what is left), then the manifest.
+
+    ``rejected`` and ``extra`` are read after the last table, so a generator may still be counting while it yields.
+    What the folder held before stays readable until the manifest is renamed into place, and is deleted after that.
+
+    Raises:
+        InvalidInput: ``shard_size`` is not positive.
+    """
+    if shard_size < 1:
+        raise InvalidInput(f"shard_size must be at least 1, not {shard_size}")
+    target = Folder(folder)
+    shards: list[Shard] = []
+    for table in _even(tables, shard_size):
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        data = sink.getvalue().to_pybytes()
+        digest = hashlib.sha256(data).hexdigest()
+        shard = Shard(f"{kind}-{len(shards):05d}-{digest[:8]}.parquet", table.num_rows, digest)
+        target.write(shard.name, data)
+        shards.append(shard)
+    count = sum(shard.rows for shard in shards)
+    reasons = {reason: number for reason, number in sorted((rejected or {}).items()) if number}
+    manifest = Manifest(kind, count, reasons, tuple(shards), dict(extra or {}))
+    target.write(MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
+    kept = {shard.name for shard in shards}
+    for name in target.names():
+        if name.startswith(f"{kind}-") and name.endswith(".parquet") and name not in kept:
+            target.remove(name)
+    return manifest
+
+
+def read_manifest(folder: str | Path, kind: str) -> Manifest:
+    """The manifest of a folder of ``kind``.
+
+    Raises:
+        NotFound: there is no such folder.
+        InvalidInput: the folder has no manifest (its writer never finished), a damaged one, or one of another kind.
+    """
+    source = Folder(folder)
+    if not source.exists():
+        raise NotFound(f"there is no folder {source.name}")
+    try:
+        raw = json.loads(source.read(MANIFEST))
+        shards = tuple(Shard(str(s["name"]), int(s["rows"]), str(s["sha256"])) for s in raw["shards"])
+        manifest = Manifest(str(raw["kind"]), int(raw["count"]), dict(raw["rejected"]), shards, dict(raw["extra"]))
+    except FileNotFoundError:
+        raise InvalidInput(f"{source.name} has no {MANIFEST}: the run that writes it has not finished") from None
+    except (ValueError, KeyError, TypeError):
+        raise InvalidInput(f"{source.name}/{MANIFEST} is damaged: write the folder again") from None
+    if manifest.kind != kind:
+        raise InvalidInput(f"{source.name} holds {manifest.kind}, not {kind}")
+    return manifest
+
+
+def read_shards(folder: str | Path, manifest: Manifest, schema: pa.Schema) -> Iterator[pa.Table]:
+    """The tables of the shards that the manifest names, in order, each checked against its sha256 and ``schema``.
+
+    Raises:
+        InvalidInput: a shard is missing, damaged or has other columns.
+    """
+    source = Folder(folder)
+    for shard in manifest.shards:
+        try:
+            data = source.read(shard.name)
+        except FileNotFoundError:
+            raise InvalidInput(f"{source.name} lacks its shard {shard.name}: write the folder again") from None
+        if hashlib.sha256(data).hexdigest() != shard.sha256:
+            raise InvalidInput(f"{source.name}/{shard.name} is damaged (its sha256 differs): write the folder again")
+        try:
+            yield pq.read_table(pa.BufferReader(data)).select(schema.names).cast(schema)
+        except (pa.ArrowException, KeyError) as error:
+            raise InvalidInput(
+                f"{source.name}/{shard.name} has other columns than {', '.join(schema.names)}"
+            ) from error
+
+
+def _even(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """Regroup a stream into tables of ``size`` rows; what is left at the end is one table, or two of equal length."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        waiting.append(table)
+        rows += table.num_rows
+        if rows < 2 * size:
+            continue
+        whole = pa.concat_tables(waiting)
+        while whole.num_rows >= 2 * size:
+            yield whole.slice(0, size)
+            whole = whole.slice(size)
+        waiting, rows = [whole], whole.num_rows
+    if rows:
+        whole = pa.concat_tables(waiting)
+        half = rows if rows <= size else (rows + 1) // 2
+        yield whole.slice(0, half)
+        if half < rows:
+            yield whole.slice(half)
