@@ -1,0 +1,220 @@
+"""Safe decoding: bytes from anyone into an upright RGB picture, or a refusal with its reason.
+
+Size caps are applied to the header, before a pixel is decoded, so a picture that would expand to gigabytes costs
+nothing. Pillow's plugins are called directly, one per signature: no format outside the list is ever tried, and nothing
+depends on Pillow's process-wide settings, so decoding is safe from many threads.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL.ImageFile import ImageFile
+
+from scot.errors import ImageRefused
+
+REASONS: dict[str, str] = {
+    "empty": "no bytes at all",
+    "too_large": "more bytes than the limit",
+    "too_many_pixels": "the header promises more pixels, or a longer side, than the limit",
+    "too_complex": "a file built to be slow: hundreds of JPEG scans",
+    "not_an_image": "bytes of no known picture format",
+    "unsupported_format": "a picture format or colour space that SCOT does not decode (SVG, HEIC, PDF, CIELAB …)",
+    "truncated": "the end of the file is missing",
+    "corrupt": "a known format, but its content is broken",
+    "missing": "no file under that name",
+    "unreadable": "a file that cannot be read",
+}
+"""Every ``ImageRefused.reason`` that decoding or reading a picture gives, and what it means."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What a picture may cost. Decoding holds about eight bytes a pixel at its peak: 0.5 GB at the default limit."""
+
+    max_bytes: int = 20 * 2**20
+    """Size of the file, in bytes."""
+    max_pixels: int = 64_000_000
+    """Width times height."""
+    max_side: int = 16_384
+    """The longer side, in pixels."""
+    max_scans: int = 100
+    """Scans of a progressive JPEG; cameras and encoders write about ten."""
+    jpeg_side: int = 512
+    """A JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides stay at least this long; 0 never shrinks."""
+
+
+DEFAULT_LIMITS = ImageLimits()
+
+_OPENERS: tuple[tuple[bytes, str, Callable[[io.BytesIO], ImageFile]], ...] = (
+    (b"\xff\xd8\xff", "JPEG", JpegImagePlugin.JpegImageFile),
+    (b"\x89PNG\r\n\x1a\n", "PNG", PngImagePlugin.PngImageFile),
+    (b"GIF87a", "GIF", GifImagePlugin.GifImageFile),
+    (b"GIF89a", "GIF", GifImagePlugin.GifImageFile),
+    (b"RIFF", "WebP", WebPImagePlugin.WebPImageFile),
+    (b"BM", "BMP", BmpImagePlugin.BmpImageFile),
+    (b"II*\0", "TIFF", TiffImagePlugin.TiffImageFile),
+    (b"MM\0*", "TIFF", TiffImagePlugin.TiffImageFile),
+)
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT: dict[int, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TILE_TAGS = (322, 323)  # TIFF TileWidth, TileLength
+_WHITE = (255, 255, 255)
+
+
+def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Decode PNG, JPEG, WebP, GIF, BMP or TIFF bytes to an upright RGB picture.
+
+    EXIF orientation is applied, transparency is laid on white, an animation gives its first frame, 16-bit grey keeps
+    its brightness, and colour profiles are ignored. A large JPEG may come back smaller (:attr:`ImageLimits.jpeg_side`).
+
+    Raises:
+        ImageRefused: with one of :data:`REASONS`.
+    """
+    if not data:
+        raise ImageRefused("empty", "the image is empty")
+    if len(data) > limits.max_bytes:
+        raise ImageRefused("too_large", f"the image has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted")
+    name, opener = _opener(data)
+    try:
+        _check_before_opening(name, data, limits)
+        image = opener(io.BytesIO(data))
+        _check_opened(name, image, limits)
+        if isinstance(image, JpegImagePlugin.JpegImageFile) and limits.jpeg_side:
+            image.draft("RGB", (limits.jpeg_side, limits.jpeg_side))
+        image.load()
+        return _upright(image, _orientation(image))
+    except ImageRefused:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageRefused("too_many_pixels", f"the {name} image has too many pixels") from None
+    except Exception as error:  # Pillow's plugins raise almost anything on hostile bytes
+        raise _refusal(name, error) from error
+
+
+def _opener(data: bytes) -> tuple[str, Callable[[io.BytesIO], ImageFile]]:
+    for magic, name, opener in _OPENERS:
+        if data.startswith(magic) and (name != "WebP" or data[8:12] == b"WEBP"):
+            return name, opener
+    head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<svg" in head or data[4:8] == b"ftyp" or head.startswith((b"%pdf", b"8bps", b"\0\0\1\0", b"ii+\0", b"mm\0+")):
+        raise ImageRefused("unsupported_format", "the image is not PNG, JPEG, WebP, GIF, BMP or TIFF")
+    raise ImageRefused("not_an_image", "the bytes are not a PNG, JPEG, WebP, GIF, BMP or TIFF image")
+
+
+def _check_before_opening(name: str, data: bytes, limits: ImageLimits) -> None:
+    """The checks that must come before Pillow's plugin sees the bytes."""
+    if name == "WebP":
+        # The plugin allocates two whole canvases when it opens the file, so the size has to be read first.
+        if len(data) < 30 or int.from_bytes(data[4:8], "little") + 8 > len(data):
+            raise ImageRefused("truncated", "the WebP image is truncated")
+        _check_size(name, *_webp_size(data), limits)
+    elif name == "JPEG" and (scans := data.count(b"\xff\xda")) > limits.max_scans:
+        raise ImageRefused("too_complex", f"the JPEG image has {scans:,} scans; at most {limits.max_scans} are decoded")
+
+
+def _check_opened(name: str, image: ImageFile, limits: ImageLimits) -> None:
+    """The checks on the header that the plugin read, before it decodes."""
+    _check_size(name, *image.size, limits)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # A small picture may declare one enormous tile, for which libtiff allocates a buffer.
+        tile_width, tile_height = (int(image.tag_v2.get(tag, 1)) for tag in _TILE_TAGS)
+        _check_size(name, tile_width, tile_height, limits)
+    if any(tile[0] == "bmp_rle" for tile in image.tile):
+        # Decoded by a loop in Python, seconds per megabyte, and practically never met.
+        raise ImageRefused("unsupported_format", "run-length encoded BMP images are not supported")
+
+
+def _check_size(name: str, width: int, height: int, limits: ImageLimits) -> None:
+    if width < 1 or height < 1:
+        raise ImageRefused("corrupt", f"the {name} image has no pixels")
+    if max(width, height) > limits.max_side or width * height > limits.max_pixels:
+        raise ImageRefused(
+            "too_many_pixels",
+            f"the {name} image is {width:,} × {height:,} pixels; at most {limits.max_pixels:,} pixels "
+            f"and {limits.max_side:,} a side are accepted",
+        )
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Canvas width and height from the first chunk (RFC 9649); ``data`` holds at least 30 bytes."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    raise ImageRefused("corrupt", "the WebP image is broken: its first chunk is not a picture")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # broken metadata must not cost a picture that decoded
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    picture = _to_rgb(image)
+    turn = _UPRIGHT.get(orientation)
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to RGB, without clipping deep greys and with transparency on white."""
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        return _deep_grey_to_rgb(image)
+    if image.mode == "LAB":
+        raise ImageRefused("unsupported_format", "CIELAB images are not supported")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        picture = Image.new("RGB", rgba.size, _WHITE)
+        picture.paste(rgba, mask=rgba.getchannel("A"))
+        return picture
+    # Even an RGB picture is copied: the plugin's object would keep the compressed bytes alive.
+    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+
+
+def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits: a 16-bit range keeps its brightness, others are stretched from their own extremes."""
+    grey_HW = np.asarray(image).astype(np.float32)
+    finite_HW = np.nan_to_num(grey_HW, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(finite_HW.min()), float(finite_HW.max())
+    if image.mode.startswith("I;16"):
+        low, high = 0.0, 65535.0
+    elif low >= 0:
+        bounds = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        low, high = 0.0, next((bound for bound in bounds if high <= bound), high)
+    scaled_HW = (finite_HW - low) * (255.0 / max(high - low, 1e-12))
+    picture_HW = np.clip(np.rint(scaled_HW), 0, 255).astype(np.uint8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        picture_HW[grey_HW == clear] = 255
+    return Image.fromarray(picture_HW).convert("RGB")
+
+
+def _refusal(name: str, error: Exception) -> ImageRefused:
+    said = str(error).lower()
+    cut = isinstance(error, EOFError | struct.error) or any(
+        word in said for word in ("truncated", "not enough", "eof", "ended")
+    )
+    if cut:
+        return ImageRefused("truncated", f"the {name} image is truncated")
+    return ImageRefused("corrupt", f"the {name} image is broken and cannot be decoded")
