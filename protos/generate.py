@@ -1,7 +1,7 @@
 """Write the Python stubs of the gRPC contract: ``python protos/generate.py [FOLDER]``.
 
-Without a folder they go where they are committed, ``scot/v1``. Run it after every change of a ``.proto`` file; a test compares the
-committed stubs with freshly generated ones byte by byte.
+Without a folder they go where they are committed, ``scot/v1``. Run it after every change of a ``.proto`` file; a test
+compares the committed stubs with freshly generated ones byte by byte.
 """
 
 from __future__ import annotations

@@ -1,0 +1,162 @@
+"""The two ways to reach Qdrant, and what its failures are called in SCOT."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import grpc
+import portalocker
+from qdrant_client import AsyncQdrantClient
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from scot.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Overloaded, ScotError, Unavailable
+
+T = TypeVar("T")
+Call = Callable[[AsyncQdrantClient], Coroutine[Any, Any, T]]
+
+_LOCK_FILE = ".lock"  # the name the embedded client locks
+
+
+class Connection(Protocol):
+    """One open Qdrant client."""
+
+    async def call(self, work: Call[T], collection: str = "", *, already_there: bool = False) -> T | Any:
+        """Run ``work`` on the client; failures come out as :class:`~scot.errors.ScotError`.
+
+        With ``already_there``, a collection that exists already is no failure.
+        """
+
+    async def close(self) -> None:
+        """Release what the connection holds."""
+
+
+def embedded(path: Path) -> Connection:
+    """Open Qdrant's embedded engine on a folder, which is created when missing.
+
+    Raises:
+        Conflict: another process has it open.
+        InvalidInput: the folder cannot be made or read.
+    """
+    conflict = Conflict(f"the store at {path} is open in another process; stop that one first, or use a Qdrant server")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # The embedded client loads every collection before it takes its lock; look at the lock first, so that a store in
+        # use is refused at once and is not read while it is being written.
+        with (path / _LOCK_FILE).open("a+") as lock:
+            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        client = AsyncQdrantClient(path=str(path), force_disable_check_same_thread=True)
+    except portalocker.exceptions.LockException as error:
+        raise conflict from error
+    except OSError as error:
+        raise InvalidInput(f"the store at {path} cannot be opened: {error.strerror or error}") from error
+    except RuntimeError as error:
+        if "already accessed" in str(error):
+            raise conflict from error
+        raise
+    return _Embedded(client)
+
+
+def server(url: str, *, api_key: str | None, prefer_grpc: bool, timeout_s: float) -> Connection:
+    """Connect to a Qdrant server; nothing is sent yet.
+
+    Raises:
+        InvalidInput: the address is malformed.
+    """
+    try:
+        client = AsyncQdrantClient(
+            url=url,
+            api_key=api_key,
+            prefer_grpc=prefer_grpc,
+            timeout=max(1, round(timeout_s)),
+            check_compatibility=False,
+        )
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"qdrant_url {url!r} is not an address like http://host:6333") from error
+    return _Server(client)
+
+
+class _Embedded:
+    """The embedded engine works inside the call; a thread of its own keeps the event loop free, and the order."""
+
+    def __init__(self, client: AsyncQdrantClient) -> None:
+        self._client = client
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedded-qdrant")
+
+    async def call(self, work: Call[T], collection: str = "", *, already_there: bool = False) -> T | Any:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, _drive, work(self._client))
+        except ValueError as error:
+            if "not found" in str(error):
+                raise NotFound(f"there is no collection {collection!r}") from error
+            if "already exists" in str(error) and already_there:
+                return None
+            raise InvalidInput(f"the store refused the request: {error}") from error
+
+    async def close(self) -> None:
+        await self._client.close()
+        self._thread.shutdown(wait=True)
+
+
+class _Server:
+    def __init__(self, client: AsyncQdrantClient) -> None:
+        self._client = client
+
+    async def call(self, work: Call[T], collection: str = "", *, already_there: bool = False) -> T | Any:
+        try:
+            return await work(self._client)
+        except (ResponseHandlingException, OSError) as error:
+            raise Unavailable("the vector store cannot be reached") from error
+        except ResourceExhaustedResponse as error:
+            raise Overloaded("the vector store is overloaded; try again later") from error
+        except UnexpectedResponse as error:
+            if error.status_code == 409 and already_there:
+                return None
+            raise _from_http(error.status_code, collection) from error
+        except grpc.RpcError as error:
+            code = error.code()
+            if code is grpc.StatusCode.ALREADY_EXISTS and already_there:
+                return None
+            raise _from_grpc(code, collection) from error
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def _drive(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits, as none of the embedded client's does, without an event loop."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise RuntimeError("the embedded client waited for something")
+
+
+def _from_http(status: int | None, collection: str) -> ScotError:
+    if status == 404:
+        return NotFound(f"there is no collection {collection!r}")
+    if status in (401, 403):
+        return Unavailable("the vector store refused SCOT's API key")
+    if status is not None and 400 <= status < 500:
+        return InvalidInput("the vector store refused the request")
+    return Unavailable("the vector store failed")
+
+
+def _from_grpc(code: grpc.StatusCode, collection: str) -> ScotError:
+    if code is grpc.StatusCode.NOT_FOUND:
+        return NotFound(f"there is no collection {collection!r}")
+    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return Unavailable("the vector store refused SCOT's API key")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded("the vector store did not answer in time")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return Overloaded("the vector store is overloaded; try again later")
+    if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
+        return InvalidInput("the vector store refused the request")
+    return Unavailable("the vector store cannot be reached")

@@ -1,0 +1,227 @@
+"""The gallery's vectors and payloads in Qdrant: embedded in this process or on a server, behind one class.
+
+A collection remembers which encoder made its vectors; it is never searched or written with another one's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from qdrant_client import models
+
+from scot.errors import EncoderMismatch, InvalidInput, NotFound
+from scot.index.connection import Connection, embedded, server
+from scot.index.filters import Filter, to_qdrant
+from scot.index.ids import ITEM_ID_KEY, point_id
+
+Vector = npt.NDArray[np.float32]  # (D,)
+
+_FRESH_S = 10.0  # how long a collection's encoder is taken from memory before it is asked for again
+_ENCODER_KEY, _DIM_KEY = "scot_encoder", "scot_dim"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture of the gallery. ``vector`` is ``(D,)``; ``None`` only on the way out, when it was not asked for."""
+
+    item_id: str
+    vector: Vector | None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredItem:
+    """What a search found; ``score`` is the cosine similarity to the query, in [-1, 1]."""
+
+    item_id: str
+    score: float
+    payload: Mapping[str, Any]
+    vector: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection: how many items it has, and the encoder (of dimension ``dim``) that made their vectors."""
+
+    name: str
+    items: int
+    encoder_id: str
+    dim: int
+
+
+class GalleryStore:
+    """Collections of unit vectors with payloads, searched by cosine.
+
+    Every method raises :class:`~scot.errors.Unavailable` when the server cannot be reached and, where it names a
+    collection, :class:`~scot.errors.NotFound` when there is none of that name.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._made_with: dict[str, tuple[float, str, int]] = {}
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        path: str | Path | None = None,
+        url: str | None = None,
+        api_key: str | None = None,
+        prefer_grpc: bool = True,
+        timeout_s: float = 10.0,
+    ) -> GalleryStore:
+        """Open the embedded store in the folder ``path``, or connect to the Qdrant server at ``url``.
+
+        Raises:
+            InvalidInput: neither or both of ``path`` and ``url``, or a malformed one.
+            Conflict: another process has the embedded store open.
+        """
+        if (path is None) == (url is None):
+            raise InvalidInput("the store needs either a folder (path) or a Qdrant server (url)")
+        if path is not None:
+            return cls(embedded(Path(path)))
+        assert url is not None
+        return cls(server(url, api_key=api_key, prefer_grpc=prefer_grpc, timeout_s=timeout_s))
+
+    async def ensure(self, collection: str, encoder_id: str, dim: int) -> None:
+        """Create the collection for an encoder, or check that it was created for the same one.
+
+        Raises:
+            EncoderMismatch: the collection holds vectors of another encoder or dimension.
+        """
+        try:
+            await self.check(collection, encoder_id, dim)
+        except NotFound:
+            await self._connection.call(
+                lambda client: client.create_collection(
+                    collection,
+                    vectors_config=models.VectorParams(size=dim, distance=models.Distance.COSINE),
+                    metadata={_ENCODER_KEY: encoder_id, _DIM_KEY: dim},
+                ),
+                collection,
+                already_there=True,
+            )
+            # Whoever came first decides the encoder: read back what is there now.
+            await self.check(collection, encoder_id, dim)
+
+    async def check(self, collection: str, encoder_id: str, dim: int) -> None:
+        """Refuse to go on with an encoder that did not make the collection's vectors.
+
+        Raises:
+            EncoderMismatch: the collection holds vectors of another encoder or dimension.
+        """
+        known = self._made_with.get(collection)
+        if known is None or time.monotonic() - known[0] > _FRESH_S:
+            info = await self.info(collection)
+            known = self._made_with[collection] = (time.monotonic(), info.encoder_id, info.dim)
+        _, stored_id, stored_dim = known
+        if (stored_id, stored_dim) != (encoder_id, dim):
+            raise EncoderMismatch(
+                f"collection {collection!r} was made with encoder {stored_id!r} (dimension {stored_dim}), "
+                f"not {encoder_id!r} (dimension {dim})"
+            )
+
+    async def upsert(self, collection: str, items: Sequence[Item]) -> None:
+        """Insert items, or replace those with the same ids; when it returns, a search sees them.
+
+        Raises:
+            InvalidInput: a vector is missing or a payload uses SCOT's reserved key.
+        """
+        points = [_point(item) for item in items]
+        if points:
+            await self._connection.call(lambda client: client.upsert(collection, points, wait=True), collection)
+
+    async def delete(self, collection: str, item_ids: Sequence[str]) -> int:
+        """Delete items; how many of them were there."""
+        there = await self.get(collection, item_ids)
+        ids: list[models.ExtendedPointId] = [point_id(item_id) for item_id in there]
+        if ids:
+            selector = models.PointIdsList(points=ids)
+            await self._connection.call(lambda client: client.delete(collection, selector, wait=True), collection)
+        return len(ids)
+
+    async def get(self, collection: str, item_ids: Sequence[str], *, with_vectors: bool = False) -> dict[str, Item]:
+        """The items that exist among ``item_ids``, in the order asked."""
+        ids = [point_id(item_id) for item_id in dict.fromkeys(item_ids)]
+        found = await self._connection.call(
+            lambda client: client.retrieve(collection, ids, with_payload=True, with_vectors=with_vectors), collection
+        )
+        items = {str(point.id): _item(point.payload, point.vector) for point in found}
+        return {items[each].item_id: items[each] for each in ids if each in items}
+
+    async def search(
+        self,
+        collection: str,
+        vector: Vector,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        filter: Filter | None = None,
+        score_threshold: float | None = None,
+        exclude_ids: Sequence[str] = (),
+        with_vectors: bool = False,
+    ) -> list[ScoredItem]:
+        """The items nearest to ``vector``, a ``(D,)`` query, best first, without those named in ``exclude_ids``."""
+        conditions = to_qdrant(filter, [point_id(item_id) for item_id in exclude_ids])
+        found = await self._connection.call(
+            lambda client: client.query_points(
+                collection,
+                query=vector.tolist(),
+                query_filter=conditions,
+                limit=limit,
+                offset=offset,
+                score_threshold=score_threshold,
+                with_payload=True,
+                with_vectors=with_vectors,
+            ),
+            collection,
+        )
+        hits = []
+        for point in found.points:
+            item = _item(point.payload, point.vector)
+            hits.append(ScoredItem(item.item_id, float(point.score), item.payload, item.vector))
+        return hits
+
+    async def info(self, collection: str) -> CollectionInfo:
+        """How many items a collection has, and for which encoder it was created.
+
+        Raises:
+            EncoderMismatch: it was not made by SCOT, so nothing is known of its vectors.
+        """
+        found = await self._connection.call(lambda client: client.get_collection(collection), collection)
+        metadata = found.config.metadata or {}
+        if _ENCODER_KEY not in metadata or _DIM_KEY not in metadata:
+            raise EncoderMismatch(f"collection {collection!r} does not say which encoder made its vectors")
+        return CollectionInfo(
+            collection, int(found.points_count or 0), str(metadata[_ENCODER_KEY]), int(metadata[_DIM_KEY])
+        )
+
+    async def list(self) -> list[str]:
+        """The names of all collections, sorted."""
+        found = await self._connection.call(lambda client: client.get_collections())
+        return sorted(each.name for each in found.collections)
+
+    async def close(self) -> None:
+        """Release the connection, or the embedded store's lock, so that another process may open it."""
+        await self._connection.close()
+
+
+def _point(item: Item) -> models.PointStruct:
+    if item.vector is None:
+        raise InvalidInput(f"item {item.item_id!r} has no vector")
+    if ITEM_ID_KEY in item.payload:
+        raise InvalidInput(f"item {item.item_id!r}: the payload key {ITEM_ID_KEY!r} is reserved")
+    payload = {**item.payload, ITEM_ID_KEY: item.item_id}
+    return models.PointStruct(id=point_id(item.item_id), vector=item.vector.tolist(), payload=payload)
+
+
+def _item(payload: Mapping[str, Any] | None, vector: object) -> Item:
+    shown = dict(payload or {})
+    item_id = str(shown.pop(ITEM_ID_KEY, ""))
+    return Item(item_id, None if vector is None else np.asarray(vector, dtype=np.float32), shown)
