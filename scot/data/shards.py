@@ -1,4 +1,4 @@
-"""A folder of Parquet shards with a manifest: the one layout of all that SCOT keeps in bulk (triplets, embedding caches).
+"""A folder of Parquet shards with a manifest: the one layout of what SCOT keeps in bulk (triplets, embedding caches).
 
 ``_manifest.json`` names the shards that count, with their rows and sha256, and is written last, by a rename: until then
 a reader sees what was there before. Shard names carry their content's hash, so a rewrite never touches a shard in use.

@@ -1,0 +1,32 @@
+"""The composition networks by name: what an artifact's ``architecture`` may say."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from scot.composers.base import ComposerModule
+from scot.composers.combiner import Combiner, CombinerConfig
+from scot.errors import InvalidInput
+
+ARCHITECTURES: dict[str, tuple[type[Any], type[ComposerModule]]] = {"combiner": (CombinerConfig, Combiner)}
+"""Name to (config dataclass, module class); the config has a ``dim`` and the module takes only the config."""
+
+
+def build(architecture: str, config: Mapping[str, Any]) -> ComposerModule:
+    """A freshly initialised module.
+
+    Raises:
+        InvalidInput: the architecture is unknown, or the config does not fit it.
+    """
+    if architecture not in ARCHITECTURES:
+        raise InvalidInput(f"there is no composer architecture {architecture!r}; known: {', '.join(ARCHITECTURES)}")
+    config_class, module_class = ARCHITECTURES[architecture]
+    unknown = set(config) - {field.name for field in dataclasses.fields(config_class)}
+    if unknown:
+        raise InvalidInput(f"the architecture {architecture} has no setting {', '.join(sorted(unknown))}")
+    try:
+        return module_class(config_class(**config))
+    except TypeError as error:
+        raise InvalidInput(f"the settings of the architecture {architecture} do not fit it: {error}") from None

@@ -1,0 +1,214 @@
+"""A trained composer on disk: weights as safetensors, what they are for as JSON, and a model card. Never pickle.
+
+::
+
+    composer.safetensors   the weights
+    config.json            architecture and settings, encoder id, dim, normalisation, training data, sha256 of weights
+    metrics.json           what was measured when it was trained
+    README.md              the model card
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+import scot
+from scot.composers.architectures import ARCHITECTURES, build
+from scot.composers.base import Composer, ComposerModule, LearnedComposer
+from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
+
+WEIGHTS, CONFIG, METRICS, CARD = "composer.safetensors", "config.json", "metrics.json", "README.md"
+
+
+def save_composer(
+    path: str | Path,
+    module: ComposerModule,
+    *,
+    encoder_id: str,
+    dim: int,
+    training_data: str = "",
+    metrics: Mapping[str, float] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write an artifact folder; it appears complete, by a rename, or not at all.
+
+    Args:
+        path: the folder to make.
+        module: the trained network; its class must be in :data:`scot.composers.architectures.ARCHITECTURES`.
+        encoder_id: the encoder whose vectors it was trained on.
+        dim: the width of those vectors.
+        training_data: a hash of the embedding cache it was trained on.
+        metrics: what was measured, for ``metrics.json`` and the card.
+        training: how it was trained (batch, steps, seed …), for ``config.json`` and the card.
+
+    Raises:
+        Conflict: ``path`` exists already; artifacts are never changed in place.
+        InvalidInput: the module's architecture is not registered.
+    """
+    target = Path(path)
+    if target.exists():
+        raise Conflict(f"{target} exists already, and a composer artifact is never changed in place")
+    architecture = next((name for name, (_, cls) in ARCHITECTURES.items() if type(module) is cls), None)
+    if architecture is None:
+        raise InvalidInput(f"{type(module).__name__} is not a registered composer architecture")
+    weights = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()})
+    config = {
+        "format": 1,
+        "architecture": architecture,
+        "config": dataclasses.asdict(module.config),
+        "encoder_id": encoder_id,
+        "dim": dim,
+        "normalisation": "l2",
+        "training_data": training_data,
+        "training": dict(training or {}),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "scot": scot.__version__,
+    }
+    measured = {key: float(value) for key, value in (metrics or {}).items()}
+    files = {
+        WEIGHTS: weights,
+        CONFIG: json.dumps(config, indent=2).encode(),
+        METRICS: json.dumps(measured, indent=2).encode(),
+        CARD: _card(config, measured, sum(p.numel() for p in module.parameters())).encode(),
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        temporary.mkdir()
+        for name, data in files.items():
+            write_durably(temporary / name, data)
+        rename_durably(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return target
+
+
+def load_composer(path: str | Path, *, encoder_id: str, dim: int) -> LearnedComposer:
+    """Load an artifact for use with one encoder; the composer is named as its folder.
+
+    Raises:
+        NotFound: there is no such folder.
+        EncoderMismatch: it was trained on another encoder's vectors, or of another dimension.
+        InvalidInput: it is damaged, or of an architecture this version of SCOT does not know.
+    """
+    folder = Path(path)
+    config = read_config(folder)
+    if config["encoder_id"] != encoder_id:
+        raise EncoderMismatch(
+            f"composer {folder.name} was trained on the encoder {config['encoder_id']}, not {encoder_id}"
+        )
+    if config["dim"] != dim:
+        raise EncoderMismatch(f"composer {folder.name} was trained on {config['dim']} dimensions, not {dim}")
+    weights = _checked_weights(folder, config)
+    module = build(str(config["architecture"]), config["config"])
+    try:
+        module.load_state_dict(safetensors.torch.load(weights))
+    except Exception as error:
+        raise InvalidInput(f"composer {folder.name} is damaged: its weights do not fit its config.json") from error
+    return LearnedComposer(folder.name, str(config["architecture"]), encoder_id, module)
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """``config.json`` of an artifact, checked for the fields that loading needs. Raises NotFound, InvalidInput."""
+    config = _read_json(Path(path), CONFIG)
+    kinds = {"architecture": str, "config": dict, "encoder_id": str, "dim": int, "weights_sha256": str}
+    wrong = [key for key, kind in kinds.items() if not isinstance(config.get(key), kind)]
+    if wrong:
+        raise InvalidInput(f"composer {Path(path).name} is damaged: its {CONFIG} lacks {', '.join(wrong)}")
+    return config
+
+
+def read_metrics(path: str | Path) -> dict[str, float]:
+    """``metrics.json`` of an artifact. Raises NotFound, InvalidInput."""
+    try:
+        return {key: float(value) for key, value in _read_json(Path(path), METRICS).items()}
+    except (TypeError, ValueError):
+        raise InvalidInput(f"composer {Path(path).name} is damaged: {METRICS} holds something not a number") from None
+
+
+def verify(path: str | Path) -> None:
+    """Check that a folder is a whole artifact, whatever its encoder. Raises NotFound, InvalidInput."""
+    folder = Path(path)
+    _checked_weights(folder, read_config(folder))
+    read_metrics(folder)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file and wait until the disk has it."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Rename within one folder, and wait until the disk has the new name."""
+    source.rename(target)
+    descriptor = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _checked_weights(folder: Path, config: Mapping[str, Any]) -> bytes:
+    try:
+        weights = (folder / WEIGHTS).read_bytes()
+    except OSError:
+        raise InvalidInput(f"composer {folder.name} is damaged: {WEIGHTS} is missing or unreadable") from None
+    if hashlib.sha256(weights).hexdigest() != config["weights_sha256"]:
+        raise InvalidInput(f"composer {folder.name} is damaged: the sha256 of {WEIGHTS} is not the recorded one")
+    return weights
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise NotFound(f"there is no composer {folder.name}")
+    try:
+        value = json.loads((folder / name).read_bytes())
+    except (OSError, ValueError):
+        raise InvalidInput(f"composer {folder.name} is damaged: {name} is missing or not JSON") from None
+    if not isinstance(value, dict):
+        raise InvalidInput(f"composer {folder.name} is damaged: {name} is not an object")
+    return value
+
+
+def _card(config: Mapping[str, Any], metrics: Mapping[str, float], parameters: int) -> str:
+    measured = "\n".join(f"| {key} | {value:.4f} |" for key, value in metrics.items()) or "| (nothing) | |"
+    settings = {**config["config"], **config["training"]}
+    return f"""# SCOT composer ({config["architecture"]})
+
+Turns a reference image and an edit ("the same, but blue") into one query vector for image search. Trained without
+labelled triplets, on edited captions as stand-ins for target images (SCOT, arXiv 2501.08347).
+
+- **Use with** the encoder `{config["encoder_id"]}` only ({config["dim"]} dimensions); loading refuses another.
+- **Input** unit vectors of the image and of the edit's text; **output** one unit vector, to compare by cosine with
+  image vectors.
+- **Size** {parameters:,} parameters, float32, safetensors.
+- **Training data** embedding cache `{config["training_data"] or "not recorded"}`; SCOT {config["scot"]}.
+
+| measured on held-out triplets | |
+|---|---|
+{measured}
+
+| setting | |
+|---|---|
+{chr(10).join(f"| {key} | {value} |" for key, value in settings.items())}
+
+**Limits.** It knows the kinds of edits its training captions had. Numbers on held-out captions are not numbers on
+images: run `scot evaluate` before you release it.
+"""
+
+
+__all__ = ["Composer", "load_composer", "read_config", "read_metrics", "save_composer", "verify"]

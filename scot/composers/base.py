@@ -1,0 +1,54 @@
+"""What every composer offers: (reference, edit) to a query vector in the encoder's space."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+
+class Composer(Protocol):
+    """A composition function V_c = f(I, T_m) on the vectors of one frozen encoder (SCOT, arXiv 2501.08347).
+
+    ``encoder_id`` is the encoder whose vectors it was trained on, None when it works with any.
+    """
+
+    name: str
+    architecture: str
+    encoder_id: str | None
+
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+        """Reference images and edits, unit float32 rows, to query vectors: unit float32 rows ``(B, D)``."""
+
+
+class ComposerModule(nn.Module):
+    """The trainable side of a composer. Subclasses map two ``(B, D)`` batches of unit rows to unit rows ``(B, D)``.
+
+    The constructor of a subclass takes its typed config only, so that an artifact can rebuild it.
+    """
+
+    config: Any
+
+    def fit_statistics(self, image_ND: torch.Tensor, text_ND: torch.Tensor) -> None:
+        """Called once with the training pool, before the first step; for what is measured rather than learned."""
+
+
+class LearnedComposer:
+    """A trained module as a :class:`Composer`: evaluation mode, no gradient, float32 out."""
+
+    def __init__(self, name: str, architecture: str, encoder_id: str, module: ComposerModule) -> None:
+        self.name, self.architecture = name, architecture
+        self.encoder_id: str | None = encoder_id
+        self.module = module.eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+        """Unit float32 rows ``(B, D)``."""
+        query_BD: torch.Tensor = self.module(image_BD.float(), text_BD.float())
+        return query_BD.float()
+
+    def to(self, device: str | torch.device) -> LearnedComposer:
+        """Move the weights; inputs must come on the same device."""
+        self.module.to(device)
+        return self

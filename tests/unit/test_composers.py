@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from scot.composers import BASELINES, baseline
+from scot.composers.architectures import ARCHITECTURES, build
+from scot.composers.combiner import Combiner, CombinerConfig
+from scot.errors import InvalidInput
+
+X, Y = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+
+
+def rows(count: int = 6, dim: int = 8, seed: int = 0) -> torch.Tensor:
+    return normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+@pytest.mark.parametrize("name", [*BASELINES, "sum:0.7", "slerp:0", "slerp:1"])
+def test_baselines_give_unit_rows_and_keep_their_name(name: str) -> None:
+    composer = baseline(name)
+    query_BD = composer.compose(rows(seed=1).half().float(), rows(seed=2))
+    assert query_BD.dtype == torch.float32
+    torch.testing.assert_close(query_BD.norm(dim=-1), torch.ones(6))
+    assert composer.name == name
+    assert composer.encoder_id is None
+
+
+def test_the_weight_is_the_share_of_the_text() -> None:
+    torch.testing.assert_close(baseline("sum:0.75").compose(X, Y), normalize(torch.tensor([[0.25, 0.75]]), dim=-1))
+    third = math.pi / 6
+    torch.testing.assert_close(
+        baseline(f"slerp:{1 / 3}").compose(X, Y), torch.tensor([[math.cos(third), math.sin(third)]])
+    )
+
+
+def test_only_one_side_counts_in_the_single_baselines() -> None:
+    torch.testing.assert_close(baseline("image_only").compose(X, Y), X)
+    torch.testing.assert_close(baseline("text_only").compose(X, Y), Y)
+
+
+@pytest.mark.parametrize("text", [X, -X])
+def test_slerp_is_finite_where_the_great_circle_is_not_defined(text: torch.Tensor) -> None:
+    assert baseline("slerp:0.3").compose(X, text).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("mean", "no baseline"), ("sum:x", "not a number"), ("sum:1.5", "from 0 to 1"), ("sum:nan", "from 0 to 1"),
+     ("text_only:0.5", "takes no weight"), ("sum:", "not a number")],
+)  # fmt: skip
+def test_an_unknown_baseline_is_refused(name: str, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        baseline(name)
+
+
+def test_the_combiner_is_the_equation() -> None:
+    torch.manual_seed(0)
+    module = Combiner(CombinerConfig(dim=8, centre=False)).eval()
+    image_BD, text_BD = rows(seed=1), rows(seed=2)
+    joint = torch.cat(
+        [torch.relu(module.project_image[0](image_BD)), torch.relu(module.project_text[0](text_BD))], dim=-1
+    )
+    gate = torch.sigmoid(module.gate[3](torch.relu(module.gate[0](joint))))
+    expected = module.mix[3](torch.relu(module.mix[0](joint))) + gate * text_BD + (1 - gate) * image_BD
+    torch.testing.assert_close(module(image_BD, text_BD), normalize(expected, dim=-1))
+
+
+def test_the_combiner_takes_the_modality_means_out() -> None:
+    torch.manual_seed(0)
+    module = Combiner(CombinerConfig(dim=8)).eval()
+    image_ND, text_ND = normalize(rows(64) + 2.0, dim=-1), normalize(rows(64, seed=3) - 1.0, dim=-1)
+    module.fit_statistics(image_ND, text_ND)
+    torch.testing.assert_close(module.image_mean_D, image_ND.mean(0))
+    torch.testing.assert_close(module.text_mean_D, text_ND.mean(0))
+    plain = Combiner(CombinerConfig(dim=8, centre=False)).eval()
+    plain.load_state_dict({**module.state_dict()})
+    torch.testing.assert_close(
+        module(image_ND, text_ND),
+        plain(normalize(image_ND - image_ND.mean(0), dim=-1), normalize(text_ND - text_ND.mean(0), dim=-1)),
+    )
+
+
+@pytest.mark.parametrize(
+    "settings", [{"dim": 0}, {"dim": 8, "dropout": 1.0}, {"dim": 8, "hidden": -1}, {"dim": 8, "x": 1}, {}]
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        build("combiner", settings)
+
+
+def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InvalidInput, match="'perceiver'; known: combiner"):
+        build("perceiver", {"dim": 8})
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_builds_and_gives_unit_rows(name: str) -> None:
+    query_BD = build(name, {"dim": 8}).eval()(rows(seed=1), rows(seed=2))
+    torch.testing.assert_close(query_BD.norm(dim=-1), torch.ones(6))
