@@ -1,0 +1,214 @@
+"""Captioned images from any of the known sources, as one record type, read lazily.
+
+``read_captioned(source, refusals)`` finds out what the source is:
+
+- a folder with ``captions.parquet`` or ``captions.csv`` (:mod:`scot.data.folder`);
+- WebDataset shards: a folder of ``*.tar``, one tar, or a brace pattern (:mod:`scot.data.webdataset`);
+- a COCO captions JSON (:mod:`scot.data.coco`).
+
+What is wrong with one record is counted in :class:`Refusals` and never reaches its neighbours; what is wrong with the
+whole source is raised as one sentence. :func:`write_captioned` writes the folder format.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scot.data.writing import write_captioned
+from scot.errors import ImageRefused, InvalidInput, NotFound
+
+__all__ = [
+    "MAX_CAPTION_CHARS",
+    "MAX_ID_CHARS",
+    "REASONS",
+    "CaptionedImage",
+    "RawRecord",
+    "Refusals",
+    "read_captioned",
+    "write_captioned",
+]
+
+MAX_CAPTION_CHARS = 2_000
+MAX_ID_CHARS = 512
+
+REASONS: dict[str, str] = {
+    "empty_caption": "no caption, or only white space",
+    "caption_too_long": f"a caption of more than {MAX_CAPTION_CHARS:,} characters",
+    "duplicate_id": "an id that an earlier record already had; the first one is kept",
+    "empty_id": "no id, or only white space",
+    "id_too_long": f"an id of more than {MAX_ID_CHARS} characters",
+    "missing": "the record names no image, or the image file is not there",
+    "outside_folder": "an image path that leaves the source's folder",
+    "broken_record": "a record that cannot be read at all (a tar member, a JSON entry)",
+    "broken_shard": "a tar that is no tar, or breaks off; its samples up to there are kept",
+    "too_large": "an image of more bytes than will be decoded",
+}
+"""Every reason that the readers count a record under. Decoding adds :data:`scot.data.images.REASONS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedImage:
+    """One picture with at least one caption: ``image`` is a file or the encoded bytes, ``payload`` all else known."""
+
+    image_id: str
+    image: Path | bytes
+    captions: tuple[str, ...]
+    payload: Mapping[str, Any]
+
+    def read(self) -> bytes:
+        """The encoded bytes.
+
+        Raises:
+            ImageRefused: ``missing`` or ``unreadable``.
+        """
+        if isinstance(self.image, bytes):
+            return self.image
+        try:
+            return self.image.read_bytes()
+        except FileNotFoundError:
+            raise ImageRefused("missing", f"there is no image file {self.image.name!r}") from None
+        except OSError as error:
+            said = error.strerror or type(error).__name__
+            raise ImageRefused("unreadable", f"the image file {self.image.name!r} cannot be read: {said}") from None
+
+
+@dataclass(slots=True)
+class Refusals:
+    """A count of what was left out, by reason, with the first few names of each."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    keep: int = 3
+    """How many names to remember for each reason."""
+
+    def add(self, reason: str, what: str) -> None:
+        """Count one refusal of ``what`` (an id, a file name, a line number)."""
+        self.counts[reason] += 1
+        kept = self.examples.setdefault(reason, [])
+        if len(kept) < self.keep:
+            kept.append(what if len(what) <= 80 else what[:79] + "…")
+
+    @property
+    def total(self) -> int:
+        """How many were refused, for any reason."""
+        return self.counts.total()
+
+    def summary(self) -> str:
+        """One sentence: how many, for which reasons, and for example which."""
+        if not self.total:
+            return "nothing was refused"
+        return f"{self.total:,} refused: {'; '.join(self._told(*item) for item in self.counts.most_common())}"
+
+    def _told(self, reason: str, count: int) -> str:
+        names = self.examples[reason]
+        return f"{count:,} {reason} ({', '.join(names)}{', …' if count > len(names) else ''})"
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """What a format's reader found, before the common checks. ``image`` is None where the reader found no picture."""
+
+    image_id: str
+    image: Path | bytes | None
+    captions: tuple[str, ...]
+    payload: Mapping[str, Any]
+
+
+def read_captioned(
+    source: str | Path, refusals: Refusals, *, images: str | Path | None = None
+) -> Iterator[CaptionedImage]:
+    """Read captioned images lazily, in the source's order; records that are refused are counted in ``refusals``.
+
+    Args:
+        source: a folder, a tar or brace pattern of tars, or a COCO captions JSON.
+        refusals: where to count what was left out (:data:`REASONS`).
+        images: the folder of the images, where it is not the conventional one (COCO, folders).
+
+    Raises:
+        NotFound: there is nothing under ``source``.
+        InvalidInput: ``source`` is not one of the formats, or its caption file is broken as a whole.
+    """
+    return _checked(_open(str(source), None if images is None else Path(images), refusals), refusals)
+
+
+def _open(source: str, images: Path | None, refusals: Refusals) -> Iterable[RawRecord]:
+    from scot.data import coco, folder, webdataset
+
+    if images is not None and not images.is_dir():
+        raise NotFound(f"there is no image folder {str(images)!r}")
+    if webdataset.is_pattern(source):
+        return webdataset.read_shards(webdataset.expand(source), refusals)
+    path = Path(source)
+    if not path.exists():
+        raise NotFound(f"there is nothing at {source!r}")
+    if path.is_dir():
+        table = folder.find_table(path)
+        if table is not None:
+            return folder.read_table(table, images or path, refusals)
+        if shards := sorted(path.glob("*.tar")):
+            return webdataset.read_shards(shards, refusals)
+        if captions := sorted(path.glob("captions*.json")) + sorted(path.glob("annotations/captions*.json")):
+            if len(captions) > 1:
+                names = ", ".join(file.name for file in captions)
+                raise InvalidInput(f"{source!r} has several caption files ({names}): name one of them")
+            return coco.read_coco(captions[0], images, refusals)
+        what = "is empty" if not any(path.iterdir()) else "has none of them"
+        raise InvalidInput(
+            f"a folder of captioned images holds captions.parquet, captions.csv, *.tar shards or a COCO captions JSON; "
+            f"{source!r} {what}"
+        )
+    suffix = path.suffix.lower()
+    if suffix == ".tar":
+        return webdataset.read_shards([path], refusals)
+    if suffix == ".json":
+        return coco.read_coco(path, images, refusals)
+    if suffix in folder.TABLE_SUFFIXES:
+        return folder.read_table(path, images or path.parent, refusals)
+    raise InvalidInput(f"{source!r} is not a captioned folder, a .parquet, .csv or .tar file, or a COCO captions .json")
+
+
+def _checked(records: Iterable[RawRecord], refusals: Refusals) -> Iterator[CaptionedImage]:
+    """The rules every format shares."""
+    seen: set[str] = set()
+    for record in records:
+        image_id = record.image_id.strip()
+        reason = _id_trouble(image_id, seen)
+        if not all(map(_encodable, (image_id, *record.captions))):
+            reason, image_id = "broken_record", ascii(image_id)
+        captions = tuple(text.strip() for text in record.captions if text and text.strip())
+        if reason is None and record.image is None:
+            reason = "missing"
+        if reason is None and not captions:
+            reason = "empty_caption"
+        fitting = tuple(text for text in captions if len(text) <= MAX_CAPTION_CHARS)
+        if reason is None and not fitting:
+            reason = "caption_too_long"
+        if reason is not None or record.image is None:
+            refusals.add(reason or "missing", image_id)
+            continue
+        if len(fitting) < len(captions):
+            # The picture keeps its other captions; the long one is still counted.
+            refusals.add("caption_too_long", image_id)
+        seen.add(image_id)
+        yield CaptionedImage(image_id, record.image, fitting, record.payload)
+
+
+def _encodable(text: str) -> bool:
+    """JSON may hold half of a surrogate pair, which no other format can store."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _id_trouble(image_id: str, seen: set[str]) -> str | None:
+    if not image_id:
+        return "empty_id"
+    if len(image_id) > MAX_ID_CHARS:
+        return "id_too_long"
+    return "duplicate_id" if image_id in seen else None
