@@ -1,0 +1,53 @@
+# `make` lists what there is. Everything runs in .venv, which the first `make demo` or `make test` sets up on its own.
+
+PYTHON ?= python3
+ONCE ?=
+ARGS ?=
+
+# Files that an environment must have been installed from; a newer one reinstalls.
+DEMO := .venv/.installed-demo
+DEV := .venv/.installed-dev
+TESTS = $(wildcard tests/unit tests/integration tests/chart)
+
+# .venv/bin goes first, so that what a target starts (ray workers, shells) finds the same Python.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format protos requirements clean distclean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(DEMO) ## Draw, learn, index, serve and search on this machine; then stay up (ONCE=1: exit)
+	.venv/bin/scot demo $(if $(filter-out 0 false no,$(ONCE)),--once) $(ARGS)
+
+test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" picks some)
+	.venv/bin/python -m pytest -m "not slow" $(TESTS) $(ARGS)
+
+lint: $(DEV) ## Check style, formatting and types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: $(DEV) ## Rewrite the sources as the formatter wants them
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+protos: $(DEV) ## Regenerate the gRPC stubs in scot/v1 from protos/
+	.venv/bin/python protos/generate.py
+
+requirements: ## Compile requirements/*.txt from pyproject.toml and constraints.in
+	PYTHON="$(PYTHON)" requirements/compile
+
+clean: ## Remove caches, build products and the demo's data
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist scot-demo *.egg-info
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean ## Also remove .venv, as after a fresh clone
+	rm -rf .venv .venv-uv
+
+$(DEMO): requirements/demo.txt requirements/install pyproject.toml
+	PYTHON="$(PYTHON)" requirements/install demo
+
+$(DEV): requirements/dev.txt requirements/install pyproject.toml
+	PYTHON="$(PYTHON)" requirements/install dev
