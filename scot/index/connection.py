@@ -42,23 +42,38 @@ def embedded(path: Path) -> Connection:
         Conflict: another process has it open.
         InvalidInput: the folder cannot be made or read.
     """
-    conflict = Conflict(f"the store at {path} is open in another process; stop that one first, or use a Qdrant server")
+    # The embedded client loads every collection before it takes its lock. Look at the lock first: a store in use is then
+    # refused at once, and not read while it is being written.
+    check_free(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        # The embedded client loads every collection before it takes its lock; look at the lock first, so that a store in
-        # use is refused at once and is not read while it is being written.
-        with (path / _LOCK_FILE).open("a+") as lock:
-            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        client = AsyncQdrantClient(path=str(path), force_disable_check_same_thread=True)
-    except portalocker.exceptions.LockException as error:
-        raise conflict from error
+        return _Embedded(AsyncQdrantClient(path=str(path), force_disable_check_same_thread=True))
     except OSError as error:
         raise InvalidInput(f"the store at {path} cannot be opened: {error.strerror or error}") from error
     except RuntimeError as error:
         if "already accessed" in str(error):
-            raise conflict from error
+            raise _in_use(path) from error
         raise
-    return _Embedded(client)
+
+
+def check_free(path: Path) -> None:
+    """Make the embedded store's folder when it is missing, and see that nobody has the store open.
+
+    Raises:
+        Conflict: another process has it open.
+        InvalidInput: the folder cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / _LOCK_FILE).open("a+") as lock:
+            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.exceptions.LockException as error:
+        raise _in_use(path) from error
+    except OSError as error:
+        raise InvalidInput(f"the store at {path} cannot be opened: {error.strerror or error}") from error
+
+
+def _in_use(path: Path) -> Conflict:
+    return Conflict(f"the store at {path} is open in another process; stop that one first, or use a Qdrant server")
 
 
 def server(url: str, *, api_key: str | None, prefer_grpc: bool, timeout_s: float) -> Connection:

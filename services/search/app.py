@@ -1,0 +1,36 @@
+"""The search application: ``serve run services.search.app:build store=./data/qdrant encoder=tiny``, or a Serve config.
+
+In a Serve config, ``import_path: services.search.app:build`` with ``args`` as :class:`SearchSettings` names them, and
+``grpc_options: {port: 9000, grpc_servicer_functions: [...]}`` as :data:`SERVICERS` lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ray.serve import Application
+
+from services.search.composer import ComposerDeployment
+from services.search.encoder import EncoderDeployment
+from services.search.gateway import GatewayDeployment
+from services.search.settings import from_args
+
+SERVICERS = [
+    "scot.v1.search_pb2_grpc.add_SearchServiceServicer_to_server",
+    "scot.v1.index_pb2_grpc.add_IndexServiceServicer_to_server",
+    "grpc_health.v1.health_pb2_grpc.add_HealthServicer_to_server",
+]
+"""The gRPC services that the Gateway answers; Serve adds reflection for them."""
+
+
+def build(args: Mapping[str, object]) -> Application:
+    """The application for these settings.
+
+    Raises:
+        InvalidInput: a setting is unknown, or they contradict each other.
+    """
+    settings = from_args(args)
+    composer = ComposerDeployment.options(num_replicas=settings.composer_replicas, user_config={"default": ""})
+    encoder = EncoderDeployment.options(num_replicas=settings.encoder_replicas)
+    gateway = GatewayDeployment.options(num_replicas=settings.gateways)
+    return gateway.bind(settings, composer.bind(settings), encoder.bind(settings))

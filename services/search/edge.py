@@ -1,0 +1,115 @@
+"""Where a request enters and leaves: its id, its one line in the log, and errors as gRPC statuses.
+
+Whatever goes wrong inside, a caller sees one of the codes of :data:`scot.errors.GRPC_STATUS` with one sentence, and
+nothing of the process, address or stack that it came from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+from ray.exceptions import RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.grpc_util import RayServegRPCContext
+
+from scot.errors import Overloaded, ScotError, Unavailable, grpc_status
+
+logger = logging.getLogger("ray.serve")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that is being answered: the caller's ``x-request-id``, or a new one."""
+
+
+def public_error(error: BaseException) -> tuple[str, str]:
+    """The status code's name and the sentence that a caller may see."""
+    while isinstance(error, RayTaskError):  # another deployment raised it; its text holds a remote stack
+        error = error.cause
+    if isinstance(error, BackPressureError):
+        error = Overloaded("the service is at its limit; try again later")
+    elif isinstance(error, DeploymentUnavailableError) or type(error).__name__.startswith(("RayActor", "ActorDied")):
+        error = Unavailable("a part of the service is away; try again")
+    if isinstance(error, ScotError):
+        return grpc_status(error), str(error)
+    return "INTERNAL", "something went wrong inside the service"
+
+
+def unary(method: Callable[[Any, Any], Awaitable[Any]], empty: type) -> Callable[..., Any]:
+    """A Serve gRPC method around ``method(self, request_or_stream)``; ``empty`` is the response type."""
+
+    async def handler(self: Any, request: Any, grpc_context: RayServegRPCContext) -> Any:
+        with _Request(method.__name__, grpc_context) as call:
+            try:
+                return await method(self, request)
+            except asyncio.CancelledError:
+                call.status = "CANCELLED"
+                raise
+            except Exception as error:
+                call.fail(error)
+                # With a code set, Serve sends the status alone. Raising instead would lose the trailing metadata and
+                # write a stack into the log for every malformed request.
+                return empty()
+
+    return _named(handler, method)
+
+
+def streaming(method: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[..., Any]:
+    """The same for ``method(self, request_or_stream)`` that yields responses."""
+
+    async def handler(self: Any, request: Any, grpc_context: RayServegRPCContext) -> AsyncIterator[Any]:
+        with _Request(method.__name__, grpc_context) as call:
+            try:
+                async for response in method(self, request):
+                    yield response
+            except (asyncio.CancelledError, GeneratorExit):
+                call.status = "CANCELLED"
+                raise
+            except Exception as error:
+                call.fail(error)
+
+    return _named(handler, method)
+
+
+class _Request:
+    def __init__(self, method: str, context: RayServegRPCContext) -> None:
+        given = dict(context.invocation_metadata()).get("x-request-id", "")
+        self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self._method, self._context = method, context
+        self.status, self._message = "OK", ""
+
+    def __enter__(self) -> _Request:
+        self._begun = time.perf_counter()
+        request_id.set(self._id)
+        self._context.set_trailing_metadata([("x-request-id", self._id)])
+        return self
+
+    def fail(self, error: Exception) -> None:
+        self.status, self._message = public_error(error)
+        if self.status == "INTERNAL":
+            logger.error("request %s failed", self._id, exc_info=error)
+        self._context.set_code(grpc.StatusCode[self.status])
+        self._context.set_details(self._message)
+
+    def __exit__(self, *_: object) -> None:
+        seconds = round(time.perf_counter() - self._begun, 6)
+        event = {"event": "request", "method": self._method, "status": self.status, "seconds": seconds}
+        if self._message:
+            event["message"] = self._message
+        logger.info(json.dumps({**event, "request_id": self._id}, ensure_ascii=False))
+
+
+def _named(handler: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
+    # Not functools.wraps: Serve reads the signature to see whether the method takes a context.
+    handler.__name__ = handler.__qualname__ = method.__name__
+    handler.__doc__ = inspect.getdoc(method)
+    return handler

@@ -1,0 +1,172 @@
+"""The Gateway deployment: every RPC of SCOT's search and index services, health included, comes in here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from grpc_health.v1 import health_pb2
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from scot.encoders.base import Pixels, TokenisedText
+from scot.encoders.clip import load_frontend
+from scot.errors import NotFound, Unavailable
+from scot.index.store import GalleryStore
+from scot.v1 import index_pb2, search_pb2
+from services.search import indexing, searching
+from services.search.composer import EncoderCard
+from services.search.edge import public_error, streaming, unary
+from services.search.images import preprocess
+from services.search.limits import STREAM_WINDOW
+from services.search.ordered import in_order
+from services.search.settings import SearchSettings
+
+logger = logging.getLogger("ray.serve")
+
+SERVICES = ("", "scot.v1.SearchService", "scot.v1.IndexService")  # that grpc.health.v1 answers for; "" is all of them
+_HEALTH_S = 1.0  # how often a Watch looks, and how long a Check's answer is good
+
+
+class Gateway:
+    """Checks, decodes and tokenises requests, asks the towers, and looks the query up in the store."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: SearchSettings, composer: DeploymentHandle[Any], encoder: DeploymentHandle[Any]
+    ) -> None:
+        self.settings, self.composer, self.encoder = settings, composer, encoder
+        self.frontend = load_frontend(settings.encoder)
+        self.threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self.store = GalleryStore.open(path=settings.store, url=settings.qdrant_url, api_key=settings.qdrant_api_key)
+        self.card: EncoderCard = await composer.encoder_card.remote()
+        self._health = (0.0, health_pb2.HealthCheckResponse.UNKNOWN)
+        try:
+            await self.store.ensure(settings.collection, self.card.encoder_id, self.card.dim)
+        except Unavailable as error:
+            logger.error("starting without the vector store: %s", error)
+
+    async def pixels(self, image: bytes) -> Pixels:
+        """Decode and resize off the event loop. Raises ImageRefused."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, preprocess, self.frontend, image)
+
+    async def tokens(self, text: str) -> TokenisedText:
+        """Tokenise off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, self.frontend.tokenise, text)
+
+    async def compose_search(self, request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
+        """One query."""
+        return await searching.compose_search(self, request)
+
+    async def compose_search_stream(
+        self, requests: AsyncIterator[search_pb2.ComposeSearchRequest]
+    ) -> AsyncIterator[search_pb2.ComposeSearchResponse]:
+        """Many queries; one that is refused is answered with its error, and the stream goes on."""
+
+        async def answer(request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
+            try:
+                return await searching.compose_search(self, request)
+            except Exception as error:
+                status, message = public_error(error)
+                if status == "INTERNAL":
+                    logger.error("a query of a stream failed", exc_info=error)
+                return search_pb2.ComposeSearchResponse(error=search_pb2.QueryError(status=status, message=message))
+
+        async for response in in_order(requests, answer, window=STREAM_WINDOW):
+            yield response
+
+    async def encode(self, request: search_pb2.EncodeRequest) -> search_pb2.EncodeResponse:
+        """Embeddings out."""
+        return await searching.encode(self, request)
+
+    async def list_composers(self, _: search_pb2.ListComposersRequest) -> search_pb2.ListComposersResponse:
+        """The composers there are."""
+        return await searching.list_composers(self)
+
+    async def upsert_items(self, request: index_pb2.UpsertItemsRequest) -> index_pb2.UpsertItemsResponse:
+        """Insert or replace."""
+        return await indexing.upsert_items(self, request)
+
+    async def upsert_items_stream(
+        self, requests: AsyncIterator[index_pb2.UpsertItemsRequest]
+    ) -> index_pb2.UpsertItemsResponse:
+        """As many requests as the caller likes; the response names the refused items."""
+        total = index_pb2.UpsertItemsResponse()
+        async for request in requests:
+            response = await indexing.upsert_items(self, request)
+            total.upserted += response.upserted
+            total.refused += response.refused
+            total.results.extend(result for result in response.results if not result.ok)
+        return total
+
+    async def delete_items(self, request: index_pb2.DeleteItemsRequest) -> index_pb2.DeleteItemsResponse:
+        """Delete."""
+        return await indexing.delete_items(self, request)
+
+    async def get_items(self, request: index_pb2.GetItemsRequest) -> index_pb2.GetItemsResponse:
+        """Look up by id."""
+        return await indexing.get_items(self, request)
+
+    async def collection_info(self, request: index_pb2.CollectionInfoRequest) -> index_pb2.CollectionInfoResponse:
+        """How many items, of which encoder."""
+        return await indexing.collection_info(self, request)
+
+    async def check_health(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:
+        """grpc.health.v1: whether the towers and the store answer. Raises NotFound for a service it does not know."""
+        return await self._status(request.service)
+
+    async def watch_health(
+        self, request: health_pb2.HealthCheckRequest
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """grpc.health.v1: the status now, and again whenever it changes."""
+        last = None
+        while True:
+            response = await self._status(request.service, watching=True)
+            if response.status != last:
+                last = response.status
+                yield response
+            if last == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+                return
+            await asyncio.sleep(_HEALTH_S)
+
+    async def _status(self, service: str, *, watching: bool = False) -> health_pb2.HealthCheckResponse:
+        states = health_pb2.HealthCheckResponse
+        if service not in SERVICES:
+            if watching:
+                return states(status=states.SERVICE_UNKNOWN)
+            raise NotFound(f"service: there is no service {service!r} here")
+        if time.monotonic() - self._health[0] > _HEALTH_S:
+            status = states.SERVING
+            try:
+                await self.store.list()
+                await self.composer.encoder_card.remote()
+            except Exception as error:
+                logger.warning("not serving: %s", public_error(error)[1])
+                status = states.NOT_SERVING
+            self._health = (time.monotonic(), status)
+        return states(status=self._health[1])
+
+    async def __del__(self) -> None:
+        """Serve calls this when the replica stops: the embedded store's lock is given back."""
+        if hasattr(self, "store"):
+            await self.store.close()
+
+    ComposeSearch = unary(compose_search, search_pb2.ComposeSearchResponse)
+    ComposeSearchStream = streaming(compose_search_stream)
+    Encode = unary(encode, search_pb2.EncodeResponse)
+    ListComposers = unary(list_composers, search_pb2.ListComposersResponse)
+    UpsertItems = unary(upsert_items, index_pb2.UpsertItemsResponse)
+    UpsertItemsStream = unary(upsert_items_stream, index_pb2.UpsertItemsResponse)
+    DeleteItems = unary(delete_items, index_pb2.DeleteItemsResponse)
+    GetItems = unary(get_items, index_pb2.GetItemsResponse)
+    CollectionInfo = unary(collection_info, index_pb2.CollectionInfoResponse)
+    Check = unary(check_health, health_pb2.HealthCheckResponse)
+    Watch = streaming(watch_health)
+
+
+GatewayDeployment = serve.deployment(
+    name="Gateway", max_ongoing_requests=64, max_queued_requests=256, health_check_period_s=10
+)(Gateway)

