@@ -35,7 +35,9 @@ PARTS = {IMAGES: IMAGES, TEXTS: TEXTS, TRIPLETS: "rows"}
 """Each part's folder and the kind of its shards."""
 SHARD_SIZE = 50_000
 
-ROLES = ("image", "edit", "caption", "edited")
+COLUMNS = {"image": "image_id", "edit": "edit", "caption": "caption", "edited": "edited_caption"}
+"""What a triplet has vectors of: I, T_m, T_o and T_u, and the triplet's column each comes from."""
+ROLES = tuple(COLUMNS)
 TRIPLET_SCHEMA = pa.schema([("triplet_id", pa.string()), *((role, pa.int64()) for role in ROLES)])
 
 

@@ -1,0 +1,72 @@
+#!/usr/bin/env python
+"""Encode triplets once: every picture and text of them, by a frozen encoder, into an embedding cache.
+
+    python ray_jobs/encode.py --source catalogue/ --triplets triplets/ --output embeddings/ --encoder tiny
+
+Joins the Ray of RAY_ADDRESS, or starts a local one. A second run with the same inputs finds its work done.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from ray_jobs.session import ray_session
+from scot import flags
+from scot.errors import InvalidInput
+from scot.training.encoding import encode_triplets
+
+
+@dataclass(frozen=True)
+class EncodeConfig:
+    """Encode the pictures and texts of a set of triplets into an embedding cache."""
+
+    source: list[str] = field(default_factory=list)
+    """Captioned images: folders with captions.parquet or captions.csv, WebDataset tars, or a COCO captions JSON."""
+    triplets: str = ""
+    """The folder of triplets that ray_jobs/generate_edits.py wrote."""
+    output: str = ""
+    """The folder of the cache."""
+    encoder: str = "tiny"
+    """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    num_workers: int = 1
+    """How many actors encode; they share a machine's cores."""
+    use_gpu: bool = False
+    """Give each actor a GPU."""
+
+
+def main(config: EncodeConfig) -> int:
+    """Encode, and say what came of it."""
+    for name in ("source", "triplets", "output"):
+        if not getattr(config, name):
+            raise InvalidInput(f"--{name} is missing")
+    with ray_session():
+        done = encode_triplets(
+            config.source,
+            config.triplets,
+            config.output,
+            encoder=config.encoder,
+            num_workers=config.num_workers,
+            use_gpu=config.use_gpu,
+            on_progress=lambda line: print(line, flush=True),
+        )
+    counts = done.info.counts
+    held = f"{counts['triplets']:,} triplets, {counts['images']:,} images, {counts['texts']:,} texts"
+    if done.reused_images == counts["images"] and done.reused_texts == counts["texts"]:
+        print(f"{config.output} is up to date: {held} of {done.info.encoder_id}; nothing to encode")
+    else:
+        reused = f"; {done.reused_images:,} images and {done.reused_texts:,} texts were there already"
+        again = reused if done.reused_images or done.reused_texts else ""
+        print(f"encoded {held} with {done.info.encoder_id} in {done.seconds:.1f} s{again}")
+    if done.truncated_texts:
+        print(f"{done.truncated_texts:,} texts were longer than the encoder reads and were cut")
+    if done.info.rejected:
+        print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in done.info.rejected.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(flags.run("encode.py", main, EncodeConfig))

@@ -1,0 +1,185 @@
+"""The Ray Data side of encoding: reader tasks stream pictures, a pool of actors turns them into vectors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from scot.data.captioned import Refusals, read_captioned
+from scot.data.images import decode_image
+from scot.encoders.base import Pixels
+from scot.encoders.clip import load_encoder
+from scot.errors import ImageRefused, ScotError
+
+_IMAGE_BATCH = 64
+_TEXT_BATCH = 256
+_READ_BATCH = 32
+_TEXT_BLOCK = 2048
+_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("data", pa.binary()),
+        ("text", pa.string()),
+        ("refused", pa.string()),
+        ("count", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderPool:
+    """How many actors encode, with which encoder, and whether each has a GPU."""
+
+    encoder: str
+    num_workers: int = 1
+    use_gpu: bool = False
+
+    @property
+    def threads(self) -> int:
+        """The threads of one actor: together they fill one machine."""
+        return max(1, (os.cpu_count() or 1) // self.num_workers)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """A picture's or a text's float16 vector; or, with ``refused``, the reason why ``count`` pictures have none.
+
+    On a text's row, ``count`` is 1 when the text was cut to the encoder's context.
+    """
+
+    image_id: str
+    text: str
+    refused: str
+    count: int
+    vector: npt.NDArray[np.float16]
+
+
+def encode_stream(sources: list[str], wanted: set[str], texts: list[str], pool: EncoderPool) -> Iterator[EncodedRow]:
+    """Encode the ``wanted`` pictures of ``sources`` and all ``texts``; rows come as they are done, in input order.
+
+    Raises:
+        ScotError: what a source or the encoder raised in a worker.
+    """
+    dataset = _dataset(sources, wanted, texts, pool)
+    try:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
+            columns = (batch[name] for name in ("image_id", "text", "refused", "count", "vector"))
+            for image_id, text, refused, count, vector in zip(*columns, strict=True):
+                yield EncodedRow(str(image_id), str(text), str(refused), int(count), vector)
+    except Exception as error:
+        raise _cause(error) from None
+
+
+class ReadSource:
+    """A Ray Data task: one source to batches of encoded pictures, only those that are wanted."""
+
+    def __init__(self, wanted: set[str]) -> None:
+        self._wanted = wanted
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """Stream the sources of a batch; the last rows tell what was refused."""
+        for source in batch.column("text").to_pylist():
+            refusals = Refusals()
+            rows: list[dict[str, Any]] = []
+            for record in read_captioned(source, refusals):
+                if record.image_id not in self._wanted:
+                    continue
+                try:
+                    rows.append({"image_id": record.image_id, "data": record.read()})
+                except ImageRefused as error:
+                    refusals.add(error.reason, record.image_id)
+                if len(rows) >= _READ_BATCH:
+                    yield pa.Table.from_pylist(rows, _SCHEMA)
+                    rows = []
+            rows += [{"refused": reason, "count": count} for reason, count in refusals.counts.items()]
+            yield pa.Table.from_pylist(rows, _SCHEMA)
+
+
+class EncodeRows:
+    """A Ray Data actor: pictures and texts to vectors. Decoding runs in threads beside the towers."""
+
+    def __init__(self, pool: EncoderPool) -> None:
+        torch.set_num_threads(pool.threads)
+        self._encoder = load_encoder(pool.encoder, device="cuda" if pool.use_gpu else "cpu")
+        self._threads = ThreadPoolExecutor(max(2, pool.threads))
+
+    def __call__(self, batch: pa.Table) -> dict[str, Any]:
+        """Columns image_id, text, refused, count, and vector (float16; zeros where a row was refused)."""
+        rows = batch.to_pylist()
+        vectors_ND = np.zeros((len(rows), self._encoder.dim), np.float16)
+        pictures = [n for n, row in enumerate(rows) if row["data"] is not None]
+        texts = [n for n, row in enumerate(rows) if row["text"] is not None]
+        decoded = list(self._threads.map(self._decode, (rows[n]["data"] for n in pictures)))
+        for n, pixels in zip(pictures, decoded, strict=True):
+            if isinstance(pixels, str):
+                rows[n] |= {"refused": pixels, "count": 1}
+        good = [(n, pixels) for n, pixels in zip(pictures, decoded, strict=True) if not isinstance(pixels, str)]
+        if good:
+            vectors_ND[[n for n, _ in good]] = self._encoder.encode_pixels([pixels for _, pixels in good])
+        if texts:
+            tokenised = [self._encoder.tokenise(rows[n]["text"]) for n in texts]
+            vectors_ND[texts] = self._encoder.encode_tokens([text.tokens for text in tokenised])
+            for n, text in zip(texts, tokenised, strict=True):
+                rows[n]["count"] = int(text.truncated)
+        for n in [n for n, _ in good] + texts:
+            if not np.isfinite(vectors_ND[n]).all():
+                rows[n].update(refused="not_finite", count=1)
+        return {
+            "image_id": np.array([row["image_id"] or "" for row in rows], object),
+            "text": np.array([row["text"] or "" for row in rows], object),
+            "refused": np.array([row["refused"] or "" for row in rows], object),
+            "count": np.array([row["count"] or 0 for row in rows], np.int64),
+            "vector": vectors_ND,
+        }
+
+    def _decode(self, data: bytes) -> Pixels | str:
+        try:
+            return self._encoder.preprocess(decode_image(data))
+        except ImageRefused as error:
+            return error.reason
+
+
+def _dataset(sources: list[str], wanted: set[str], texts: list[str], pool: EncoderPool) -> Any:
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True  # of two pictures with one id, the first is kept, every time
+    parts: list[Any] = []
+    if sources:
+        names = ray.data.from_arrow([pa.table({"text": [source]}) for source in sources])
+        read = ReadSource(wanted).__call__
+        parts.append(names.map_batches(read, batch_format="pyarrow", batch_size=1, num_cpus=0.25))
+    if texts:
+        rows = [{"text": text} for text in texts]
+        blocks = [rows[i : i + _TEXT_BLOCK] for i in range(0, len(rows), _TEXT_BLOCK)]
+        parts.append(ray.data.from_arrow([pa.Table.from_pylist(block, _SCHEMA) for block in blocks]))
+    encode = {
+        "fn_constructor_args": (pool,),
+        "batch_format": "pyarrow",
+        "compute": ray.data.ActorPoolStrategy(size=pool.num_workers),
+        "batch_size": _TEXT_BATCH if texts else _IMAGE_BATCH,
+        **({"num_gpus": 1} if pool.use_gpu else {"num_cpus": 1}),
+    }
+    whole = parts[0] if len(parts) == 1 else parts[0].union(parts[1])
+    return whole.map_batches(EncodeRows, **encode)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error of ours that Ray wrapped, or the error itself."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ScotError):
+            # Ray makes its wrappers inherit from the cause's class too; the sentence is the cause's own.
+            cause = getattr(seen, "cause", None)
+            return cause if isinstance(cause, ScotError) else seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return error

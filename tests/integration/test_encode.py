@@ -1,0 +1,155 @@
+"""The embedding cache, made by real Ray Data actors with a real (random) encoder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ray_jobs import encode
+from ray_jobs.session import ray_session
+from scot import flags
+from scot.data.triplets import Triplet, write_triplets
+from scot.encoders.clip import ClipEncoder, load_encoder
+from scot.errors import InvalidInput, NotFound
+from scot.training.cache import load_cache
+from scot.training.encoding import encode_triplets
+from tests.random_encoder import save_random_encoder
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray() -> Iterator[None]:
+    with ray_session(num_cpus=2):
+        yield
+
+
+@pytest.fixture(scope="module")
+def encoder_name(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_random_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="module")
+def encoder(encoder_name: str) -> ClipEncoder:
+    return load_encoder(encoder_name, device="cpu")
+
+
+def picture(colour: str) -> Image.Image:
+    return Image.new("RGB", (40, 40), COLOURS[colour])
+
+
+def triplet(image_id: str, colour: str, to: str) -> Triplet:
+    return Triplet.make(
+        image_id, f"a {colour} square", f"make it {to}", f"a {to} square",
+        aspect="colour", generator="rules", prompt_version="1", seed=0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    """Three good pictures, one cut short and one that is no picture."""
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    lines = ["id,image,caption"]
+    for name in COLOURS:
+        picture(name).save(folder / f"{name}.png")
+        lines.append(f"{name},{name}.png,a {name} square")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "whole.png")
+    (folder / "cut.png").write_bytes((folder / "whole.png").read_bytes()[:3000])
+    (folder / "text.png").write_text("not a picture")
+    lines += ["cut,cut.png,a cut square", "text,text.png,a text square"]
+    (folder / "captions.csv").write_text("\n".join(lines) + "\n")
+    return str(folder)
+
+
+@pytest.fixture
+def triplets(tmp_path: Path) -> str:
+    rows = [triplet(a, a, b) for a in COLOURS for b in COLOURS if a != b]
+    rows += [triplet("cut", "cut", "red"), triplet("text", "text", "red"), triplet("absent", "red", "blue")]
+    write_triplets(tmp_path / "triplets", rows, {})
+    return str(tmp_path / "triplets")
+
+
+def test_the_cache_holds_what_the_encoder_says(
+    source: str, triplets: str, tmp_path: Path, encoder_name: str, encoder: ClipEncoder
+) -> None:
+    lines: list[str] = []
+    done = encode_triplets([source], triplets, str(tmp_path / "out"), encoder=encoder_name, on_progress=lines.append)
+    assert done.info.counts == {"images": 3, "texts": 8, "triplets": 6}
+    assert sum(count for reason, count in done.info.rejected.items() if reason.startswith("image_")) == 2
+    assert done.info.rejected["triplet_without_image"] == 3
+    assert "3/5 images, 10/10 texts" in lines[-1] or "images" in lines[-1]
+
+    data = load_cache(tmp_path / "out", encoder.id)
+    assert data.image_ids == list(COLOURS)
+    expected = torch.from_numpy(encoder.encode_images([picture(data.image_ids[n]) for n in data.image_N]))
+    torch.testing.assert_close(data.image_ND, expected, atol=2e-3, rtol=0)
+    for role in ("edit", "caption", "edited"):
+        rows = [data.texts[n] for n in getattr(data, f"{role}_N")]
+        expected = torch.from_numpy(encoder.encode_texts(rows))
+        torch.testing.assert_close(getattr(data, f"{role}_ND"), expected, atol=2e-3, rtol=0)
+    assert [data.texts[n] for n in data.edited_N][:2] == ["a green square", "a blue square"]
+
+
+def test_a_rerun_encodes_nothing_and_more_triplets_only_what_is_new(
+    source: str, triplets: str, tmp_path: Path, encoder_name: str
+) -> None:
+    out = str(tmp_path / "out")
+    first = encode_triplets([source], triplets, out, encoder=encoder_name)
+    files = {path: path.stat().st_mtime_ns for path in Path(out).rglob("*")}
+    again = encode_triplets([source], triplets, out, encoder=encoder_name)
+    assert again.info == first.info
+    assert {path: path.stat().st_mtime_ns for path in Path(out).rglob("*")} == files
+
+    write_triplets(triplets, [triplet("red", "red", "blue"), triplet("red", "red", "pink")], {})
+    more = encode_triplets([source], triplets, out, encoder=encoder_name)
+    assert (more.reused_images, more.reused_texts) == (1, 3)
+    assert more.info.counts == {"images": 1, "texts": 5, "triplets": 2}
+
+
+def test_a_run_that_was_killed_ends_as_one_that_was_not(
+    source: str, triplets: str, tmp_path: Path, encoder_name: str
+) -> None:
+    whole = encode_triplets([source], triplets, str(tmp_path / "whole"), encoder=encoder_name)
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    (tmp_path / "killed" / "_manifest.json").unlink()
+    shutil.rmtree(tmp_path / "killed" / "texts")
+    resumed = encode_triplets([source], triplets, str(tmp_path / "killed"), encoder=encoder_name)
+    assert resumed.reused_images == 3
+    assert resumed.info.hash == whole.info.hash
+
+
+def test_nothing_left_is_refused_with_the_reason(source: str, tmp_path: Path, encoder_name: str) -> None:
+    write_triplets(tmp_path / "t", [triplet("text", "text", "red")], {})
+    with pytest.raises(InvalidInput, match="none of the 1 triplets has a usable picture"):
+        encode_triplets([source], str(tmp_path / "t"), str(tmp_path / "out"), encoder=encoder_name)
+    assert not (tmp_path / "out" / "_manifest.json").exists()
+
+
+def test_bad_input_is_told_before_anything_starts(source: str, triplets: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    with pytest.raises(NotFound, match="nothing at"):
+        encode_triplets([str(tmp_path / "absent")], triplets, out)
+    with pytest.raises(NotFound, match="there is no folder"):
+        encode_triplets([source], str(tmp_path / "absent"), out)
+    with pytest.raises(InvalidInput, match="cannot be loaded"):
+        encode_triplets([source], triplets, out, encoder=f"local-dir:{tmp_path}/absent")
+
+
+def test_the_job_says_what_it_did(
+    source: str, triplets: str, tmp_path: Path, encoder_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--source", source, "--triplets", triplets, "--output", str(tmp_path / "o"), "--encoder", encoder_name]
+    assert flags.run("encode.py", encode.main, encode.EncodeConfig, arguments) == 0
+    assert "encoded 6 triplets, 3 images, 8 texts" in capsys.readouterr().out
+    assert flags.run("encode.py", encode.main, encode.EncodeConfig, arguments) == 0
+    assert "is up to date" in capsys.readouterr().out
+    assert flags.run("encode.py", encode.main, encode.EncodeConfig, arguments[:4]) == 1
+    assert capsys.readouterr().err == "encode.py: --output is missing\n"
