@@ -18,9 +18,9 @@ find_uv() {
     echo "installing uv into .venv-uv"
     if "$PYTHON" -m pip --version >/dev/null 2>&1; then
       # --target works without the venv module and where the system forbids installing beside it.
-      "$PYTHON" -m pip install --quiet --disable-pip-version-check --target .venv-uv uv
+      "$PYTHON" -m pip install --quiet --root-user-action=ignore --disable-pip-version-check --target .venv-uv uv
     else
-      "$PYTHON" -m venv .venv-uv && .venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+      "$PYTHON" -m venv .venv-uv && .venv-uv/bin/python -m pip install --quiet --root-user-action=ignore --disable-pip-version-check uv
     fi
   fi
   if [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then

@@ -6,7 +6,9 @@ payload. Shards are streamed, one sample in memory at a time.
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +24,8 @@ from scot.errors import InvalidInput, NotFound
 _PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 _CAPTION_FIELDS = ("captions", "caption", "text")
 _MAX_TEXT_BYTES = 2**20
-_MAX_SHARDS = 1_000_000
+_MAX_SHARDS = 100_000
+_RANGE = re.compile(r"\{(-?\d{1,18})\.\.(-?\d{1,18})")
 
 
 def is_pattern(source: str) -> bool:
@@ -34,17 +37,18 @@ def expand(pattern: str) -> list[Path]:
     """The shards of a brace pattern.
 
     Raises:
-        InvalidInput: the braces do not balance, or mean over a million shards.
+        InvalidInput: the braces do not balance, or mean too many shards.
         NotFound: a shard does not exist.
     """
-    shards: list[Path] = []
+    too_many = InvalidInput(f"{pattern!r} means more than {_MAX_SHARDS:,} shards")
+    if any(abs(int(last) - int(first)) > _MAX_SHARDS for first, last in _RANGE.findall(pattern)):
+        raise too_many  # braceexpand would build the whole range before its first name
     try:
-        for name in braceexpand.braceexpand(pattern):
-            shards.append(Path(name))
-            if len(shards) > _MAX_SHARDS:
-                raise InvalidInput(f"{pattern!r} means more than {_MAX_SHARDS:,} shards")
+        shards = [Path(name) for name in itertools.islice(braceexpand.braceexpand(pattern), _MAX_SHARDS + 1)]
     except ValueError:
         raise InvalidInput(f"the braces of {pattern!r} do not balance") from None
+    if len(shards) > _MAX_SHARDS:
+        raise too_many
     absent = [shard.name for shard in shards if not shard.is_file()]
     if absent:
         raise NotFound(f"{len(absent):,} of the {len(shards):,} shards of {pattern!r} are not there, first {absent[0]}")
@@ -66,10 +70,11 @@ def read_shards(shards: Sequence[Path], refusals: Refusals) -> Iterator[RawRecor
                         yield from sample.finish(refusals)
                         sample = _Sample(key)
                     sample.add(extension, member, tar)
+            yield from sample.finish(refusals)
+            if shard.stat().st_size % tarfile.BLOCKSIZE:  # tarfile takes a cut header for the end
+                refusals.add("broken_shard", f"{shard.name} (its end is missing)")
         except (tarfile.TarError, OSError, EOFError) as error:
             refusals.add("broken_shard", f"{shard.name} ({error})")
-        else:
-            yield from sample.finish(refusals)
 
 
 def _split(name: str) -> tuple[str, str]:
