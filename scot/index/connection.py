@@ -42,8 +42,8 @@ def embedded(path: Path) -> Connection:
         Conflict: another process has it open.
         InvalidInput: the folder cannot be made or read.
     """
-    # The embedded client loads every collection before it takes its lock. Look at the lock first: a store in use is then
-    # refused at once, and not read while it is being written.
+    # The embedded client loads every collection before it takes its lock. Look at the lock first, and a store in use is
+    # refused at once, not read while it is being written.
     check_free(path)
     try:
         return _Embedded(AsyncQdrantClient(path=str(path), force_disable_check_same_thread=True))

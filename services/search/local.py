@@ -1,11 +1,12 @@
 """The search service on this machine: ``python -m services.search.local --data ./scot-data``.
 
-Starts a Ray of its own (it never joins another one), runs the application on it, answers one query to warm up, prints one line
-that says where it listens, and stays until Ctrl-C or SIGTERM. Then everything it started is stopped.
+Starts a Ray of its own (it never joins another one), runs the application on it, answers one query to warm up, prints
+one line that says where it listens, and stays until Ctrl-C or SIGTERM. Then everything it started is stopped.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -17,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-import psutil
-
 from scot import flags
-from scot.errors import Conflict, InvalidInput, ScotError, Unavailable
+from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.index.connection import check_free
+from services.search.descendants import descendants, outlive
 from services.search.settings import SearchSettings, from_args
 
 APP = "search"
@@ -82,6 +82,7 @@ def main(config: LocalConfig) -> int:
         _check_port(config.port)
         if settings.store:
             check_free(Path(settings.store))
+        print(f"starting SCOT with encoder {config.encoder} …", file=sys.stderr, flush=True)
         try:
             _start(config, settings, signals, stop)
             if stop.is_set():
@@ -108,12 +109,13 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, sto
         include_dashboard=False,
         object_store_memory=128 * 2**20,
         log_to_driver=False,
-        logging_level="WARNING",
+        logging_level=logging.ERROR,
         _node_ip_address="127.0.0.1",
     )
     signals.install()  # Ray brings its own SIGTERM handler
     if stop.is_set():
         return
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(
         http_options={"host": "127.0.0.1", "port": _free_port()},
         grpc_options={"port": config.port, "grpc_servicer_functions": SERVICERS},
@@ -220,16 +222,13 @@ def _stop_everything() -> None:
     import ray
     from ray import serve
 
-    started = psutil.Process().children(recursive=True)
+    started = descendants()
     try:
         if ray.is_initialized():
             serve.shutdown()
     finally:
-        ray.shutdown()
-        _, alive = psutil.wait_procs(started, timeout=5)
-        for process in alive:
-            process.kill()
-        psutil.wait_procs(alive, timeout=5)
+        ray.shutdown()  # type: ignore[no-untyped-call]
+        outlive(started, patience_s=5)
 
 
 class _Signals:

@@ -1,0 +1,157 @@
+"""Index a captioned folder: ``python ray_jobs/index.py --source ./pictures --store ./scot-data/qdrant``.
+
+With ``--num-workers N`` that many Ray workers decode and embed; the store is written by this process alone, because the
+embedded store can be open in one process only. Ctrl-C loses nothing: run it again, and what is there stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from scot import flags
+from scot.data.captioned import CaptionedImage, Refusals, read_captioned
+from scot.encoders.clip import load_encoder
+from scot.errors import InvalidInput
+from scot.index.bulk import Batch, embedded_batches, store_batches
+from scot.index.store import GalleryStore
+
+
+@dataclass(frozen=True, slots=True)
+class IndexConfig:
+    """Put the pictures of a captioned source into the gallery.
+
+    Example: python ray_jobs/index.py --source ./pictures --store ./scot-data/qdrant
+    """
+
+    source: str
+    """A folder with captions.parquet or captions.csv, WebDataset shards, or a COCO captions JSON."""
+    store: Path | None = None
+    """Folder of the embedded vector store; either this or a Qdrant address."""
+    qdrant_url: str | None = None
+    """Address of a Qdrant server."""
+    qdrant_api_key: str | None = None
+    """The API key of that server."""
+    collection: str = "gallery"
+    """The collection to fill; it is created when missing."""
+    encoder: str = "tiny"
+    """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    device: str | None = None
+    """Where the encoder runs: cpu, cuda …; by default a GPU when there is one."""
+    num_workers: int = 0
+    """Ray workers that decode and embed; 0 does it in this process, which is fastest on one machine without GPUs."""
+    batch_size: int = 128
+    """Pictures embedded and stored at once."""
+    threads: int = 4
+    """Threads of each process that decode pictures."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.threads < 1 or self.num_workers < 0:
+            raise InvalidInput("batch_size and threads must be at least 1, num_workers at least 0")
+
+
+def main(config: IndexConfig) -> int:
+    """Index and print a summary.
+
+    Raises:
+        InvalidInput: the source or the encoder cannot be read.
+        EncoderMismatch: the collection was made with another encoder.
+        Conflict: another process has the embedded store open.
+    """
+    refusals = Refusals()
+    images = read_captioned(config.source, refusals)
+    begun = time.monotonic()
+    stored = asyncio.run(_index(config, images, refusals))
+    print(f"indexed {stored:,} pictures in {time.monotonic() - begun:.1f} s; {refusals.summary()}")
+    if stored == 0:
+        raise InvalidInput(f"no picture of {config.source} could be indexed")
+    return 0
+
+
+async def _index(config: IndexConfig, images: Iterable[CaptionedImage], refusals: Refusals) -> int:
+    store = GalleryStore.open(path=config.store, url=config.qdrant_url, api_key=config.qdrant_api_key)
+    shown = _Progress()
+    try:
+        encoder = load_encoder(config.encoder, device=config.device)
+        with ThreadPoolExecutor(config.threads, thread_name_prefix="decode") as pool:
+            if config.num_workers:
+                batches = _ray_batches(config, images)
+            else:
+                batches = embedded_batches(images, encoder, pool, batch_size=config.batch_size)
+            return await store_batches(store, config.collection, encoder, batches, refusals, progress=shown)
+    finally:
+        shown.close()
+        await store.close()
+
+
+def _ray_batches(config: IndexConfig, images: Iterable[CaptionedImage]) -> Iterator[Batch]:
+    """Batches from a pool of Ray workers, two in flight for each, in the order they are ready."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    source = iter(images)
+    worker = ray.remote(_Worker).options(num_gpus=1 if str(config.device).startswith("cuda") else 0)
+    workers = [worker.remote(config) for _ in range(config.num_workers)]
+    busy: dict[Any, Any] = {}
+
+    def feed(each: Any) -> None:
+        if records := list(islice(source, config.batch_size)):
+            busy[each.embed.remote(records)] = each
+
+    for each in workers * 2:
+        feed(each)
+    while busy:
+        ready, _ = ray.wait(list(busy), num_returns=1)
+        feed(busy.pop(ready[0]))
+        yield ray.get(ready[0])
+
+
+class _Worker:
+    """A Ray actor with an encoder of its own."""
+
+    def __init__(self, config: IndexConfig) -> None:
+        self._encoder = load_encoder(config.encoder, device=config.device)
+        self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="decode")
+
+    def embed(self, records: list[CaptionedImage]) -> Batch:
+        """One batch."""
+        (batch,) = embedded_batches(records, self._encoder, self._pool, batch_size=len(records))
+        return batch
+
+
+class _Progress:
+    """A line that is rewritten on a terminal; every ten seconds a plain line elsewhere."""
+
+    def __init__(self) -> None:
+        self._shown = self._begun = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, stored: int, refused: int) -> None:
+        now = time.monotonic()
+        if now - self._shown < (0.2 if self._terminal else 10.0):
+            return
+        self._shown = now
+        rate = stored / (now - self._begun)
+        line = f"indexing: {stored:,} stored, {refused:,} refused, {rate:,.0f} pictures/s"
+        print(f"\r{line}" if self._terminal else line, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._terminal:
+            print(file=sys.stderr)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    return flags.run("index", main, IndexConfig, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(run())
