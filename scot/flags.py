@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -18,6 +19,8 @@ from scot.errors import ScotError
 
 Config = TypeVar("Config")
 
+_ON = ("1", "true", "yes", "on")
+_OFF = ("0", "false", "no", "off")
 _EPILOGUE = "Every flag is also an environment variable: --some-flag is SCOT_SOME_FLAG (a flag wins)."
 
 
@@ -32,7 +35,7 @@ def parse(config: type[Config], argv: Sequence[str], *, prog: str, description: 
 
 
 def run(command: str, main: object, config: type[Config], argv: Sequence[str] | None = None) -> int:
-    """Parse, call ``main(config)``, and turn a :class:`ScotError` into one line on stderr and exit code 1, Ctrl-C into 130."""
+    """Parse and call ``main(config)``; a :class:`ScotError` is one line on stderr and exit code 1, Ctrl-C is 130."""
     assert callable(main)
     parsed = parse(config, sys.argv[1:] if argv is None else argv, prog=command)
     try:
@@ -48,13 +51,21 @@ def run(command: str, main: object, config: type[Config], argv: Sequence[str] | 
 def _from_environment(config: type, environment: Mapping[str, str]) -> list[str]:
     arguments: list[str] = []
     for field in dataclasses.fields(config):
-        value = environment.get(f"SCOT_{field.name.upper()}")
-        if value is None:
+        variable = f"SCOT_{field.name.upper()}"
+        value = environment.get(variable)
+        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+        # An empty variable is how a shell or a manifest unsets one; a positional argument has no flag to stand for.
+        if not value or "Positional[" in kind:
             continue
-        flag = field.name.replace("_", "-")
-        if str(field.type) == "bool":
-            on = value.strip().lower() in ("1", "true", "yes", "on")
-            arguments.append(f"--{flag}" if on else f"--no-{flag}")
+        flag = f"--{field.name.replace('_', '-')}"
+        if kind == "bool":
+            word = value.strip().lower()
+            if word not in _ON and word not in _OFF:
+                print(f"{variable} must be one of {', '.join(_ON + _OFF)}, not {value!r}", file=sys.stderr)
+                raise SystemExit(2)
+            arguments.append(flag if word in _ON else f"--no-{flag[2:]}")
+        elif kind.startswith(("tuple[", "list[")):
+            arguments += [flag, *shlex.split(value)]
         else:
-            arguments += [f"--{flag}", value]
+            arguments.append(f"{flag}={value}")  # with "=", a value that starts with a dash stays a value
     return arguments

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import tyro
+
+from scot import flags
+from scot.errors import Conflict
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train something."""
+
+    data: Path = Path("data")
+    """Where the data lies."""
+    batch_size: int = 64
+    rate: float | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+    resume: bool = True
+    once: bool = False
+    sizes: tuple[int, ...] = (1,)
+    edit: str = ""
+
+
+@dataclass(frozen=True)
+class Index:
+    """Index a folder."""
+
+    folder: tyro.conf.Positional[Path]
+    qdrant_url: str = ""
+
+
+def parse(*argv: str) -> Train:
+    return flags.parse(Train, argv, prog="train")
+
+
+def test_every_flag_has_its_default() -> None:
+    assert parse() == Train()
+
+
+def test_flags_are_read() -> None:
+    argv = "--data d --batch-size 8 --rate 1e-3 --device cuda --no-resume --once --sizes 1 2 3 --edit red"
+    assert parse(*argv.split()) == Train(Path("d"), 8, 1e-3, "cuda", False, True, (1, 2, 3), "red")
+
+
+def test_every_flag_is_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {
+        "DATA": "with space",
+        "BATCH_SIZE": "8",
+        "RATE": "-0.5",
+        "DEVICE": "cuda",
+        "RESUME": "no",
+        "ONCE": "1",
+        "SIZES": "1 2 3",
+        "EDIT": "--not-a-flag",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SCOT_{name}", value)
+    assert parse() == Train(Path("with space"), 8, -0.5, "cuda", False, True, (1, 2, 3), "--not-a-flag")
+
+
+def test_a_flag_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"BATCH_SIZE": "8", "RESUME": "0", "SIZES": "4 5", "DATA": "d"}.items():
+        monkeypatch.setenv(f"SCOT_{name}", value)
+    parsed = parse("--batch-size", "9", "--resume", "--sizes", "6")
+    assert parsed == Train(data=Path("d"), batch_size=9, resume=True, sizes=(6,))
+
+
+def test_an_empty_variable_is_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCOT_BATCH_SIZE", "")
+    assert parse().batch_size == 64
+
+
+def test_a_positional_argument_is_not_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCOT_FOLDER", "elsewhere")
+    monkeypatch.setenv("SCOT_QDRANT_URL", "http://qdrant:6333")
+    assert flags.parse(Index, ["here"], prog="index") == Index(Path("here"), "http://qdrant:6333")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("BATCH_SIZE", "many"), ("DEVICE", "abacus"), ("ONCE", "perhaps"), ("RATE", "fast")]
+)
+def test_a_malformed_variable_ends_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str
+) -> None:
+    monkeypatch.setenv(f"SCOT_{variable}", value)
+    with pytest.raises(SystemExit) as stopped:
+        parse()
+    assert stopped.value.code == 2
+    assert value in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [["--batch-size", "many"], ["--batchsize", "8"], ["stray"], ["--batch-size"]])
+def test_a_malformed_flag_ends_with_2_and_says_why(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse(*argv)
+    assert stopped.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.err
+    assert not captured.out
+
+
+def test_help_shows_the_flags_and_the_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse("--help")
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--batch-size" in shown
+    assert "Where the data lies." in shown
+    assert "SCOT_SOME_FLAG" in shown
+
+
+def test_run_returns_what_main_returns() -> None:
+    assert flags.run("train", lambda config: config.batch_size, Train, ["--batch-size", "3"]) == 3
+    assert flags.run("train", lambda config: None, Train, []) == 0
+
+
+def test_run_reads_the_command_line_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["train", "--batch-size", "5"])
+    assert flags.run("train", lambda config: config.batch_size, Train) == 5
+
+
+def test_run_tells_an_expected_error_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(config: Train) -> None:
+        raise Conflict("port 9000 is in use")
+
+    assert flags.run("scot serve", main, Train, []) == 1
+    assert capsys.readouterr().err == "scot serve: port 9000 is in use\n"
+
+
+def test_run_does_not_hide_a_bug() -> None:
+    def main(config: Train) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        flags.run("train", main, Train, [])
+
+
+def test_ctrl_c_ends_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(config: Train) -> None:
+        raise KeyboardInterrupt
+
+    assert flags.run("train", main, Train, []) == 130
+    assert "interrupted" in capsys.readouterr().err
