@@ -24,7 +24,7 @@ PREPROCESS: dict[str, Any] = {
 
 
 def save_random_encoder(folder: Path, *, seed: int = 0, embed_dim: int = 32) -> str:
-    """Write the model into ``folder`` and return the name to load it by, ``local-dir:…``; equal seeds give equal ids."""
+    """Write the model into ``folder`` and return the name to load it by; equal seeds give equal ids."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {**CONFIG, "embed_dim": embed_dim}
     with torch.random.fork_rng():
