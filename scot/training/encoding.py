@@ -218,17 +218,13 @@ class _Progress:
 
     def __init__(self, images: int, texts: int, write: Callable[[str], None], every: float = 3.0) -> None:
         self._images, self._texts, self._write, self._every = images, texts, write, every
-        self._started: float | None = None
-        self._base = self._last = 0.0
+        self._started = self._last = time.monotonic()
 
     def show(self, images: int, texts: int) -> None:
         now = time.monotonic()
-        if self._started is None:  # the clock runs from the first result: loading the model is not encoding
-            self._started, self._base = now, images
         done = images >= self._images and texts >= self._texts
         if not done and now - self._last < self._every:
             return
         self._last = now
-        rate = (images - self._base) / max(now - self._started, 1e-9)
-        speed = f", {rate:,.0f} images/s" if images > self._base else ""
+        speed = f", {images / max(now - self._started, 1e-9):,.0f} images/s" if images else ""
         self._write(f"encoded {images:,}/{self._images:,} images, {texts:,}/{self._texts:,} texts{speed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ _IMAGE_BATCH = 64
 _TEXT_BATCH = 256
 _READ_BATCH = 32
 _TEXT_BLOCK = 2048
+_BLOCK_BYTES = 1024**2
 _SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
@@ -152,6 +154,8 @@ def _dataset(sources: list[str], wanted: set[str], texts: list[str], pool: Encod
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context.target_max_block_size = _BLOCK_BYTES  # small blocks, so that encoding starts while the reader still reads
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.execution_options.preserve_order = True  # of two pictures with one id, the first is kept, every time
     parts: list[Any] = []
     if sources:

@@ -1,0 +1,66 @@
+"""The pictures a run is measured on: chosen by a hash of their id, so that every run and worker chooses alike."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+from scot.composers.base import ComposerModule
+from scot.errors import InvalidInput
+from scot.training.cache import TripletEmbeddings, unit_rows
+
+_MOST = 4096  # triplets measured; more changes the third digit only
+_CHUNK = 512
+
+
+def split(data: TripletEmbeddings, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """``(training, held-out)`` rows of the triplets; all triplets of one picture fall on one side.
+
+    Raises:
+        InvalidInput: one side would be empty.
+    """
+    limit = int(share * 2**32)
+    held = [int.from_bytes(hashlib.sha256(image.encode()).digest()[:4]) < limit for image in data.image_ids]
+    held_N = torch.tensor(held, dtype=torch.bool)[data.image_N.cpu()]
+    training, measured = (~held_N).nonzero().flatten(), held_N.nonzero().flatten()
+    if not len(training) or not len(measured):
+        raise InvalidInput(
+            f"{len(data)} triplets of {len(data.image_ids)} images are too few to hold out a share of {share:g}"
+        )
+    return training, measured
+
+
+@torch.inference_mode()
+def evaluate(module: ComposerModule, data: TripletEmbeddings, rows_M: torch.Tensor) -> dict[str, float]:
+    """How well V_c finds its T_u among all distinct T_u of the held-out triplets.
+
+    Returns:
+        ``recall@1``, ``recall@10``, and ``beats_caption``: the share of queries nearer to T_u than to the own T_o.
+    """
+    rows_M = rows_M[:: max(1, len(rows_M) // _MOST)].to(data.image_N.device)
+    texts_K, target_M = torch.unique(data.edited_N[rows_M], return_inverse=True)
+    gallery_KD = unit_rows(data.text_VD, texts_K)
+    training, hits, nearer = module.training, torch.zeros(2), torch.zeros(2)
+    module.eval()
+    try:
+        for start in range(0, len(rows_M), _CHUNK):
+            rows, target = rows_M[start : start + _CHUNK], target_M[start : start + _CHUNK, None]
+            query_BD = module(
+                unit_rows(data.image_UD, data.image_N[rows]), unit_rows(data.text_VD, data.edit_N[rows])
+            ).float()
+            scores_BK = query_BD @ gallery_KD.T
+            goal_B1 = scores_BK.gather(1, target)
+            rank_B = (scores_BK > goal_B1).sum(1)
+            hits += torch.tensor([float((rank_B < 1).sum()), float((rank_B < 10).sum())])
+            own_B = (query_BD * unit_rows(data.text_VD, data.caption_N[rows])).sum(-1)
+            changed_B = data.caption_N[rows] != data.edited_N[rows]
+            nearer += torch.tensor([float(((goal_B1[:, 0] > own_B) & changed_B).sum()), float(changed_B.sum())])
+    finally:
+        module.train(training)
+    count = len(rows_M)
+    return {
+        "recall@1": float(hits[0]) / count,
+        "recall@10": float(hits[1]) / count,
+        "beats_caption": float(nearer[0] / nearer[1].clamp(min=1)),
+    }

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from scot.errors import InvalidInput
+from scot.training import held_out
+from scot.training.checkpoint import keep_latest, latest_checkpoint
+from scot.training.config import TrainConfig
+from scot.training.loop import Diverged, Progress, Trainer, learning_rate
+from scot.training.losses import LossConfig
+from tests.synthetic_triplets import synthetic_triplets
+
+SMALL = TrainConfig(
+    projection=64, hidden=64, batch_size=128, steps=120, lr=3e-3, eval_every=20, held_out=0.2, precision="float32"
+)
+
+
+def trainer(config: TrainConfig = SMALL) -> Trainer:
+    return Trainer(synthetic_triplets(), config)
+
+
+def test_training_learns_to_compose() -> None:
+    run = trainer()
+    before = held_out.evaluate(run.composer, run.data, run.measured_M)
+    events = list(run.run())
+    assert events[-1].done
+    assert events[-1].step == 120
+    assert run.best["recall@1"] > max(0.5, 2 * before["recall@1"])
+    assert run.best["recall@10"] > 0.95
+    assert run.best["beats_caption"] > 0.9
+    best = held_out.evaluate(run.best_composer(), run.data, run.measured_M)
+    assert best == pytest.approx(run.best)
+
+
+def test_a_run_repeats_exactly() -> None:
+    def last() -> list[float]:
+        run = trainer(dataclasses.replace(SMALL, steps=20))
+        return [event.loss for event in run.run()] + [float(run.objective.composer.gate[0].weight.double().sum())]
+
+    assert last() == last()
+
+
+def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, steps=60)
+    whole = trainer(config)
+    list(whole.run())
+
+    first = trainer(config)
+    for event in first.run():
+        if event.evaluated and event.step == 40:
+            first.save(tmp_path / "step-40")
+            break
+    second = trainer(config)
+    second.load(tmp_path / "step-40")
+    assert second.step == 40
+    events = list(second.run())
+    assert events[-1].step == 60
+    assert second.best == whole.best
+    for name, weights in whole.objective.state_dict().items():
+        torch.testing.assert_close(second.objective.state_dict()[name], weights, rtol=0, atol=0)
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
+    run = trainer(dataclasses.replace(SMALL, steps=20))
+    list(run.run())
+    run.save(tmp_path / "step-20")
+    again = trainer(dataclasses.replace(SMALL, steps=20))
+    again.load(tmp_path / "step-20")
+    assert list(again.run()) == []
+    assert again.best == run.best
+
+
+def test_early_stop_keeps_the_best() -> None:
+    run = trainer(dataclasses.replace(SMALL, lr=1e-9, patience=2, steps=1000, eval_every=5, dropout=0.0))
+    events = list(run.run())
+    assert run.stopped
+    assert events[-1].done
+    assert events[-1].step == run.best_step + 2 * 5
+
+
+def test_a_diverging_run_stops_with_its_reason() -> None:
+    run = trainer(dataclasses.replace(SMALL, steps=50))
+    with torch.no_grad():
+        run.composer.get_parameter("gate.3.bias").fill_(math.nan)
+    with pytest.raises(Diverged, match="the loss is nan at step 20: lower the learning rate"):
+        list(run.run())
+
+
+def test_every_epoch_sees_every_row_once_in_an_order_of_its_own() -> None:
+    run = trainer()
+    per_epoch = len(run.training_N) // run.batch_size
+    epochs = [torch.cat([run.batch_rows(e * per_epoch + n) for n in range(per_epoch)]) for e in range(2)]
+    for rows in epochs:
+        assert len(rows.unique()) == len(rows) == per_epoch * run.batch_size
+        assert set(rows.tolist()) <= set(run.training_N.tolist())
+    assert epochs[0].tolist() != epochs[1].tolist()
+    assert trainer().batch_rows(3).tolist() == run.batch_rows(3).tolist()
+
+
+def test_a_picture_is_trained_on_or_measured_never_both() -> None:
+    data = synthetic_triplets()
+    training, measured = held_out.split(data, 0.2)
+    assert not set(data.image_N[training].tolist()) & set(data.image_N[measured].tolist())
+    assert len(training) + len(measured) == len(data)
+    assert 0.1 < len(measured) / len(data) < 0.3
+    more = synthetic_triplets(images=700)
+    kept = set(more.image_N[held_out.split(more, 0.2)[1]].tolist())
+    assert set(data.image_N[measured].tolist()) <= kept
+
+
+def test_recall_by_hand() -> None:
+    data = synthetic_triplets(images=50, edits=2)
+
+    class Oracle(torch.nn.Module):
+        config = None
+
+        def forward(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+            return answers_BD[: len(image_BD)]
+
+    answers_BD = data.edited_ND
+    everything = torch.arange(len(data))
+    oracle = held_out.evaluate(Oracle(), data, everything)  # type: ignore[arg-type]
+    assert oracle == {"recall@1": 1.0, "recall@10": 1.0, "beats_caption": 1.0}
+    answers_BD = data.caption_ND
+    lazy = held_out.evaluate(Oracle(), data, everything)  # type: ignore[arg-type]
+    assert lazy["beats_caption"] == 0.0
+    assert lazy["recall@1"] < 0.1
+
+
+def test_the_learning_rate_warms_up_and_goes_to_zero() -> None:
+    config = TrainConfig(steps=100, lr=1.0, warmup=0.1)
+    rates = [learning_rate(step, config) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == pytest.approx(1.0)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0.0)
+
+
+def test_progress_knows_when_it_ends() -> None:
+    event = Progress(100, 300, 1.0, 1e-3, 20.0, 1000.0, {}, False, False, 50)
+    assert event.eta_s == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch_size": 0}, {"steps": 0}, {"lr": 0.0}, {"held_out": 0.0}, {"held_out": 1.0}, {"warmup": 1.0},
+        {"patience": -1}, {"precision": "float8"}, {"lr": math.nan},
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(InvalidInput):
+        TrainConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_an_unknown_architecture_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="known: combiner"):
+        trainer(dataclasses.replace(SMALL, architecture="perceiver"))
+
+
+def test_too_few_triplets_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="too few to hold out"):
+        Trainer(synthetic_triplets(images=1), SMALL)
+
+
+def test_less_than_a_batch_is_one_batch() -> None:
+    run = Trainer(synthetic_triplets(images=20, edits=2), dataclasses.replace(SMALL, batch_size=4096, steps=3))
+    assert run.batch_size == len(run.training_N)
+    assert list(run.run())[-1].step == 3
+
+
+def test_other_negatives_and_bfloat16_train_too() -> None:
+    loss = LossConfig(edit_negatives=True, image_negatives=True, direction_weight=0.5, learn_scale=False)
+    run = trainer(dataclasses.replace(SMALL, loss=loss, precision="bfloat16", steps=40, centre=False))
+    events = list(run.run())
+    assert events[-1].loss < events[0].loss
+
+
+def test_checkpoints_of_other_settings_or_damaged_are_refused(tmp_path: Path) -> None:
+    run = trainer()
+    run.save(tmp_path / "step-0000000")
+    with pytest.raises(InvalidInput, match="other settings"):
+        trainer(dataclasses.replace(SMALL, hidden=32)).load(tmp_path / "step-0000000")
+    (tmp_path / "step-0000000" / "state.json").write_text("{")
+    with pytest.raises(InvalidInput, match="damaged"):
+        run.load(tmp_path / "step-0000000")
+
+
+def test_only_the_newest_checkpoint_is_kept(tmp_path: Path) -> None:
+    assert latest_checkpoint(tmp_path) is None
+    run = trainer()
+    for step in (5, 10, 100):
+        run.save(tmp_path / f"step-{step:07d}")
+    keep_latest(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000100"]
+    assert latest_checkpoint(tmp_path) == tmp_path / "step-0000100"
