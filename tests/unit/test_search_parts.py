@@ -1,0 +1,148 @@
+"""The parts of the search service that need no service: streams in order, errors at the edge, edits, payloads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from google.protobuf import struct_pb2
+
+from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
+from scot.v1 import search_pb2
+from services.search.edge import public_error
+from services.search.ordered import in_order
+from services.search.query import Step, parse_edits
+from services.search.settings import from_args
+from services.search.wire import checked_payload
+
+
+def test_answers_keep_the_order_and_the_window() -> None:
+    async def run() -> None:
+        working = most = 0
+        gates = [asyncio.Event() for _ in range(20)]
+
+        async def work(number: int) -> int:
+            nonlocal working, most
+            working += 1
+            most = max(most, working)
+            if number % 2:  # odd ones finish only after their even successor has begun
+                await gates[number].wait()
+            elif number:
+                gates[number - 1].set()
+            working -= 1
+            return number
+
+        async def numbers() -> AsyncIterator[int]:
+            for number in range(20):
+                yield number
+            gates[19].set()
+
+        assert [answer async for answer in in_order(numbers(), work, window=4)] == list(range(20))
+        assert most <= 4 + 1
+
+    asyncio.run(run())
+
+
+def test_an_answer_does_not_wait_for_the_next_request() -> None:
+    async def run() -> None:
+        answered = asyncio.Event()
+
+        async def conversation() -> AsyncIterator[int]:
+            yield 1
+            await answered.wait()
+            yield 2
+
+        async def work(number: int) -> int:
+            return number
+
+        seen = []
+        async for answer in in_order(conversation(), work, window=8):
+            seen.append(answer)
+            answered.set()
+        assert seen == [1, 2]
+
+    asyncio.run(run())
+
+
+def test_a_broken_stream_raises_after_its_answers() -> None:
+    async def run() -> None:
+        async def broken() -> AsyncIterator[int]:
+            yield 1
+            raise ConnectionError
+
+        async def work(number: int) -> int:
+            return number
+
+        seen = []
+        with pytest.raises(ConnectionError):  # noqa: PT012
+            async for answer in in_order(broken(), work, window=2):
+                seen.append(answer)
+        assert seen == [1]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (InvalidInput("limit: too much"), "INVALID_ARGUMENT", "limit: too much"),
+        (NotFound("no item"), "NOT_FOUND", "no item"),
+        (EncoderMismatch("another"), "FAILED_PRECONDITION", "another"),
+        (Conflict("busy"), "FAILED_PRECONDITION", "busy"),
+        (RuntimeError("pid=7, ip=10.0.0.1"), "INTERNAL", "something went wrong inside the service"),
+    ],
+)
+def test_what_a_caller_sees_of_an_error(error: Exception, status: str, message: str) -> None:
+    assert public_error(error) == (status, message)
+
+
+def test_neighbouring_plain_edits_are_one_step() -> None:
+    edits = [
+        search_pb2.Edit(text=" red "),
+        search_pb2.Edit(text="striped", weight=1.0),
+        search_pb2.Edit(text="old", negative=True),
+        search_pb2.Edit(text="long", weight=0.5),
+        search_pb2.Edit(text="wide"),
+    ]
+    assert parse_edits(edits) == (
+        Step("red and striped"),
+        Step("old", negative=True),
+        Step("long", weight=0.5),
+        Step("wide"),
+    )
+
+
+def test_payload_numbers_come_back_whole() -> None:
+    message = struct_pb2.Struct()
+    message.update({"n": 3, "x": 2.5, "list": [1, {"deep": 2}], "flag": True, "none": None})
+    assert checked_payload("payload", message) == {
+        "n": 3,
+        "x": 2.5,
+        "list": [1, {"deep": 2}],
+        "flag": True,
+        "none": None,
+    }
+    assert isinstance(checked_payload("payload", message)["n"], int)
+
+
+@pytest.mark.parametrize("payload", [{"x": float("nan")}, {"_scot_item_id": "a"}, {"x": "a" * 70_000}])
+def test_payloads_that_cannot_be_kept(payload: dict[str, object]) -> None:
+    message = struct_pb2.Struct()
+    message.update(payload)
+    with pytest.raises(InvalidInput, match="payload"):
+        checked_payload("payload", message)
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        ({}, "either store"),
+        ({"store": "a", "qdrant_url": "http://b"}, "either store"),
+        ({"store": "a", "gateways": 2}, "one gateway"),
+        ({"store": "a", "colour": "red"}, "no setting 'colour'"),
+    ],
+)
+def test_settings_that_contradict(args: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        from_args(args)
