@@ -1,4 +1,4 @@
-"""Triplet embeddings with structure, made in milliseconds: attributes as directions, two modalities with a gap between them."""
+"""Triplet embeddings with structure, made in milliseconds: attributes as directions, two modalities with a gap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SLOTS, VALUES, ENCODER = 4, 5, "synthetic@1-32d"
 
 
 def synthetic_triplets(images: int = 600, edits: int = 4, *, dim: int = 32, seed: int = 0) -> TripletEmbeddings:
-    """Each picture has a value in every slot; an edit names a slot's new value; texts that say the same are one text."""
+    """Each picture has a value in every slot; an edit names a slot's new value; equal texts are one text."""
     rng = np.random.default_rng(seed)
     values = torch.from_numpy(rng.normal(size=(SLOTS, VALUES, dim))).float() / dim**0.5
     gap = torch.from_numpy(rng.normal(size=(2, dim))).float() / dim**0.5

@@ -166,7 +166,7 @@ class Trainer:
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 4096 + self.rank)
         loss: torch.Tensor = self._step_module(gather_batch(self.data, self.batch_rows(self.step)))
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
         self.optimiser.step()
         self.step += 1
