@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from scot.errors import InvalidInput
 from scot.training.losses import LossConfig
@@ -38,6 +40,11 @@ class TrainConfig:
     precision: str = "auto"
     """float32, bfloat16 (autocast), or auto: bfloat16 where the hardware computes it faster."""
     seed: int = 0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """The inverse of ``dataclasses.asdict``."""
+        return cls(**{**values, "loss": LossConfig(**values["loss"])})
 
     def __post_init__(self) -> None:
         positive = {name: getattr(self, name) for name in ("batch_size", "steps", "lr", "clip", "eval_every")}

@@ -111,7 +111,7 @@ class Trainer:
             evaluate = self.step % config.eval_every == 0 or self.step == config.steps
             if not evaluate and self.step % _SHOW_EVERY:
                 continue
-            loss = float(total) / since
+            loss = float(_mean(total)) / since
             if not math.isfinite(loss):
                 raise Diverged(f"the loss is {loss} at step {self.step}: lower the learning rate ({config.lr:g})")
             rate = since * self.batch_size / (time.perf_counter() - started)
@@ -261,6 +261,15 @@ def _autocast(precision: str, device: torch.device) -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _mean(value: torch.Tensor) -> torch.Tensor:
+    """The workers' mean, so that all of them see the same number and stop alike."""
+    if _group()[1] > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+        value /= _group()[1]
+    return value
 
 
 def _group() -> tuple[int, int]:

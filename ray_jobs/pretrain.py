@@ -1,0 +1,150 @@
+#!/usr/bin/env python
+"""Pretrain a composer on cached embeddings (SCOT, arXiv 2501.08347) and publish it.
+
+    python ray_jobs/pretrain.py --embeddings embeddings/ --composers composers/
+    ray job submit --working-dir . -- python ray_jobs/pretrain.py --embeddings /data/emb --composers /data/composers
+
+Joins the Ray of RAY_ADDRESS, or starts a local one; --num-workers 0 trains in this process, without Ray. The same
+command goes on where a run that was stopped left off; a finished run is not trained again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scot import flags
+from scot.composers import Registry
+from scot.errors import InvalidInput
+from scot.training.cache import read_info
+from scot.training.config import TrainConfig
+from scot.training.losses import LossConfig
+from scot.training.runs import Run
+from scot.training.workers import train_in_process, train_with_ray
+
+_TRAIN, _LOSS = TrainConfig(), LossConfig()
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Pretrain a composer on cached embeddings and publish it."""
+
+    embeddings: str = ""
+    """The embedding cache that ray_jobs/encode.py wrote."""
+    composers: str = "composers"
+    """The registry to publish in."""
+    runs: str = "runs"
+    """Where runs keep their checkpoints and curves."""
+    name: str = ""
+    """The run's name; by default made from the settings and the data, so that the same command resumes."""
+    num_workers: int = 1
+    """Ray Train workers; 0 trains in this process, without Ray."""
+    use_gpu: bool = False
+    """Give each worker a GPU."""
+    release: bool = True
+    """Make the published version the released one."""
+    republish: bool = False
+    """Publish a finished run again, as a new version."""
+
+    architecture: str = _TRAIN.architecture
+    """The composition network."""
+    projection: int = _TRAIN.projection
+    """Width of the projections; 0: the architecture's own."""
+    hidden: int = _TRAIN.hidden
+    """Width of the hidden layer; 0: the architecture's own."""
+    dropout: float = _TRAIN.dropout
+    """Dropout in the composition network."""
+    centre: bool = _TRAIN.centre
+    """Take the modality means out of the inputs."""
+    batch_size: int = _TRAIN.batch_size
+    """The global batch, whatever the number of workers."""
+    steps: int = _TRAIN.steps
+    """Training steps."""
+    lr: float = _TRAIN.lr
+    """The highest learning rate."""
+    weight_decay: float = _TRAIN.weight_decay
+    """AdamW's weight decay."""
+    warmup: float = _TRAIN.warmup
+    """Share of the steps in which the learning rate climbs."""
+    clip: float = _TRAIN.clip
+    """Largest norm of the gradient."""
+    held_out: float = _TRAIN.held_out
+    """Share of the pictures that are measured on and not trained on."""
+    eval_every: int = _TRAIN.eval_every
+    """Steps between two evaluations and checkpoints."""
+    patience: int = _TRAIN.patience
+    """Evaluations without improvement before the run stops; 0: never."""
+    precision: str = _TRAIN.precision
+    """float32, bfloat16 or auto."""
+    seed: int = _TRAIN.seed
+    """Decides initial weights, order and dropout."""
+    caption_negatives: bool = _LOSS.caption_negatives
+    """Own and other captions as negatives."""
+    edit_negatives: bool = _LOSS.edit_negatives
+    """Edits alone as negatives."""
+    image_negatives: bool = _LOSS.image_negatives
+    """The own reference as a negative."""
+    direction_weight: float = _LOSS.direction_weight
+    """Weight of the direction loss."""
+    logit_scale: float = _LOSS.logit_scale
+    """The inverse temperature, or where it starts."""
+    learn_scale: bool = _LOSS.learn_scale
+    """Learn the inverse temperature."""
+
+
+def training_config(config: PretrainConfig) -> TrainConfig:
+    """The part of the flags that decides the trained weights."""
+    values = dataclasses.asdict(config)
+    loss = LossConfig(**{field.name: values[field.name] for field in dataclasses.fields(LossConfig)})
+    names = [field.name for field in dataclasses.fields(TrainConfig) if field.name != "loss"]
+    return TrainConfig(**{name: values[name] for name in names}, loss=loss)
+
+
+def main(config: PretrainConfig) -> int:
+    """Train, write the artifact, publish it."""
+    if not config.embeddings:
+        raise InvalidInput("--embeddings is missing")
+    if config.num_workers < 0:
+        raise InvalidInput(f"--num-workers must not be negative, but is {config.num_workers}")
+    settings, info = training_config(config), read_info(config.embeddings)
+    run = Run(config.runs, config.name or Run.default_name(settings, info), settings, info)
+    registry = Registry(config.composers)
+    with run.locked():
+        run.open()
+        done = run.finished()
+        published = done is not None and done["version"] in registry.versions()
+        if done is not None and published and not config.republish:
+            print(f"run {run.name} is finished: {_recall(done['metrics'])}, published as {done['version']}")
+            return 0
+        if not run.trained():
+            print(f"run {run.name}: {info.counts.get('triplets', 0):,} triplets of {info.encoder_id}", flush=True)
+            _train(config, run)
+        version = run.publish(registry, release=config.release, again=config.republish)
+    said = "released" if registry.released() == version else "not released"
+    print(f"published {version} ({said}) in {config.composers}: {_recall(registry.metrics(version))}")
+    return 0
+
+
+def _train(config: PretrainConfig, run: Run) -> None:
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if config.num_workers == 0:
+        train_in_process(run, config.embeddings, say)
+        return
+    from ray_jobs.session import ray_session
+
+    with ray_session():
+        train_with_ray(run, config.embeddings, say, num_workers=config.num_workers, use_gpu=config.use_gpu)
+
+
+def _recall(metrics: dict[str, float]) -> str:
+    return f"held-out recall@1 {metrics['recall@1']:.3f}, recall@10 {metrics['recall@10']:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(flags.run("pretrain.py", main, PretrainConfig))

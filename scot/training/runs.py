@@ -1,0 +1,193 @@
+"""A pretraining run on disk: ``RUNS/NAME`` with its settings, checkpoints, progress and, at the end, the composer.
+
+::
+
+    run.json          the settings and the embedding cache the run was started with
+    progress.jsonl    one line a progress event
+    checkpoints/      of a run in process (Ray Train keeps its own)
+    tensorboard/      curves
+    composer/         the artifact, once training is over
+    finished.json     the published version and its held-out recall: written last
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from scot.composers import artifact, save_composer
+from scot.composers.artifact import rename_durably, write_durably
+from scot.composers.registry import Registry
+from scot.errors import Conflict, InvalidInput
+from scot.training.cache import CacheInfo
+from scot.training.config import TrainConfig
+from scot.training.loop import Progress, Trainer, training_settings
+
+_RUN, _FINISHED, _PROGRESS = "run.json", "finished.json", "progress.jsonl"
+
+
+class Run:
+    """One named run. Its name fixes its settings and data: a run is resumed, never changed."""
+
+    def __init__(self, root: str | Path, name: str, config: TrainConfig, data: CacheInfo) -> None:
+        if not name or name.startswith(".") or "/" in name or os.sep in name:
+            raise InvalidInput(f"the run's name {name!r} must not be empty, start with a dot or hold a slash")
+        self.name, self.config, self.data = name, config, data
+        self.folder = Path(root).absolute() / name
+
+    @classmethod
+    def default_name(cls, config: TrainConfig, data: CacheInfo) -> str:
+        """The same settings and data give the same name, so that a rerun resumes."""
+        return "pretrain-" + hashlib.sha256(json.dumps(_identity(config, data)).encode()).hexdigest()[:8]
+
+    def open(self) -> None:
+        """Start the run, or check that it is the one that was started.
+
+        Raises:
+            Conflict: a run of this name has other settings or data; the message says which.
+        """
+        identity = _identity(self.config, self.data)
+        path = self.folder / _RUN
+        try:
+            before = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write_json(path, identity)
+            return
+        except ValueError:
+            raise InvalidInput(f"the run {self.name} is damaged ({_RUN}): choose another --name") from None
+        changed = sorted(key for key in identity.keys() | before.keys() if identity.get(key) != before.get(key))
+        if changed:
+            said = ", ".join(f"{key} {before.get(key)} (now {identity.get(key)})" for key in changed)
+            raise Conflict(f"the run {self.name} was started with {said}: choose another --name")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for the time of the block. Raises Conflict when another process of this machine holds it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Conflict(f"the run {self.name} is going on in another process") from None
+            yield
+
+    def finished(self) -> dict[str, Any] | None:
+        """What ``finished.json`` says, None while the run is not over."""
+        try:
+            value: dict[str, Any] = json.loads((self.folder / _FINISHED).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return value
+
+    def trained(self) -> bool:
+        """Whether the artifact is there."""
+        return (self.folder / "composer" / artifact.CONFIG).is_file()
+
+    def write_artifact(self, trainer: Trainer) -> None:
+        """Save the best composer as ``composer/``; a complete one that is there stays."""
+        if self.trained():
+            return
+        metrics = {**trainer.best, "best_step": trainer.best_step, "steps": trainer.step}
+        training = {**training_settings(self.config), "run": self.name}
+        save_composer(
+            self.folder / "composer",
+            trainer.best_composer(),
+            encoder_id=self.data.encoder_id,
+            dim=self.data.dim,
+            training_data=self.data.hash,
+            metrics=metrics,
+            training=training,
+        )
+
+    def publish(self, registry: Registry, *, release: bool = True, again: bool = False) -> str:
+        """Publish the artifact and mark the run finished; a version that a killed run had published is taken up."""
+        folder = self.folder / "composer"
+        weights = artifact.read_config(folder)["weights_sha256"]
+        same = [v for v in registry.versions() if registry.config(v)["weights_sha256"] == weights]
+        if same and not again:
+            version = same[-1]
+            if release:
+                registry.release(version)
+        else:
+            version = registry.publish(folder, release=release)
+        _write_json(self.folder / _FINISHED, {"version": version, "metrics": artifact.read_metrics(folder)})
+        return version
+
+    def log(self) -> ProgressLog:
+        """Where this run's progress goes; one process writes it."""
+        return ProgressLog(self.folder)
+
+    def progress_file(self) -> Path:
+        """The file that :class:`ProgressLog` appends to."""
+        return self.folder / _PROGRESS
+
+
+class ProgressLog:
+    """Appends progress to ``progress.jsonl`` and to TensorBoard."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file: TextIO = (folder / _PROGRESS).open("a", encoding="utf-8")
+        self._folder = folder / "tensorboard"
+        self._curves: Any = None
+
+    def write(self, event: Progress) -> None:
+        """Record one event."""
+        self._file.write(json.dumps({**asdict(event), "eta_s": event.eta_s}) + "\n")
+        self._file.flush()
+        curves = {
+            "train/loss": event.loss,
+            "train/lr": event.lr,
+            "train/logit_scale": event.scale,
+            "speed/triplets_per_s": event.triplets_per_s,
+        }
+        if event.evaluated:
+            curves |= {f"held_out/{key}": value for key, value in event.held_out.items()}
+        writer = self._tensorboard()
+        if writer is not None:
+            for key, value in curves.items():
+                writer.add_scalar(key, value, event.step)
+
+    def close(self) -> None:
+        """Flush everything."""
+        self._file.close()
+        if self._curves is not None:
+            self._curves.close()
+
+    def _tensorboard(self) -> Any:
+        if self._curves is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:  # the extra `train` brings it; without it a run has no curves and is otherwise whole
+                return None
+            self._curves = SummaryWriter(str(self._folder))
+        return self._curves
+
+
+def progress_line(event: dict[str, Any]) -> str:
+    """One line for people, from one line of ``progress.jsonl``."""
+    recall = event["held_out"]
+    measured = f" · held-out R@1 {recall['recall@1']:.3f} R@10 {recall['recall@10']:.3f}" if recall else ""
+    eta = "" if event["done"] or math.isnan(event["eta_s"]) else f" · {event['eta_s']:.0f} s left"
+    return (
+        f"step {event['step']:>5}/{event['steps']} · loss {event['loss']:.3f} · "
+        f"{event['triplets_per_s']:,.0f} triplets/s{measured}{eta}"
+    )
+
+
+def _identity(config: TrainConfig, data: CacheInfo) -> dict[str, Any]:
+    return {**training_settings(config), "encoder": data.encoder_id, "embeddings": data.hash}
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_durably(temporary, json.dumps(value, indent=1).encode())
+    rename_durably(temporary, path)
