@@ -114,6 +114,8 @@ def _scot(words: list[str]) -> str | None:
     known: dict[str, type[Any]] = importlib.import_module("scot.cli").commands()
     if not words or words[0] in ("--help", "--version"):
         return None
+    if words[0] == "serve":  # a process of its own
+        return _python(["-m", "services.search.local", *words[1:]])
     if words[0] not in known:
         return f"scot has no command {words[0]!r}"
     return _parses(known[words[0]], words[1:])
