@@ -95,9 +95,13 @@ def _ray_batches(config: IndexConfig, images: Iterable[CaptionedImage]) -> Itera
     """Batches from a pool of Ray workers, two in flight for each, in the order they are ready."""
     import ray
 
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False)
-    source = iter(images)
+    from ray_jobs.session import ray_session
+
+    with ray_session():
+        yield from _from_pool(ray, config, iter(images))
+
+
+def _from_pool(ray: Any, config: IndexConfig, source: Iterator[CaptionedImage]) -> Iterator[Batch]:
     worker = ray.remote(_Worker).options(num_gpus=1 if str(config.device).startswith("cuda") else 0)
     workers = [worker.remote(config) for _ in range(config.num_workers)]
     busy: dict[Any, Any] = {}

@@ -34,7 +34,7 @@ class Hit:
 class SearchResult:
     """What a search found, best first, and what answered it.
 
-    ``timings`` are seconds by stage: decode, queue, compose, search, total. ``query_vector`` ``(D,)``, of unit length, is
+    ``timings`` are seconds by stage: decode, queue, compose, search, total. ``query_vector`` ``(D,)``, a unit vector, is
     there when vectors were asked for. ``text_truncated`` tells that an edit was longer than the text tower reads.
     """
 

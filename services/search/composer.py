@@ -14,7 +14,6 @@ import torch
 from ray import serve
 
 from scot.composers import BASELINES, Composer, Registry, baseline, load_composer
-from scot.encoders.clip import load_encoder
 from scot.errors import EncoderMismatch, NotFound, ScotError, Unavailable
 from services.search.composing import Composed, Job, compose_batch
 from services.search.settings import SearchSettings
@@ -112,6 +111,9 @@ class ComposerReplica:
     """Hosts both towers and the composers; queries that arrive together are composed together."""
 
     def __init__(self, settings: SearchSettings) -> None:
+        # Imported here, since whoever only deploys the application should not wait for open_clip.
+        from scot.encoders.clip import load_encoder
+
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self._encoder = load_encoder(settings.encoder, device=settings.device)

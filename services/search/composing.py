@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from scot.composers import Composer
-from scot.encoders.base import Encoder, Pixels, Tokens
+
+if TYPE_CHECKING:
+    from scot.encoders.base import Encoder, Pixels, Tokens
 
 Vector = npt.NDArray[np.float32]  # (D,), unit length
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import torch
 from ray import serve
 
-from scot.encoders.base import Pixels, Tokens, Vectors
-from scot.encoders.clip import load_encoder
 from services.search.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from scot.encoders.base import Pixels, Tokens, Vectors
 
 
 class EncoderReplica:
     """Embeds preprocessed pictures and tokenised texts, many at a time."""
 
     def __init__(self, settings: SearchSettings) -> None:
+        # Imported here, since whoever only deploys the application should not wait for open_clip.
+        from scot.encoders.clip import load_encoder
+
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self._encoder = load_encoder(settings.encoder, device=settings.device)

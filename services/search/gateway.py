@@ -7,14 +7,12 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpc_health.v1 import health_pb2
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from scot.encoders.base import Pixels, TokenisedText
-from scot.encoders.clip import load_frontend
 from scot.errors import NotFound, Unavailable
 from scot.index.store import GalleryStore
 from scot.v1 import index_pb2, search_pb2
@@ -25,6 +23,9 @@ from services.search.images import preprocess
 from services.search.limits import STREAM_WINDOW
 from services.search.ordered import in_order
 from services.search.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from scot.encoders.base import Pixels, TokenisedText
 
 logger = logging.getLogger("ray.serve")
 
@@ -38,6 +39,9 @@ class Gateway:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, settings: SearchSettings, composer: DeploymentHandle[Any], encoder: DeploymentHandle[Any]
     ) -> None:
+        # Imported here, since whoever only deploys the application should not wait for open_clip.
+        from scot.encoders.clip import load_frontend
+
         self.settings, self.composer, self.encoder = settings, composer, encoder
         self.frontend = load_frontend(settings.encoder)
         self.threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from scot.data.images import decode_image
-from scot.encoders.base import Frontend, Pixels
+
+if TYPE_CHECKING:
+    from scot.encoders.base import Frontend, Pixels
 
 
 def preprocess(frontend: Frontend, image: bytes) -> Pixels:

@@ -26,7 +26,9 @@ from services.search.settings import SearchSettings, from_args
 
 APP = "search"
 _RAY_PORTS = range(10_002, 20_000)
-_START_S = 300.0
+_START_S = 900.0
+_STOP_S = 60.0
+_RAY_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +99,12 @@ def main(config: LocalConfig) -> int:
 def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, stop: threading.Event) -> None:
     for name, value in _environment(config).items():
         os.environ[name] = value
-    import ray
     from ray import serve
 
     from services.search.app import SERVICERS, build
 
     # A signal during these calls is only noted: cut short, they would lose track of what they started.
-    ray.init(
-        address="local",
-        num_cpus=8,
-        include_dashboard=False,
-        object_store_memory=128 * 2**20,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-    )
+    _start_ray(stop)
     signals.install()  # Ray brings its own SIGTERM handler
     if stop.is_set():
         return
@@ -137,12 +130,39 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, sto
         stop.wait(0.1)
 
 
+def _start_ray(stop: threading.Event) -> None:
+    import ray
+
+    for attempts_left in reversed(range(_RAY_ATTEMPTS)):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=8,  # logical: room for every replica, whatever the machine has
+                include_dashboard=False,
+                object_store_memory=128 * 2**20,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+            )
+            return
+        except Exception as error:
+            # Ray gives its own processes 30 seconds, which a busy machine may not give them.
+            _stop_everything()
+            if stop.is_set():
+                return
+            if attempts_left == 0:
+                raise Unavailable("Ray did not start; is the machine very busy, or out of memory?") from error
+
+
 def _environment(config: LocalConfig) -> dict[str, str]:
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = {
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),  # Ray's workers must find scot and services
+        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),  # a private Ray on the loopback
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # Ray's default of 15 makes a replica wait for everything else on the machine
         "RAY_SERVE_ENABLE_HA_PROXY": "0",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0",
     }
@@ -225,14 +245,14 @@ def _stop_everything() -> None:
     started = descendants()
     try:
         if ray.is_initialized():
-            serve.shutdown()
+            serve.shutdown()  # type: ignore[no-untyped-call]
     finally:
-        ray.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
         outlive(started, patience_s=5)
 
 
 class _Signals:
-    """Within, SIGINT and SIGTERM set ``stop``."""
+    """Within, SIGINT and SIGTERM set ``stop``; whoever then sends another one, or waits long, gets the hard way out."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
@@ -251,7 +271,18 @@ class _Signals:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            self._force()
         self._stop.set()
+        # Ray can hang in its own start when one of its processes has died; the promise to leave nothing behind holds.
+        alarm = threading.Timer(_STOP_S, self._force)
+        alarm.daemon = True
+        alarm.start()
+
+    @staticmethod
+    def _force() -> None:
+        outlive(descendants(), patience_s=0)
+        os._exit(130)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
