@@ -19,6 +19,7 @@ def synthetic_triplets(images: int = 600, edits: int = 4, *, dim: int = 32, seed
     """Each picture has a value in every slot; an edit names a slot's new value; equal texts are one text."""
     rng = np.random.default_rng(seed)
     values = torch.from_numpy(rng.normal(size=(SLOTS, VALUES, dim))).float() / dim**0.5
+    commands = torch.from_numpy(rng.normal(size=(SLOTS, VALUES, dim))).float() / dim**0.5  # arithmetic does not help
     gap = torch.from_numpy(rng.normal(size=(2, dim))).float() / dim**0.5
     kinds = rng.integers(0, VALUES, (images, SLOTS))
 
@@ -42,7 +43,7 @@ def synthetic_triplets(images: int = 600, edits: int = 4, *, dim: int = 32, seed
             value = int((kinds[image, slot] + rng.integers(1, VALUES)) % VALUES)
             edited = kinds[image].copy()
             edited[slot] = value
-            edit = text(f"make {slot} {value}", values[slot, value] + gap[0])
+            edit = text(f"make {slot} {value}", commands[slot, value] + gap[0])
             rows.append((image, edit, caption(kinds[image]), caption(edited)))
     noise = torch.from_numpy(rng.normal(size=(images, dim))).float() * 0.02
     picture = torch.stack([sum(values[slot, kind[slot]] for slot in range(SLOTS)) for kind in kinds])

@@ -51,7 +51,7 @@ def evaluate(module: ComposerModule, data: TripletEmbeddings, rows_M: torch.Tens
             ).float()
             scores_BK = query_BD @ gallery_KD.T
             goal_B1 = scores_BK.gather(1, target)
-            rank_B = (scores_BK > goal_B1).sum(1)
+            rank_B = (~(scores_BK < goal_B1)).sum(1) - 1  # a tie, or a score that is no number, is not a hit
             hits += torch.tensor([float((rank_B < 1).sum()), float((rank_B < 10).sum())])
             own_B = (query_BD * unit_rows(data.text_VD, data.caption_N[rows])).sum(-1)
             changed_B = data.caption_N[rows] != data.edited_N[rows]

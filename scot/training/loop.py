@@ -26,7 +26,7 @@ from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
 from scot.training.losses import Batch, ContrastiveLoss
 
-_SHOW_EVERY = 25  # steps between two progress events
+_SHOW_EVERY = 50  # steps between two progress events
 
 
 class Diverged(ScotError):

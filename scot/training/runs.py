@@ -111,8 +111,8 @@ class Run:
     def publish(self, registry: Registry, *, release: bool = True, again: bool = False) -> str:
         """Publish the artifact and mark the run finished; a version that a killed run had published is taken up."""
         folder = self.folder / "composer"
-        weights = artifact.read_config(folder)["weights_sha256"]
-        same = [v for v in registry.versions() if registry.config(v)["weights_sha256"] == weights]
+        own = _origin(artifact.read_config(folder))
+        same = [version for version in registry.versions() if _origin(registry.config(version)) == own]
         if same and not again:
             version = same[-1]
             if release:
@@ -181,6 +181,11 @@ def progress_line(event: dict[str, Any]) -> str:
         f"step {event['step']:>5}/{event['steps']} · loss {event['loss']:.3f} · "
         f"{event['triplets_per_s']:,.0f} triplets/s{measured}{eta}"
     )
+
+
+def _origin(config: dict[str, Any]) -> tuple[str, str]:
+    """Which run an artifact is of, and its weights."""
+    return str(config.get("training", {}).get("run", "")), str(config["weights_sha256"])
 
 
 def _identity(config: TrainConfig, data: CacheInfo) -> dict[str, Any]:

@@ -1,0 +1,246 @@
+"""Pretraining as people run it: in process, with real Ray Train workers, and as a job of a running cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from ray_jobs import pretrain
+from ray_jobs.session import ray_session
+from scot import flags
+from scot.composers import Registry, load_composer
+from scot.errors import Conflict, InvalidInput, NotFound
+from scot.training.config import TrainConfig
+from scot.training.losses import LossConfig
+from tests.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "projection": 32, "hidden": 32, "batch_size": 64, "steps": 40, "eval_every": 20, "held_out": 0.2, "lr": 3e-3,
+    "dropout": 0.0, "precision": "float32",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_synthetic_cache(tmp_path_factory.mktemp("cache") / "embeddings", synthetic_triplets(images=200))
+
+
+@pytest.fixture
+def config(embeddings: Path, tmp_path: Path) -> pretrain.PretrainConfig:
+    return pretrain.PretrainConfig(
+        embeddings=str(embeddings), composers=str(tmp_path / "composers"), runs=str(tmp_path / "runs"), name="run",
+        num_workers=0, **SMALL,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def weights(registry: Registry, version: str) -> dict[str, torch.Tensor]:
+    return load_composer(registry.path(version), encoder_id=ENCODER, dim=32).module.state_dict()
+
+
+def command_line(config: pretrain.PretrainConfig) -> list[str]:
+    defaults = dataclasses.asdict(pretrain.PretrainConfig())
+    chosen = {key: value for key, value in dataclasses.asdict(config).items() if value != defaults[key]}
+    return [part for key, value in chosen.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+
+
+def test_a_run_publishes_once(config: pretrain.PretrainConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = Registry(config.composers)
+    assert pretrain.main(config) == 0
+    out = capsys.readouterr().out
+    assert "step    40/40 · loss" in out
+    assert "triplets/s · held-out R@1" in out
+    assert "published v1 (released)" in out
+    assert registry.released() == "v1"
+    about = registry.config("v1")
+    assert (about["encoder_id"], about["dim"], about["training"]["run"]) == (ENCODER, 32, "run")
+    assert registry.metrics("v1")["recall@10"] > 0.1
+
+    assert pretrain.main(config) == 0
+    assert "run run is finished" in capsys.readouterr().out
+    assert registry.versions() == ["v1"]
+    assert pretrain.main(dataclasses.replace(config, republish=True, release=False)) == 0
+    assert registry.versions() == ["v1", "v2"]
+    assert registry.released() == "v1"
+
+    events = [json.loads(line) for line in (Path(config.runs) / "run" / "progress.jsonl").read_text().splitlines()]
+    assert [event["step"] for event in events if event["evaluated"]] == [20, 40]
+    assert list((Path(config.runs) / "run" / "tensorboard").glob("events.*"))
+
+
+def test_a_run_that_was_killed_ends_as_one_that_was_not(config: pretrain.PretrainConfig, tmp_path: Path) -> None:
+    long = dataclasses.replace(config, steps=400, patience=0)
+    arguments = [sys.executable, "ray_jobs/pretrain.py", *command_line(long)]
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "held-out" in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL
+    assert Registry(config.composers).versions() == []
+
+    assert pretrain.main(long) == 0
+    whole = dataclasses.replace(long, name="whole", runs=str(tmp_path / "other"))
+    assert pretrain.main(whole) == 0
+    registry = Registry(config.composers)
+    resumed, uninterrupted = weights(registry, "v1"), weights(registry, "v2")
+    for key, value in uninterrupted.items():
+        torch.testing.assert_close(resumed[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_version_published_by_a_killed_run_is_taken_up(config: pretrain.PretrainConfig) -> None:
+    pretrain.main(config)
+    (Path(config.runs) / "run" / "finished.json").unlink()
+    assert pretrain.main(config) == 0
+    assert Registry(config.composers).versions() == ["v1"]
+
+
+def test_a_run_is_never_changed(config: pretrain.PretrainConfig) -> None:
+    pretrain.main(config)
+    with pytest.raises(Conflict, match=r"run was started with lr 0.003 \(now 0.01\): choose another --name"):
+        pretrain.main(dataclasses.replace(config, lr=0.01))
+
+
+def test_without_a_name_the_same_command_is_the_same_run(
+    config: pretrain.PretrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unnamed = dataclasses.replace(config, name="", steps=20)
+    pretrain.main(unnamed)
+    pretrain.main(unnamed)
+    assert "is finished" in capsys.readouterr().out
+    pretrain.main(dataclasses.replace(unnamed, seed=1))
+    assert Registry(config.composers).versions() == ["v1", "v2"]
+
+
+def test_two_processes_do_not_share_a_run(config: pretrain.PretrainConfig) -> None:
+    from scot.training.cache import read_info
+    from scot.training.runs import Run
+
+    settings = pretrain.training_config(config)
+    run = Run(config.runs, "run", settings, read_info(config.embeddings))
+    with run.locked(), pytest.raises(Conflict, match="going on in another process"):
+        pretrain.main(config)
+
+
+def test_bad_input_is_one_sentence(config: pretrain.PretrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="--embeddings is missing"):
+        pretrain.main(dataclasses.replace(config, embeddings=""))
+    with pytest.raises(NotFound, match="no embedding cache"):
+        pretrain.main(dataclasses.replace(config, embeddings=str(tmp_path / "absent")))
+    with pytest.raises(InvalidInput, match="not be negative"):
+        pretrain.main(dataclasses.replace(config, num_workers=-1))
+    with pytest.raises(InvalidInput, match="the run's name"):
+        pretrain.main(dataclasses.replace(config, name="../x"))
+
+
+def test_every_setting_is_a_flag() -> None:
+    named = {field.name for field in dataclasses.fields(pretrain.PretrainConfig)}
+    settings = {field.name for kind in (TrainConfig, LossConfig) for field in dataclasses.fields(kind)} - {"loss"}
+    assert settings <= named
+    assert pretrain.training_config(pretrain.PretrainConfig()) == TrainConfig()
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    with ray_session(num_cpus=2):
+        yield
+
+
+@pytest.mark.usefixtures("ray")
+def test_two_ray_workers_train_what_one_process_trains(
+    config: pretrain.PretrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrain.main(config)
+    assert pretrain.main(dataclasses.replace(config, name="two", num_workers=2)) == 0
+    assert "step    40/40 · loss" in capsys.readouterr().out
+    registry = Registry(config.composers)
+    alone, together = weights(registry, "v1"), weights(registry, "v2")
+    for key, value in alone.items():
+        torch.testing.assert_close(together[key], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_reason_to_stop_reaches_the_caller(
+    config: pretrain.PretrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = write_synthetic_cache(tmp_path / "few", synthetic_triplets(images=1))
+    arguments = command_line(dataclasses.replace(config, embeddings=str(few), num_workers=1))
+    assert flags.run("pretrain.py", pretrain.main, pretrain.PretrainConfig, [*arguments, "--num-workers", "1"]) == 1
+    assert "too few to hold out" in capsys.readouterr().err
+    assert Registry(config.composers).versions() == []
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """A real ``ray start --head`` with a dashboard on free ports; gives the address for ``ray job submit``."""
+    gcs, dashboard = free_port(), free_port()
+    environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTHONPATH")}
+    environment["RAY_AUTH_MODE"] = "disabled"
+    program = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={gcs}"]
+    options = [
+        "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--num-cpus=2",
+        f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}",
+        f"--object-store-memory={200 * 1024**2}", "--node-ip-address=127.0.0.1", "--disable-usage-stats",
+        f"--ray-client-server-port={free_port()}", f"--metrics-export-port={free_port()}",
+    ]  # fmt: skip
+    log = (tmp_path / "ray.log").open("w")
+    process = subprocess.Popen(
+        [*program, *options], cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        yield f"http://127.0.0.1:{dashboard}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        log.close()
+
+
+def test_it_runs_as_a_job_of_a_running_cluster(cluster: str, config: pretrain.PretrainConfig, tmp_path: Path) -> None:
+    from ray.job_submission import JobSubmissionClient
+
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            client = JobSubmissionClient(cluster)
+            break
+        except (ConnectionError, RuntimeError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+    assert client.list_jobs() == []
+    submit = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", cluster, "--working-dir", "."]
+    excludes = json.dumps({"excludes": [".venv", ".git", "/scot/encoders/tiny", "/tests", "/docs", "/benchmarks"]})
+    job = ["--runtime-env-json", excludes, "--", sys.executable, "ray_jobs/pretrain.py"]
+    environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTHONPATH")}
+    # Absolute paths: the job runs in the cluster's copy of the working directory.
+    arguments = command_line(dataclasses.replace(config, num_workers=1))
+    done = subprocess.run(
+        [*submit, *job, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "published v1 (released)" in done.stdout
+    assert "step    40/40" in done.stdout
+    assert Registry(config.composers).released() == "v1"
