@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scot.data.images import DEFAULT_LIMITS
 from scot.data.writing import write_captioned
 from scot.errors import ImageRefused, InvalidInput, NotFound
 
@@ -63,17 +64,22 @@ class CaptionedImage:
         """The encoded bytes.
 
         Raises:
-            ImageRefused: ``missing`` or ``unreadable``.
+            ImageRefused: ``missing``, ``unreadable``, or ``too_large`` for a file that decoding would refuse unread.
         """
         if isinstance(self.image, bytes):
             return self.image
+        limit = DEFAULT_LIMITS.max_bytes
         try:
-            return self.image.read_bytes()
+            with self.image.open("rb") as file:
+                data = file.read(limit + 1)
         except FileNotFoundError:
             raise ImageRefused("missing", f"there is no image file {self.image.name!r}") from None
         except OSError as error:
             said = error.strerror or type(error).__name__
             raise ImageRefused("unreadable", f"the image file {self.image.name!r} cannot be read: {said}") from None
+        if len(data) > limit:
+            raise ImageRefused("too_large", f"the image file {self.image.name!r} has more than {limit:,} bytes")
+        return data
 
 
 @dataclass(slots=True)

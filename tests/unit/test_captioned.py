@@ -482,6 +482,12 @@ def test_a_record_reads_its_file_or_says_why_not(tmp_path: Path) -> None:
     with pytest.raises(ImageRefused) as refused:
         dataclasses.replace(record, image=tmp_path).read()  # a folder is not a file
     assert refused.value.reason == "unreadable"
+    huge = tmp_path / "huge.png"
+    with huge.open("wb") as file:
+        file.truncate(2**40)  # sparse: a terabyte that takes no disk
+    with pytest.raises(ImageRefused) as refused:
+        dataclasses.replace(record, image=huge).read()
+    assert refused.value.reason == "too_large"
     with pytest.raises(dataclasses.FrozenInstanceError):
         record.image_id = "b"  # type: ignore[misc]
 
