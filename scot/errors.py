@@ -1,7 +1,7 @@
 """Everything SCOT raises on purpose, and the one table that maps it to gRPC status codes.
 
-A message is one sentence for the person who sent the input: it names the field or file and what would be right, and never holds
-an address, a process id or a stack.
+A message is one sentence for the person who sent the input: it names the field or file and what would be right, and never
+holds an address, a process id or a stack.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class InvalidInput(ScotError):
 
 
 class ImageRefused(InvalidInput):
-    """Bytes that are not a picture SCOT will decode. ``reason`` is a short stable word to count by, e.g. ``"too_large"``."""
+    """Bytes that are not a picture SCOT will decode. ``reason`` is a stable word to count by, e.g. ``"too_large"``."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -69,7 +69,7 @@ GRPC_STATUS: dict[type[ScotError], str] = {
     DeadlineExceeded: "DEADLINE_EXCEEDED",
     Unavailable: "UNAVAILABLE",
 }
-"""Error class to the name of a ``grpc.StatusCode``; a subclass maps as its nearest listed base, anything else is ``INTERNAL``."""
+"""Error class to the name of a ``grpc.StatusCode``; a subclass maps as its nearest base, all else is ``INTERNAL``."""
 
 
 def grpc_status(error: BaseException) -> str:

@@ -34,7 +34,7 @@ class Frontend(Protocol):
 
 
 class Encoder(Frontend, Protocol):
-    """A frozen image–text model. ``id`` names the model, its weights, dimension and preprocessing; equal ids mean equal vectors."""
+    """A frozen image–text model. ``id`` covers its weights, dimension and preprocessing: equal ids, equal vectors."""
 
     id: str
     dim: int

@@ -1,6 +1,6 @@
 """open_clip models as encoders: any built-in name, hub repository or local folder that open_clip itself can load.
 
-Names: ``tiny`` (shipped in this package), ``NAME/pretrained`` (``ViT-L-14/openai``), ``hf-hub:ORG/REPO``, ``local-dir:PATH``.
+Names: ``tiny`` (in this package), ``NAME/PRETRAINED`` (``ViT-L-14/openai``), ``hf-hub:ORG/REPO``, ``local-dir:PATH``.
 Preprocessing and tokeniser are the model's own.
 """
 
@@ -148,7 +148,11 @@ def _unit_rows(features: torch.Tensor) -> Vectors:
 def _used(tokens: Tokens) -> int:
     """How many places are not padding: every tokeniser of open_clip pads at the end with one id."""
     pad = tokens[-1]
-    return len(tokens) if len(tokens) < 2 or tokens[-2] != pad else int(np.max(np.nonzero(tokens != pad)[0], initial=0)) + 1
+    return (
+        len(tokens)
+        if len(tokens) < 2 or tokens[-2] != pad
+        else int(np.max(np.nonzero(tokens != pad)[0], initial=0)) + 1
+    )
 
 
 def _batches(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -199,7 +203,7 @@ def _load_model(model_name: str, pretrained: str | None) -> Any:
 
 
 def _with_clear_errors(name: str, load: Any, *args: Any) -> Any:
-    """Run a loader; whatever open_clip, the hub or the file system raises becomes one sentence that names the encoder."""
+    """Run a loader; whatever open_clip, the hub or the disk raises becomes a sentence that names the encoder."""
     try:
         return load(*args)
     except InvalidInput:

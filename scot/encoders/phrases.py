@@ -1,7 +1,7 @@
-"""Short phrases that tell one attribute of a picture, and which pictures they fit: extra text for training a tiny encoder.
+"""Short phrases that tell one attribute of a picture, and which pictures they fit: more text to train a tiny encoder.
 
-A caption describes everything; people also say a single thing (*long sleeves*, *stripes, not dots*). Trained on captions alone a
-tiny text tower reads such phrases poorly, where CLIP has met millions of them on the web.
+A caption describes everything; people also say a single thing (*long sleeves*, *stripes, not dots*). Trained on
+captions alone a tiny text tower reads such phrases poorly, where CLIP has met millions of them on the web.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ import numpy.typing as npt
 
 from scot.data.worlds import Attributes, World
 
-PLAIN = ("{new}", "{new}", "{new}, please", "it is {new}", "something with {new}", "just {new}", "it should be {new}", "make it {new}", "add {new}")
+PLAIN = (
+    "{new}",
+    "{new}",
+    "{new}, please",
+    "it is {new}",
+    "something with {new}",
+    "just {new}",
+    "it should be {new}",
+    "make it {new}",
+    "add {new}",
+)
 CONTRAST = (
     "{new} instead of {old}",
     "{new}, not {old}",
@@ -39,7 +49,12 @@ def phrase(world: World, group: Sequence[Attributes], rng: random.Random) -> tup
     keys = _keys(name)
     fits = np.array([all(other[key] == subject[key] for key in keys) for other in group])
     if name == "length":  # *short* trousers and a *short* dress are other words than a *cropped* top
-        fits &= np.array([(other["kind"] in ("dress", "skirt", "trousers")) == (subject["kind"] in ("dress", "skirt", "trousers")) for other in group])
+        fits &= np.array(
+            [
+                (other["kind"] in ("dress", "skirt", "trousers")) == (subject["kind"] in ("dress", "skirt", "trousers"))
+                for other in group
+            ]
+        )
     others = [value for value in world.values[name] if value not in (subject[name], "none")]
     other: dict[str, str] = {**subject, name: rng.choice(others)}
     if name in ("companion", "companion_colour") and "none" in (other["companion"], other["companion_colour"]):

@@ -16,7 +16,7 @@ PAD, BOS, EOS = "<pad>", "<start>", "<end>"
 
 
 def train_tokeniser(out: Path, *, context: int, seed: int) -> int:
-    """Train on captions and edits of the worlds, write it as a Hugging Face tokenizer folder, return the vocabulary's size.
+    """Train on the worlds' language, write it as a Hugging Face tokenizer folder, return the vocabulary's size.
 
     The end token has the highest id, as open_clip's ``argmax`` pooling of the text tower expects.
     """
@@ -25,7 +25,9 @@ def train_tokeniser(out: Path, *, context: int, seed: int) -> int:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY - 1, special_tokens=[PAD, BOS], initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - 1, special_tokens=[PAD, BOS], initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(_language(seed), trainer)
     tokenizer.add_special_tokens([EOS])
     ids = {token: tokenizer.token_to_id(token) for token in (PAD, BOS, EOS)}

@@ -2,9 +2,10 @@
 
     python -m scot.encoders.train_tiny --out scot/encoders/tiny
 
-Contrastive (CLIP, Radford et al. 2021, arXiv 2103.00020) with two additions that make a tiny model fine-grained: every batch is made of
-groups of *siblings* that differ in one attribute, so that telling them apart is most of the loss; and short phrases with all
-the pictures they fit as positives (:mod:`scot.encoders.phrases`). The result is an open_clip ``local-dir`` folder in float16.
+Contrastive (CLIP, Radford et al. 2021, arXiv 2103.00020) with two additions that make a tiny model fine-grained: every
+batch is made of groups of *siblings* that differ in one attribute, so that telling them apart is most of the loss; and
+short phrases with all the pictures they fit as positives (:mod:`scot.encoders.phrases`). The result is an open_clip
+``local-dir`` folder in float16.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class TinyTraining:
 
 @dataclass
 class Drawn:
-    """The drawn training pictures of one world: ``pixels`` (N, H, W, 3) and their attribute records, siblings side by side."""
+    """The training pictures of one world: ``pixels`` (N, H, W, 3) and their attributes, siblings side by side."""
 
     world: World
     pixels: Pixels
@@ -92,7 +93,7 @@ def main(config: TinyTraining) -> None:
 
 
 def siblings(world: World, rng: random.Random) -> list[Attributes]:
-    """One training combination and ``GROUP - 1`` others that differ from it in one attribute, all of the training split."""
+    """A training combination and ``GROUP - 1`` others that differ in one attribute, all of the training split."""
     while True:
         base = world.sample(rng)
         if split_of(base) != "train":
@@ -184,17 +185,21 @@ def _optimise(model: Any, tokenise: Any, drawn: Sequence[Drawn], config: TinyTra
             right = (logits_BB.argmax(-1) == target).float().mean().item()
             took = time.monotonic() - started
             print(
-                f"step {step}/{config.steps}  loss {match.item():.3f}  phrases {short.item():.3f}  text→image in batch {right:.3f}  "
+                f"step {step}/{config.steps}  loss {match.item():.3f}  phrases {short.item():.3f}  right {right:.3f}  "
                 f"scale {scale.item():.0f}  {took:.0f} s",
                 flush=True,
             )
 
 
-def _batch(drawn: Sequence[Drawn], config: TinyTraining, rng: random.Random) -> tuple[torch.Tensor, list[Attributes], list[int]]:
+def _batch(
+    drawn: Sequence[Drawn], config: TinyTraining, rng: random.Random
+) -> tuple[torch.Tensor, list[Attributes], list[int]]:
     """Whole groups of siblings, mostly from one world: another world is too easy a negative."""
     mixed = rng.random() < 0.2
     world = rng.randrange(len(drawn))
-    arrays, records, world_of = [], [], []
+    arrays: list[Pixels] = []
+    records: list[Attributes] = []
+    world_of: list[int] = []
     seen: set[str] = set()
     while len(records) < config.batch:
         w = rng.randrange(len(drawn)) if mixed else world
@@ -232,7 +237,7 @@ def _phrases(
 
 
 def _encode_text(model: Any, tokens_NL: torch.Tensor) -> torch.Tensor:
-    """Encode without the columns that only pad: the text tower is causal, so they change nothing but the time it takes."""
+    """Encode without the columns that only pad: the text tower is causal, so they change only the time it takes."""
     used = int((tokens_NL != 0).sum(1).max())
     whole = model.text.attn_mask
     model.text.attn_mask = whole[:used, :used]

@@ -11,12 +11,12 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from PIL import Image
 
 Attributes = Mapping[str, str]
-"""Attribute name to value, e.g. ``{"kind": "shirt", "colour": "red", …}``; ``"none"`` where something optional is absent."""
+"""Attribute name to value, e.g. ``{"kind": "shirt", "colour": "red"}``; ``"none"`` where something is absent."""
 
 Split = Literal["train", "eval"]
 
@@ -46,7 +46,7 @@ class World(ABC):
     """A seeded generator of pictures that are described exactly."""
 
     name: str
-    values: Mapping[str, tuple[str, ...]]
+    values: ClassVar[Mapping[str, tuple[str, ...]]]
     """Every attribute with all its values."""
 
     @abstractmethod

@@ -53,14 +53,18 @@ class Frame:
         """A local length in pixels."""
         return units * self._scale * self.side
 
-    def polygon(self, draw: ImageDraw.ImageDraw, points: Sequence[Point], fill: RGB | int, outline: RGB | None = None) -> None:
+    def polygon(
+        self, draw: ImageDraw.ImageDraw, points: Sequence[Point], fill: RGB | int, outline: RGB | None = None
+    ) -> None:
         """Fill a polygon and, if asked, stroke it."""
         placed = self.at(points)
         draw.polygon(placed, fill=fill)
         if outline is not None:
             draw.line([*placed, placed[0]], fill=outline, width=max(2, round(self.length(0.012))), joint="curve")
 
-    def disc(self, draw: ImageDraw.ImageDraw, centre: Point, radius: float, fill: RGB | int, outline: RGB | None = None) -> None:
+    def disc(
+        self, draw: ImageDraw.ImageDraw, centre: Point, radius: float, fill: RGB | int, outline: RGB | None = None
+    ) -> None:
         """Fill a circle."""
         ((x, y),) = self.at([centre])
         r = self.length(radius)
@@ -72,7 +76,9 @@ class Frame:
         draw.line(self.at(points), fill=fill, width=max(1, round(self.length(width))), joint="curve")
 
 
-def arc(centre: Point, rx: float, ry: float, start: float, stop: float, steps: int = 14) -> list[Point]:
+def arc(  # noqa: PLR0917 (the order everyone draws an arc in)
+    centre: Point, rx: float, ry: float, start: float, stop: float, steps: int = 14
+) -> list[Point]:
     """Points on an ellipse from angle ``start`` to ``stop`` in degrees (0 is right, 90 is down)."""
     angles = [math.radians(start + (stop - start) * i / steps) for i in range(steps + 1)]
     return [(centre[0] + rx * math.cos(t), centre[1] + ry * math.sin(t)) for t in angles]

@@ -7,7 +7,20 @@ import random
 from PIL import Image, ImageDraw
 
 from scot.data.worlds.base import PICTURE_SIZE, Attributes
-from scot.data.worlds.canvas import RGB, SUPERSAMPLING, Frame, Point, arc, finish, gradient, heart, jitter, luminance, mix, star
+from scot.data.worlds.canvas import (
+    RGB,
+    SUPERSAMPLING,
+    Frame,
+    Point,
+    arc,
+    finish,
+    gradient,
+    heart,
+    jitter,
+    luminance,
+    mix,
+    star,
+)
 
 INK: dict[str, RGB] = {
     "red": (212, 40, 44),
@@ -81,7 +94,17 @@ def _silhouette(attributes: Attributes) -> list[list[Point]]:
     if kind == "trousers":
         hem = HEM["trousers"][length]
         return [
-            [(-0.17, -0.40), (0.17, -0.40), (0.19, -0.16), (0.20, hem), (0.06, hem), (0.0, -0.14), (-0.06, hem), (-0.20, hem), (-0.19, -0.16)]
+            [
+                (-0.17, -0.40),
+                (0.17, -0.40),
+                (0.19, -0.16),
+                (0.20, hem),
+                (0.06, hem),
+                (0.0, -0.14),
+                (-0.06, hem),
+                (-0.20, hem),
+                (-0.19, -0.16),
+            ]
         ]
     return [*_sleeves(kind, attributes["sleeve"]), _body(kind, length)]
 
@@ -92,10 +115,26 @@ def _body(kind: str, length: str) -> list[Point]:
     if kind == "dress":
         hem = HEM["dress"][length]
         flare = 0.12 + 0.52 * (hem - WAIST)
-        return [*collar, (wide + 0.02, SHOULDER), (0.115, WAIST), (flare, hem), (-flare, hem), (-0.115, WAIST), (-wide - 0.02, SHOULDER)]
+        return [
+            *collar,
+            (wide + 0.02, SHOULDER),
+            (0.115, WAIST),
+            (flare, hem),
+            (-flare, hem),
+            (-0.115, WAIST),
+            (-wide - 0.02, SHOULDER),
+        ]
     hem = HEM["coat" if kind == "coat" else "top"][length]
     flare = wide + (0.07 if kind == "coat" else 0.0)
-    return [*collar, (wide + 0.02, SHOULDER + 0.01), (wide, -0.12), (flare, hem), (-flare, hem), (-wide, -0.12), (-wide - 0.02, SHOULDER + 0.01)]
+    return [
+        *collar,
+        (wide + 0.02, SHOULDER + 0.01),
+        (wide, -0.12),
+        (flare, hem),
+        (-flare, hem),
+        (-wide, -0.12),
+        (-wide - 0.02, SHOULDER + 0.01),
+    ]
 
 
 def _sleeves(kind: str, sleeve: str) -> list[list[Point]]:
@@ -156,7 +195,12 @@ def _seams(draw: ImageDraw.ImageDraw, frame: Frame, attributes: Attributes, colo
         hem = HEM["coat"][length]
         frame.line(draw, [(0.0, -0.10), (0.0, hem)], edge, 0.014)
         for sign in (-1, 1):
-            frame.polygon(draw, [(sign * 0.07, SHOULDER - 0.03), (sign * 0.125, -0.20), (0, -0.08), (sign * 0.02, -0.2)], dark, edge)
+            frame.polygon(
+                draw,
+                [(sign * 0.07, SHOULDER - 0.03), (sign * 0.125, -0.20), (0, -0.08), (sign * 0.02, -0.2)],
+                dark,
+                edge,
+            )
     if kind == "dress":
         frame.line(draw, [(-0.115, WAIST), (0.115, WAIST)], edge, 0.014)
     if kind in ("skirt", "trousers"):
@@ -177,26 +221,62 @@ def _neck(draw: ImageDraw.ImageDraw, frame: Frame, collar: str, colour: RGB, edg
     elif collar == "pointed":
         frame.polygon(draw, arc((0, top), 0.06, 0.03, 0, 180), NECK, edge)
         for sign in (-1, 1):
-            frame.polygon(draw, [(sign * 0.085, top - 0.012), (sign * 0.012, top + 0.03), (sign * 0.085, top + 0.105), (sign * 0.125, top + 0.03)], light, edge)
+            frame.polygon(
+                draw,
+                [
+                    (sign * 0.085, top - 0.012),
+                    (sign * 0.012, top + 0.03),
+                    (sign * 0.085, top + 0.105),
+                    (sign * 0.125, top + 0.03),
+                ],
+                light,
+                edge,
+            )
     elif collar == "turtleneck":
-        frame.polygon(draw, [(-0.07, top - 0.075), (0.07, top - 0.075), (0.082, top + 0.02), (-0.082, top + 0.02)], light, edge)
+        frame.polygon(
+            draw, [(-0.07, top - 0.075), (0.07, top - 0.075), (0.082, top + 0.02), (-0.082, top + 0.02)], light, edge
+        )
         frame.line(draw, [(-0.074, top - 0.03), (0.074, top - 0.03)], edge, 0.008)
 
 
 def _detail(draw: ImageDraw.ImageDraw, frame: Frame, attributes: Attributes, edge: RGB) -> None:
     kind, detail = attributes["kind"], attributes["detail"]
     is_top = kind not in ("skirt", "trousers")
-    waist = {"skirt": -0.30, "trousers": -0.38, "dress": WAIST}.get(kind, min(WAIST, HEM["coat" if kind == "coat" else "top"][attributes["length"]] - 0.06))
+    waist = {"skirt": -0.30, "trousers": -0.38, "dress": WAIST}.get(
+        kind, min(WAIST, HEM["coat" if kind == "coat" else "top"][attributes["length"]] - 0.06)
+    )
     half = {"skirt": 0.155, "trousers": 0.172, "dress": 0.118, "shirt": 0.165, "coat": 0.215}.get(kind, 0.185)
     if detail == "belt":
-        frame.polygon(draw, [(-half, waist - 0.025), (half, waist - 0.025), (half, waist + 0.027), (-half, waist + 0.027)], (92, 52, 26), (40, 22, 10))
-        frame.polygon(draw, [(-0.036, waist - 0.036), (0.036, waist - 0.036), (0.036, waist + 0.038), (-0.036, waist + 0.038)], (240, 200, 70), (90, 66, 10))
+        frame.polygon(
+            draw,
+            [(-half, waist - 0.025), (half, waist - 0.025), (half, waist + 0.027), (-half, waist + 0.027)],
+            (92, 52, 26),
+            (40, 22, 10),
+        )
+        frame.polygon(
+            draw,
+            [(-0.036, waist - 0.036), (0.036, waist - 0.036), (0.036, waist + 0.038), (-0.036, waist + 0.038)],
+            (240, 200, 70),
+            (90, 66, 10),
+        )
     elif detail == "pocket":
         x, y = (0.085, -0.15) if is_top else (0.085, -0.24)
-        frame.polygon(draw, [(x - 0.05, y - 0.045), (x + 0.05, y - 0.045), (x + 0.05, y + 0.04), (x, y + 0.066), (x - 0.05, y + 0.04)], (240, 236, 226), edge)
+        frame.polygon(
+            draw,
+            [(x - 0.05, y - 0.045), (x + 0.05, y - 0.045), (x + 0.05, y + 0.04), (x, y + 0.066), (x - 0.05, y + 0.04)],
+            (240, 236, 226),
+            edge,
+        )
         frame.line(draw, [(x - 0.05, y - 0.018), (x + 0.05, y - 0.018)], edge, 0.01)
     elif detail == "buttons":
-        start, stop = (SHOULDER + 0.14, HEM["coat" if kind == "coat" else "dress" if kind == "dress" else "top"][attributes["length"]] - 0.05) if is_top else (-0.27, -0.06)
+        start, stop = (
+            (
+                SHOULDER + 0.14,
+                HEM["coat" if kind == "coat" else "dress" if kind == "dress" else "top"][attributes["length"]] - 0.05,
+            )
+            if is_top
+            else (-0.27, -0.06)
+        )
         for i in range(4):
             frame.disc(draw, (-0.045, start + (stop - start) * i / 3), 0.023, (250, 214, 80), (70, 50, 10))
     elif detail == "heart":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import ClassVar
 
 from PIL import Image
 
@@ -35,7 +36,12 @@ COLOURS: dict[str, tuple[str, ...]] = {
     "white": ("white",),
 }
 SIZES: dict[str, tuple[str, ...]] = {"small": ("small", "little", "tiny"), "large": ("big", "large", "huge")}
-COUNTS: dict[str, tuple[str, ...]] = {"one": ("one", "a single"), "two": ("two", "a pair of"), "three": ("three",), "four": ("four",)}
+COUNTS: dict[str, tuple[str, ...]] = {
+    "one": ("one", "a single"),
+    "two": ("two", "a pair of"),
+    "three": ("three",),
+    "four": ("four",),
+}
 PLACES: dict[str, tuple[str, ...]] = {
     "left": ("on the left", "at the left side"),
     "middle": ("in the middle", "in the centre"),
@@ -57,7 +63,7 @@ class Scenes(World):
     """One to four equal things at a place, perhaps a companion, in a setting."""
 
     name = "scenes"
-    values = {
+    values: ClassVar = {
         "kind": tuple(KINDS),
         "colour": tuple(COLOURS),
         "size": tuple(SIZES),
@@ -94,7 +100,10 @@ class Scenes(World):
         changes = super().changes(attributes)
         if attributes["companion"] != "none":
             return [*changes, ("companion", "none:none")]
-        return [*changes, *(("companion", f"{kind}:{colour}") for kind in KINDS if kind != attributes["kind"] for colour in COLOURS)]
+        return [
+            *changes,
+            *(("companion", f"{kind}:{colour}") for kind in KINDS if kind != attributes["kind"] for colour in COLOURS),
+        ]
 
     def changed(self, attributes: Attributes, name: str, value: str) -> dict[str, str]:
         """The combination after one of its :meth:`changes`."""
@@ -115,13 +124,21 @@ class Scenes(World):
             beside = self._companion(attributes, rng)
             parts[0] += rng.choice((f" next to {beside}", f" and {beside}", f" with {beside}", f" beside {beside}"))
         text = rng.choice((f"{parts[0]}, {setting}", f"{parts[0]} {setting}", f"{setting}, {parts[0]}"))
-        return rng.choice(("{}", "{}", "{}", "a picture of {}", "{}")).format(text) if not text.startswith(setting) else text
+        return (
+            rng.choice(("{}", "{}", "{}", "a picture of {}", "{}")).format(text)
+            if not text.startswith(setting)
+            else text
+        )
 
     def hint(self, attribute: str, attributes: Attributes, rng: random.Random) -> str:
         """A few words for one attribute."""
         value = attributes[attribute]
         if attribute == "companion":
-            return "nothing else" if value == "none" else rng.choice((f"with {self._companion(attributes, rng)}", self._companion(attributes, rng)))
+            return (
+                "nothing else"
+                if value == "none"
+                else rng.choice((f"with {self._companion(attributes, rng)}", self._companion(attributes, rng)))
+            )
         if attribute == "kind":
             singular, plural = KINDS[value]
             return rng.choice(singular if attributes["count"] == "one" else plural)
@@ -140,18 +157,24 @@ class Scenes(World):
         if "companion" in changed and "companion_colour" in changed:
             changed.remove("companion_colour")
         rng.shuffle(changed)
-        return rng.choice((" and ", ", and ", " and also ")).join(self._change(name, before, after, rng) for name in changed)
+        return rng.choice((" and ", ", and ", " and also ")).join(
+            self._change(name, before, after, rng) for name in changed
+        )
 
     def _things(self, attributes: Attributes, rng: random.Random) -> str:
         size = rng.choice(SIZES[attributes["size"]])
         colour = rng.choice(COLOURS[attributes["colour"]])
         noun = self.hint("kind", attributes, rng)
         if attributes["count"] == "one":
-            return rng.choice((a(f"{size} {colour} {noun}"), a(f"{size} {colour} {noun}"), f"one {size} {colour} {noun}"))
+            return rng.choice(
+                (a(f"{size} {colour} {noun}"), a(f"{size} {colour} {noun}"), f"one {size} {colour} {noun}")
+            )
         return f"{rng.choice(COUNTS[attributes['count']])} {size} {colour} {noun}"
 
     def _companion(self, attributes: Attributes, rng: random.Random) -> str:
-        return a(f"{rng.choice(COLOURS[attributes['companion_colour']])} {rng.choice(KINDS[attributes['companion']][0])}")
+        return a(
+            f"{rng.choice(COLOURS[attributes['companion_colour']])} {rng.choice(KINDS[attributes['companion']][0])}"
+        )
 
     def _change(self, name: str, before: Attributes, after: Attributes, rng: random.Random) -> str:
         old, new = before[name], after[name]
@@ -160,32 +183,69 @@ class Scenes(World):
         if name == "kind":
             noun = self.hint("kind", after, rng)
             thing = noun if after["count"] != "one" else a(noun)
-            return rng.choice((f"replace {the_old} with {thing}", f"{thing} instead of {the_old}", f"turn {the_old} into {thing}"))
+            return rng.choice(
+                (f"replace {the_old} with {thing}", f"{thing} instead of {the_old}", f"turn {the_old} into {thing}")
+            )
         if name == "colour":
             say, was = rng.choice(COLOURS[new]), rng.choice(COLOURS[old])
-            return rng.choice((f"make {them} {say}", f"make {the_old} {say}", f"{say} instead of {was}", f"paint {the_old} {say}", f"{the_old} should be {say}"))
+            return rng.choice(
+                (
+                    f"make {them} {say}",
+                    f"make {the_old} {say}",
+                    f"{say} instead of {was}",
+                    f"paint {the_old} {say}",
+                    f"{the_old} should be {say}",
+                )
+            )
         if name == "size":
             word = rng.choice(SIZES[new])
-            return rng.choice((f"make {them} {'bigger' if new == 'large' else 'smaller'}", f"make {the_old} {word}", f"{word} instead of {rng.choice(SIZES[old])}"))
+            return rng.choice(
+                (
+                    f"make {them} {'bigger' if new == 'large' else 'smaller'}",
+                    f"make {the_old} {word}",
+                    f"{word} instead of {rng.choice(SIZES[old])}",
+                )
+            )
         if name == "count":
             noun = rng.choice(KINDS[after["kind"]][0 if new == "one" else 1])
             steps = tuple(COUNTS).index(new) - tuple(COUNTS).index(old)
-            choices = [f"{new} of them", f"{new} {noun} instead of {old}", f"there should be {new} {noun}", f"make it {new}"]
+            choices = [
+                f"{new} of them",
+                f"{new} {noun} instead of {old}",
+                f"there should be {new} {noun}",
+                f"make it {new}",
+            ]
             choices += ["add one more"] if steps == 1 else ["take one away"] if steps == -1 else []
             return rng.choice(choices)
         if name == "place":
             place = rng.choice(PLACES[new])
-            return rng.choice((f"move {them} {place.replace('on the', 'to the').replace('in the', 'to the').replace('at the', 'to the')}", f"{place}", f"put {them} {place}", f"{place} instead of {rng.choice(PLACES[old])}"))
+            return rng.choice(
+                (
+                    f"move {them} to the {place.split(' the ')[1]}",
+                    f"{place}",
+                    f"put {them} {place}",
+                    f"{place} instead of {rng.choice(PLACES[old])}",
+                )
+            )
         if name == "setting":
             words = SETTINGS[new]
-            return rng.choice((f"{rng.choice(words.adjectives)} instead", f"change the background to {rng.choice(words.phrases)}", f"put {them} {rng.choice(words.adjectives)}", f"{rng.choice(words.adjectives)} instead of {rng.choice(SETTINGS[old].adjectives)}"))
+            return rng.choice(
+                (
+                    f"{rng.choice(words.adjectives)} instead",
+                    f"change the background to {rng.choice(words.phrases)}",
+                    f"put {them} {rng.choice(words.adjectives)}",
+                    f"{rng.choice(words.adjectives)} instead of {rng.choice(SETTINGS[old].adjectives)}",
+                )
+            )
         if name == "companion_colour":
             noun = rng.choice(KINDS[after["companion"]][0])
             say = rng.choice(COLOURS[new])
             return rng.choice((f"make the {noun} {say}", f"paint the {noun} {say}", f"the {noun} should be {say}"))
         gone = f"the {rng.choice(KINDS[old][0])}" if old != "none" else ""
         if new == "none":
-            return rng.choice((f"remove {gone}", f"without {gone}", f"take {gone} away", f"no {gone.removeprefix('the ')}"))
+            return rng.choice(
+                (f"remove {gone}", f"without {gone}", f"take {gone} away", f"no {gone.removeprefix('the ')}")
+            )
         say = self._companion(after, rng)
         if old == "none":
             return rng.choice((f"add {say}", f"with {say} beside {them}", f"put {say} next to {them}"))

@@ -63,7 +63,10 @@ def draw_scene(attributes: Attributes, rng: random.Random) -> Image.Image:
     centre = (0.5 + WHERE[place] + squeeze + rng.uniform(-0.02, 0.02), 0.52 + rng.uniform(-0.05, 0.05))
     colour = jitter(INK[attributes["colour"]], rng)
     for dx, dy in SPREAD[attributes["count"]]:
-        at = (centre[0] + dx * size * 1.06 + rng.uniform(-0.008, 0.008), centre[1] + dy * size * 1.12 + rng.uniform(-0.008, 0.008))
+        at = (
+            centre[0] + dx * size * 1.06 + rng.uniform(-0.008, 0.008),
+            centre[1] + dy * size * 1.12 + rng.uniform(-0.008, 0.008),
+        )
         draw_thing(draw, Frame(side, centre=at, scale=size, turn=rng.uniform(-0.1, 0.1)), attributes["kind"], colour)
     return finish(image, PICTURE_SIZE)
 
@@ -75,7 +78,9 @@ def _ground(draw: ImageDraw.ImageDraw, frame: Frame, colour: RGB, level: float =
 def _meadow(draw: ImageDraw.ImageDraw, frame: Frame, rng: random.Random) -> None:
     shift = rng.uniform(-0.1, 0.1)
     frame.polygon(draw, arc((-0.25 + shift, 0.34), 0.55, 0.3, 180, 360), jitter((150, 204, 112), rng))
-    frame.polygon(draw, [*arc((0.3 + shift, 0.36), 0.6, 0.24, 180, 360), (0.9, 0.5), (-0.4, 0.5)], jitter((124, 190, 92), rng))
+    frame.polygon(
+        draw, [*arc((0.3 + shift, 0.36), 0.6, 0.24, 180, 360), (0.9, 0.5), (-0.4, 0.5)], jitter((124, 190, 92), rng)
+    )
     _ground(draw, frame, jitter((132, 196, 98), rng), 0.25)
     for _ in range(14):
         x, y = rng.uniform(-0.48, 0.48), rng.uniform(0.28, 0.48)
@@ -96,8 +101,14 @@ def _beach(draw: ImageDraw.ImageDraw, frame: Frame, rng: random.Random) -> None:
 def _desert(draw: ImageDraw.ImageDraw, frame: Frame, rng: random.Random) -> None:
     frame.disc(draw, (rng.uniform(-0.35, 0.35), -0.32), 0.075, (255, 244, 200))
     shift = rng.uniform(-0.1, 0.1)
-    frame.polygon(draw, [(-0.5, 0.16), (-0.15 + shift, 0.0), (0.2 + shift, 0.18), (0.5, 0.08), (0.5, 0.5), (-0.5, 0.5)], jitter((232, 180, 110), rng))
-    frame.polygon(draw, [(-0.5, 0.3), (0.1 - shift, 0.18), (0.5, 0.34), (0.5, 0.5), (-0.5, 0.5)], jitter((218, 160, 88), rng))
+    frame.polygon(
+        draw,
+        [(-0.5, 0.16), (-0.15 + shift, 0.0), (0.2 + shift, 0.18), (0.5, 0.08), (0.5, 0.5), (-0.5, 0.5)],
+        jitter((232, 180, 110), rng),
+    )
+    frame.polygon(
+        draw, [(-0.5, 0.3), (0.1 - shift, 0.18), (0.5, 0.34), (0.5, 0.5), (-0.5, 0.5)], jitter((218, 160, 88), rng)
+    )
 
 
 def _snow(draw: ImageDraw.ImageDraw, frame: Frame, rng: random.Random) -> None:
@@ -127,17 +138,30 @@ def _city(draw: ImageDraw.ImageDraw, frame: Frame, rng: random.Random) -> None:
         while y < 0.22:
             for column in (0.3, 0.7):
                 at = x + wide * column
-                frame.polygon(draw, [(at - 0.012, y), (at + 0.012, y), (at + 0.012, y + 0.025), (at - 0.012, y + 0.025)], (232, 222, 170))
+                frame.polygon(
+                    draw,
+                    [(at - 0.012, y), (at + 0.012, y), (at + 0.012, y + 0.025), (at - 0.012, y + 0.025)],
+                    (232, 222, 170),
+                )
             y += 0.06
         x += wide + 0.012
     _ground(draw, frame, jitter((112, 112, 118), rng), 0.27)
     for i in range(5):
-        frame.polygon(draw, [(-0.46 + i * 0.22, 0.385), (-0.36 + i * 0.22, 0.385), (-0.36 + i * 0.22, 0.4), (-0.46 + i * 0.22, 0.4)], (232, 232, 226))
+        frame.polygon(
+            draw,
+            [(-0.46 + i * 0.22, 0.385), (-0.36 + i * 0.22, 0.385), (-0.36 + i * 0.22, 0.4), (-0.46 + i * 0.22, 0.4)],
+            (232, 232, 226),
+        )
 
 
 def _room(draw: ImageDraw.ImageDraw, frame: Frame, rng: random.Random) -> None:
     x = rng.uniform(-0.2, 0.2)
-    frame.polygon(draw, [(x - 0.13, -0.42), (x + 0.13, -0.42), (x + 0.13, -0.12), (x - 0.13, -0.12)], (196, 226, 240), (128, 88, 56))
+    frame.polygon(
+        draw,
+        [(x - 0.13, -0.42), (x + 0.13, -0.42), (x + 0.13, -0.12), (x - 0.13, -0.12)],
+        (196, 226, 240),
+        (128, 88, 56),
+    )
     frame.line(draw, [(x, -0.42), (x, -0.12)], (128, 88, 56), 0.012)
     frame.line(draw, [(x - 0.13, -0.27), (x + 0.13, -0.27)], (128, 88, 56), 0.012)
     _ground(draw, frame, jitter((178, 126, 84), rng), 0.2)
@@ -151,7 +175,17 @@ def _mountains(draw: ImageDraw.ImageDraw, frame: Frame, rng: random.Random) -> N
     for x, height in ((-0.3, 0.44), (0.08, 0.58), (0.4, 0.42)):
         at, peak = x + shift, 0.22 - height
         frame.polygon(draw, [(at - 0.34, 0.24), (at, peak), (at + 0.34, 0.24)], jitter((112, 104, 112), rng))
-        frame.polygon(draw, [(at - 0.08, peak + 0.11), (at, peak), (at + 0.08, peak + 0.11), (at + 0.02, peak + 0.08), (at - 0.03, peak + 0.12)], (246, 248, 252))
+        frame.polygon(
+            draw,
+            [
+                (at - 0.08, peak + 0.11),
+                (at, peak),
+                (at + 0.08, peak + 0.11),
+                (at + 0.02, peak + 0.08),
+                (at - 0.03, peak + 0.12),
+            ],
+            (246, 248, 252),
+        )
     _ground(draw, frame, jitter((134, 128, 108), rng), 0.22)
 
 

@@ -25,7 +25,9 @@ def _edge(colour: RGB) -> RGB:
 def _stroke(draw: ImageDraw.ImageDraw, frame: Frame, points: list[tuple[float, float]], colour: RGB) -> None:
     placed = frame.at(points)
     draw.polygon(placed, fill=colour)
-    draw.line([*placed, placed[0], placed[1]], fill=_edge(colour), width=max(2, round(frame.length(0.035))), joint="curve")
+    draw.line(
+        [*placed, placed[0], placed[1]], fill=_edge(colour), width=max(2, round(frame.length(0.035))), joint="curve"
+    )
 
 
 def _disc(draw: ImageDraw.ImageDraw, frame: Frame, centre: tuple[float, float], radius: float, colour: RGB) -> None:
@@ -36,7 +38,21 @@ def _cat(draw: ImageDraw.ImageDraw, frame: Frame, colour: RGB) -> None:
     frame.line(draw, arc((0.30, 0.22), 0.2, 0.24, 90, -80), _edge(colour), 0.13)
     frame.line(draw, arc((0.30, 0.22), 0.2, 0.24, 90, -80), colour, 0.08)
     _stroke(draw, frame, arc((0, 0.28), 0.28, 0.24, 0, 360, 24), colour)
-    _stroke(draw, frame, [(-0.3, -0.12), (-0.3, -0.5), (-0.08, -0.32), (0.08, -0.32), (0.3, -0.5), (0.3, -0.12), (0.18, 0.08), (-0.18, 0.08)], colour)
+    _stroke(
+        draw,
+        frame,
+        [
+            (-0.3, -0.12),
+            (-0.3, -0.5),
+            (-0.08, -0.32),
+            (0.08, -0.32),
+            (0.3, -0.5),
+            (0.3, -0.12),
+            (0.18, 0.08),
+            (-0.18, 0.08),
+        ],
+        colour,
+    )
     for sign in (-1, 1):
         frame.disc(draw, (sign * 0.12, -0.13), 0.05, (250, 250, 250), EDGE)
         frame.disc(draw, (sign * 0.12, -0.13), 0.025, EDGE)
@@ -67,7 +83,9 @@ def _car(draw: ImageDraw.ImageDraw, frame: Frame, colour: RGB) -> None:
     _stroke(draw, frame, [(-0.3, -0.02), (-0.18, -0.28), (0.16, -0.28), (0.3, -0.02)], colour)
     _stroke(draw, frame, [(-0.5, 0.2), (-0.5, 0.0), (-0.34, -0.05), (0.36, -0.05), (0.5, 0.02), (0.5, 0.2)], colour)
     for left, right in ((-0.22, -0.02), (0.03, 0.21)):
-        frame.polygon(draw, [(left, -0.06), (left + 0.05, -0.22), (right - 0.03, -0.22), (right, -0.06)], (206, 232, 244), EDGE)
+        frame.polygon(
+            draw, [(left, -0.06), (left + 0.05, -0.22), (right - 0.03, -0.22), (right, -0.06)], (206, 232, 244), EDGE
+        )
     for x in (-0.27, 0.27):
         frame.disc(draw, (x, 0.21), 0.125, (40, 40, 44), (236, 236, 236))
         frame.disc(draw, (x, 0.21), 0.05, (206, 206, 210))

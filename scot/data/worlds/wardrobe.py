@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import ClassVar
 
 from PIL import Image
 
@@ -51,7 +52,11 @@ SLEEVES: dict[str, Words] = {
 LENGTHS: dict[str, dict[str, tuple[str, ...]]] = {
     "top": {"short": ("cropped", "waist-length"), "medium": (), "long": ("longline", "thigh-length")},
     "gown": {"short": ("mini", "short"), "medium": ("knee-length", "midi"), "long": ("maxi", "ankle-length")},
-    "trousers": {"short": ("short", "thigh-high"), "medium": ("knee-length", "three-quarter"), "long": ("full-length", "ankle-length")},
+    "trousers": {
+        "short": ("short", "thigh-high"),
+        "medium": ("knee-length", "three-quarter"),
+        "long": ("full-length", "ankle-length"),
+    },
 }
 COLLARS: dict[str, Words] = {
     "round": Words(("crew-neck",), ("a round neck", "a crew neck")),
@@ -73,7 +78,7 @@ class Wardrobe(World):
     """Garments on a pale ground."""
 
     name = "wardrobe"
-    values = {
+    values: ClassVar = {
         "kind": tuple(KINDS),
         "colour": tuple(COLOURS),
         "pattern": tuple(PATTERNS),
@@ -132,7 +137,9 @@ class Wardrobe(World):
         head = " ".join([*adjectives, noun])
         head = f"{rng.choice(('', 'a pair of '))}{head}" if pair else a(head)
         text = f"{head} with {listed(features)}" if features else head
-        return rng.choice(("{}", "{}", "{}", "a picture of {}", "{} on a hanger", "here is {}", "{}, laid flat")).format(text)
+        return rng.choice(
+            ("{}", "{}", "{}", "a picture of {}", "{} on a hanger", "here is {}", "{}, laid flat")
+        ).format(text)
 
     def hint(self, attribute: str, attributes: Attributes, rng: random.Random) -> str:
         """A few words for one attribute."""
@@ -152,38 +159,75 @@ class Wardrobe(World):
         """E.g. *make it blue and add a belt*."""
         changed = [name for name in self.values if before[name] != after[name]]
         rng.shuffle(changed)
-        return rng.choice((" and ", ", and ", " and also ")).join(self._change(name, before, after, rng) for name in changed)
+        return rng.choice((" and ", ", and ", " and also ")).join(
+            self._change(name, before, after, rng) for name in changed
+        )
 
     def _change(self, name: str, before: Attributes, after: Attributes, rng: random.Random) -> str:
         old, new = before[name], after[name]
         say, was = self.hint(name, after, rng), self.hint(name, before, rng)
         if name == "kind":
             thing = say if new == "trousers" else a(say)
-            return rng.choice((f"make it {thing}", f"turn it into {thing}", f"{thing} instead of the {was}", f"show me {thing} like this"))
+            return rng.choice(
+                (
+                    f"make it {thing}",
+                    f"turn it into {thing}",
+                    f"{thing} instead of the {was}",
+                    f"show me {thing} like this",
+                )
+            )
         if name == "colour":
-            return rng.choice((f"make it {say}", f"in {say}", f"change the colour to {say}", f"{say} instead of {was}", f"is {say}", f"I want it in {say}"))
+            return rng.choice(
+                (
+                    f"make it {say}",
+                    f"in {say}",
+                    f"change the colour to {say}",
+                    f"{say} instead of {was}",
+                    f"is {say}",
+                    f"I want it in {say}",
+                )
+            )
         if name == "length":
             longer = ("short", "medium", "long").index(new) > ("short", "medium", "long").index(old)
             choices = [f"make it {say}", f"is {say}", f"{say} instead of {was}", f"change the length to {say}"]
             if old == "medium":
-                choices += [f"make it {'longer' if longer else 'shorter'}", f"a {'longer' if longer else 'shorter'} one"]
+                choices += [
+                    f"make it {'longer' if longer else 'shorter'}",
+                    f"a {'longer' if longer else 'shorter'} one",
+                ]
             return rng.choice(choices)
         if name == "detail":
             if new == "none":
-                return rng.choice((f"without {_the(was)}", f"remove {_the(was)}", f"take off {_the(was)}", f"no {_bare(was)}"))
+                return rng.choice(
+                    (f"without {_the(was)}", f"remove {_the(was)}", f"take off {_the(was)}", f"no {_bare(was)}")
+                )
             if old == "none":
                 return rng.choice((f"add {say}", f"with {say}", f"give it {say}", f"has {say}"))
-            return rng.choice((f"swap {_the(was)} for {say}", f"{say} instead of {_the(was)}", f"replace {_the(was)} with {say}"))
+            return rng.choice(
+                (f"swap {_the(was)} for {say}", f"{say} instead of {_the(was)}", f"replace {_the(was)} with {say}")
+            )
         if name == "pattern" and new == "plain":
             gone = rng.choice(PATTERNS[old].phrases)
-            return rng.choice(("make it plain", "in a solid colour", f"without {_the(gone)}", f"remove {_the(gone)}", "no pattern"))
+            return rng.choice(
+                ("make it plain", "in a solid colour", f"without {_the(gone)}", f"remove {_the(gone)}", "no pattern")
+            )
         words = {"pattern": PATTERNS, "sleeve": SLEEVES, "collar": COLLARS}[name]
         phrase, adjective = rng.choice(words[new].phrases), rng.choice(words[new].adjectives)
         gone = rng.choice(words[old].phrases or words[old].adjectives)
-        return rng.choice((f"with {phrase}", f"make it {adjective}", f"{phrase} instead of {gone}", f"has {phrase}", f"change the {NAMES[name]} to {adjective}"))
+        return rng.choice(
+            (
+                f"with {phrase}",
+                f"make it {adjective}",
+                f"{phrase} instead of {gone}",
+                f"has {phrase}",
+                f"change the {NAMES[name]} to {adjective}",
+            )
+        )
 
 
-def _either(words: Words, adjectives: list[str], features: list[str], rng: random.Random, adjective: float = 0.6) -> None:
+def _either(
+    words: Words, adjectives: list[str], features: list[str], rng: random.Random, adjective: float = 0.6
+) -> None:
     """Say a value before the noun or behind *with*."""
     if rng.random() < adjective:
         adjectives.insert(rng.randint(0, len(adjectives)), rng.choice(words.adjectives))

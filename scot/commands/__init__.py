@@ -1,0 +1,1 @@
+"""What the scot command does against a running service."""

@@ -1,0 +1,66 @@
+"""``scot index``: put captioned pictures into a running service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from scot.client import NewItem, ScotClient
+from scot.data.captioned import CaptionedImage, Refusals, read_captioned
+from scot.errors import ImageRefused, InvalidInput
+from scot.index.bulk import payload_of
+
+_BATCH = 16  # a request of that many pictures of the largest size still fits a message
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """Send a folder of captioned pictures to a running service; running it again changes nothing.
+
+    Example: scot index --source ./pictures --address localhost:9000
+    """
+
+    source: Path
+    """A folder with captions.parquet or captions.csv, WebDataset shards, or a COCO captions JSON."""
+    address: str = "localhost:9000"
+    """Where the service listens, HOST:PORT."""
+    collection: str = ""
+    """The collection to fill; by default the service's own."""
+
+
+def index(config: IndexConfig) -> int:
+    """Index and print what was stored and refused.
+
+    Raises:
+        ScotError: the source cannot be read, the service is away, or no picture was stored.
+    """
+    refusals = Refusals()
+    started = time.monotonic()
+    stored, shown = 0, started
+    with ScotClient(config.address) as client:
+        items = _items(read_captioned(config.source, refusals), refusals)
+        while batch := list(islice(items, _BATCH)):
+            done = client.upsert(batch, collection=config.collection)
+            stored += done.upserted
+            for refused in done.refused:
+                refusals.add("refused_by_service", f"{refused.item_id}: {refused.error}")
+            if time.monotonic() - shown > 3:
+                shown = time.monotonic()
+                print(
+                    f"{stored:,} stored, {refusals.total:,} refused ({stored / (shown - started):,.0f}/s)", flush=True
+                )
+    print(f"indexed {stored:,} pictures in {time.monotonic() - started:.1f} s; {refusals.summary()}")
+    if stored == 0:
+        raise InvalidInput(f"no picture of {config.source} could be indexed")
+    return 0
+
+
+def _items(records: Iterator[CaptionedImage], refusals: Refusals) -> Iterator[NewItem]:
+    for record in records:
+        try:
+            yield NewItem(record.image_id, image=record.read(), payload=payload_of(record))
+        except ImageRefused as error:
+            refusals.add(error.reason, record.image_id)

@@ -1,0 +1,97 @@
+"""``scot search``: one composed query against a running service, as a table and, if asked, a contact sheet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from scot.client import Hit, ScotClient
+from scot.data.captioned import Refusals, read_captioned
+from scot.data.images import decode_image
+from scot.errors import InvalidInput
+from scot.evaluation.sheet import SheetRow, contact_sheet, save_sheet
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Find the pictures like a reference, but changed as the edits say.
+
+    Example: scot search --image shirt.png --edit "make it blue" "with long sleeves" --limit 5
+    """
+
+    image: Path | None = None
+    """The reference picture."""
+    item_id: str | None = None
+    """Or an item of the collection as the reference."""
+    edit: list[str] = field(default_factory=list)
+    """What to change; several edits are applied in order."""
+    limit: int = 10
+    """How many hits, 1 to 1,000."""
+    composer: str = ""
+    """A composer version, or sum, slerp, text_only, image_only; by default the released one."""
+    collection: str = ""
+    """Which collection; by default the service's own."""
+    address: str = "localhost:9000"
+    """Where the service listens, HOST:PORT."""
+    sheet: Path | None = None
+    """Also save a contact sheet, a PNG."""
+    images: list[Path] = field(default_factory=list)
+    """The captioned folders that the indexed pictures came from, for the contact sheet."""
+
+
+def search(config: SearchConfig) -> int:
+    """Search and print the hits.
+
+    Raises:
+        ScotError: the reference cannot be read, or the service refuses or is away; the message says which.
+    """
+    if config.sheet is not None and not config.images:
+        raise InvalidInput("--sheet needs --images: the folders that the indexed pictures came from")
+    if not 1 <= config.limit <= 1_000:
+        raise InvalidInput(f"--limit must be 1 to 1,000, not {config.limit}")
+    with ScotClient(config.address) as client:
+        found = client.search(
+            image=config.image,
+            item_id=config.item_id,
+            edits=config.edit,
+            limit=config.limit,
+            composer=config.composer,
+            collection=config.collection,
+        )
+    console = Console()
+    table = Table("rank", "score", "item", "caption", title=f"composer {found.composer}, encoder {found.encoder}")
+    for rank, hit in enumerate(found.hits, 1):
+        table.add_row(str(rank), f"{hit.score:.3f}", hit.item_id, str(hit.payload.get("caption", "")))
+    console.print(table)
+    if found.text_truncated:
+        console.print("An edit was longer than the encoder reads; its end was not used.")
+    if not found.hits:
+        console.print("Nothing was found: is the collection empty? `scot index --source DIR` fills it.")
+    if config.sheet is not None:
+        _save_sheet(config, config.sheet, found.hits)
+        console.print(f"contact sheet: {config.sheet}")
+    return 0
+
+
+def _save_sheet(config: SearchConfig, file: Path, hits: tuple[Hit, ...]) -> None:
+    wanted = {hit.item_id for hit in hits} | {config.item_id or ""}
+    pictures = find_pictures(config.images, wanted)
+    reference = decode_image(config.image.read_bytes()) if config.image else pictures.get(config.item_id or "")
+    blank = Image.new("RGB", (64, 64), (225, 225, 225))
+    cells = [(pictures.get(hit.item_id, blank), f"{hit.score:.3f} {hit.item_id}", False) for hit in hits]
+    edit = ", ".join(config.edit) or "(no edit)"
+    save_sheet(contact_sheet([SheetRow(reference, edit, cells)], title="SCOT search"), file)
+
+
+def find_pictures(folders: list[Path], wanted: set[str]) -> dict[str, Image.Image]:
+    """The wanted pictures of captioned folders, by id; those that are not there are left out."""
+    return {
+        record.image_id: decode_image(record.read())
+        for folder in folders
+        for record in read_captioned(folder, Refusals())
+        if record.image_id in wanted
+    }

@@ -1,0 +1,1 @@
+"""The five-minute demo: the whole path on one machine."""

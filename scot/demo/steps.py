@@ -1,0 +1,127 @@
+"""The demo's steps: the same commands a person would type, each reusing what an earlier run left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scot.data.worlds import WORLDS
+from scot.demo.config import DemoConfig
+from scot.errors import Unavailable
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A titled list of commands, run one after another."""
+
+    title: str
+    commands: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where the demo keeps what."""
+
+    root: Path
+
+    def train(self, world: str) -> Path:
+        """Captioned pictures to learn from."""
+        return self.root / "train" / world
+
+    def gallery(self, world: str) -> Path:
+        """Pictures to search, with queries."""
+        return self.root / "gallery" / world
+
+    @property
+    def galleries(self) -> list[Path]:
+        """The gallery of every world."""
+        return [self.gallery(world) for world in WORLDS]
+
+
+def steps_of(config: DemoConfig) -> list[Step]:
+    """The steps up to serving."""
+    space, data = Workspace(config.data), config.data
+    scot = (sys.executable, "-m", "scot.cli")
+    seed = ("--seed", str(config.seed))
+    trains = [str(space.train(world)) for world in WORLDS]
+    galleries = [str(folder) for folder in space.galleries]
+    draw = [
+        (*scot, "draw", "--world", world, "--split", split, "--size", str(size), *extra, "--output", str(folder), *seed)
+        for world in WORLDS
+        for split, size, extra, folder in (
+            ("train", config.train_size, (), space.train(world)),
+            ("eval", config.gallery_size, ("--queries", str(config.queries)), space.gallery(world)),
+        )
+    ]
+    index = [
+        _job("index", "--source", folder, "--store", str(data / "qdrant"), "--encoder", "tiny") for folder in galleries
+    ]
+    triplets, embeddings, composers = str(data / "triplets"), str(data / "embeddings"), str(data / "composers")
+    pretrain = _job(
+        *("pretrain", "--embeddings", embeddings, "--composers", composers, "--runs", str(data / "runs")),
+        *("--steps", str(config.steps), *seed),
+    )
+    return [
+        Step("drawing two catalogues of captioned pictures", tuple(draw)),
+        Step(
+            "writing edits of the captions", (_job("generate_edits", "--source", *trains, "--output", triplets, *seed),)
+        ),
+        Step(
+            "encoding pictures and texts once",
+            (_job("encode", "--source", *trains, "--triplets", triplets, "--output", embeddings),),
+        ),
+        Step("pretraining the composer, without a single labelled triplet", (pretrain,)),
+        Step(
+            "evaluating on combinations it never saw",
+            (
+                _job(
+                    *("evaluate", "--gallery", *galleries, "--composers", composers),
+                    *("--output", str(data / "evaluation")),
+                ),
+            ),
+        ),
+        Step("indexing the galleries", tuple(index)),
+    ]
+
+
+def run_commands(commands: Sequence[Sequence[str]]) -> None:
+    """Run commands, their output indented under the step.
+
+    Raises:
+        Unavailable: a command failed; it has said why.
+    """
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": _python_path()}
+    for command in commands:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
+        ) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    print(f"      {line}", end="", flush=True)
+            except KeyboardInterrupt:
+                process.wait()  # it got the same Ctrl-C and stops what it started
+                raise
+        if process.returncode:
+            raise Unavailable(f"the step failed (exit code {process.returncode}); its last lines above say why")
+
+
+def shown(command: Sequence[str]) -> str:
+    """A command as a person would type it."""
+    words = [Path(word).name if word == sys.executable else word for word in command]
+    text = " ".join(words).replace("python -m scot.cli", "scot")
+    return text.replace(f"{ROOT}/", "")
+
+
+def _job(name: str, *flags: str) -> tuple[str, ...]:
+    return (sys.executable, str(ROOT / "ray_jobs" / f"{name}.py"), *flags)
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

@@ -1,0 +1,63 @@
+"""Contact sheets: each row a reference, its edit, and the pictures found, right answers framed."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+_CELL, _GAP, _TEXT = 144, 10, 200
+_INK, _DIM, _PAPER = (28, 28, 34), (110, 110, 120), (250, 250, 248)
+_RIGHT = (30, 160, 80)
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """One query: the reference (None for text only), the edit, and each hit with a note and whether it is right."""
+
+    reference: Image.Image | None
+    edit: str
+    hits: Sequence[tuple[Image.Image, str, bool]]
+
+
+def contact_sheet(rows: Sequence[SheetRow], *, title: str) -> Image.Image:
+    """Draw the sheet, RGB; ``title`` is the line on top."""
+    columns = max((len(row.hits) for row in rows), default=0)
+    width = _GAP + _CELL + _GAP + _TEXT + columns * (_CELL + _GAP) + _GAP
+    height = 54 + len(rows) * (_CELL + 34)
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font, small, head = ImageFont.load_default(15), ImageFont.load_default(12), ImageFont.load_default(19)
+    draw.text((_GAP, 14), title, fill=_INK, font=head)
+    for index, row in enumerate(rows):
+        y = 54 + index * (_CELL + 34)
+        if row.reference is not None:
+            sheet.paste(_fitted(row.reference), (_GAP, y))
+        x = _GAP + _CELL + _GAP
+        lines = textwrap.wrap(f"“{row.edit}”", 24)[:6]
+        for i, line in enumerate(lines):
+            draw.text((x, y + _CELL / 2 - 10 * len(lines) + 20 * i), line, fill=_INK, font=font)
+        for column, (picture, note, right) in enumerate(row.hits):
+            left = _GAP + _CELL + _GAP + _TEXT + column * (_CELL + _GAP)
+            sheet.paste(_fitted(picture), (left, y))
+            if right:
+                draw.rectangle((left - 4, y - 4, left + _CELL + 3, y + _CELL + 3), outline=_RIGHT, width=4)
+            draw.text((left, y + _CELL + 5), note[:22], fill=_RIGHT if right else _DIM, font=small)
+    return sheet
+
+
+def save_sheet(sheet: Image.Image, file: Path) -> None:
+    """Save as PNG, making the folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(file, "PNG")
+
+
+def _fitted(picture: Image.Image) -> Image.Image:
+    thumbnail = picture.convert("RGB").copy()
+    thumbnail.thumbnail((_CELL, _CELL), Image.Resampling.LANCZOS)
+    cell = Image.new("RGB", (_CELL, _CELL), (238, 238, 236))
+    cell.paste(thumbnail, ((_CELL - thumbnail.width) // 2, (_CELL - thumbnail.height) // 2))
+    return cell

@@ -1,0 +1,159 @@
+"""Evaluation on a drawn world: composers, baselines and the oracle over one gallery with exact answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from scot.composers import Composer, baseline
+from scot.data.captioned import Refusals, read_captioned
+from scot.data.worlds.gallery import Query
+from scot.data.worlds.queries import QUERIES, read_queries
+from scot.encoders import Encoder, Vectors
+from scot.errors import InvalidInput
+from scot.evaluation.metrics import Estimate, ranks, recall, subset_ranks
+from scot.index.bulk import embedded_batches
+
+ORACLE = "oracle"
+RECALL_AT = (1, 5, 10, 50)
+SUBSET_AT = (1, 2, 3)
+WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+
+
+@dataclass(frozen=True, slots=True)
+class WorldVectors:
+    """A gallery with its embeddings. Rows: ``gallery_ND`` by item, ``edit_QD`` and ``oracle_QD`` by query."""
+
+    world: str
+    folder: Path
+    encoder_id: str
+    item_ids: tuple[str, ...]
+    queries: tuple[Query, ...]
+    gallery_ND: Vectors
+    edit_QD: Vectors
+    oracle_QD: Vectors
+
+    @property
+    def index(self) -> Mapping[str, int]:
+        """Item id to gallery row."""
+        return {item_id: row for row, item_id in enumerate(self.item_ids)}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the result: a way of composing, and its recalls by name (``recall@1``, ``recall_subset@1`` …)."""
+
+    name: str
+    metrics: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class WorldResult:
+    """The table of one world."""
+
+    world: str
+    encoder: str
+    gallery: int
+    queries: int
+    rows: tuple[Row, ...]
+
+    def value(self, name: str, metric: str = "recall@1") -> float:
+        """A metric of a row by the row's name."""
+        return next(row.metrics[metric].value for row in self.rows if row.name == name)
+
+    def best_baseline(self) -> Row:
+        """The best row by R@1 that needs no training."""
+        learned = {ORACLE} | {
+            row.name for row in self.rows if row.name.split(":")[0] not in ("sum", "slerp", "text_only", "image_only")
+        }
+        return max((row for row in self.rows if row.name not in learned), key=lambda row: row.metrics["recall@1"].value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as plain values."""
+        return {**asdict(self), "rows": {row.name: {k: asdict(v) for k, v in row.metrics.items()} for row in self.rows}}
+
+
+def encode_gallery(
+    folder: Path, encoder: Encoder, cache: Path, *, on_progress: Callable[[str], None] = lambda line: None
+) -> WorldVectors:
+    """Embed a drawn gallery and its queries; embeddings of this encoder and gallery are kept in ``cache``."""
+    world, queries = read_queries(folder)
+    refusals = Refusals()
+    records = list(read_captioned(folder, refusals))
+    ids = tuple(record.image_id for record in records)
+    missing = {query.reference_id for query in queries} - set(ids)
+    if refusals.total or missing:
+        raise InvalidInput(
+            f"{folder} is not a whole gallery: {refusals.summary() or f'{len(missing)} references are missing'}"
+        )
+    key = hashlib.sha256(
+        "\n".join([encoder.id, *ids, (folder / QUERIES).read_text(encoding="utf-8")]).encode()
+    ).hexdigest()[:16]
+    file = cache / f"{world}-{key}.safetensors"
+    if file.exists():
+        tensors = load_file(file)
+    else:
+        on_progress(f"encoding {len(records):,} pictures of {world}")
+        with ThreadPoolExecutor(4) as pool:
+            batches = list(embedded_batches(records, encoder, pool, batch_size=256))
+        if refused := [what for batch in batches for _, what in batch.refused]:
+            raise InvalidInput(f"{folder} is not a whole gallery: {refused[0]} cannot be decoded")
+        tensors = {
+            "gallery": np.concatenate([batch.vectors for batch in batches]),
+            "edit": encoder.encode_texts([query.edit for query in queries]),
+            "oracle": encoder.encode_texts([query.edited_caption for query in queries]),
+        }
+        cache.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".tmp")
+        save_file(tensors, temporary)
+        temporary.rename(file)
+    return WorldVectors(world, folder, encoder.id, ids, queries, tensors["gallery"], tensors["edit"], tensors["oracle"])
+
+
+def evaluate_world(
+    vectors: WorldVectors, composers: Sequence[Composer], *, weights: Sequence[float] = WEIGHTS
+) -> WorldResult:
+    """Recall of each composer, of the baselines and of the oracle; a query's reference does not compete.
+
+    Sum and slerp are shown at the weight that suits this very gallery best, which favours them.
+    """
+    rows = [Row(composer.name, measure(vectors, compose(vectors, composer))) for composer in composers]
+    rows += [Row(name, measure(vectors, compose(vectors, baseline(name)))) for name in ("image_only", "text_only")]
+    for name in ("sum", "slerp"):
+        tried = [
+            Row(f"{name}:{weight}", measure(vectors, compose(vectors, baseline(f"{name}:{weight}"))))
+            for weight in weights
+        ]
+        rows.append(max(tried, key=lambda row: row.metrics["recall@1"].value))
+    rows.append(Row(ORACLE, measure(vectors, vectors.oracle_QD)))
+    return WorldResult(vectors.world, vectors.encoder_id, len(vectors.item_ids), len(vectors.queries), tuple(rows))
+
+
+def compose(vectors: WorldVectors, composer: Composer) -> Vectors:
+    """The query vectors ``(Q, D)`` of a composer."""
+    index = vectors.index
+    reference_QD = torch.from_numpy(vectors.gallery_ND[[index[query.reference_id] for query in vectors.queries]])
+    composed: Vectors = composer.compose(reference_QD, torch.from_numpy(vectors.edit_QD)).numpy()
+    return composed
+
+
+def measure(vectors: WorldVectors, query_QD: Vectors) -> dict[str, Estimate]:
+    """Recall over the gallery and over the six-picture subsets."""
+    index = vectors.index
+    targets = [[index[target] for target in query.targets] for query in vectors.queries]
+    references = [[index[query.reference_id]] for query in vectors.queries]
+    subsets = [[index[member] for member in query.subset if member != query.reference_id] for query in vectors.queries]
+    whole = ranks(query_QD, vectors.gallery_ND, targets, references)
+    few = subset_ranks(query_QD, vectors.gallery_ND, targets, subsets)
+    return {
+        **{f"recall@{k}": recall(whole, k) for k in RECALL_AT},
+        **{f"recall_subset@{k}": recall(few, k) for k in SUBSET_AT},
+    }
