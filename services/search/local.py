@@ -104,8 +104,7 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, sto
     from services.search.app import SERVICERS, build
 
     # A signal during these calls is only noted: cut short, they would lose track of what they started.
-    _start_ray(stop)
-    signals.install()  # Ray brings its own SIGTERM handler
+    _start_ray(signals, stop)
     if stop.is_set():
         return
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -130,7 +129,7 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, sto
         stop.wait(0.1)
 
 
-def _start_ray(stop: threading.Event) -> None:
+def _start_ray(signals: _Signals, stop: threading.Event) -> None:
     import ray
 
     for attempts_left in reversed(range(_RAY_ATTEMPTS)):
@@ -152,6 +151,8 @@ def _start_ray(stop: threading.Event) -> None:
                 return
             if attempts_left == 0:
                 raise Unavailable("Ray did not start; is the machine very busy, or out of memory?") from error
+        finally:
+            signals.install()  # Ray brings its own SIGTERM handler
 
 
 def _environment(config: LocalConfig) -> dict[str, str]:
@@ -162,6 +163,7 @@ def _environment(config: LocalConfig) -> dict[str, str]:
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),  # a private Ray on the loopback
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_agent_register_timeout_ms": "120000",
         "RAY_worker_niceness": "0",  # Ray's default of 15 makes a replica wait for everything else on the machine
         "RAY_SERVE_ENABLE_HA_PROXY": "0",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0",
