@@ -28,6 +28,8 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     # Workers must import the same scot as this process, wherever the job was started from.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    # Ray's C++ side warns about things that Ray's own libraries do; what matters comes as an exception.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
     else:
@@ -35,6 +37,8 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray runs workers 15 steps nicer than their driver; here they are the job, and must not starve behind the rest.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         ray.init(
             address="local",
             num_cpus=num_cpus or os.cpu_count(),
