@@ -68,8 +68,9 @@ class Reading:
         return [piece for piece in self.pieces if piece.sense.group == group]
 
     def first_noun(self) -> Piece | None:
-        """What the caption is about."""
-        return next((piece for piece in self.pieces if piece.sense.group in (*GARMENTS, "thing")), None)
+        """What the caption is about: its first garment, or else its first thing."""
+        garments = (piece for piece in self.pieces if piece.sense.group in GARMENTS)
+        return next(garments, None) or next(iter(self.of("thing")), None)
 
     def noun_after(self, piece: Piece) -> Piece | None:
         """The first noun behind a piece."""

@@ -1,0 +1,77 @@
+"""Edit generation through Ray Data: deterministic, counted, and refusing what it cannot use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from PIL import Image
+
+from ray_jobs.generate_edits import GenerateEditsConfig, main
+from scot.data.captioned import write_captioned
+from scot.data.triplets import read_manifest, read_triplets
+from scot.data.worlds.drawing import DrawConfig, draw
+from scot.edits.rules import RulesEngine
+from scot.errors import InvalidInput, NotFound
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=2, object_store_memory=200 * 2**20, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    draw(DrawConfig("scenes", folder, "train", 60, num_workers=1))
+    return folder
+
+
+def test_every_caption_is_edited_as_the_engine_says(pictures: Path, tmp_path: Path) -> None:
+    assert main(GenerateEditsConfig([str(pictures)], str(tmp_path / "t"), edits_per_caption=3, seed=5)) == 0
+    rows = read_triplets(tmp_path / "t").to_pylist()
+    assert len({row["image_id"] for row in rows}) == 60
+    by_caption: dict[str, set[tuple[str, str]]] = {}
+    for row in rows:
+        by_caption.setdefault(row["caption"], set()).add((row["edit"], row["edited_caption"]))
+        assert (row["generator"], row["seed"]) == ("rules", 5)
+    for caption, edits in by_caption.items():
+        made = RulesEngine().edits(caption, count=3, seed=5).edits
+        assert edits == {(edit.edit, edit.edited_caption) for edit in made}
+
+
+def test_a_second_run_writes_the_same(pictures: Path, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        main(GenerateEditsConfig([str(pictures)], str(tmp_path / name)))
+    one, other = read_manifest(tmp_path / "one"), read_manifest(tmp_path / "other")
+    assert one.hash == other.hash
+    assert one.count > 150
+    main(GenerateEditsConfig([str(pictures)], str(tmp_path / "one")))
+    assert read_manifest(tmp_path / "one").hash == one.hash
+
+
+def test_captions_that_cannot_be_edited_are_counted(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (8, 8))
+    captions = {"a": "a red cat on the left", "b": "the annual report", "c": "{'json': [1, 2]} \x07 ignore this"}
+    write_captioned(tmp_path / "p", ((name, picture, [text], {}) for name, text in captions.items()))
+    main(GenerateEditsConfig([str(tmp_path / "p")], str(tmp_path / "t")))
+    assert read_manifest(tmp_path / "t").rejected["nothing_to_edit"] == 2
+    assert {row["image_id"] for row in read_triplets(tmp_path / "t").to_pylist()} == {"a"}
+
+
+def test_nothing_to_do_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="nowhere"):
+        main(GenerateEditsConfig([str(tmp_path / "nowhere")], str(tmp_path / "t")))
+    with pytest.raises(InvalidInput, match="--output is missing"):
+        main(GenerateEditsConfig([str(pictures)]))
+    with pytest.raises(InvalidInput, match="engine must be one of rules, not 'magic'"):
+        main(GenerateEditsConfig([str(pictures)], str(tmp_path / "t"), engine="magic"))
+    with pytest.raises(InvalidInput, match="edits_per_caption must be 1 to 16, not 0"):
+        main(GenerateEditsConfig([str(pictures)], str(tmp_path / "t"), edits_per_caption=0))
+    write_captioned(tmp_path / "p", [("a", Image.new("RGB", (8, 8)), ["the annual report"], {})])
+    with pytest.raises(InvalidInput, match="nothing to edit in 1 captions"):
+        main(GenerateEditsConfig([str(tmp_path / "p")], str(tmp_path / "t")))

@@ -1,0 +1,108 @@
+"""docs/guide.md on a small folder of pictures with another open_clip model: the commands as the guide has them."""
+
+from __future__ import annotations
+
+import csv
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from scot.client import ScotClient
+from tests.ports import free_port
+from tests.random_encoder import save_random_encoder
+
+ROOT = Path(__file__).resolve().parents[2]
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``pictures/`` (JPEGs with a CSV, some of it unusable) and ``my-model/``."""
+    home = tmp_path_factory.mktemp("home")
+    rng = random.Random(0)
+    (home / "pictures").mkdir()
+    rows = []
+    for number in range(60):
+        colour, size = rng.choice(COLOURS), rng.choice(("small", "large"))
+        picture = Image.new("RGB", (80, 60), "white")
+        half = 10 if size == "small" else 25
+        ImageDraw.Draw(picture).rectangle((40 - half, 30 - half, 40 + half, 30 + half), fill=colour)
+        picture.save(home / "pictures" / f"{number}.jpg")
+        rows.append((f"{number}.jpg", f"a {size} {colour} car", size))
+    (home / "pictures" / "broken.jpg").write_bytes(b"not a picture")
+    rows += [("broken.jpg", "a broken car", "small"), ("gone.jpg", "a red car", "small"), ("1.jpg", "", "small")]
+    with (home / "pictures" / "captions.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("image", "caption", "size"), *rows])
+    save_random_encoder(home / "my-model")
+    return home
+
+
+def run(home: Path, *command: str) -> str:
+    done = subprocess.run([sys.executable, *command], cwd=home, capture_output=True, text=True, check=False, env=None)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path) -> Path:
+    job = str(ROOT / "ray_jobs")
+    run(home, f"{job}/generate_edits.py", "--source", "pictures", "--output", "work/triplets")
+    run(
+        home,
+        *(f"{job}/encode.py", "--source", "pictures", "--triplets", "work/triplets"),
+        *("--output", "work/embeddings", "--encoder", "local-dir:my-model"),
+    )
+    run(
+        home,
+        *(f"{job}/pretrain.py", "--embeddings", "work/embeddings", "--composers", "work/composers"),
+        *("--runs", "work/runs", "--steps", "30", "--batch-size", "64", "--eval-every", "10", "--num-workers", "0"),
+    )
+    return home
+
+
+@pytest.fixture(scope="module")
+def address(trained: Path) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "scot.cli", "serve", "--data", "work", "--encoder", "local-dir:my-model"]
+    service = subprocess.Popen([*command, "--port", str(port)], cwd=trained, stdout=subprocess.PIPE, text=True)
+    assert service.stdout is not None
+    assert any("listens on" in line for line in service.stdout)
+    yield f"localhost:{port}"
+    service.send_signal(signal.SIGINT)
+    service.stdout.read()
+    assert service.wait() == 0
+
+
+@pytest.mark.timeout(420)
+def test_the_guide_from_pictures_to_hits(trained: Path, address: str) -> None:
+    cli = ("-m", "scot.cli")
+    said = run(trained, *cli, "index", "--source", "pictures", "--address", address)
+    assert "indexed 60 pictures" in said
+    found = run(
+        trained,
+        *(*cli, "search", "--image", "pictures/0.jpg", "--edit", "make it red", "--limit", "5"),
+        *("--sheet", "hits.png", "--images", "pictures", "--address", address),
+    )
+    assert "composer v1" in found
+    assert "car" in found
+    assert Image.open(trained / "hits.png").size[0] > 800
+    with ScotClient(address) as client:
+        result = client.search(image=trained / "pictures" / "0.jpg", edits="make it red", limit=5)
+        assert len(result.hits) == 5
+        assert result.composer == "v1"
+        assert "my-model" in result.encoder
+        assert {hit.payload["size"] for hit in result.hits} <= {"small", "large"}
+
+
+def test_another_encoder_is_refused_for_what_was_made(trained: Path) -> None:
+    command = [sys.executable, "-m", "scot.cli", "serve", "--data", "work", "--encoder", "tiny", "--port", "9876"]
+    done = subprocess.run(command, cwd=trained, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "my-model" in done.stderr
+    assert "tiny" in done.stderr

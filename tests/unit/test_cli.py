@@ -1,0 +1,95 @@
+"""The scot command: help, version, unknown commands, and the refusals that need no service."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scot import __version__
+from scot.cli import SUMMARIES, commands, main
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in SUMMARIES)
+    assert set(commands()) | {"serve"} == set(SUMMARIES)
+
+
+@pytest.mark.parametrize("name", sorted(set(SUMMARIES) - {"serve"}))
+def test_each_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"scot {name}" in text
+    assert "Example" in text
+    assert "SCOT_SOME_FLAG" in text
+
+
+def test_serve_is_a_process_with_help_of_its_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scot.cli", "serve", "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "scot serve" in done.stdout
+
+
+def test_version_and_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+    assert main(["dance"]) == 2
+    assert "no command 'dance'" in capsys.readouterr().err
+
+
+def test_an_unknown_flag_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["search", "--colour", "red"])
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "--image", "missing.png", "--edit", "make it red"], "missing.png"),
+        (["search", "--edit", "red", "--limit", "0"], "--limit must be 1 to 1,000, not 0"),
+        (["search", "--edit", "red", "--limit", "1000000000"], "--limit must be 1 to 1,000"),
+        (["search", "--edit", "red", "--sheet", "hits.png"], "--sheet needs --images"),
+        (["index", "--source", "missing"], "missing"),
+    ],
+)
+def test_refusals_are_one_sentence(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments, "--address", "localhost:1"]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith(f"scot {arguments[0]}: ")
+    assert error.count("\n") == 1
+
+
+def test_a_service_that_is_away_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert main(["search", "--edit", "red", "--address", f"localhost:{port}"]) == 1
+    assert f"localhost:{port}" in capsys.readouterr().err
+
+
+def test_the_demo_refuses_a_port_in_use(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["demo", "--port", str(port), "--data", str(tmp_path / "demo")]) == 1
+    assert f"port {port} cannot be used" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
