@@ -11,6 +11,7 @@ command goes on where a run that was stopped left off; a finished run is not tra
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,7 @@ def _train(config: PretrainConfig, run: Run) -> None:
         return
     from ray_jobs.session import ray_session
 
-    with ray_session():
+    with ray_session(num_cpus=max(os.cpu_count() or 1, config.num_workers)):
         train_with_ray(run, config.embeddings, say, num_workers=config.num_workers, use_gpu=config.use_gpu)
 
 
