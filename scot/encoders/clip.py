@@ -54,7 +54,8 @@ def load_encoder(name: str = "tiny", *, device: str | None = None, dtype: str | 
     model_name, pretrained = _split(name)
     preprocess_cfg, tokenizer = _with_clear_errors(name, _load_frontend_parts, model_name, pretrained)
     model = _with_clear_errors(name, _load_model, model_name, pretrained)
-    label = name if not model_name.startswith("local-dir:") else f"local-dir:{Path(model_name.split(':', 1)[1]).name}"
+    # An id is for others to read: no path of this machine in it.
+    label = f"local-dir:{Path(name).name}" if name.startswith("local-dir:") else name
     return ClipEncoder(label, model, preprocess_cfg, tokenizer, device=device, dtype=getattr(torch, dtype))
 
 
@@ -197,8 +198,6 @@ def _load_frontend_parts(model_name: str, pretrained: str | None) -> tuple[dict[
 
 
 def _load_model(model_name: str, pretrained: str | None) -> Any:
-    if pretrained is None:
-        return open_clip.create_model(model_name, precision="fp32")
     return open_clip.create_model(model_name, pretrained=pretrained, precision="fp32", require_pretrained=True)
 
 

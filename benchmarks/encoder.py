@@ -1,0 +1,83 @@
+"""How well an encoder retrieves on held-out combinations: text to image, image to text, and the oracle.
+
+    python benchmarks/encoder.py --encoder tiny --output benchmarks/results/encoder.json
+
+Text to image is one caption a picture; the oracle asks with the true edited caption of a query, the reference left out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scot import flags
+from scot.data.captioned import Refusals, read_captioned
+from scot.data.worlds import WORLDS
+from scot.data.worlds.drawing import DrawConfig, draw
+from scot.encoders import load_encoder
+from scot.evaluation.metrics import ranks, recall
+from scot.evaluation.worlds import encode_gallery, measure
+
+
+@dataclass(frozen=True)
+class EncoderBenchmark:
+    """Held-out retrieval of an encoder on the drawn worlds.
+
+    Example: python benchmarks/encoder.py --encoder tiny
+    """
+
+    encoder: str = "tiny"
+    """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    size: int = 4_000
+    """Pictures of each gallery."""
+    queries: int = 2_000
+    """Oracle queries of each world."""
+    seed: int = 0
+    """Which gallery."""
+    output: Path | None = None
+    """Also write the numbers as JSON."""
+
+
+def main(config: EncoderBenchmark) -> int:
+    """Measure and print a Markdown table."""
+    encoder = load_encoder(config.encoder)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    print(f"{encoder.id}, galleries of {config.size:,} held-out pictures\n")
+    print("| world | query | R@1 | R@5 | R@10 |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as scratch:
+        for world in WORLDS:
+            folder = Path(scratch) / world
+            with redirect_stdout(sys.stderr):
+                draw(DrawConfig(world, folder, "eval", config.size, config.queries, config.seed))
+            vectors = encode_gallery(folder, encoder, Path(scratch) / "cache")
+            captions = {record.image_id: record.captions[0] for record in read_captioned(folder, Refusals())}
+            text_ND = encoder.encode_texts([captions[item_id] for item_id in vectors.item_ids])
+            own = [[row] for row in range(len(vectors.item_ids))]
+            none: list[list[int]] = [[] for _ in own]
+            rows = {
+                "text → image": ranks(text_ND, vectors.gallery_ND, own, none),
+                "image → text": ranks(vectors.gallery_ND, text_ND, own, none),
+            }
+            found[world] = {name: {f"recall@{k}": recall(of, k).value for k in (1, 5, 10)} for name, of in rows.items()}
+            found[world]["oracle"] = {
+                name: estimate.value for name, estimate in measure(vectors, vectors.oracle_QD).items()
+            }
+            for name, metrics in found[world].items():
+                cells = " | ".join(f"{np.round(metrics[f'recall@{k}'], 3):.3f}" for k in (1, 5, 10))
+                print(f"| {world} | {name} | {cells} |")
+    if config.output is not None:
+        config.output.parent.mkdir(parents=True, exist_ok=True)
+        config.output.write_text(
+            json.dumps({"encoder": encoder.id, "worlds": found}, indent=2) + "\n", encoding="utf-8"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(flags.run("encoder.py", main, EncoderBenchmark))
