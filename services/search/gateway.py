@@ -118,11 +118,11 @@ class Gateway:
         """How many items, of which encoder."""
         return await indexing.collection_info(self, request)
 
-    async def check_health(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:
+    async def health_check(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:
         """grpc.health.v1: whether the towers and the store answer. Raises NotFound for a service it does not know."""
         return await self._status(request.service)
 
-    async def watch_health(
+    async def health_watch(
         self, request: health_pb2.HealthCheckRequest
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """grpc.health.v1: the status now, and again whenever it changes."""
@@ -167,8 +167,8 @@ class Gateway:
     DeleteItems = unary(delete_items, index_pb2.DeleteItemsResponse)
     GetItems = unary(get_items, index_pb2.GetItemsResponse)
     CollectionInfo = unary(collection_info, index_pb2.CollectionInfoResponse)
-    Check = unary(check_health, health_pb2.HealthCheckResponse)
-    Watch = streaming(watch_health)
+    Check = unary(health_check, health_pb2.HealthCheckResponse)
+    Watch = streaming(health_watch)
 
 
 GatewayDeployment = serve.deployment(
