@@ -114,7 +114,7 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, sto
         logging_config={"enable_access_log": False},
     )
     arguments = {name: getattr(settings, name) for name in SearchSettings.__dataclass_fields__}
-    serve._run(build(arguments), _blocking=False, name=APP, route_prefix=None)
+    serve._run(build(arguments), _blocking=False, name=APP, route_prefix="/")
     deadline = time.monotonic() + _START_S
     while not stop.is_set():
         app = serve.status().applications.get(APP)
