@@ -1,7 +1,7 @@
 """Everything SCOT raises on purpose, and the one table that maps it to gRPC status codes.
 
-A message is one sentence for the person who sent the input: it names the field or file and what would be right, and never
-holds an address, a process id or a stack.
+A message is one sentence for the person who sent the input: it names the field or file and what would be right, and
+never holds an address, a process id or a stack.
 """
 
 from __future__ import annotations

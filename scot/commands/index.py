@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import tyro
+
 from scot.client import NewItem, ScotClient
 from scot.data.captioned import CaptionedImage, Refusals, read_captioned
 from scot.errors import ImageRefused, InvalidInput
@@ -20,10 +22,10 @@ _BATCH = 16  # a request of that many pictures of the largest size still fits a 
 class IndexConfig:
     """Send a folder of captioned pictures to a running service; running it again changes nothing.
 
-    Example: scot index --source ./pictures --address localhost:9000
+    Example: scot index ./pictures --address localhost:9000
     """
 
-    source: Path
+    source: tyro.conf.Positional[Path]
     """A folder with captions.parquet or captions.csv, WebDataset shards, or a COCO captions JSON."""
     address: str = "localhost:9000"
     """Where the service listens, HOST:PORT."""

@@ -70,7 +70,7 @@ def search(config: SearchConfig) -> int:
     if found.text_truncated:
         console.print("An edit was longer than the encoder reads; its end was not used.")
     if not found.hits:
-        console.print("Nothing was found: is the collection empty? `scot index --source DIR` fills it.")
+        console.print("Nothing was found: is the collection empty? `scot index DIR` fills it.")
     if config.sheet is not None:
         _save_sheet(config, config.sheet, found.hits)
         console.print(f"contact sheet: {config.sheet}")

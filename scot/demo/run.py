@@ -103,7 +103,7 @@ def _next(config: DemoConfig, console: Console) -> None:
         f'  scot search --image {picture} --edit "make it blue"{address}\n'
         f'  scot search --item-id {queries[1].reference_id} --edit "add a belt" --limit 5 --sheet hits.png '
         f"--images {folders}{address}\n"
-        f"  scot index --source YOUR_FOLDER{address}        # your own captioned pictures: docs/guide.md",
+        f"  scot index YOUR_FOLDER{address}        # your own captioned pictures: docs/guide.md",
         highlight=False,
     )
 

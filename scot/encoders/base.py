@@ -29,8 +29,8 @@ class Frontend(Protocol):
     def preprocess(self, image: Image.Image) -> Pixels:
         """Resize and crop an RGB picture as the model was trained, to uint8 ``(H, W, 3)``."""
 
-    def tokenise(self, text: str) -> TokenisedText:
-        """Token ids of one text, padded or cut to the model's context length."""
+    def tokenise(self, texts: Sequence[str]) -> list[TokenisedText]:
+        """Token ids of texts, each padded or cut to the model's context length."""
 
 
 class Encoder(Frontend, Protocol):

@@ -78,15 +78,21 @@ class ClipFrontend:
             image = step(image)
         return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
-    def tokenise(self, text: str) -> TokenisedText:
-        """Token ids of one text at the model's context length."""
-        tokens = self._tokenizer([text])[0].numpy()
+    def tokenise(self, texts: Sequence[str]) -> list[TokenisedText]:
+        """Token ids of texts at the model's context length."""
+        if not texts:
+            return []
+        tokens_NL = self._tokenizer(list(texts)).numpy()
+        return [
+            TokenisedText(tokens, self._truncated(text, tokens)) for text, tokens in zip(texts, tokens_NL, strict=True)
+        ]
+
+    def _truncated(self, text: str, tokens: Tokens) -> bool:
+        """A text fills its context either exactly or because it was cut: one place more tells which."""
         context = len(tokens)
-        # A text fills its context either exactly or because it was cut: ask for one place more to tell which.
-        truncated = False
-        if _used(tokens) >= context:
-            truncated = _used(self._tokenizer([text], context_length=context + 1)[0].numpy()) > context
-        return TokenisedText(tokens, truncated)
+        if _used(tokens) < context:
+            return False
+        return _used(self._tokenizer([text], context_length=context + 1)[0].numpy()) > context
 
 
 class ClipEncoder(ClipFrontend):
@@ -107,7 +113,7 @@ class ClipEncoder(ClipFrontend):
         self._device, self._dtype = torch.device(device), dtype
         self._model = model.eval().requires_grad_(False).to(device=self._device, dtype=dtype)
         with torch.inference_mode():
-            probe = self._model.encode_text(torch.from_numpy(self.tokenise("a").tokens)[None].to(self._device))
+            probe = self._model.encode_text(torch.from_numpy(self.tokenise(["a"])[0].tokens)[None].to(self._device))
         self.dim = int(probe.shape[-1])
         digest = hashlib.sha256(f"{weights}|{self.preprocessing}".encode()).hexdigest()[:12]
         self.id = f"{name}@{digest}-{self.dim}d"
@@ -128,7 +134,7 @@ class ClipEncoder(ClipFrontend):
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts, to ``(N, D)``; what does not fit the context is cut (see :meth:`tokenise`)."""
-        return self.encode_tokens([self.tokenise(text).tokens for text in texts])
+        return self.encode_tokens([text.tokens for text in self.tokenise(texts)])
 
     @torch.inference_mode()
     def _image_rows(self, pixels_BHWC: Pixels) -> Vectors:

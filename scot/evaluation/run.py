@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 
 from scot.composers import Composer, Registry, load_composer
 from scot.data.captioned import Refusals, read_captioned
 from scot.data.images import decode_image
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput, NotFound
-from scot.evaluation.report import print_result, write_json
+from scot.evaluation.report import print_result, report_console, write_json
 from scot.evaluation.sheet import SheetRow, contact_sheet, save_sheet
 from scot.evaluation.worlds import WorldResult, WorldVectors, compose, encode_gallery, evaluate_world
 
@@ -48,7 +47,7 @@ def evaluate(config: EvaluateConfig) -> int:
     """
     if not config.gallery:
         raise InvalidInput("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
-    console = Console()
+    console = report_console()
     encoder = load_encoder(config.encoder)
     composers = _composers(config, encoder.id, encoder.dim)
     results: list[WorldResult] = []

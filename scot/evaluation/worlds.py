@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
-from scot.composers import Composer, baseline
+from scot.composers import BASELINES, Composer, baseline
 from scot.data.captioned import Refusals, read_captioned
 from scot.data.worlds.gallery import Query
 from scot.data.worlds.queries import QUERIES, read_queries
@@ -54,6 +54,11 @@ class Row:
     name: str
     metrics: Mapping[str, Estimate]
 
+    @property
+    def learned(self) -> bool:
+        """Whether it is a trained composer, neither a baseline nor the oracle."""
+        return self.name.split(":")[0] not in (*BASELINES, ORACLE)
+
 
 @dataclass(frozen=True, slots=True)
 class WorldResult:
@@ -71,10 +76,8 @@ class WorldResult:
 
     def best_baseline(self) -> Row:
         """The best row by R@1 that needs no training."""
-        learned = {ORACLE} | {
-            row.name for row in self.rows if row.name.split(":")[0] not in ("sum", "slerp", "text_only", "image_only")
-        }
-        return max((row for row in self.rows if row.name not in learned), key=lambda row: row.metrics["recall@1"].value)
+        plain = (row for row in self.rows if not row.learned and row.name != ORACLE)
+        return max(plain, key=lambda row: row.metrics["recall@1"].value)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain values."""

@@ -127,7 +127,7 @@ class EncodeRows:
         if good:
             vectors_ND[[n for n, _ in good]] = self._encoder.encode_pixels([pixels for _, pixels in good])
         if texts:
-            tokenised = [self._encoder.tokenise(rows[n]["text"]) for n in texts]
+            tokenised = self._encoder.tokenise([rows[n]["text"] for n in texts])
             vectors_ND[texts] = self._encoder.encode_tokens([text.tokens for text in tokenised])
             for n, text in zip(texts, tokenised, strict=True):
                 rows[n]["count"] = int(text.truncated)

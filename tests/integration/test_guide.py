@@ -82,7 +82,7 @@ def address(trained: Path) -> Iterator[str]:
 @pytest.mark.timeout(420)
 def test_the_guide_from_pictures_to_hits(trained: Path, address: str) -> None:
     cli = ("-m", "scot.cli")
-    said = run(trained, *cli, "index", "--source", "pictures", "--address", address)
+    said = run(trained, *cli, "index", "pictures", "--address", address)
     assert "indexed 60 pictures" in said
     found = run(
         trained,

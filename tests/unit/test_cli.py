@@ -59,7 +59,7 @@ def test_an_unknown_flag_exits_with_2(capsys: pytest.CaptureFixture[str]) -> Non
         (["search", "--edit", "red", "--limit", "0"], "--limit must be 1 to 1,000, not 0"),
         (["search", "--edit", "red", "--limit", "1000000000"], "--limit must be 1 to 1,000"),
         (["search", "--edit", "red", "--sheet", "hits.png"], "--sheet needs --images"),
-        (["index", "--source", "missing"], "missing"),
+        (["index", "missing"], "missing"),
     ],
 )
 def test_refusals_are_one_sentence(

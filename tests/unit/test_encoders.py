@@ -63,19 +63,19 @@ def test_a_text_finds_its_picture(tiny: Encoder) -> None:
 def test_the_frontend_prepares_what_the_encoder_would(tiny: Encoder, pictures: list[Image.Image]) -> None:
     frontend = load_frontend("tiny")
     np.testing.assert_array_equal(frontend.preprocess(pictures[0]), tiny.preprocess(pictures[0]))
-    np.testing.assert_array_equal(frontend.tokenise("make it red").tokens, tiny.tokenise("make it red").tokens)
+    np.testing.assert_array_equal(frontend.tokenise(["make it red"])[0].tokens, tiny.tokenise(["make it red"])[0].tokens)
 
 
 @pytest.mark.parametrize("name", ["tiny", "random"])
 def test_truncation_is_told(name: str, tmp_path: Path) -> None:
     encoder = load_encoder("tiny" if name == "tiny" else save_random_encoder(tmp_path / "model"))
-    assert not encoder.tokenise("make it red").truncated
-    assert not encoder.tokenise("").truncated
-    context = len(encoder.tokenise("").tokens)
+    assert not encoder.tokenise(["make it red"])[0].truncated
+    assert not encoder.tokenise([""])[0].truncated
+    context = len(encoder.tokenise([""])[0].tokens)
     # Every "a" is one token in either vocabulary; two places are for the start and the end.
-    assert not encoder.tokenise("a " * (context - 2)).truncated
-    assert encoder.tokenise("a " * (context - 1)).truncated
-    assert encoder.tokenise("a " * 500).truncated
+    assert not encoder.tokenise(["a " * (context - 2)])[0].truncated
+    assert encoder.tokenise(["a " * (context - 1)])[0].truncated
+    assert encoder.tokenise(["a " * 500])[0].truncated
 
 
 def test_the_id_tells_weights_apart_and_not_paths(tmp_path: Path) -> None:
