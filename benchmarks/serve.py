@@ -170,7 +170,7 @@ async def serve_bare(store_path: str, encoder_name: str, threads: str, port: str
 
             def compose() -> Any:
                 pixels = preprocess(encoder, query.image or b"")
-                moves = tuple(Move(encoder.tokenise(step.text).tokens) for step in query.steps)
+                moves = tuple(Move(text.tokens) for text in encoder.tokenise([step.text for step in query.steps]))
                 return compose_batch(encoder, baseline, [Job(pixels, None, moves, query.composer)])[0]
 
             composed = await asyncio.get_running_loop().run_in_executor(pool, compose)

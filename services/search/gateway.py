@@ -59,7 +59,8 @@ class Gateway:
 
     async def tokens(self, text: str) -> TokenisedText:
         """Tokenise off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, self.frontend.tokenise, text)
+        tokenised = await asyncio.get_running_loop().run_in_executor(self.threads, self.frontend.tokenise, [text])
+        return tokenised[0]
 
     async def compose_search(self, request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
         """One query."""
