@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from scot import flags
 from scot.data.captioned import CaptionedImage, Refusals, read_captioned
 from scot.encoders.clip import load_encoder

@@ -70,8 +70,8 @@ class ScotClient:
     def __init__(self, target: str = "localhost:9000", *, timeout: float = 30.0) -> None:
         self.target, self.timeout = target, timeout
         self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
-        self._search: Any = search_pb2_grpc.SearchServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._index: Any = index_pb2_grpc.IndexServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._search: Any = search_pb2_grpc.SearchServiceStub(self._channel)
+        self._index: Any = index_pb2_grpc.IndexServiceStub(self._channel)
 
     def search(
         self,
