@@ -34,8 +34,8 @@ class Hit:
 class SearchResult:
     """What a search found, best first, and what answered it.
 
-    ``timings`` are seconds by stage: decode, queue, compose, search, total. ``query_vector`` ``(D,)``, a unit vector, is
-    there when vectors were asked for. ``text_truncated``: an edit was longer than the text tower reads.
+    ``timings`` are seconds by stage: decode, queue, compose, search, total. ``query_vector`` ``(D,)``, a unit vector,
+    is there when vectors were asked for. ``text_truncated``: an edit was longer than the text tower reads.
     """
 
     hits: tuple[Hit, ...]
