@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -21,6 +23,15 @@ class Process:
     began: int
 
 
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """From now on a descendant whose parent dies becomes a child of this process, so that it can still be found."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def descendants() -> list[Process]:
     """Children, their children and so on, as of now; none where there is no ``/proc``."""
     children: dict[int, list[Process]] = defaultdict(list)
@@ -36,21 +47,21 @@ def descendants() -> list[Process]:
     return found
 
 
-def outlive(processes: list[Process], *, patience_s: float) -> None:
-    """Wait until the processes are gone; those that still run after ``patience_s`` seconds are killed."""
+def outlive(*, patience_s: float) -> None:
+    """Wait until the descendants are gone; those that still run after ``patience_s`` seconds are killed."""
     deadline = time.monotonic() + patience_s
-    while (alive := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+    while (alive := descendants()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for process in alive:
-        try:
-            os.kill(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-def _runs(process: Process) -> bool:
-    now = _read(process.pid)
-    return now is not None and now.began == process.began
+    for _ in range(100):  # again, since one may have started another in between
+        if not alive:
+            return
+        for process in alive:
+            try:
+                os.kill(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.02)
+        alive = descendants()
 
 
 def _read(pid: int) -> Process | None:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,7 @@ from types import FrameType
 from scot import flags
 from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.index.connection import check_free
-from services.search.descendants import descendants, outlive
+from services.search.descendants import adopt_orphans, outlive
 from services.search.settings import SearchSettings, from_args
 
 APP = "search"
@@ -84,6 +85,7 @@ def main(config: LocalConfig) -> int:
         _check_port(config.port)
         if settings.store:
             check_free(Path(settings.store))
+        adopt_orphans()
         print(f"starting SCOT with encoder {config.encoder} …", file=sys.stderr, flush=True)
         try:
             _start(config, settings, signals, stop)
@@ -103,11 +105,11 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, sto
 
     from services.search.app import SERVICERS, build
 
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     # A signal during these calls is only noted: cut short, they would lose track of what they started.
     _start_ray(signals, stop)
     if stop.is_set():
         return
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(
         http_options={"host": "127.0.0.1", "port": _free_port()},
         grpc_options={"port": config.port, "grpc_servicer_functions": SERVICERS},
@@ -244,13 +246,14 @@ def _stop_everything() -> None:
     import ray
     from ray import serve
 
-    started = descendants()
-    try:
-        if ray.is_initialized():
-            serve.shutdown()  # type: ignore[no-untyped-call]
-    finally:
-        ray.shutdown()
-        outlive(started, patience_s=5)
+    # What Ray says while it dies ("Task ServeController.graceful_shutdown failed …") is no news to anybody.
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        try:
+            if ray.is_initialized():
+                serve.shutdown()
+        finally:
+            ray.shutdown()
+            outlive(patience_s=5)
 
 
 class _Signals:
@@ -283,7 +286,7 @@ class _Signals:
 
     @staticmethod
     def _force() -> None:
-        outlive(descendants(), patience_s=0)
+        outlive(patience_s=0)
         os._exit(130)
 
 

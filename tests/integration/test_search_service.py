@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +60,8 @@ def free_port() -> int:
 def start(data: Path, encoder: str, port: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "services.search.local", "--data", str(data), "--encoder", encoder]
     command += ["--port", str(port), "--threads", "1"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # In a session of its own, by which everything it ever starts can be found, whoever the parent is by then.
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def picture(colour: str, *, stripes: bool = False) -> Image.Image:
@@ -76,9 +79,13 @@ def png(colour: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_random_encoder(tmp_path_factory.mktemp("random") / "encoder")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, encoder: str) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
-    encoder = save_random_encoder(folder / "encoder")
     data = folder / "data"
     loaded = load_encoder(encoder, device="cpu")
     publish(data / "composers", folder / "ours", loaded.id, loaded.dim)
@@ -358,13 +365,14 @@ def test_a_second_service_is_refused_before_it_starts(service: Service) -> None:
 
 
 def test_ctrl_c_stops_everything_and_loses_nothing(service: Service, client: ScotClient) -> None:
-    before = processes_under(service.process.pid)
-    assert len(before) > 3
+    assert len(members(service.process.pid)) > 3
     client.upsert([NewItem("last", vector=np.arange(32.0))])
-    service.process.send_signal(signal.SIGINT)
-    service.process.communicate(timeout=120)
+    os.killpg(service.process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    output, errors = service.process.communicate(timeout=120)
     assert service.process.returncode == 0
-    assert not [pid for pid in before if running(pid)]
+    assert members(service.process.pid) == {}
+    assert output == ""  # after the line that it listens
+    assert errors.splitlines() == [f"starting SCOT with encoder {service.encoder} …"]
     with pytest.raises(Unavailable, match="no SCOT service answers"):
         client.search(edits="a")
     assert not client.healthy()
@@ -381,39 +389,41 @@ def test_ctrl_c_stops_everything_and_loses_nothing(service: Service, client: Sco
     assert asyncio.run(stored()) == ["last", "red"]
 
 
-def test_ctrl_c_during_the_start_leaves_nothing(service: Service, tmp_path: Path) -> None:
-    process = start(tmp_path, service.encoder, free_port())
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("starting")
-    seen: set[int] = set()
-    while not seen:  # Ray's first process is there: in the middle of ray.init
-        seen = processes_under(process.pid)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
+@pytest.mark.parametrize(("number", "when"), [(signal.SIGINT, "gcs_server"), (signal.SIGTERM, "ray::Serve")])
+def test_a_signal_during_the_start_leaves_nothing(
+    encoder: str, tmp_path: Path, number: signal.Signals, when: str
+) -> None:
+    process = start(tmp_path, encoder, free_port())
+    while not any(when in command for command in members(process.pid).values()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert not [pid for pid in seen if running(pid)]
+    assert members(process.pid) == {}
+    assert output == ""
+    assert errors.splitlines() == [f"starting SCOT with encoder {encoder} …"]
 
 
-def processes_under(parent: int) -> set[int]:
-    children: dict[int, list[int]] = {}
+def test_a_composer_of_another_encoder_is_refused_at_the_start(encoder: str, tmp_path: Path) -> None:
+    publish(tmp_path / "composers", tmp_path / "foreign", "another@0-32d", 32, version="foreign")
+    process = start(tmp_path, encoder, free_port())
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert members(process.pid) == {}
+    assert output == ""
+    assert "composer 'foreign' was trained on encoder 'another@0-32d'" in errors.splitlines()[-1]
+    assert len(errors.splitlines()) == 2
+
+
+def members(session: int) -> dict[int, str]:
+    """The running processes of a session and their command lines."""
+    found = {}
     for entry in Path("/proc").iterdir():
         try:
             fields = (entry / "stat").read_text().rpartition(")")[2].split() if entry.name.isdigit() else []
+            if fields and int(fields[3]) == session and fields[0] != "Z":
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
-        if fields:
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found: set[int] = set()
-    ahead = [parent]
-    while ahead:
-        born = children.get(ahead.pop(), [])
-        found.update(born)
-        ahead += born
     return found
-
-
-def running(pid: int) -> bool:
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
