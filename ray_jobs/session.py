@@ -28,8 +28,6 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     # Workers must import the same scot as this process, wherever the job was started from.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-    # Ray's C++ side warns about things that Ray's own libraries do; what matters comes as an exception.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
     else:

@@ -19,13 +19,13 @@ class DemoConfig:
     """Stop after the searches instead of serving on."""
     port: int = 9000
     """Where the service listens."""
-    train_size: int = 6_000
+    train_size: int = 5_000
     """Captioned pictures of each world to learn from."""
     gallery_size: int = 4_000
     """Pictures of each world to search, all of combinations that training never saw."""
     queries: int = 1_000
     """Evaluation queries of each world."""
-    steps: int = 1_500
+    steps: int = 800
     """Pretraining steps."""
     seed: int = 0
     """The same seed gives the same demo."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,6 +94,7 @@ def generate_triplets(
     if not captions:
         raise InvalidInput(f"no usable caption in {', '.join(sources)}: {refusals.summary()}")
     rejected: Counter[str] = Counter({f"source_{reason}": count for reason, count in refusals.counts.items()})
+    _quieten()
     data = ray.data.from_items(captions, override_num_blocks=max(1, len(captions) // (4 * _BATCH)))
     edited = data.map_batches(
         GenerateEdits,
@@ -140,6 +142,12 @@ def generate_triplets(
     manifest = write_triplets(output, made, rejected)
     reused = before is not None and before.hash == manifest.hash
     return Generated(manifest, len(captions), time.monotonic() - started, reused)
+
+
+def _quieten() -> None:
+    """Ray Data's own progress, for which ours stands."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def _earlier(output: str) -> Manifest | None:

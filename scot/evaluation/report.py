@@ -52,4 +52,3 @@ def write_json(results: Sequence[WorldResult], file: Path, extra: dict[str, Any]
     file.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**(extra or {}), "worlds": {result.world: result.to_json() for result in results}}, indent=2)
     file.write_text(text + "\n", encoding="utf-8")
-

@@ -63,7 +63,9 @@ def test_a_text_finds_its_picture(tiny: Encoder) -> None:
 def test_the_frontend_prepares_what_the_encoder_would(tiny: Encoder, pictures: list[Image.Image]) -> None:
     frontend = load_frontend("tiny")
     np.testing.assert_array_equal(frontend.preprocess(pictures[0]), tiny.preprocess(pictures[0]))
-    np.testing.assert_array_equal(frontend.tokenise(["make it red"])[0].tokens, tiny.tokenise(["make it red"])[0].tokens)
+    np.testing.assert_array_equal(
+        frontend.tokenise(["make it red"])[0].tokens, tiny.tokenise(["make it red"])[0].tokens
+    )
 
 
 @pytest.mark.parametrize("name", ["tiny", "random"])
