@@ -65,7 +65,8 @@ def steps_of(config: DemoConfig) -> list[Step]:
     triplets, embeddings, composers = str(data / "triplets"), str(data / "embeddings"), str(data / "composers")
     pretrain = _job(
         *("pretrain", "--embeddings", embeddings, "--composers", composers, "--runs", str(data / "runs")),
-        *("--steps", str(config.steps), *seed),
+        # Half the default widths: twice as fast, and about two points of R@1.
+        *("--steps", str(config.steps), "--projection", "512", "--hidden", "1024", *seed),
     )
     return [
         Step("drawing two catalogues of captioned pictures", tuple(draw)),
