@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from scot import __version__, flags
@@ -18,22 +19,19 @@ SUMMARIES = {
     "draw": "draw captioned pictures of a world, with queries whose answers are known",
 }
 
+# Where each command's typed flags and its function are: imported only when asked for, so that a search starts quickly.
+_PLACES = {
+    "demo": ("scot.demo.config:DemoConfig", "scot.demo.run:demo"),
+    "search": ("scot.commands.search:SearchConfig", "scot.commands.search:search"),
+    "index": ("scot.commands.index:IndexConfig", "scot.commands.index:index"),
+    "evaluate": ("scot.evaluation.run:EvaluateConfig", "scot.evaluation.run:evaluate"),
+    "draw": ("scot.data.worlds.drawing:DrawConfig", "scot.data.worlds.drawing:draw"),
+}
+
 
 def commands() -> dict[str, type]:
     """Every subcommand that runs in this process, with its typed flags (``serve`` is a process of its own)."""
-    from scot.commands.index import IndexConfig
-    from scot.commands.search import SearchConfig
-    from scot.data.worlds.drawing import DrawConfig
-    from scot.demo.config import DemoConfig
-    from scot.evaluation.run import EvaluateConfig
-
-    return {
-        "demo": DemoConfig,
-        "search": SearchConfig,
-        "index": IndexConfig,
-        "evaluate": EvaluateConfig,
-        "draw": DrawConfig,
-    }
+    return {name: _imported(config) for name, (config, _) in _PLACES.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,30 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "serve":
         # A process of its own, in place of this one: Ctrl-C reaches the service and nothing else.
         os.execv(sys.executable, [sys.executable, "-m", "services.search.local", *arguments[1:]])
-    return flags.run(f"scot {command}", _function(command), commands()[command], arguments[1:])
+    config, function = _PLACES[command]
+    return flags.run(f"scot {command}", _imported(function), _imported(config), arguments[1:])
 
 
-def _function(command: str) -> Callable[[Any], int]:
-    """The function behind a subcommand; imported only when asked for, so that ``--help`` is quick."""
-    if command == "demo":
-        from scot.demo.run import demo
-
-        return demo
-    if command == "search":
-        from scot.commands.search import search
-
-        return search
-    if command == "index":
-        from scot.commands.index import index
-
-        return index
-    if command == "evaluate":
-        from scot.evaluation.run import evaluate
-
-        return evaluate
-    from scot.data.worlds.drawing import draw
-
-    return draw
+def _imported(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _usage() -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,7 @@ from scot.data.worlds.queries import read_queries
 from scot.demo.config import DemoConfig
 from scot.demo.steps import Workspace, run_commands, shown, steps_of
 from scot.errors import Conflict, Unavailable
+from scot.evaluation.report import report_console
 from scot.evaluation.sheet import SheetRow, contact_sheet, save_sheet
 
 _SEARCHES = 4
@@ -35,7 +37,7 @@ def demo(config: DemoConfig) -> int:
         Conflict: the port is in use.
         Unavailable: a step failed.
     """
-    console = Console(soft_wrap=True)
+    console = report_console()
     started = time.monotonic()
     _check_port(config.port)
     steps = steps_of(config)
@@ -43,7 +45,7 @@ def demo(config: DemoConfig) -> int:
         begun = time.monotonic()
         console.print(f"[bold]\\[{number}/{len(steps) + 2}] {step.title}[/bold]")
         for command in step.commands[:1]:
-            console.print(f"      [dim]$ {shown(command)}[/dim]", highlight=False)
+            console.print(f"      [dim]$ {shown(command)}[/dim]", highlight=False, soft_wrap=True)
         run_commands(step.commands)
         console.print(f"      [dim]{time.monotonic() - begun:.0f} s[/dim]")
     console.print(f"[bold]\\[{len(steps) + 1}/{len(steps) + 2}] serving[/bold]")
@@ -59,7 +61,7 @@ def demo(config: DemoConfig) -> int:
 
 def _search(config: DemoConfig, console: Console) -> None:
     space = Workspace(config.data)
-    table = Table("reference", "edit", "first answer", "right one at rank", title_justify="left")
+    table = Table("reference", "edit", "first answer", "right one at rank", box=SIMPLE_HEAD)
     rows: list[SheetRow] = []
     with ScotClient(f"localhost:{config.port}", timeout=60) as client:
         for world in WORLDS:
@@ -69,7 +71,7 @@ def _search(config: DemoConfig, console: Console) -> None:
             hits = [hit for result in found.values() for hit in result.hits]
             references = client.get([query.reference_id for query in chosen])
             wanted = {hit.item_id for hit in hits} | {query.reference_id for query in chosen}
-            pictures = find_pictures([space.gallery(world)], wanted)
+            pictures = find_pictures(space.galleries, wanted)
             for query in chosen:
                 answers = found[query.query_id].hits
                 table.add_row(
@@ -105,6 +107,7 @@ def _next(config: DemoConfig, console: Console) -> None:
         f"--images {folders}{address}\n"
         f"  scot index YOUR_FOLDER{address}        # your own captioned pictures: docs/guide.md",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -112,7 +115,7 @@ def _next(config: DemoConfig, console: Console) -> None:
 def _service(config: DemoConfig, console: Console) -> Iterator[subprocess.Popen[str]]:
     """The search service for the time of the block; its last lines are shown if it does not come up."""
     command = (sys.executable, "-m", "scot.cli", "serve", "--data", str(config.data), "--port", str(config.port))
-    console.print(f"      [dim]$ {shown(command)}[/dim]", highlight=False)
+    console.print(f"      [dim]$ {shown(command)}[/dim]", highlight=False, soft_wrap=True)
     begun = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:

@@ -88,11 +88,11 @@ class ClipFrontend:
         ]
 
     def _truncated(self, text: str, tokens: Tokens) -> bool:
-        """A text fills its context either exactly or because it was cut: one place more tells which."""
+        """A text fills its context either exactly or because it was cut: with more places one sees which."""
         context = len(tokens)
         if _used(tokens) < context:
             return False
-        return _used(self._tokenizer([text], context_length=context + 1)[0].numpy()) > context
+        return _used(self._tokenizer([text], context_length=context + 2)[0].numpy()) > context
 
 
 class ClipEncoder(ClipFrontend):

@@ -26,10 +26,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from scot import flags
 from scot.data.worlds import WORLDS, Attributes, World, load_world, split_of
 from scot.encoders.base import Pixels
 from scot.encoders.tokens import train_tokeniser
-from scot.flags import run
 
 SIDE = 96
 GROUP = 4
@@ -227,4 +227,4 @@ def _encode_text(model: Any, tokens_NL: torch.Tensor) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run("train_tiny", main, TinyTraining))
+    raise SystemExit(flags.run("train_tiny", main, TinyTraining))

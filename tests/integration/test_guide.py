@@ -101,8 +101,8 @@ def test_the_guide_from_pictures_to_hits(trained: Path, address: str) -> None:
 
 
 def test_another_encoder_is_refused_for_what_was_made(trained: Path) -> None:
-    command = [sys.executable, "-m", "scot.cli", "serve", "--data", "work", "--encoder", "tiny", "--port", "9876"]
-    done = subprocess.run(command, cwd=trained, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "scot.cli", "evaluate", "--gallery", "any", "--composers", "work/composers"]
+    done = subprocess.run([*command, "--encoder", "tiny"], cwd=trained, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "my-model" in done.stderr
     assert "tiny" in done.stderr

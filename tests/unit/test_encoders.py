@@ -34,6 +34,7 @@ def test_the_tiny_encoder_is_small_and_is_an_ordinary_open_clip_model(
 ) -> None:
     assert sum(file.stat().st_size for file in TINY_DIR.iterdir()) <= 8 * 2**20
     model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{TINY_DIR}")
+    model.eval()
     tokenizer = open_clip.get_tokenizer(f"local-dir:{TINY_DIR}")
     texts = ["a red striped shirt", "make it blue", ""]
     with torch.inference_mode():
