@@ -16,9 +16,9 @@ import ray.data
 
 from scot.data.captioned import Refusals, read_captioned
 from scot.data.shards import Manifest
-from scot.data.triplets import Triplet, read_manifest, write_triplets
+from scot.data.triplets import Triplet, write_triplets
 from scot.edits.engines import load_engine
-from scot.errors import InvalidInput, NotFound
+from scot.errors import InvalidInput
 
 _BATCH = 512
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -26,12 +26,11 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What a generation wrote; ``reused`` tells that an earlier run had written just this."""
+    """What a generation wrote."""
 
     manifest: Manifest
     captions: int
     seconds: float
-    reused: bool
 
 
 class GenerateEdits:
@@ -138,20 +137,11 @@ def generate_triplets(
     if not made:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.most_common())
         raise InvalidInput(f"the {engine} engine found nothing to edit in {len(captions):,} captions ({reasons})")
-    before = _earlier(output)
     manifest = write_triplets(output, made, rejected)
-    reused = before is not None and before.hash == manifest.hash
-    return Generated(manifest, len(captions), time.monotonic() - started, reused)
+    return Generated(manifest, len(captions), time.monotonic() - started)
 
 
 def _quieten() -> None:
     """Ray Data's own progress, for which ours stands."""
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
-def _earlier(output: str) -> Manifest | None:
-    try:
-        return read_manifest(output)
-    except (NotFound, InvalidInput):
-        return None
