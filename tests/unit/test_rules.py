@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scot.data.worlds import WORLDS, load_world
-from scot.edits.grammar import articles, read
 from scot.edits.record import ASPECTS, EDIT_SCHEMA, MAX_CAPTION_WORDS, MAX_EDIT_WORDS, EditRecord
 from scot.edits.rules import RulesEngine
+from scot.edits.rules.dice import Dice
+from scot.edits.rules.grammar import agreeing, spliced, with_features
+from scot.edits.rules.lexicon import SPLIT, WORDS
+from scot.edits.rules.reading import Reading
 from scot.errors import InvalidInput
 
 SINGLE = RulesEngine(doubles=0.0)
@@ -32,6 +36,12 @@ def first_seed(caption: str, edit: str, edited: str) -> int | None:
     )
 
 
+def every_edit(caption: str) -> set[tuple[str, str]]:
+    """What the engine says of a caption, and what it gets, over many seeds."""
+    made = (edit for seed in range(600) for edit in SINGLE.edits(caption, count=4, seed=seed).edits)
+    return {(edit.edit, edit.edited_caption) for edit in made}
+
+
 @pytest.mark.parametrize(
     ("caption", "edit", "edited"),
     [
@@ -49,6 +59,14 @@ def first_seed(caption: str, edit: str, edited: str) -> int | None:
         ("two big red birds on the left at night", "add one more", "three big red birds on the left at night"),
         ("two big red birds on the left at night", "make it one", "one big red bird on the left at night"),
         ("a red cat on the left next to a blue tree at night", "remove the tree", "a red cat on the left at night"),
+        ("four orange stars on the left", "make it one", "an orange star on the left"),
+        ("a photo of an umbrella in the snow", "three of them", "a photo of three parasols in the snow"),
+        ("a thigh-length red shirt", "not thigh-length", "a red shirt"),
+        ("a cropped orange shirt", "medium length", "an orange shirt"),
+        ("a red shirt, cropped", "medium length", "a red shirt"),
+        ("a midi orange dress", "as a sweater", "an orange sweater"),
+        ("a red shirt", "turn it into a frock", "a red midi frock"),
+        (", a red cat , on the left .", "make it blue", "a blue cat, on the left."),
         (
             "a red cat on the left next to a blue tree",
             "make the tree pink",
@@ -84,6 +102,20 @@ def test_it_is_deterministic_and_the_seed_matters() -> None:
     assert engine.edits(caption, count=4, seed=1) != engine.edits(caption, count=4, seed=2)
 
 
+def test_what_it_writes_is_what_this_version_wrote_everywhere() -> None:
+    """On every machine and in every process; an engine that writes otherwise is another version."""
+    made = RulesEngine().edits("two small red birds on the left next to a blue tree", count=3, seed=19)
+    assert RulesEngine.prompt_version == "rules-2"
+    assert [(edit.edit, edit.edited_caption) for edit in made.edits] == [
+        ("put them in the centre", "two small red birds in the centre next to a blue tree"),
+        ("a flower instead of the tree", "two small red birds on the left next to a blue flower"),
+        (
+            "make the birds brown, and replace the tree with an umbrella",
+            "two small brown birds on the left next to a blue umbrella",
+        ),
+    ]
+
+
 @pytest.mark.parametrize(
     ("caption", "reason"),
     [
@@ -114,16 +146,109 @@ def test_no_caption_breaks_it(caption: str) -> None:
         assert edit.edited_caption != caption
 
 
+@pytest.mark.parametrize(
+    ("caption", "never"),
+    [
+        ("two birds on the left of an hourglass", r"a hourglass"),
+        ("a unicorn next to a green tree", r"an unicorn"),
+        ("a picture of cats", r"(two|three|four|of) picture"),
+        ("a few birds at night", r"(two|three|four|of) few"),
+        ("a red dress", r"shirt|sweater|jacket|coat"),
+        ("a man in front of the tree", r"(two|three|four|of) man"),
+        ("a red shirt with a cat and a belt", r"with \w+( \w+)?a cat"),
+        ("a red dress with a belt, in the city", r"in the city(,| and)"),
+        ("the blue door (a cat is inside)", r"\(a [aeiou]"),
+    ],
+)
+def test_words_beside_the_change_stay_whole(caption: str, never: str) -> None:
+    edits = every_edit(caption)
+    assert edits
+    assert not [edited for _, edited in edits if re.search(never, edited)]
+
+
+def test_a_caption_of_everything_it_knows_has_no_other_thing() -> None:
+    caption = "cat bird fish car boat house tree flower balloon umbrella mushroom star, one red cat"
+    assert all("instead of the" not in edit for edit, _ in every_edit(caption))
+
+
+def test_a_lone_surrogate_is_a_letter_like_any_other() -> None:
+    assert RulesEngine().edits("a red shirt \ud800", count=1, seed=0).edits
+
+
 def test_a_caption_is_read_once_and_whole() -> None:
-    reading = read("Two small red birds on the left")
-    assert [(piece.text, piece.sense.group) for piece in reading.pieces] == [
+    reading = Reading("Two small red birds on the left")
+    assert [(word.text, word.group) for word in reading.words] == [
         ("two", "count"),
         ("small", "size"),
         ("red", "colour"),
         ("birds", "thing"),
         ("on the left", "place"),
     ]
-    assert articles("a orange cat and an red dog") == "an orange cat and a red dog"
+    assert [reading.text[reading.start(at) : reading.stop(at)] for at in range(5)] == [
+        word.text for word in reading.words
+    ]
+
+
+@given(st.lists(st.sampled_from([*WORDS, "a", "with", "and", ",", "-", "x"]), max_size=12), st.sampled_from(["", " "]))
+def test_it_finds_the_longest_known_words(words: list[str], between: str) -> None:
+    text = between.join(words)
+    longest_first = "|".join(re.escape(word) for word in sorted(WORDS, key=len, reverse=True))
+    assert SPLIT(text) == re.split(rf"(?<![\w-])({longest_first})(?![\w-])", text)
+
+
+@pytest.mark.parametrize(
+    ("before", "following", "agreed"),
+    [
+        ("a ", "orange cat", "an "),
+        ("here is an ", "red cat", "here is a "),
+        ("panda ", "orange", "panda "),
+        ("vis-a ", "orange", "vis-a "),
+        ("(a ", "orange", "(an "),
+        ("a ", "9", "a "),
+        ("", "orange", ""),
+    ],
+)
+def test_an_article_agrees_with_what_follows(before: str, following: str, agreed: str) -> None:
+    assert agreeing(before, following) == agreed
+
+
+@pytest.mark.parametrize(
+    ("text", "gone", "left"),
+    [
+        ("a red orange cat", "red", "an orange cat"),
+        ("red, a cat", "red", "a cat"),
+        ("a cat, red, here", "red", "a cat, here"),
+        ("a cat red.", "red", "a cat."),
+        ("a cat red", "red", "a cat"),
+        ("red", "red", ""),
+    ],
+)
+def test_a_word_taken_out_leaves_no_hole(text: str, gone: str, left: str) -> None:
+    start = text.index(gone)
+    assert spliced(text, start, start + len(gone), "") == left
+
+
+def test_features_are_listed() -> None:
+    assert [with_features(list(parts)) for parts in ("", "a", "ab", "abc")] == [
+        "",
+        " with a",
+        " with a and b",
+        " with a, b and c",
+    ]
+
+
+def test_dice_are_fair() -> None:
+    dice = Dice("a red cat", 3)
+    falls = Counter(dice.one_of("abcdefg") for _ in range(70_000))
+    assert set(falls) == set("abcdefg")
+    assert all(abs(count - 10_000) < 500 for count in falls.values())
+    assert abs(sum(dice.chance(0.3) for _ in range(10_000)) - 3_000) < 250
+
+
+def test_first_throws_of_neighbouring_seeds_are_independent() -> None:
+    pairs = Counter((Dice("a cat", seed).one_of("ab"), Dice("a cat", seed + 1).one_of("ab")) for seed in range(4_000))
+    assert all(abs(count - 1_000) < 150 for count in pairs.values())
+    assert len(pairs) == 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,111 @@
+"""A caption read: the known words in it, and the text after one of them has changed."""
+
+from __future__ import annotations
+
+import re
+
+from scot.edits.rules.grammar import agreeing, spliced, with_features
+from scot.edits.rules.lexicon import GARMENTS, SPLIT, WORDS
+
+_BEFORE_COMMA = re.compile(r" +([,.])")
+_BETWEEN_FEATURES = (", ", " and ", ", and ")
+
+
+class Reading:
+    """A caption in lower case and its known words, each told by its number. What changes it returns a new text."""
+
+    __slots__ = ("_parts", "groups", "text", "words")
+
+    def __init__(self, caption: str) -> None:
+        text = caption.lower().lstrip(", ")
+        if " ," in text or " ." in text:
+            text = _BEFORE_COMMA.sub(r"\1", text)
+        self.text = text
+        self._parts = parts = SPLIT(text)
+        self.words = words = [WORDS[part] for part in parts[1::2]]
+        self.groups = [word.group for word in words]
+        """The group of each word."""
+
+    def of(self, group: str) -> list[int]:
+        """The words of a group, in order."""
+        return [at for at, other in enumerate(self.groups) if other == group]
+
+    def first(self, group: str) -> int | None:
+        """The first word of a group."""
+        return self.groups.index(group) if group in self.groups else None
+
+    def noun(self) -> int:
+        """What the caption is about: its first garment, or else its first thing.
+
+        Raises:
+            ValueError: it has neither.
+        """
+        for at, group in enumerate(self.groups):
+            if group in GARMENTS:
+                return at
+        return self.groups.index("thing")
+
+    def pronoun(self, noun: int | None) -> str:
+        """What stands for a noun in an edit."""
+        return "them" if noun is not None and self.words[noun].form == "plural" else "it"
+
+    def noun_after(self, at: int) -> int | None:
+        """The first noun behind a word."""
+        for later in range(at + 1, len(self.words)):
+            if self.words[later].is_noun:
+                return later
+        return None
+
+    def start(self, at: int) -> int:
+        """Where a word begins in the text."""
+        return len("".join(self._parts[: 2 * at + 1]))
+
+    def stop(self, at: int) -> int:
+        """Where a word ends in the text."""
+        return len("".join(self._parts[: 2 * at + 2]))
+
+    def replaced(self, at: int, new: str) -> str:
+        """The text with a word replaced, or taken out if ``new`` is empty."""
+        if not new:
+            return spliced(self.text, self.start(at), self.stop(at), "")
+        parts = self._parts.copy()
+        parts[2 * at] = agreeing(parts[2 * at], new)
+        parts[2 * at + 1] = new
+        return "".join(parts)
+
+    def both_replaced(self, one: int, new: str, other: int, other_new: str) -> str:
+        """The text with two words replaced."""
+        if other < one:
+            one, new, other, other_new = other, other_new, one, new
+        return spliced(self.replaced(other, other_new), self.start(one), self.stop(one), new)
+
+    def before_noun(self, adjective: str) -> str:
+        """The text with one more adjective on its noun."""
+        noun = self.noun()
+        return self.replaced(noun, f"{adjective} {self.words[noun].text}")
+
+    def with_feature(self, phrase: str) -> str:
+        """The text with one more feature behind *with*."""
+        start, stop, features = self._features()
+        return spliced(self.text, start, stop, with_features([*features, phrase]))
+
+    def without_feature(self, at: int) -> str:
+        """The text with a feature taken out, of the list behind *with* or wherever it stands."""
+        start, stop, features = self._features()
+        gone = self.words[at].text
+        if gone not in features:
+            return self.replaced(at, "")
+        return spliced(self.text, start, stop, with_features([feature for feature in features if feature != gone]))
+
+    def _features(self) -> tuple[int, int, list[str]]:
+        """Where the list behind *with* stands and its parts; an empty place right behind the noun if there is none."""
+        noun = self.noun()
+        last = noun
+        features: list[str] = []
+        for at in range(noun + 1, len(self.words)):
+            word, gap = self.words[at], self._parts[2 * at]
+            if not word.is_feature or (gap not in _BETWEEN_FEATURES if features else gap != " with "):
+                break
+            features.append(word.text)
+            last = at
+        return self.stop(noun), self.stop(last), features
