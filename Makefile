@@ -7,22 +7,29 @@ ARGS ?=
 # Files that an environment must have been installed from; a newer one reinstalls.
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
+VLLM := .venv-vllm/.installed-vllm
 TESTS = $(wildcard tests/unit tests/integration tests/chart)
 
 # .venv/bin goes first, so that what a target starts (ray workers, shells) finds the same Python.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format protos requirements clean distclean
+.PHONY: help demo test test-vllm test-chaos lint format protos requirements clean distclean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(DEMO) ## Draw, learn, index, serve and search on this machine; then stay up (ONCE=1: exit)
 	.venv/bin/scot demo $(if $(filter-out 0 false no,$(ONCE)),--once) $(ARGS)
 
 test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" picks some)
 	.venv/bin/python -m pytest -m "not slow" $(TESTS) $(ARGS)
+
+test-vllm: $(VLLM) ## Run the tests of the real vLLM engine, on the CPU with a tiny random model
+	.venv-vllm/bin/python -m pytest tests/vllm_cpu $(ARGS)
+
+test-chaos: $(DEV) ## Kill the generation job and its service twenty times: the triplets must not change
+	.venv/bin/python -m pytest -m slow tests/integration $(ARGS)
 
 lint: $(DEV) ## Check style, formatting and types
 	.venv/bin/ruff check .
@@ -44,10 +51,13 @@ clean: ## Remove caches, build products and the demo's data
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean ## Also remove .venv, as after a fresh clone
-	rm -rf .venv .venv-uv
+	rm -rf .venv .venv-vllm .venv-uv
 
 $(DEMO): requirements/demo.txt requirements/install pyproject.toml
 	PYTHON="$(PYTHON)" requirements/install demo
 
 $(DEV): requirements/dev.txt requirements/install pyproject.toml
 	PYTHON="$(PYTHON)" requirements/install dev
+
+$(VLLM): requirements/vllm.txt requirements/install pyproject.toml
+	PYTHON="$(PYTHON)" requirements/install vllm

@@ -2,8 +2,10 @@
 """Write edits for captioned images: captions in, triplet shards with a manifest out.
 
     python ray_jobs/generate_edits.py --source catalogue/ --output triplets/
+    python ray_jobs/generate_edits.py --source s3://bucket/shards-{000..099}.tar --output s3://bucket/triplets \
+        --engine vllm --model Qwen/Qwen2.5-7B-Instruct
 
-Joins the Ray of RAY_ADDRESS, or starts a local one. The same captions and seed give the same triplets.
+Joins the Ray of RAY_ADDRESS, or starts a local one. Killed at any point and started again, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,24 +18,56 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ray_jobs.session import ray_session
 from scot import flags
+from scot.edits.chunk_writer import WriterConfig
+from scot.edits.engines import EngineConfig
+from scot.edits.filters import TextFilters
 from scot.edits.generation import generate_triplets
+from scot.edits.similarity import SimilarityFilters
 from scot.errors import InvalidInput
 
 
-@dataclass(frozen=True)
-class GenerateEditsConfig:
+@dataclass(frozen=True, slots=True)
+class GenerateEditsConfig(EngineConfig):
     """Turn the captions of captioned images into triplets (edit, edited caption)."""
 
     source: list[str] = field(default_factory=list)
     """Captioned images: folders with captions.parquet or captions.csv, WebDataset tars, or a COCO captions JSON."""
     output: str = ""
     """The folder of triplets to write."""
-    engine: str = "rules"
-    """What writes the edits: rules."""
     edits_per_caption: int = 4
     """How many edits to ask for, 1 to 16."""
     seed: int = 0
     """The same seed gives the same triplets."""
+    writers: int = 0
+    """Processes that write; 0: one for each spare core (rules) or GPU (vllm), else one."""
+    patience_s: float = 300.0
+    """How long to wait for an endpoint or service that is away."""
+    overwrite: bool = False
+    """Replace the triplets of another run."""
+    language: str = "en"
+    """Models: the language that captions must be in (ISO 639-1); empty: any."""
+    encoder: str = ""
+    """Also filter by this encoder's embeddings: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    most_caption_edited: float = SimilarityFilters.most_caption_edited
+    """With --encoder: an edited caption whose cosine with the caption is above it is near_identical."""
+    least_caption_edited: float = SimilarityFilters.least_caption_edited
+    """With --encoder: below it, the edited caption is unrelated."""
+    most_edit_edited: float = SimilarityFilters.most_edit_edited
+    """With --encoder: an edit whose cosine with the edited caption is above it gives_all_away."""
+    least_picture_caption: float = SimilarityFilters.least_picture_caption
+    """With --encoder: a caption whose cosine with its picture is below it misfits; -1: pictures are not looked at."""
+
+    def writer(self) -> WriterConfig:
+        """What the writers need to know."""
+        return WriterConfig(
+            EngineConfig(**{name: getattr(self, name) for name in EngineConfig.__dataclass_fields__}),
+            self.edits_per_caption,
+            self.seed,
+            TextFilters(language=self.language),
+            self.encoder,
+            SimilarityFilters(**{name: getattr(self, name) for name in SimilarityFilters.__dataclass_fields__}),
+            self.patience_s,
+        )
 
 
 def main(config: GenerateEditsConfig) -> int:
@@ -45,12 +79,15 @@ def main(config: GenerateEditsConfig) -> int:
         done = generate_triplets(
             config.source,
             config.output,
-            engine=config.engine,
-            edits_per_caption=config.edits_per_caption,
-            seed=config.seed,
+            config=config.writer(),
+            writers=config.writers,
+            overwrite=config.overwrite,
             on_progress=lambda line: print(line, flush=True),
         )
-    print(f"{done.manifest.count:,} triplets from {done.captions:,} captions in {config.output} ({done.seconds:.1f} s)")
+    count, captions = done.manifest.count, done.tally.captions
+    print(f"{count:,} triplets from {captions:,} captions in {config.output} ({done.seconds:.1f} s)")
+    if done.reused:
+        print(f"{done.reused:,} captions were done already")
     if done.manifest.rejected:
         print(
             "refused: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.manifest.rejected.items()))

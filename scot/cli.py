@@ -17,6 +17,8 @@ SUMMARIES = {
     "index": "put a folder of captioned pictures into a running service",
     "evaluate": "recall of composers on drawn galleries, with contact sheets",
     "draw": "draw captioned pictures of a world, with queries whose answers are known",
+    "edits report": "what a folder of triplets holds: acceptance, lengths, similarities, a sample",
+    "edits serve": "start the service that writes edits of captions",
 }
 
 # Where each command's typed flags and its function are: imported only when asked for, so that a search starts quickly.
@@ -26,18 +28,23 @@ _PLACES = {
     "index": ("scot.commands.index:IndexConfig", "scot.commands.index:index"),
     "evaluate": ("scot.evaluation.run:EvaluateConfig", "scot.evaluation.run:evaluate"),
     "draw": ("scot.data.worlds.drawing:DrawConfig", "scot.data.worlds.drawing:draw"),
+    "edits report": ("scot.edits.report:ReportConfig", "scot.edits.report:report"),
 }
+
+# A process of its own, in place of this one: Ctrl-C reaches the service and nothing else.
+_SERVICES = {"serve": "services.search.local", "edits serve": "services.edits"}
 
 
 def commands() -> dict[str, type]:
-    """Every subcommand that runs in this process, with its typed flags (``serve`` is a process of its own)."""
+    """Every subcommand that runs in this process, with its typed flags (what serves is a process of its own)."""
     return {name: _imported(config) for name, (config, _) in _PLACES.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code: 0 done, 1 refused with a sentence, 2 a wrong flag, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    command = arguments[0] if arguments else "--help"
+    words = 2 if arguments[:1] == ["edits"] else 1
+    command, rest = " ".join(arguments[:words]) or "--help", arguments[words:]
     if command in ("--help", "-h", "help"):
         print(_usage())
         return 0
@@ -47,11 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in SUMMARIES:
         print(f"scot: there is no command {command!r}; try scot --help", file=sys.stderr)
         return 2
-    if command == "serve":
-        # A process of its own, in place of this one: Ctrl-C reaches the service and nothing else.
-        os.execv(sys.executable, [sys.executable, "-m", "services.search.local", *arguments[1:]])
+    if command in _SERVICES:
+        os.execv(sys.executable, [sys.executable, "-m", _SERVICES[command], *rest])
     config, function = _PLACES[command]
-    return flags.run(f"scot {command}", _imported(function), _imported(config), arguments[1:])
+    return flags.run(f"scot {command}", _imported(function), _imported(config), rest)
 
 
 def _imported(place: str) -> Any:

@@ -116,6 +116,10 @@ def _scot(words: list[str]) -> str | None:
         return None
     if words[0] == "serve":  # a process of its own
         return _python(["-m", "services.search.local", *words[1:]])
+    if words[:2] == ["edits", "serve"]:
+        return _python(["-m", "services.edits", *words[2:]])
+    if words[0] == "edits":
+        words = [" ".join(words[:2]), *words[2:]]
     if words[0] not in known:
         return f"scot has no command {words[0]!r}"
     return _parses(known[words[0]], words[1:])
@@ -128,6 +132,8 @@ def _python(words: list[str]) -> str | None:
     if words[0] == "-m":
         module, words = words[1], words[1:]
         spec = importlib.util.find_spec(module)
+        if spec is not None and spec.submodule_search_locations:
+            spec = importlib.util.find_spec(f"{module}.__main__")
         if spec is None or spec.origin is None:
             return f"there is no module {module!r}"
         script = Path(spec.origin)

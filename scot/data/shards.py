@@ -96,6 +96,11 @@ class Folder:
             return []
         return sorted(path.rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False))
 
+    def delete(self) -> None:
+        """Delete the folder with all that is in it, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm(self._root, recursive=True)
+
     def remove(self, name: str) -> None:
         """Delete a file if it is there."""
         with contextlib.suppress(FileNotFoundError):

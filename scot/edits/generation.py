@@ -1,68 +1,88 @@
-"""Captions to triplets through Ray Data: the engine runs on the cluster's cores, the driver writes the shards."""
+"""Captions to triplets on a Ray cluster: chunks of captions go to a pool of writers, what they write is kept at once.
+
+Memory does not grow with the corpus: the source is read lazily, and only a few chunks are under way. A run that was
+killed goes on where it was (:mod:`scot.edits.parts`); a run whose engine is away waits for it, then says so.
+"""
 
 from __future__ import annotations
 
-import logging
+import hashlib
+import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import ray.data
+from scot.data import shards
+from scot.data.captioned import Refusals
+from scot.data.folder import find_table
+from scot.data.shards import MANIFEST, Folder, Manifest
+from scot.data.triplets import KIND, read_manifest
+from scot.edits.chunk_writer import WriterConfig
+from scot.edits.chunks import read_chunks
+from scot.edits.engines.load import names
+from scot.edits.parts import Parts, Tally
+from scot.edits.pool import WriterPool
+from scot.edits.writing import MAX_COUNT
+from scot.errors import Conflict, InvalidInput
 
-from scot.data.captioned import Refusals, read_captioned
-from scot.data.shards import Manifest
-from scot.data.triplets import Triplet, write_triplets
-from scot.edits.engines import load_engine
-from scot.errors import InvalidInput
-
-_BATCH = 512
-Columns = Mapping[str, npt.NDArray[Any]]
+_SHARD_SIZE = 20_000
+_SHOW_EVERY_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What a generation wrote."""
+    """What a generation wrote; ``reused`` of its captions were done by an earlier run."""
 
     manifest: Manifest
-    captions: int
+    tally: Tally
+    reused: int
     seconds: float
 
 
-class GenerateEdits:
-    """A Ray Data batch function: captions in; out comes a row for each edit, and one for each reason of refusal."""
+@dataclass(slots=True)
+class _Progress:
+    """What is known so far; ``fresh`` counts this run alone."""
 
-    def __init__(self, engine: str, count: int, seed: int) -> None:
-        self._engine, self._count, self._seed = load_engine(engine), count, seed
+    on_progress: Callable[[str], None]
+    done: Tally = field(default_factory=Tally)
+    fresh: Tally = field(default_factory=Tally)
+    chunks: int = 0
+    total: int | None = None
+    started: float = field(default_factory=time.monotonic)
+    shown: float = field(default_factory=time.monotonic)
 
-    def __call__(self, batch: Columns) -> dict[str, npt.NDArray[Any]]:
-        """``image_id, caption`` to rows of edits (``edit`` is set) and refusals (``refused`` and ``count``)."""
-        rows: list[tuple[str, str, str, str, str, str, int]] = []
-        refused: Counter[str] = Counter()
-        for image_id, caption in zip(batch["image_id"], batch["caption"], strict=True):
-            made = self._engine.edits(str(caption), count=self._count, seed=self._seed)
-            refused.update(made.refused)
-            rows += [(str(image_id), str(caption), e.edit, e.edited_caption, e.aspect, "", 1) for e in made.edits]
-        rows += [("", "", "", "", "", reason, count) for reason, count in sorted(refused.items())]
-        names = ("image_id", "caption", "edit", "edited_caption", "aspect", "refused", "count")
-        columns = zip(*rows, strict=True) if rows else ([] for _ in names)
-        return {
-            name: np.array(list(column), dtype=np.int64 if name == "count" else object)
-            for name, column in zip(names, columns, strict=True)
-        }
+    def add(self, tally: Tally, *, fresh: bool) -> None:
+        self.done.add(tally)
+        if fresh:
+            self.fresh.add(tally)
+        now = time.monotonic()
+        if now - self.shown > _SHOW_EVERY_S:
+            self.shown = now
+            self.on_progress(self._line(now - self.started))
+
+    def _line(self, seconds: float) -> str:
+        speed = self.fresh.captions / seconds
+        line = f"{self.done.captions:,} captions ({speed:,.0f}/s), {self.done.accepted:,} edits"
+        line += f" ({self.fresh.accepted / seconds:,.0f}/s)"
+        if self.fresh.completion_tokens:
+            line += f", {(self.fresh.prompt_tokens + self.fresh.completion_tokens) / seconds:,.0f} tokens/s"
+        if self.total and speed:
+            left = max(0.0, (self.total - self.done.captions) / speed)
+            line += f", {left / 60:.0f} min left" if left > 90 else f", {left:.0f} s left"
+        return line
 
 
 def generate_triplets(
     sources: Sequence[str],
     output: str,
     *,
-    engine: str = "rules",
-    edits_per_caption: int = 4,
-    seed: int = 0,
+    config: WriterConfig | None = None,
+    writers: int = 0,
+    chunk_size: int = 0,
+    overwrite: bool = False,
     on_progress: Callable[[str], None] = lambda line: None,
 ) -> Generated:
     """Write triplets for every caption of ``sources`` into ``output``; Ray must be running.
@@ -70,78 +90,107 @@ def generate_triplets(
     Args:
         sources: captioned images (:func:`scot.data.captioned.read_captioned`).
         output: the folder of triplet shards; one that holds the result of the same run is left as it is.
-        engine: which engine writes the edits (:func:`scot.edits.engines.load_engine`).
-        edits_per_caption: how many edits to ask for.
-        seed: the same seed gives the same triplets.
+        config: which engine writes the edits, and how they are filtered.
+        writers: processes that write; 0: as many as the cluster's cores (rules) or GPUs (vllm) allow, else one.
+        chunk_size: captions of a chunk; 0: a size that suits the engine.
+        overwrite: replace the result of another run.
         on_progress: receives a line of progress now and then.
 
     Raises:
-        NotFound, InvalidInput: a source cannot be read, the engine is unknown, or no caption could be edited.
+        NotFound, InvalidInput: a source cannot be read, or no caption could be edited.
+        Conflict: ``output`` holds the triplets of another run.
+        Unavailable: the engine stayed away; what was written is kept, and the same command goes on with it.
     """
-    if not 1 <= edits_per_caption <= 16:
-        raise InvalidInput(f"edits_per_caption must be 1 to 16, not {edits_per_caption}")
+    config = config or WriterConfig()
+    if not 1 <= config.edits_per_caption <= MAX_COUNT:
+        raise InvalidInput(f"edits_per_caption must be 1 to {MAX_COUNT}, not {config.edits_per_caption}")
     if not sources:
         raise InvalidInput("name at least one source of captioned images")
-    writer = load_engine(engine)
-    started = time.monotonic()
-    refusals = Refusals()
-    captions = [
-        {"image_id": record.image_id, "caption": caption}
-        for record in chain.from_iterable(read_captioned(source, refusals) for source in sources)
-        for caption in record.captions
-    ]
-    if not captions:
+    generator, prompt_version = names(config.engine)
+    settings = _settings(config, generator, prompt_version)
+    run = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    before = _earlier(output)
+    if before is not None and before.extra.get("run") != run and not overwrite:
+        raise Conflict(
+            f"{output} holds triplets of another run ({before.extra.get('generator')}, prompt "
+            f"{before.extra.get('prompt_version')}): name another --output, or replace them with --overwrite"
+        )
+    size = chunk_size or (2_048 if config.engine.engine == "rules" else 256)
+    refusals, parts = Refusals(), Parts(output, run)
+    progress = _Progress(on_progress)
+    writer = (config, output, run, generator, prompt_version)
+    hashes = hashlib.sha256()
+    pool: WriterPool | None = None
+
+    again = before is not None and before.extra.get("run") == run
+    if again or not any(map(_in_tars, sources)):
+        progress.total, source = _survey(sources, size)
+        if before is not None and again and before.extra["source"] == source:
+            tally = Tally.from_json(before.extra["tally"])
+            return Generated(before, tally, reused=tally.captions, seconds=0.0)
+    try:
+        for chunk in read_chunks(sources, refusals, size=size, with_images=config.wants_pictures):
+            hashes.update(chunk.hash.encode())
+            progress.chunks += 1
+            if (earlier := parts.tally(chunk)) is not None:
+                progress.add(earlier, fresh=False)
+                continue
+            pool = pool or WriterPool(writer, config.engine, writers)
+            for tally in pool.submit(chunk):
+                progress.add(tally, fresh=True)
+        for tally in pool.drain() if pool else ():
+            progress.add(tally, fresh=True)
+    finally:
+        if pool is not None:
+            pool.close()
+    done = progress.done
+    if not done.captions:
         raise InvalidInput(f"no usable caption in {', '.join(sources)}: {refusals.summary()}")
-    rejected: Counter[str] = Counter({f"source_{reason}": count for reason, count in refusals.counts.items()})
-    _quieten()
-    data = ray.data.from_items(captions, override_num_blocks=max(1, len(captions) // (4 * _BATCH)))
-    edited = data.map_batches(
-        GenerateEdits,
-        fn_constructor_args=(engine, edits_per_caption, seed),
-        batch_size=_BATCH,
-        batch_format="numpy",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)),
+    if not done.accepted:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in done.refused.most_common())
+        raise InvalidInput(f"{generator} found nothing to edit in {done.captions:,} captions ({reasons})")
+    manifest = shards.write_shards(
+        output,
+        KIND,
+        parts.tables(progress.chunks),
+        shard_size=_SHARD_SIZE,
+        rejected=done.refused + Counter({f"source_{reason}": count for reason, count in refusals.counts.items()}),
+        extra={**settings, "run": run, "source": hashes.hexdigest()[:16], "tally": done.to_json()},
     )
-
-    def triplets() -> Iterator[Triplet]:
-        accepted, last = 0, started
-        for batch in edited.iter_batches(batch_size=None, batch_format="numpy"):
-            for row in zip(
-                *(
-                    batch[name]
-                    for name in ("image_id", "caption", "edit", "edited_caption", "aspect", "refused", "count")
-                ),
-                strict=True,
-            ):
-                image_id, caption, edit, edited_caption, aspect, reason, count = row
-                if reason:
-                    rejected[str(reason)] += int(count)
-                    continue
-                accepted += 1
-                yield Triplet.make(
-                    str(image_id),
-                    str(caption),
-                    str(edit),
-                    str(edited_caption),
-                    aspect=str(aspect),
-                    generator=writer.generator,
-                    prompt_version=writer.prompt_version,
-                    seed=seed,
-                )
-            if time.monotonic() - last > 3:
-                last = time.monotonic()
-                on_progress(f"{accepted:,} edits of {len(captions):,} captions ({accepted / (last - started):,.0f}/s)")
-
-    # Blocks arrive in any order; sorted by id, equal runs write equal shards.
-    made = sorted(triplets(), key=lambda triplet: triplet.triplet_id)
-    if not made:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.most_common())
-        raise InvalidInput(f"the {engine} engine found nothing to edit in {len(captions):,} captions ({reasons})")
-    manifest = write_triplets(output, made, rejected)
-    return Generated(manifest, len(captions), time.monotonic() - started)
+    parts.remove()
+    reused = done.captions - progress.fresh.captions
+    return Generated(manifest, done, reused, time.monotonic() - progress.started)
 
 
-def _quieten() -> None:
-    """Ray Data's own progress, for which ours stands."""
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+def _settings(config: WriterConfig, generator: str, prompt_version: str) -> dict[str, Any]:
+    """All that decides which triplets come out, but for the captions."""
+    told = config.engine
+    return {
+        "generator": generator,
+        "prompt_version": prompt_version,
+        "temperature": told.temperature if told.engine in ("openai", "vllm") else None,
+        "edits_per_caption": config.edits_per_caption,
+        "seed": config.seed,
+        "filters": asdict(config.filters) if told.engine in ("openai", "vllm") else None,
+        "encoder": config.encoder,
+        "similarity": asdict(config.similarity) if config.encoder else None,
+    }
+
+
+def _earlier(output: str) -> Manifest | None:
+    return read_manifest(output) if Folder(output).exists(MANIFEST) else None
+
+
+def _survey(sources: Sequence[str], size: int) -> tuple[int, str]:
+    """How many captions there are, and the hash of all chunks."""
+    total, digest = 0, hashlib.sha256()
+    for chunk in read_chunks(sources, Refusals(), size=size):
+        total += len(chunk.captions)
+        digest.update(chunk.hash.encode())
+    return total, digest.hexdigest()[:16]
+
+
+def _in_tars(source: str) -> bool:
+    """Whether captions stand between pictures, so that counting them means reading all."""
+    folder = Path(source)
+    return ".tar" in source or (folder.is_dir() and find_table(folder) is None and any(folder.glob("*.tar")))

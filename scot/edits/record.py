@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from scot.errors import InvalidInput
 
@@ -24,15 +24,18 @@ ASPECTS = (
 
 MAX_EDIT_WORDS = 20
 MAX_CAPTION_WORDS = 30
+MAX_EDIT_CHARS = 200
+MAX_CAPTION_CHARS = 300
+MAX_KEPT_CHARS = 200
 
 EDIT_SCHEMA: Mapping[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
     "properties": {
         "aspect": {"enum": list(ASPECTS)},
-        "edit": {"type": "string", "minLength": 1, "maxLength": 200},
-        "edited_caption": {"type": "string", "minLength": 1, "maxLength": 300},
-        "kept": {"type": "string", "maxLength": 200},
+        "edit": {"type": "string", "minLength": 1, "maxLength": MAX_EDIT_CHARS},
+        "edited_caption": {"type": "string", "minLength": 1, "maxLength": MAX_CAPTION_CHARS},
+        "kept": {"type": "string", "maxLength": MAX_KEPT_CHARS},
     },
     "required": ["aspect", "edit", "edited_caption", "kept"],
     "additionalProperties": False,
@@ -67,17 +70,9 @@ class EditRecord:
 
 @dataclass(frozen=True, slots=True)
 class CaptionEdits:
-    """What an engine made of one caption: the edits, and a count by reason of what was refused."""
+    """What came of one caption: its edits, what was refused by reason, and the tokens that a model read and wrote."""
 
     edits: tuple[EditRecord, ...] = ()
     refused: Counter[str] = field(default_factory=Counter)
-
-
-class EditEngine(Protocol):
-    """Turns captions into edits. ``generator`` and ``prompt_version`` are kept with every triplet."""
-
-    generator: str
-    prompt_version: str
-
-    def edits(self, caption: str, *, count: int, seed: int) -> CaptionEdits:
-        """Up to ``count`` distinct edits of one caption; the same seed gives the same edits."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0

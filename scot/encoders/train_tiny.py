@@ -2,9 +2,11 @@
 
     python -m scot.encoders.train_tiny --out scot/encoders/tiny
 
-Contrastive, on pictures and their captions alone (CLIP, Radford et al. 2021, arXiv 2103.00020). Every batch is made of
-groups of *siblings* that differ in one attribute, so that telling them apart is most of the loss: that makes a tiny
-model fine-grained. The result is an open_clip ``local-dir`` folder in float16.
+Contrastive, on pictures and their captions (CLIP, Radford et al. 2021, arXiv 2103.00020). Every batch is made of groups
+of *siblings* that differ in one attribute, so that telling them apart is most of the loss: that makes a tiny model
+fine-grained. Beside it the text tower *reads* edits: which tokens were in one must be told from its embedding. No
+picture goes with them, so the tower keeps the words of an edit without learning what it does to a picture. The result
+is an open_clip ``local-dir`` folder in float16.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ import open_clip
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn import functional as F
 
 from scot import flags
 from scot.data.worlds import WORLDS, Attributes, World, load_world, split_of
+from scot.edits.rules import RulesEngine
 from scot.encoders.base import Pixels
 from scot.encoders.tokens import train_tokeniser
 
@@ -45,10 +49,14 @@ class TinyTraining:
     """Folder to write, loadable as local-dir:OUT."""
     groups: int = 10_000
     """Groups of four siblings drawn for each world."""
-    steps: int = 700
+    steps: int = 1_400
     """Optimiser steps."""
     batch: int = 512
     """Pictures in a batch."""
+    edits: int = 256
+    """Edits that are read beside a batch."""
+    reading: float = 0.1
+    """Weight of reading the edits; 0: the text tower reads captions alone."""
     lr: float = 2e-3
     """Peak learning rate."""
     dim: int = 256
@@ -63,11 +71,12 @@ class TinyTraining:
 
 @dataclass
 class Drawn:
-    """The training pictures of one world: ``pixels`` (N, H, W, 3) and their attributes, siblings side by side."""
+    """What one world trains on: ``pixels`` (N, H, W, 3) with their attributes, siblings side by side, and edits."""
 
     world: World
     pixels: Pixels
     attributes: list[Attributes]
+    edits: list[str]
 
 
 def main(config: TinyTraining) -> None:
@@ -115,16 +124,21 @@ def _draw_world(name: str, config: TinyTraining) -> Drawn:
     with ProcessPoolExecutor(config.num_workers, mp_context=get_context("spawn")) as pool:
         parts = list(pool.map(_draw_share, jobs))
     pixels = np.concatenate([part[0] for part in parts])
-    print(f"drew {len(pixels):,} pictures of {name}", flush=True)
-    return Drawn(load_world(name), pixels, [record for part in parts for record in part[1]])
+    records = [record for part in parts for record in part[1]]
+    edits = [edit for part in parts for edit in part[2]]
+    print(f"drew {len(pixels):,} pictures of {name} and wrote {len(edits):,} edits", flush=True)
+    return Drawn(load_world(name), pixels, records, edits)
 
 
-def _draw_share(job: tuple[str, int, int]) -> tuple[Pixels, list[Attributes]]:
+def _draw_share(job: tuple[str, int, int]) -> tuple[Pixels, list[Attributes], list[str]]:
     name, groups, seed = job
-    rng, world = random.Random(f"{name}-{seed}"), load_world(name)
+    rng, world, engine = random.Random(f"{name}-{seed}"), load_world(name), RulesEngine()
     records = [record for _ in range(groups) for record in siblings(world, rng)]
     pictures = (world.draw(record, rng).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for record in records)
-    return np.stack([np.asarray(picture) for picture in pictures]), records
+    pixels = np.stack([np.asarray(picture) for picture in pictures])
+    captions = [world.caption(record, rng) for record in records[::GROUP]]
+    written = [engine.edits(caption, count=4, seed=seed).edits for caption in captions]
+    return pixels, records, [record.edit for records in written for record in records]
 
 
 def _model_config(config: TinyTraining, vocabulary: int) -> dict[str, Any]:
@@ -150,8 +164,10 @@ def _write_config(out: Path, model_cfg: dict[str, Any]) -> None:
 
 
 def _optimise(model: Any, tokenise: Any, drawn: Sequence[Drawn], config: TinyTraining, rng: random.Random) -> None:
-    flat = [p for p in model.parameters() if p.ndim < 2]
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    reader = _Reader(config.dim, model.text.vocab_size)
+    parameters = [*model.parameters(), *reader.parameters()]
+    flat = [p for p in parameters if p.ndim < 2]
+    matrices = [p for p in parameters if p.ndim >= 2]
     groups = [{"params": matrices, "weight_decay": 0.05}, {"params": flat, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.lr, total_steps=config.steps, pct_start=0.06)
@@ -159,16 +175,18 @@ def _optimise(model: Any, tokenise: Any, drawn: Sequence[Drawn], config: TinyTra
     for step in range(1, config.steps + 1):
         images_BCHW, records, world_of = _batch(drawn, config, rng)
         captions = [drawn[w].world.caption(record, rng) for record, w in zip(records, world_of, strict=True)]
-        tokens = tokenise(captions)
+        edits = [rng.choice(drawn[rng.randrange(len(drawn))].edits) for _ in range(config.edits)]
+        tokens_TL = tokenise(captions + edits)
         with torch.autocast("cpu", torch.bfloat16):
-            image_BD, text_BD = model.encode_image(images_BCHW), _encode_text(model, tokens)
-        image_BD, text_BD = F.normalize(image_BD.float(), dim=-1), F.normalize(text_BD.float(), dim=-1)
+            image_BD, text_TD = model.encode_image(images_BCHW), _encode_text(model, tokens_TL)
+        image_BD, text_TD = F.normalize(image_BD.float(), dim=-1), F.normalize(text_TD.float(), dim=-1)
         scale = model.logit_scale.exp()
-        logits_BB = scale * text_BD @ image_BD.T
+        logits_BB = scale * text_TD[: len(captions)] @ image_BD.T
         target = torch.arange(len(captions))
         loss = (F.cross_entropy(logits_BB, target) + F.cross_entropy(logits_BB.T, target)) / 2
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        reading = reader(text_TD[len(captions) :], tokens_TL[len(captions) :])
+        (loss + config.reading * reading).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         schedule.step()
@@ -179,9 +197,24 @@ def _optimise(model: Any, tokenise: Any, drawn: Sequence[Drawn], config: TinyTra
             took = time.monotonic() - started
             print(
                 f"step {step}/{config.steps}  loss {loss.item():.3f}  right {right:.3f}  "
-                f"scale {scale.item():.0f}  {took:.0f} s",
+                f"reading {reading.item():.1f}  scale {scale.item():.0f}  {took:.0f} s",
                 flush=True,
             )
+
+
+class _Reader(nn.Module):
+    """Tells from a text's unit vector which tokens were in it; not kept after training."""
+
+    def __init__(self, dim: int, vocabulary: int) -> None:
+        super().__init__()
+        self.tell = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, vocabulary))
+
+    def forward(self, text_BD: torch.Tensor, tokens_BL: torch.Tensor) -> torch.Tensor:
+        """Binary cross-entropy over the vocabulary, summed over it and averaged over the texts: nats a text."""
+        logits_BV = self.tell(text_BD * text_BD.shape[-1] ** 0.5)
+        present_BV = torch.zeros_like(logits_BV).scatter_(1, tokens_BL, 1.0)
+        present_BV[:, 0] = 0.0  # padding
+        return F.binary_cross_entropy_with_logits(logits_BV, present_BV, reduction="sum") / len(text_BD)
 
 
 def _batch(

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13scot/v1/edits.proto\x12\x07scot.v1\"+\n\x07\x43\x61ption\x12\x12\n\ncaption_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"c\n\x14GenerateEditsRequest\x12\"\n\x08\x63\x61ptions\x18\x01 \x03(\x0b\x32\x10.scot.v1.Caption\x12\x19\n\x11\x65\x64its_per_caption\x18\x02 \x01(\r\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"P\n\nEditRecord\x12\x0e\n\x06\x61spect\x18\x01 \x01(\t\x12\x0c\n\x04\x65\x64it\x18\x02 \x01(\t\x12\x16\n\x0e\x65\x64ited_caption\x18\x03 \x01(\t\x12\x0c\n\x04kept\x18\x04 \x01(\t\"\xab\x01\n\x0c\x43\x61ptionEdits\x12\x12\n\ncaption_id\x18\x01 \x01(\t\x12\"\n\x05\x65\x64its\x18\x02 \x03(\x0b\x32\x13.scot.v1.EditRecord\x12\x33\n\x07refused\x18\x03 \x03(\x0b\x32\".scot.v1.CaptionEdits.RefusedEntry\x1a.\n\x0cRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"j\n\x15GenerateEditsResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.scot.v1.CaptionEdits\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\x16\n\x0eprompt_version\x18\x03 \x01(\t2\xb7\x01\n\x0b\x45\x64itService\x12N\n\rGenerateEdits\x12\x1d.scot.v1.GenerateEditsRequest\x1a\x1e.scot.v1.GenerateEditsResponse\x12X\n\x13GenerateEditsStream\x12\x1d.scot.v1.GenerateEditsRequest\x1a\x1e.scot.v1.GenerateEditsResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13scot/v1/edits.proto\x12\x07scot.v1\"+\n\x07\x43\x61ption\x12\x12\n\ncaption_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"c\n\x14GenerateEditsRequest\x12\"\n\x08\x63\x61ptions\x18\x01 \x03(\x0b\x32\x10.scot.v1.Caption\x12\x19\n\x11\x65\x64its_per_caption\x18\x02 \x01(\r\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"P\n\nEditRecord\x12\x0e\n\x06\x61spect\x18\x01 \x01(\t\x12\x0c\n\x04\x65\x64it\x18\x02 \x01(\t\x12\x16\n\x0e\x65\x64ited_caption\x18\x03 \x01(\t\x12\x0c\n\x04kept\x18\x04 \x01(\t\"\xdd\x01\n\x0c\x43\x61ptionEdits\x12\x12\n\ncaption_id\x18\x01 \x01(\t\x12\"\n\x05\x65\x64its\x18\x02 \x03(\x0b\x32\x13.scot.v1.EditRecord\x12\x33\n\x07refused\x18\x03 \x03(\x0b\x32\".scot.v1.CaptionEdits.RefusedEntry\x12\x15\n\rprompt_tokens\x18\x04 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x05 \x01(\r\x1a.\n\x0cRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"j\n\x15GenerateEditsResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.scot.v1.CaptionEdits\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\x16\n\x0eprompt_version\x18\x03 \x01(\t2\xb7\x01\n\x0b\x45\x64itService\x12N\n\rGenerateEdits\x12\x1d.scot.v1.GenerateEditsRequest\x1a\x1e.scot.v1.GenerateEditsResponse\x12X\n\x13GenerateEditsStream\x12\x1d.scot.v1.GenerateEditsRequest\x1a\x1e.scot.v1.GenerateEditsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,11 +40,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EDITRECORD']._serialized_start=178
   _globals['_EDITRECORD']._serialized_end=258
   _globals['_CAPTIONEDITS']._serialized_start=261
-  _globals['_CAPTIONEDITS']._serialized_end=432
-  _globals['_CAPTIONEDITS_REFUSEDENTRY']._serialized_start=386
-  _globals['_CAPTIONEDITS_REFUSEDENTRY']._serialized_end=432
-  _globals['_GENERATEEDITSRESPONSE']._serialized_start=434
-  _globals['_GENERATEEDITSRESPONSE']._serialized_end=540
-  _globals['_EDITSERVICE']._serialized_start=543
-  _globals['_EDITSERVICE']._serialized_end=726
+  _globals['_CAPTIONEDITS']._serialized_end=482
+  _globals['_CAPTIONEDITS_REFUSEDENTRY']._serialized_start=436
+  _globals['_CAPTIONEDITS_REFUSEDENTRY']._serialized_end=482
+  _globals['_GENERATEEDITSRESPONSE']._serialized_start=484
+  _globals['_GENERATEEDITSRESPONSE']._serialized_end=590
+  _globals['_EDITSERVICE']._serialized_start=593
+  _globals['_EDITSERVICE']._serialized_end=776
 # @@protoc_insertion_point(module_scope)

@@ -37,7 +37,7 @@ class EditRecord(_message.Message):
     def __init__(self, aspect: _Optional[str] = ..., edit: _Optional[str] = ..., edited_caption: _Optional[str] = ..., kept: _Optional[str] = ...) -> None: ...
 
 class CaptionEdits(_message.Message):
-    __slots__ = ("caption_id", "edits", "refused")
+    __slots__ = ("caption_id", "edits", "refused", "prompt_tokens", "completion_tokens")
     class RefusedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -48,10 +48,14 @@ class CaptionEdits(_message.Message):
     CAPTION_ID_FIELD_NUMBER: _ClassVar[int]
     EDITS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_TOKENS_FIELD_NUMBER: _ClassVar[int]
     caption_id: str
     edits: _containers.RepeatedCompositeFieldContainer[EditRecord]
     refused: _containers.ScalarMap[str, int]
-    def __init__(self, caption_id: _Optional[str] = ..., edits: _Optional[_Iterable[_Union[EditRecord, _Mapping]]] = ..., refused: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    prompt_tokens: int
+    completion_tokens: int
+    def __init__(self, caption_id: _Optional[str] = ..., edits: _Optional[_Iterable[_Union[EditRecord, _Mapping]]] = ..., refused: _Optional[_Mapping[str, int]] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ...) -> None: ...
 
 class GenerateEditsResponse(_message.Message):
     __slots__ = ("results", "generator", "prompt_version")

@@ -14,7 +14,8 @@ from scot.data.captioned import write_captioned
 from scot.data.triplets import read_manifest, read_triplets
 from scot.data.worlds.drawing import DrawConfig, draw
 from scot.edits.rules import RulesEngine
-from scot.errors import InvalidInput, NotFound
+from scot.errors import Conflict, InvalidInput, NotFound
+from tests.random_encoder import save_random_encoder
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,7 +33,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_caption_is_edited_as_the_engine_says(pictures: Path, tmp_path: Path) -> None:
-    assert main(GenerateEditsConfig([str(pictures)], str(tmp_path / "t"), edits_per_caption=3, seed=5)) == 0
+    assert (
+        main(GenerateEditsConfig(source=[str(pictures)], output=str(tmp_path / "t"), edits_per_caption=3, seed=5)) == 0
+    )
     rows = read_triplets(tmp_path / "t").to_pylist()
     assert len({row["image_id"] for row in rows}) == 60
     by_caption: dict[str, set[tuple[str, str]]] = {}
@@ -46,11 +49,11 @@ def test_every_caption_is_edited_as_the_engine_says(pictures: Path, tmp_path: Pa
 
 def test_a_second_run_writes_the_same(pictures: Path, tmp_path: Path) -> None:
     for name in ("one", "other"):
-        main(GenerateEditsConfig([str(pictures)], str(tmp_path / name)))
+        main(GenerateEditsConfig(source=[str(pictures)], output=str(tmp_path / name)))
     one, other = read_manifest(tmp_path / "one"), read_manifest(tmp_path / "other")
     assert one.hash == other.hash
     assert one.count > 150
-    main(GenerateEditsConfig([str(pictures)], str(tmp_path / "one")))
+    main(GenerateEditsConfig(source=[str(pictures)], output=str(tmp_path / "one")))
     assert read_manifest(tmp_path / "one").hash == one.hash
 
 
@@ -58,20 +61,42 @@ def test_captions_that_cannot_be_edited_are_counted(tmp_path: Path) -> None:
     picture = Image.new("RGB", (8, 8))
     captions = {"a": "a red cat on the left", "b": "the annual report", "c": "{'json': [1, 2]} \x07 ignore this"}
     write_captioned(tmp_path / "p", ((name, picture, [text], {}) for name, text in captions.items()))
-    main(GenerateEditsConfig([str(tmp_path / "p")], str(tmp_path / "t")))
+    main(GenerateEditsConfig(source=[str(tmp_path / "p")], output=str(tmp_path / "t")))
     assert read_manifest(tmp_path / "t").rejected["nothing_to_edit"] == 2
     assert {row["image_id"] for row in read_triplets(tmp_path / "t").to_pylist()} == {"a"}
 
 
+def test_the_triplets_of_another_run_are_not_replaced_unasked(pictures: Path, tmp_path: Path) -> None:
+    run = {"source": [str(pictures)], "output": str(tmp_path / "t")}
+    main(GenerateEditsConfig(**run))
+    before = read_manifest(tmp_path / "t")
+    with pytest.raises(Conflict, match=r"holds triplets of another run .*--overwrite"):
+        main(GenerateEditsConfig(**run, seed=1))
+    assert read_manifest(tmp_path / "t") == before
+    main(GenerateEditsConfig(**run, seed=1, overwrite=True))
+    assert set(read_triplets(tmp_path / "t")["seed"].to_pylist()) == {1}
+
+
+def test_edits_that_the_encoder_hardly_sees_are_refused(pictures: Path, tmp_path: Path) -> None:
+    run = {"source": [str(pictures)], "encoder": save_random_encoder(tmp_path / "encoder")}
+    main(GenerateEditsConfig(**run, output=str(tmp_path / "all"), most_caption_edited=1.0, most_edit_edited=1.0))
+    main(GenerateEditsConfig(**run, output=str(tmp_path / "some"), most_caption_edited=0.9, least_picture_caption=0.0))
+    some, all_ = read_manifest(tmp_path / "some"), read_manifest(tmp_path / "all")
+    assert some.rejected["near_identical"] > 0
+    assert some.rejected["caption_misfits"] > 0
+    refused = sum(some.rejected.get(name, 0) for name in ("near_identical", "caption_misfits", "gives_all_away"))
+    assert some.count + refused == all_.count
+
+
 def test_nothing_to_do_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="nowhere"):
-        main(GenerateEditsConfig([str(tmp_path / "nowhere")], str(tmp_path / "t")))
+        main(GenerateEditsConfig(source=[str(tmp_path / "nowhere")], output=str(tmp_path / "t")))
     with pytest.raises(InvalidInput, match="--output is missing"):
-        main(GenerateEditsConfig([str(pictures)]))
-    with pytest.raises(InvalidInput, match="engine must be one of rules, not 'magic'"):
-        main(GenerateEditsConfig([str(pictures)], str(tmp_path / "t"), engine="magic"))
+        main(GenerateEditsConfig(source=[str(pictures)]))
+    with pytest.raises(InvalidInput, match="engine must be one of rules, openai, vllm, service, not 'magic'"):
+        main(GenerateEditsConfig(source=[str(pictures)], output=str(tmp_path / "t"), engine="magic"))
     with pytest.raises(InvalidInput, match="edits_per_caption must be 1 to 16, not 0"):
-        main(GenerateEditsConfig([str(pictures)], str(tmp_path / "t"), edits_per_caption=0))
+        main(GenerateEditsConfig(source=[str(pictures)], output=str(tmp_path / "t"), edits_per_caption=0))
     write_captioned(tmp_path / "p", [("a", Image.new("RGB", (8, 8)), ["the annual report"], {})])
     with pytest.raises(InvalidInput, match="nothing to edit in 1 captions"):
-        main(GenerateEditsConfig([str(tmp_path / "p")], str(tmp_path / "t")))
+        main(GenerateEditsConfig(source=[str(tmp_path / "p")], output=str(tmp_path / "t")))

@@ -12,18 +12,20 @@ import pytest
 from scot import __version__
 from scot.cli import SUMMARIES, commands, main
 
+SERVICES = {"serve", "edits serve"}
+
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in SUMMARIES)
-    assert set(commands()) | {"serve"} == set(SUMMARIES)
+    assert set(commands()) | SERVICES == set(SUMMARIES)
 
 
-@pytest.mark.parametrize("name", sorted(set(SUMMARIES) - {"serve"}))
+@pytest.mark.parametrize("name", sorted(set(SUMMARIES) - SERVICES))
 def test_each_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([name, "--help"])
+        main([*name.split(), "--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
     assert f"scot {name}" in text
@@ -31,17 +33,18 @@ def test_each_command_has_help_with_an_example(name: str, capsys: pytest.Capture
     assert "SCOT_SOME_FLAG" in text
 
 
-def test_serve_is_a_process_with_help_of_its_own() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "scot.cli", "serve", "--help"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_what_serves_is_a_process_with_help_of_its_own(name: str) -> None:
+    command = [sys.executable, "-m", "scot.cli", *name.split(), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert "scot serve" in done.stdout
+    assert f"scot {name}" in done.stdout
 
 
 def test_version_and_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
+    assert main(["edits", "dance"]) == 2
     assert main(["dance"]) == 2
     assert "no command 'dance'" in capsys.readouterr().err
 

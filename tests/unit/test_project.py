@@ -48,7 +48,8 @@ def test_the_development_set_holds_all_of_the_demo_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "extras"), [("demo", ["serve", "train"]), ("dev", ["serve", "train", "edits", "dev"])]
+    ("file", "extras"),
+    [("demo", ["serve", "train"]), ("dev", ["serve", "train", "edits", "test", "dev"]), ("vllm", ["edits", "test"])],
 )
 def test_requirements_were_compiled_after_the_last_dependency_was_added(file: str, extras: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

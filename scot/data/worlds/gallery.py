@@ -16,7 +16,7 @@ SUBSET = 6
 """Pictures in a query's subset, its reference included, as in CIRR (Liu et al. 2021, arXiv 2108.04024)."""
 
 _QUERIES_A_CLUSTER = 3
-_TWO_CHANGES = 0.3
+_TWO_CHANGES = 0.5
 
 
 @dataclass(frozen=True, slots=True)

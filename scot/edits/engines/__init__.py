@@ -1,0 +1,9 @@
+"""The engines that write edits: ``rules`` needs no model, ``openai`` and ``vllm`` turn messages into text."""
+
+from __future__ import annotations
+
+from scot.edits.engines.base import Completion, Sampling, TextEngine
+from scot.edits.engines.config import ENGINES, EngineConfig
+from scot.edits.engines.load import load_writer
+
+__all__ = ["ENGINES", "Completion", "EngineConfig", "Sampling", "TextEngine", "load_writer"]

@@ -1,0 +1,62 @@
+"""Which engine writes edits, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scot.edits.prompt import DEFAULT_PROMPT
+from scot.errors import InvalidInput
+
+ENGINES = ("rules", "openai", "vllm", "service")
+"""rules: no model; openai: an OpenAI-compatible endpoint; vllm: in this process; service: SCOT's own EditService."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """The engine and its settings; those of other engines are ignored."""
+
+    engine: str = "rules"
+    """rules, openai, vllm or service."""
+    model: str = ""
+    """openai: the model's name at the endpoint; vllm: a folder or a Hugging Face name."""
+    url: str = ""
+    """openai: the endpoint, e.g. http://localhost:8000/v1; service: HOST:PORT."""
+    api_key: str = ""
+    """openai, service: the key."""
+    prompt: str = DEFAULT_PROMPT
+    """The version of the prompt."""
+    temperature: float = -1.0
+    """Below 0: the prompt's own."""
+    concurrency: int = 64
+    """Chats that are answered at a time."""
+    timeout_s: float = 120.0
+    """openai, service: the longest wait for one answer, retries included."""
+    max_model_len: int = 4_096
+    """vllm: tokens of prompt and answer together."""
+    gpu_memory_utilization: float = 0.9
+    """vllm: the share of the GPU's memory it may take."""
+    tensor_parallel_size: int = 1
+    """vllm: GPUs that share the model."""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise InvalidInput(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
+        if self.engine in ("openai", "vllm") and not self.model:
+            raise InvalidInput(f"the {self.engine} engine needs --model")
+        if self.engine in ("openai", "service") and not self.url:
+            raise InvalidInput(f"the {self.engine} engine needs --url")
+        if not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise InvalidInput("api_key must be printable ASCII characters")
+        if self.concurrency < 1:
+            raise InvalidInput(f"concurrency must be at least 1, not {self.concurrency}")
+        if self.timeout_s <= 0:
+            raise InvalidInput(f"timeout_s must be above 0, not {self.timeout_s:g}")
+        if self.temperature > 2.0:
+            raise InvalidInput(f"temperature must be at most 2, not {self.temperature:g}")
+
+
+def model_id(config: EngineConfig) -> str:
+    """What triplets remember a model by: its engine and name; of a folder, the folder's name."""
+    folder = Path(config.model)
+    return f"{config.engine}:{folder.resolve().name if folder.is_dir() else config.model}"

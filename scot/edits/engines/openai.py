@@ -1,0 +1,91 @@
+"""Any OpenAI-compatible endpoint: a ``vllm serve``, a hosted model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import openai
+from openai.types.chat import ChatCompletion
+
+from scot.edits.engines.base import Completion, Sampling
+from scot.edits.engines.config import EngineConfig, model_id
+from scot.edits.prompt import Message
+from scot.errors import InvalidInput, Unavailable
+
+_RETRIES = 8  # with the client's exponential backoff, and no longer than the config's timeout in all
+_NO_ENDPOINT = "what answers at --url is no OpenAI-compatible endpoint"
+
+
+class OpenAIEngine:
+    """Chat completions with a JSON schema, a limit on concurrency, and retries on 408, 409, 429, 5xx and broken lines.
+
+    The client retries with exponential backoff and jitter and follows ``Retry-After``; ``timeout_s`` bounds one answer
+    with all its retries, and a cancelled task closes its connection, by which a vLLM server frees the sequence.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.id = model_id(config)
+        self._model, self._timeout = config.model, config.timeout_s
+        self._client = openai.AsyncOpenAI(
+            base_url=config.url, api_key=config.api_key or "none", max_retries=_RETRIES, timeout=config.timeout_s
+        )
+        self._places = asyncio.Semaphore(config.concurrency)
+
+    async def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], sampling: Sampling) -> Completion:
+        """See :class:`scot.edits.engines.base.TextEngine`."""
+        request: dict[str, Any] = {
+            "model": self._model,
+            "messages": list(messages),
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "edits", "schema": dict(schema), "strict": True},
+            },
+            "temperature": sampling.temperature,
+            "max_tokens": sampling.max_tokens,
+            "seed": sampling.seed,
+        }
+        async with self._places:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    answer = await self._client.chat.completions.create(**request)
+            except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+                raise Unavailable(f"the endpoint refuses {self._model!r} (HTTP {error.status_code})") from error
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                raise InvalidInput(f"the endpoint refuses this chat (HTTP {error.status_code})") from error
+            except (openai.APIError, TimeoutError) as error:
+                raise Unavailable(f"the endpoint did not answer ({type(error).__name__})") from error
+            except ValueError as error:  # JSON that is none
+                raise Unavailable(_NO_ENDPOINT) from error
+        return _completion(answer)
+
+    async def check(self) -> None:
+        """Ask for the endpoint's models. Raises Unavailable."""
+        try:
+            await self._client.with_options(max_retries=0, timeout=min(10.0, self._timeout)).models.list()
+        except openai.APIError as error:
+            raise Unavailable(f"the endpoint did not answer ({type(error).__name__})") from error
+        except (ValueError, AttributeError) as error:  # the client stumbles over what is no list of models
+            raise Unavailable(_NO_ENDPOINT) from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def _completion(answer: object) -> Completion:
+    """From what an endpoint sent: the client checks no types, so that anything may stand anywhere."""
+    if not isinstance(answer, ChatCompletion):
+        raise Unavailable(_NO_ENDPOINT)
+    choice = answer.choices[0] if answer.choices else None
+    text = getattr(getattr(choice, "message", None), "content", None)
+    prompt_tokens, completion_tokens = (
+        getattr(answer.usage, name, None) for name in ("prompt_tokens", "completion_tokens")
+    )
+    return Completion(
+        text if isinstance(text, str) else "",
+        prompt_tokens if isinstance(prompt_tokens, int) else 0,
+        completion_tokens if isinstance(completion_tokens, int) else 0,
+        cut_off=getattr(choice, "finish_reason", None) == "length",
+    )

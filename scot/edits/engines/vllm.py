@@ -1,0 +1,93 @@
+"""vLLM in this process: its own scheduler batches all callers, and the constant part of the prompt is computed once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scot.edits.engines.base import Completion, Sampling
+from scot.edits.engines.config import EngineConfig, model_id
+from scot.edits.prompt import Message
+from scot.errors import InvalidInput, Unavailable
+
+
+class VllmEngine:
+    """vLLM's asynchronous engine with structured output by JSON schema and prefix caching.
+
+    Loading takes from a minute up. Cancelling ``complete`` aborts the sequence.
+
+    Raises:
+        InvalidInput: vLLM is not installed, or the model cannot be loaded.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        try:
+            from vllm import AsyncEngineArgs
+            from vllm.v1.engine.async_llm import AsyncLLM
+        except ImportError as error:
+            raise InvalidInput("the vllm engine needs vLLM: pip install vllm==0.32.0") from error
+        self.id = model_id(config)
+        arguments = AsyncEngineArgs(
+            model=config.model,
+            max_model_len=config.max_model_len,
+            max_num_seqs=config.concurrency,
+            gpu_memory_utilization=config.gpu_memory_utilization,
+            tensor_parallel_size=config.tensor_parallel_size,
+            enable_prefix_caching=True,
+            enable_log_requests=False,
+        )
+        try:
+            self._engine = AsyncLLM.from_engine_args(arguments)
+        except Exception as error:
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise InvalidInput(f"vLLM cannot load {config.model!r}: {said[0]}") from error
+        self._numbers = itertools.count()
+        self._most = config.max_model_len
+
+    async def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], sampling: Sampling) -> Completion:
+        """See :class:`scot.edits.engines.base.TextEngine`."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        tokens = self._tokens(messages)
+        if len(tokens) + sampling.max_tokens > self._most:
+            raise InvalidInput(f"{len(tokens)} tokens and room for an answer do not fit max_model_len {self._most}")
+        parameters = SamplingParams(
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_tokens,
+            seed=sampling.seed,
+            structured_outputs=StructuredOutputsParams(json=json.dumps(schema)),
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        prompt = {"prompt_token_ids": tokens}
+        try:
+            async for output in self._engine.generate(prompt, parameters, f"edits-{next(self._numbers)}"):
+                final = output
+        except EngineDeadError as error:
+            raise Unavailable("the vLLM engine has died") from error
+        answer = final.outputs[0]
+        return Completion(answer.text, len(tokens), len(answer.token_ids), cut_off=answer.finish_reason == "length")
+
+    async def check(self) -> None:
+        """Raise Unavailable when the engine has died."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            await self._engine.check_health()
+        except EngineDeadError as error:
+            raise Unavailable("the vLLM engine has died") from error
+
+    async def close(self) -> None:
+        """Stop the engine's process."""
+        self._engine.shutdown()
+
+    def _tokens(self, messages: Sequence[Message]) -> list[int]:
+        tokenizer = self._engine.get_tokenizer()
+        if getattr(tokenizer, "chat_template", None):
+            templated = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+            return list(tokenizer.encode(templated, add_special_tokens=False))
+        plain = "\n\n".join(message["content"] for message in messages)
+        return list(tokenizer.encode(f"{plain}\nanswer: "))

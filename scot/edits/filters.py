@@ -1,0 +1,137 @@
+"""Filters on the text of edits: what would teach a composer something wrong is refused, with a reason to count by.
+
+Filters on embeddings need an encoder and are in :mod:`scot.edits.similarity`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from scot.edits.record import EditRecord
+from scot.errors import InvalidInput
+
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_PARTS = re.compile(r"['’-]")
+# Words that say too little to compare captions by.
+_SMALL = frozenset(
+    ("a", "an", "the", "and", "or", "of", "in", "on", "at", "to", "with", "by", "for", "from", "into", "near", "as")
+) | {"it", "its", "is", "are", "this", "that", "there"}
+_LEAST_WORDS_FOR_LANGUAGE = 4  # shorter texts look like any language
+
+REASONS = {
+    "identical_caption": "the edited caption equals the caption, case and punctuation aside",
+    "duplicate": "another edit of the same caption has the same edited caption",
+    "gives_all_away": "the edit repeats the edited caption, so that nobody needs the picture",
+    "kept_is_lost": "what the record says it keeps is not in the edited caption",
+    "unrelated_caption": "caption and edited caption share hardly a word",
+    "unsafe": "a word of the blocklist",
+    "other_language": "a caption in another language than asked for",
+    "not_text": "a caption of hardly any letters",
+}
+"""Every reason that text is refused for, beside those of :func:`scot.edits.parsing.parse_answer`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextFilters:
+    """Limits on the text of edits. A share is of the distinct words, without articles and the like; 0 turns it off."""
+
+    most_given_away: float = 0.8
+    """The largest share of the edited caption's words that the edit may repeat, when there are at least five."""
+    least_kept: float = 0.5
+    """The smallest share of the kept words that the edited caption must have."""
+    least_shared: float = 0.15
+    """The smallest share of the caption's words that the edited caption must have."""
+    language: str = "en"
+    """ISO 639-1 code of the language that captions must be in; empty: any."""
+    least_language: float = 0.01
+    """The smallest probability of that language, as py3langid sees it; drawn captions have 0.22 and more."""
+    blocklist: tuple[str, ...] = ("nude", "naked", "porn", "nsfw", "gore", "suicide", "rape", "nazi", "swastika")
+    """Words that no edit or edited caption may have."""
+
+    def __post_init__(self) -> None:
+        for name in ("most_given_away", "least_kept", "least_shared", "least_language"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InvalidInput(f"{name} must be between 0 and 1, not {getattr(self, name)}")
+
+    def reason_to_refuse_caption(self, caption: str) -> str | None:
+        """Why no edit of this caption should be asked for, or None."""
+        letters = sum(char.isalpha() for char in caption)
+        if letters < 0.5 * len(caption.replace(" ", "")):
+            return "not_text"
+        if self.language and not in_language(caption, self.language, self.least_language):
+            return "other_language"
+        return None
+
+    def accept(self, caption: str, records: Iterable[EditRecord]) -> tuple[tuple[EditRecord, ...], Counter[str]]:
+        """The records that pass, in order, and a count by reason of those that do not."""
+        accepted: dict[str, EditRecord] = {}
+        refused: Counter[str] = Counter()
+        for record in records:
+            plain = " ".join(words(record.edited_caption))
+            reason = "duplicate" if plain in accepted else self._reason(caption, record)
+            if reason:
+                refused[reason] += 1
+            else:
+                accepted[plain] = record
+        return tuple(accepted.values()), refused
+
+    def _reason(self, caption: str, record: EditRecord) -> str | None:
+        said, edited = words(record.edit), words(record.edited_caption)
+        if edited == words(caption):
+            return "identical_caption"
+        if set(self.blocklist) & {part for word in (*said, *edited) for part in _PARTS.split(word)}:
+            return "unsafe"
+        if self.language and not in_language(record.edited_caption, self.language, self.least_language):
+            return "other_language"
+        if _share(edited, said) > self.most_given_away > 0 and len(_content(edited)) >= 5:
+            return "gives_all_away"
+        if _share(words(record.kept), edited) < self.least_kept:
+            return "kept_is_lost"
+        if _share(words(caption), edited) < self.least_shared:
+            return "unrelated_caption"
+        return None
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case, without punctuation."""
+    return _WORD.findall(text.casefold())
+
+
+def in_language(text: str, language: str, least: float) -> bool:
+    """Whether a text could be in a language; a text of few words in Latin letters always could.
+
+    Raises:
+        InvalidInput: the language is not known.
+    """
+    identifier = _language_identifier()
+    if language not in identifier.labels:
+        raise InvalidInput(f"language must be an ISO 639-1 code such as en, not {language!r}")
+    if len(text.split()) < _LEAST_WORDS_FOR_LANGUAGE and _latin(text):
+        return True
+    return float(dict(identifier.rank(text))[language]) >= least
+
+
+@cache
+def _language_identifier() -> Any:
+    from py3langid.langid import MODEL_DIR, MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_modelpath(str(MODEL_DIR / MODEL_FILE), norm_probs=True)
+
+
+def _latin(text: str) -> bool:
+    return all(char < "\u0250" for char in text if char.isalpha())
+
+
+def _content(of: list[str]) -> set[str]:
+    return set(of) - _SMALL
+
+
+def _share(of: list[str], found_in: list[str]) -> float:
+    """The share of the words of one text that another has; 1 of an empty text."""
+    wanted = _content(of)
+    return len(wanted & set(found_in)) / len(wanted) if wanted else 1.0

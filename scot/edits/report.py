@@ -1,0 +1,182 @@
+"""``scot edits report``: what a folder of triplets holds, for a person who decides whether to train on it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tyro
+
+from scot.data.shards import Manifest
+from scot.data.triplets import iterate_triplets, read_manifest
+from scot.edits.similarity import Similarities
+from scot.errors import InvalidInput
+
+_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Acceptance by reason and aspect, lengths, similarities, duplicates, and a sample to read.
+
+    Example: scot edits report scot-demo/triplets --output report.png
+    """
+
+    triplets: tyro.conf.Positional[Path]
+    """A folder of triplets."""
+    output: Path = Path("edits-report.png")
+    """The histograms of lengths and similarities, as PNG."""
+    encoder: str = "tiny"
+    """The encoder that similarities are measured with; empty: none."""
+    measured: int = 2_000
+    """Triplets, drawn at random, that similarities and lengths are measured on."""
+    sample: int = 12
+    """Triplets to print."""
+    seed: int = 0
+    """Which triplets are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The numbers of a report. ``similarities`` is None without an encoder."""
+
+    manifest: Manifest
+    aspects: Counter[str]
+    repeated: int
+    words: dict[str, list[int]]
+    similarities: Similarities | None
+    sample: list[dict[str, Any]]
+
+
+def report(config: ReportConfig) -> int:
+    """Measure, print, and draw.
+
+    Raises:
+        NotFound, InvalidInput: the folder holds no finished triplets, or there is no such encoder.
+    """
+    if config.measured < 1 or config.sample < 0:
+        raise InvalidInput("measured must be at least 1 and sample not negative")
+    made = measure(config)
+    print(text(made))
+    draw(made, config.output)
+    print(f"histograms in {config.output}")
+    return 0
+
+
+def measure(config: ReportConfig) -> Report:
+    """Read a folder of triplets once, shard by shard."""
+    manifest = read_manifest(config.triplets)
+    aspects: Counter[str] = Counter()
+    pairs: set[int] = set()
+    kept: list[dict[str, Any]] = []
+    rng, seen = random.Random(config.seed), 0
+    for table in iterate_triplets(config.triplets):
+        aspects.update(table["aspect"].to_pylist())
+        pairs.update(map(hash, zip(*(table[name].to_pylist() for name in ("caption", "edit")), strict=True)))
+        kept, seen = _reservoir(kept, table, seen, config.measured, rng)
+    if not kept:
+        raise InvalidInput(f"{config.triplets} holds no triplet")
+    words = {name: [len(row[name].split()) for row in kept] for name in ("caption", "edit", "edited_caption")}
+    similarities = _similarities(kept, config.encoder) if config.encoder else None
+    sample = rng.sample(kept, min(config.sample, len(kept)))
+    return Report(manifest, aspects, manifest.count - len(pairs), words, similarities, sample)
+
+
+def text(made: Report) -> str:
+    """The report as people read it."""
+    manifest = made.manifest
+    told = manifest.extra
+    refused = sum(manifest.rejected.values())
+    lines = [
+        f"{manifest.count:,} triplets by {told.get('generator')}, prompt {told.get('prompt_version')}",
+        f"{refused:,} refused",
+        f"{made.repeated:,} say the same edit of the same caption as another",
+    ]
+    if tally := told.get("tally"):
+        captions = tally["captions"]
+        lines.append(f"{captions:,} captions, {manifest.count / captions:.2f} edits each")
+        if tally["completion_tokens"]:
+            read, wrote = (tally[f"{kind}_tokens"] / captions for kind in ("prompt", "completion"))
+            lines.append(f"a caption took {read:,.0f} prompt tokens and {wrote:,.0f} completion tokens")
+    lines += ["", "refused for"] + [
+        f"  {reason:<24} {count:>9,}  {count / (refused + manifest.count):6.1%}"
+        for reason, count in Counter(manifest.rejected).most_common()
+    ]
+    lines += ["", "accepted of aspect"] + [
+        f"  {aspect:<24} {count:>9,}  {count / manifest.count:6.1%}" for aspect, count in made.aspects.most_common()
+    ]
+    lines += ["", "quantiles" + " " * 19 + "".join(f"{q:>7.0%}" for q in _QUANTILES)]
+    lines += [
+        f"  {name.replace('_', ' ') + ', words':<26}" + _row(values, "7.0f") for name, values in made.words.items()
+    ]
+    if made.similarities is not None:
+        lines += [
+            f"  {name:<26}" + _row(values, "7.2f")
+            for name, values in (
+                ("cos(caption, edited)", made.similarities.caption_edited),
+                ("cos(edit, edited)", made.similarities.edit_edited),
+            )
+        ]
+    lines += ["", "a sample"]
+    for row in made.sample:
+        lines += [f"  {row['caption']}", f"    {row['edit']}  [{row['aspect']}]", f"    {row['edited_caption']}"]
+    return "\n".join(lines)
+
+
+def draw(made: Report, output: Path) -> None:
+    """Histograms of lengths and similarities, PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plots: list[tuple[str, Any]] = [(f"words of the {name.replace('_', ' ')}", v) for name, v in made.words.items()]
+    if made.similarities is not None:
+        plots += [
+            ("cosine of caption and edited caption", made.similarities.caption_edited),
+            ("cosine of edit and edited caption", made.similarities.edit_edited),
+        ]
+    figure, axes = plt.subplots(1, len(plots), figsize=(3.2 * len(plots), 2.8), layout="constrained")
+    for axis, (title, values) in zip(axes, plots, strict=True):
+        whole = title.startswith("words")
+        axis.hist(values, bins=range(max(values) + 2) if whole else 40, color="#4c72b0")
+        axis.set_title(title, fontsize=9)
+        axis.set_yticks([])
+    axes[0].set_ylabel("triplets")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=120)
+    plt.close(figure)
+
+
+def _reservoir(
+    kept: list[dict[str, Any]], table: pa.Table, seen: int, size: int, rng: random.Random
+) -> tuple[list[dict[str, Any]], int]:
+    """Every row of all tables has the same chance to be kept (Vitter's algorithm R)."""
+    for row in range(table.num_rows):
+        if len(kept) < size:
+            kept.append(table.slice(row, 1).to_pylist()[0])
+        elif (place := rng.randrange(seen + 1)) < size:
+            kept[place] = table.slice(row, 1).to_pylist()[0]
+        seen += 1
+    return kept, seen
+
+
+def _similarities(rows: list[dict[str, Any]], encoder: str) -> Similarities:
+    from scot.encoders.clip import load_encoder
+
+    loaded = load_encoder(encoder)
+    texts = list(dict.fromkeys(row[name] for row in rows for name in ("caption", "edit", "edited_caption")))
+    vector = dict(zip(texts, loaded.encode_texts(texts), strict=True))
+    caption_ND, edit_ND, edited_ND = (
+        np.stack([vector[row[name]] for row in rows]) for name in ("caption", "edit", "edited_caption")
+    )
+    return Similarities.measure(caption_ND, edit_ND, edited_ND, None)
+
+
+def _row(values: Any, form: str) -> str:
+    return "".join(f"{value:{form}}" for value in np.quantile(values, _QUANTILES))

@@ -1,0 +1,1 @@
+"""The edit service: captions in, validated edits out, over gRPC."""

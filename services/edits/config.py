@@ -1,0 +1,43 @@
+"""What the edit service can be told; every flag is also an environment variable, ``SCOT_…``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scot.edits.engines import EngineConfig
+from scot.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class EditServiceConfig(EngineConfig):
+    """Serve edits of captions over gRPC.
+
+    Example: python -m services.edits --engine vllm --model Qwen/Qwen2.5-7B-Instruct
+    """
+
+    host: str = "0.0.0.0"
+    """The address to listen on."""
+    port: int = 9100
+    """The gRPC port."""
+    metrics_port: int = 9101
+    """The port of Prometheus metrics, vLLM's own among them; 0: none."""
+    most_waiting: int = 4_096
+    """Captions under way at a time; a call that would go over it is refused with RESOURCE_EXHAUSTED."""
+    api_keys: Path | None = None
+    """A file with the sha256 of an API key on each line, read again when it changes; none: no key is asked for."""
+    tls_certificate: Path | None = None
+    """A PEM file; with --tls-key the service speaks TLS."""
+    tls_key: Path | None = None
+    """The PEM file of the certificate's key."""
+    drain_s: float = 30.0
+    """At SIGTERM, how long calls under way may take."""
+
+    def __post_init__(self) -> None:
+        EngineConfig.__post_init__(self)
+        if self.engine == "service":
+            raise InvalidInput("engine must be one of rules, openai, vllm, not 'service'")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise InvalidInput("--tls-certificate and --tls-key belong together")
+        if self.most_waiting < 1:
+            raise InvalidInput(f"most_waiting must be at least 1, not {self.most_waiting}")
