@@ -21,7 +21,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scot.errors import InvalidInput, NotFound
+from scot.errors import InvalidInput, NotFound, Unavailable
 
 MANIFEST = "_manifest.json"
 
@@ -72,10 +72,14 @@ class Folder:
         return data
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file so that a reader sees all of it or none of it."""
-        self._fs.makedirs(self._root, exist_ok=True)
+        """Write a file so that a reader sees all of it or none of it.
+
+        Raises:
+            Unavailable: the disk is full, or the folder cannot be written.
+        """
         temporary = self.path(f".{name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
+            self._fs.makedirs(self._root, exist_ok=True)
             with self._fs.open(temporary, "wb") as file:
                 file.write(data)
                 file.flush()
@@ -85,9 +89,12 @@ class Folder:
                 Path(temporary).replace(self.path(name))
             else:
                 self._fs.mv(temporary, self.path(name))
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
+        except BaseException as error:
+            with contextlib.suppress(OSError):
                 self._fs.rm_file(temporary)
+            if isinstance(error, OSError):
+                reason = error.strerror or type(error).__name__
+                raise Unavailable(f"{self.name} cannot be written: {reason}") from error
             raise
 
     def names(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from scot.edits.filters import TextFilters
 from scot.edits.parts import Parts, Tally
 from scot.edits.record import CaptionEdits
 from scot.edits.similarity import Similarities, SimilarityFilters
-from scot.errors import ImageRefused, Unavailable
+from scot.errors import ImageRefused, ScotError, Unavailable
 
 logger = logging.getLogger("scot.edits")
 
@@ -83,13 +83,31 @@ class ChunkWriter:
         return tally
 
     async def _edits(self, chunk: Chunk) -> list[CaptionEdits]:
+        try:
+            return await self._patiently(chunk.captions)
+        except ScotError:
+            raise
+        except Exception:
+            logger.exception("chunk %d fails as a whole; each of its captions is tried alone", chunk.number)
+            return [await self._alone(caption) for caption in chunk.captions]
+
+    async def _alone(self, caption: str) -> CaptionEdits:
+        """A caption that breaks its engine is counted, and stops no other."""
+        try:
+            (result,) = await self._patiently([caption])
+            return result
+        except ScotError:
+            raise
+        except Exception:
+            logger.exception("no edits of %r", caption)
+            return CaptionEdits(refused=Counter(failed=1))
+
+    async def _patiently(self, captions: Sequence[str]) -> list[CaptionEdits]:
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + self._config.patience_s, 0.5
         while True:
             try:
-                return await self._writer.write(
-                    chunk.captions, count=self._config.edits_per_caption, seed=self._config.seed
-                )
+                return await self._writer.write(captions, count=self._config.edits_per_caption, seed=self._config.seed)
             except Unavailable as error:
                 if loop.time() + pause > until:
                     raise

@@ -58,6 +58,11 @@ class TextFilters:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InvalidInput(f"{name} must be between 0 and 1, not {getattr(self, name)}")
 
+    def check_language(self) -> None:
+        """Raise InvalidInput when the language is not one that can be told."""
+        if self.language and self.language not in _language_identifier().labels:
+            raise InvalidInput(f"language must be an ISO 639-1 code such as en, not {self.language!r}")
+
     def reason_to_refuse_caption(self, caption: str) -> str | None:
         """Why no edit of this caption should be asked for, or None."""
         letters = sum(char.isalpha() for char in caption)

@@ -54,10 +54,10 @@ class SimilarityFilters:
 
     def reasons(self, measured: Similarities) -> list[str | None]:
         """Why each edit is refused, or None."""
-        tests = (
-            ("near_identical", measured.caption_edited > self.most_caption_edited),
-            ("unrelated", measured.caption_edited < self.least_caption_edited),
-            ("gives_all_away", measured.edit_edited > self.most_edit_edited),
+        tests = (  # written so that a cosine that is no number fails, but for a picture that was not looked at
+            ("near_identical", ~(measured.caption_edited <= self.most_caption_edited)),
+            ("unrelated", ~(measured.caption_edited >= self.least_caption_edited)),
+            ("gives_all_away", ~(measured.edit_edited <= self.most_edit_edited)),
             ("caption_misfits", measured.picture_caption < self.least_picture_caption),
         )
         return [

@@ -12,7 +12,7 @@ from scot.edits.engines.base import Sampling, TextEngine
 from scot.edits.filters import TextFilters
 from scot.edits.parsing import parse_answer
 from scot.edits.prompt import TOKENS_PER_EDIT, Prompt, answer_schema, aspects_for, clean
-from scot.edits.record import MAX_CAPTION_CHARS, MAX_CAPTION_WORDS, CaptionEdits
+from scot.edits.record import ASPECTS, MAX_CAPTION_CHARS, MAX_CAPTION_WORDS, CaptionEdits
 from scot.edits.rules import RulesEngine
 from scot.errors import InvalidInput
 
@@ -65,6 +65,7 @@ class ModelWriter:
 
     def __init__(self, engine: TextEngine, prompt: Prompt, filters: TextFilters, *, temperature: float = -1.0) -> None:
         self._engine, self._prompt, self._filters = engine, prompt, filters
+        filters.check_language()
         self._temperature = prompt.temperature if temperature < 0 else temperature
         self.generator, self.prompt_version = engine.id, prompt.version
 
@@ -75,11 +76,11 @@ class ModelWriter:
                 tasks = [group.create_task(self._write(caption, count, seed)) for caption in captions]
         except ExceptionGroup as failures:
             failure = failures.exceptions[0]
-            raise failure from failure.__cause__
+            raise failure from failure.__cause__  # not from the group, which would hide why the engine is away
         return [task.result() for task in tasks]
 
     async def _write(self, caption: str, count: int, seed: int) -> CaptionEdits:
-        text = clean(caption)
+        text, count = clean(caption), min(count, len(ASPECTS))  # a model writes one edit of an aspect
         if not text:
             return CaptionEdits(refused=Counter(caption_empty=1))
         if len(text.split()) > MAX_CAPTION_WORDS or len(text) > MAX_CAPTION_CHARS:
@@ -96,10 +97,10 @@ class ModelWriter:
         try:
             answer = await self._engine.complete(messages, answer_schema(count), sampling)
         except InvalidInput:
-            return CaptionEdits(refused=Counter(caption_too_long=1))
+            return CaptionEdits(refused=Counter(chat_refused=1))
         parsed = parse_answer(answer.text, cut_off=answer.cut_off)
-        edits, refused = self._filters.accept(text, parsed.records[:count])
-        return CaptionEdits(edits, parsed.refused + refused, answer.prompt_tokens, answer.completion_tokens)
+        edits, refused = self._filters.accept(text, parsed.records)
+        return CaptionEdits(edits[:count], parsed.refused + refused, answer.prompt_tokens, answer.completion_tokens)
 
     async def check(self) -> None:
         """See :class:`EditWriter`."""

@@ -6,6 +6,7 @@ Preprocessing and tokeniser are the model's own.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import open_clip
 import torch
+from open_clip.transformer import TextTransformer
 from PIL import Image
 
 from scot.encoders.base import Pixels, TokenisedText, Tokens, Vectors
@@ -112,6 +115,7 @@ class ClipEncoder(ClipFrontend):
         weights = _weights_hash(model)
         self._device, self._dtype = torch.device(device), dtype
         self._model = model.eval().requires_grad_(False).to(device=self._device, dtype=dtype)
+        self._towers = _shorter_towers(self._model)
         with torch.inference_mode():
             probe = self._model.encode_text(torch.from_numpy(self.tokenise(["a"])[0].tokens)[None].to(self._device))
         self.dim = int(probe.shape[-1])
@@ -125,8 +129,14 @@ class ClipEncoder(ClipFrontend):
 
     def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
         """Embed tokenised texts: N × (L,) int64 to ``(N, D)`` float32 rows of unit length."""
-        rows = [self._text_rows(np.stack(chunk)) for chunk in _batches(tokens)]
-        return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
+        if not len(tokens):
+            return np.zeros((0, self.dim), np.float32)
+        tokens_NL = np.stack(tokens)
+        used_N = _used_lengths(tokens_NL)
+        vectors_ND = np.empty((len(tokens_NL), self.dim), np.float32)
+        for rows in _batches(np.argsort(used_N, kind="stable")):  # like lengths together: little padding to compute
+            vectors_ND[rows] = self._text_rows(tokens_NL[rows], int(used_N[rows[-1]]))
+        return vectors_ND
 
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Embed RGB pictures, to ``(N, D)``."""
@@ -143,8 +153,11 @@ class ClipEncoder(ClipFrontend):
         return _unit_rows(self._model.encode_image(images.to(self._dtype)))
 
     @torch.inference_mode()
-    def _text_rows(self, tokens_BL: Tokens) -> Vectors:
-        return _unit_rows(self._model.encode_text(torch.from_numpy(tokens_BL).to(self._device)))
+    def _text_rows(self, tokens_BL: Tokens, used: int) -> Vectors:
+        tower = self._towers.get(used)
+        if tower is None:
+            return _unit_rows(self._model.encode_text(torch.from_numpy(tokens_BL).to(self._device)))
+        return _unit_rows(tower(torch.from_numpy(tokens_BL[:, :used]).to(self._device)))
 
 
 def _unit_rows(features: torch.Tensor) -> Vectors:
@@ -162,7 +175,35 @@ def _used(tokens: Tokens) -> int:
     )
 
 
-def _batches(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def _used_lengths(tokens_NL: Tokens) -> npt.NDArray[np.int64]:
+    """At most that many places of each row are not padding (which is what the last two places have in common)."""
+    length = tokens_NL.shape[1]
+    if length < 2:
+        return np.full(len(tokens_NL), length)
+    text_NL = tokens_NL != tokens_NL[:, -1:]
+    padded_N = (tokens_NL[:, -1] == tokens_NL[:, -2]) & text_NL.any(axis=1)
+    return np.where(padded_N, length - text_NL[:, ::-1].argmax(axis=1), length)
+
+
+def _shorter_towers(model: Any) -> dict[int, Any]:
+    """The text tower for each number of tokens, where what follows the end token cannot change the answer.
+
+    That is a causal TextTransformer which is read at the end token. The towers share their weights; each has the part
+    of the causal mask that it needs. Empty for any other text tower.
+    """
+    text: Any = getattr(model, "text", None)
+    if not isinstance(text, TextTransformer) or text.attn_mask is None or text.cls_emb is not None:
+        return {}
+    if text.pool_type not in ("argmax", "eos") or text.use_pad_mask or text.output_tokens:
+        return {}
+    towers: dict[int, Any] = {}
+    for used in range(1, text.attn_mask.shape[0]):
+        towers[used] = copy.copy(text)
+        towers[used]._buffers = {**text._buffers, "attn_mask": text.attn_mask[:used, :used].contiguous()}
+    return towers
+
+
+def _batches(rows: Any) -> Iterator[Any]:
     return (rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH))
 
 

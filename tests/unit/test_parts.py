@@ -14,6 +14,7 @@ from scot.data.shards import Folder
 from scot.data.triplets import Triplet
 from scot.edits.chunks import Chunk, read_chunks
 from scot.edits.parts import Parts, Tally
+from scot.errors import Unavailable
 
 
 def chunk(number: int = 0, caption: str = "a red cat") -> Chunk:
@@ -92,7 +93,7 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path, monkeypatch:
 
     with monkeypatch.context() as patch:
         patch.setattr("scot.data.shards.os.fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(Unavailable, match="cannot be written: No space left on device"):
             parts.write(chunk(1), triplets(3), TALLY)
     assert parts.tally(chunk()) == TALLY
     assert parts.tally(chunk(1)) is None

@@ -172,7 +172,7 @@ def test_a_caption_that_no_edit_can_be_asked_for_is_not_asked(caption: str, reas
 def test_a_chat_that_is_too_long_for_the_model_touches_only_its_caption() -> None:
     engine = TableEngine({CAT: InvalidInput("9 tokens do not fit"), DOG: answer(GRASS)})
     assert write(engine, CAT, DOG) == [
-        CaptionEdits(refused=Counter(caption_too_long=1)),
+        CaptionEdits(refused=Counter(chat_refused=1)),
         CaptionEdits((GRASS,), Counter(), 7, 5),
     ]
 

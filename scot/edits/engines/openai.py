@@ -50,12 +50,10 @@ class OpenAIEngine:
             try:
                 async with asyncio.timeout(self._timeout):
                     answer = await self._client.chat.completions.create(**request)
-            except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-                raise Unavailable(f"the endpoint refuses {self._model!r} (HTTP {error.status_code})") from error
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 raise InvalidInput(f"the endpoint refuses this chat (HTTP {error.status_code})") from error
             except (openai.APIError, TimeoutError) as error:
-                raise Unavailable(f"the endpoint did not answer ({type(error).__name__})") from error
+                raise self._away(error) from error
             except ValueError as error:  # JSON that is none
                 raise Unavailable(_NO_ENDPOINT) from error
         return _completion(answer)
@@ -65,13 +63,18 @@ class OpenAIEngine:
         try:
             await self._client.with_options(max_retries=0, timeout=min(10.0, self._timeout)).models.list()
         except openai.APIError as error:
-            raise Unavailable(f"the endpoint did not answer ({type(error).__name__})") from error
+            raise self._away(error) from error
         except (ValueError, AttributeError) as error:  # the client stumbles over what is no list of models
             raise Unavailable(_NO_ENDPOINT) from error
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    def _away(self, error: Exception) -> Unavailable:
+        if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)):
+            return Unavailable(f"the endpoint refuses {self._model!r} (HTTP {error.status_code})")
+        return Unavailable(f"the endpoint did not answer ({type(error).__name__})")
 
 
 def _completion(answer: object) -> Completion:

@@ -36,8 +36,12 @@ class ServiceWriter:
     async def write(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
         """See :class:`scot.edits.writing.EditWriter`."""
         parts = [captions[start : start + _TOGETHER] for start in range(0, len(captions), _TOGETHER)]
-        results = await asyncio.gather(*(self._write(part, count, seed) for part in parts))
-        return [edits for part in results for edits in part]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._write(part, count, seed)) for part in parts]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [edits for task in tasks for edits in task.result()]
 
     async def _write(self, captions: Sequence[str], count: int, seed: int) -> list[CaptionEdits]:
         request = edits_pb2.GenerateEditsRequest(
