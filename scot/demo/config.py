@@ -25,7 +25,24 @@ class DemoConfig:
     """Pictures of each world to search, all of combinations that training never saw."""
     queries: int = 1_000
     """Evaluation queries of each world."""
-    steps: int = 800
+    edits_per_caption: int = 6
+    """Edits to learn from, of each caption."""
+    steps: int = 1_000
     """Pretraining steps."""
+    projection: int = 512
+    """The Combiner's projection width; 0: the default, twice as wide and about a point of R@1 better."""
+    hidden: int = 1_024
+    """The Combiner's hidden width; 0: the default, twice as wide."""
+    engine: str = "rules"
+    """What writes the edits: rules, openai, vllm or service (docs/edits.md)."""
+    model: str = ""
+    """openai, vllm: the model."""
+    url: str = ""
+    """openai: the endpoint; service: HOST:PORT."""
     seed: int = 0
     """The same seed gives the same demo."""
+
+    def engine_flags(self) -> tuple[str, ...]:
+        """The engine's flags of generate_edits."""
+        named = {"--engine": self.engine, "--model": self.model, "--url": self.url}
+        return tuple(word for name, value in named.items() if value for word in (name, value))

@@ -65,13 +65,24 @@ def steps_of(config: DemoConfig) -> list[Step]:
     triplets, embeddings, composers = str(data / "triplets"), str(data / "embeddings"), str(data / "composers")
     pretrain = _job(
         *("pretrain", "--embeddings", embeddings, "--composers", composers, "--runs", str(data / "runs")),
-        # Half the default widths: twice as fast, and about two points of R@1.
-        *("--steps", str(config.steps), "--projection", "512", "--hidden", "1024", *seed),
+        *("--steps", str(config.steps), "--projection", str(config.projection), "--hidden", str(config.hidden), *seed),
     )
     return [
         Step("drawing two catalogues of captioned pictures", tuple(draw)),
         Step(
-            "writing edits of the captions", (_job("generate_edits", "--source", *trains, "--output", triplets, *seed),)
+            "writing edits of the captions",
+            (
+                _job(
+                    *("generate_edits", "--source", *trains, "--output", triplets),
+                    *(
+                        "--edits-per-caption",
+                        str(config.edits_per_caption),
+                        *config.engine_flags(),
+                        *seed,
+                        "--overwrite",
+                    ),
+                ),
+            ),
         ),
         Step(
             "encoding pictures and texts once",
