@@ -27,7 +27,7 @@ class DemoConfig:
     """Evaluation queries of each world."""
     edits_per_caption: int = 6
     """Edits to learn from, of each caption."""
-    steps: int = 1_000
+    steps: int = 800
     """Pretraining steps."""
     projection: int = 512
     """The Combiner's projection width; 0: the default, twice as wide and about a point of R@1 better."""

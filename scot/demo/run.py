@@ -20,7 +20,7 @@ from scot.data.worlds import WORLDS
 from scot.data.worlds.gallery import Query
 from scot.data.worlds.queries import read_queries
 from scot.demo.config import DemoConfig
-from scot.demo.steps import Workspace, run_commands, shown, steps_of
+from scot.demo.steps import Workspace, run_step, shown, steps_of
 from scot.errors import Conflict, Unavailable
 from scot.evaluation.report import report_console
 from scot.evaluation.sheet import SheetRow, contact_sheet, save_sheet
@@ -46,7 +46,7 @@ def demo(config: DemoConfig) -> int:
         console.print(f"[bold]\\[{number}/{len(steps) + 2}] {step.title}[/bold]")
         for command in step.commands[:1]:
             console.print(f"      [dim]$ {shown(command)}[/dim]", highlight=False, soft_wrap=True)
-        run_commands(step.commands)
+        run_step(step)
         console.print(f"      [dim]{time.monotonic() - begun:.0f} s[/dim]")
     console.print(f"[bold]\\[{len(steps) + 1}/{len(steps) + 2}] serving[/bold]")
     with _service(config, console) as service:

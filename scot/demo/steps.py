@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A titled list of commands, run one after another."""
+    """A titled list of commands, run one after another; those of ``beside`` run meanwhile, and are shown after."""
 
     title: str
     commands: tuple[tuple[str, ...], ...]
+    beside: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +92,39 @@ def steps_of(config: DemoConfig) -> list[Step]:
         ),
         Step("pretraining the composer, without a single labelled triplet", (pretrain,)),
         Step(
-            "evaluating on combinations it never saw",
+            "evaluating on combinations it never saw, and indexing the galleries",
             (
                 _job(
                     *("evaluate", "--gallery", *galleries, "--composers", composers),
                     *("--output", str(data / "evaluation")),
                 ),
             ),
+            beside=tuple(index),
         ),
-        Step("indexing the galleries", tuple(index)),
     ]
 
 
-def run_commands(commands: Sequence[Sequence[str]]) -> None:
-    """Run commands, their output indented under the step.
+def run_step(step: Step) -> None:
+    """Run a step, the output of its commands indented.
 
     Raises:
         Unavailable: a command failed; it has said why.
     """
+    said: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(_run, step.beside, said.append)
+        _run(step.commands, _show)
+        try:
+            beside.result()
+        finally:
+            _show("".join(said))
+
+
+def _show(text: str) -> None:
+    print(text, end="", flush=True)
+
+
+def _run(commands: Sequence[Sequence[str]], show: Callable[[str], object]) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": _python_path()}
     for command in commands:
         with subprocess.Popen(
@@ -116,7 +133,7 @@ def run_commands(commands: Sequence[Sequence[str]]) -> None:
             assert process.stdout is not None
             try:
                 for line in process.stdout:
-                    print(f"      {line}", end="", flush=True)
+                    show(f"      {line}")
             except KeyboardInterrupt:
                 process.wait()  # it got the same Ctrl-C and stops what it started
                 raise

@@ -25,6 +25,7 @@ _TEXT_BATCH = 256
 _READ_BATCH = 32
 _TEXT_BLOCK = 2048
 _BLOCK_BYTES = 1024**2
+_READER_CPUS = 0.25
 _SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
@@ -161,17 +162,19 @@ def _dataset(sources: list[str], wanted: set[str], texts: list[str], pool: Encod
     if sources:
         names = ray.data.from_arrow([pa.table({"text": [source]}) for source in sources])
         read = ReadSource(wanted).__call__
-        parts.append(names.map_batches(read, batch_format="pyarrow", batch_size=1, num_cpus=0.25))
+        parts.append(names.map_batches(read, batch_format="pyarrow", batch_size=1, num_cpus=_READER_CPUS))
     if texts:
         rows = [{"text": text} for text in texts]
         blocks = [rows[i : i + _TEXT_BLOCK] for i in range(0, len(rows), _TEXT_BLOCK)]
         parts.append(ray.data.from_arrow([pa.Table.from_pylist(block, _SCHEMA) for block in blocks]))
+    # The readers need a place beside the actors: without one they would wait for each other for ever.
+    places = float(ray.cluster_resources().get("CPU", 1.0)) - (_READER_CPUS * len(sources) if sources else 0.0)
     encode = {
         "fn_constructor_args": (pool,),
         "batch_format": "pyarrow",
         "compute": ray.data.ActorPoolStrategy(size=pool.num_workers),
         "batch_size": _TEXT_BATCH if texts else _IMAGE_BATCH,
-        **({"num_gpus": 1} if pool.use_gpu else {"num_cpus": 1}),
+        **({"num_gpus": 1, "num_cpus": 0} if pool.use_gpu else {"num_cpus": min(1.0, places / pool.num_workers)}),
     }
     whole = parts[0] if len(parts) == 1 else parts[0].union(parts[1])
     return whole.map_batches(EncodeRows, **encode)
