@@ -15,7 +15,7 @@ from scot.errors import InvalidInput
 MAX_ANSWER_CHARS = 20_000
 _FIELDS = ("aspect", "edit", "edited_caption", "kept")
 _MAX_TRIES = 100  # opening braces from which a JSON object is looked for
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(strict=False)  # a raw control character in a string: grammars of engines let it pass
 
 
 @dataclass(frozen=True, slots=True)

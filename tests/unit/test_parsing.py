@@ -193,3 +193,11 @@ _RECORDS = st.builds(
 def test_what_is_written_is_read_back(records: list[EditRecord], ensure_ascii: bool) -> None:
     text = json.dumps({"edits": [asdict(record) for record in records]}, ensure_ascii=ensure_ascii)
     assert parse_answer(text) == Parsed(tuple(records))
+
+
+def test_a_raw_control_character_in_a_string_is_a_space() -> None:
+    text = (
+        '{"edits": [{"aspect": "addition", "edit": "add\ta dog", "edited_caption": "a cat\nand a dog", "kept": "cat"}]}'
+    )
+    (record,) = parse_answer(text).records
+    assert (record.edit, record.edited_caption) == ("add a dog", "a cat and a dog")
