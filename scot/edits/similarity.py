@@ -66,5 +66,5 @@ class SimilarityFilters:
 
 
 def _cosines(one_ND: Vectors, other_ND: Vectors) -> Cosines:
-    rows: Cosines = (one_ND * other_ND).sum(axis=1)
+    rows: Cosines = (one_ND * other_ND).sum(axis=1).clip(-1.0, 1.0)  # rounding
     return rows

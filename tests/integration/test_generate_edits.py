@@ -79,12 +79,15 @@ def test_the_triplets_of_another_run_are_not_replaced_unasked(pictures: Path, tm
 
 def test_edits_that_the_encoder_hardly_sees_are_refused(pictures: Path, tmp_path: Path) -> None:
     run = {"source": [str(pictures)], "encoder": save_random_encoder(tmp_path / "encoder")}
-    main(GenerateEditsConfig(**run, output=str(tmp_path / "all"), most_caption_edited=1.0, most_edit_edited=1.0))
+    off = {"most_caption_edited": 1.0, "least_caption_edited": -1.0, "most_edit_edited": 1.0}
+    main(GenerateEditsConfig(**run, **off, output=str(tmp_path / "all")))
     main(GenerateEditsConfig(**run, output=str(tmp_path / "some"), most_caption_edited=0.9, least_picture_caption=0.0))
     some, all_ = read_manifest(tmp_path / "some"), read_manifest(tmp_path / "all")
     assert some.rejected["near_identical"] > 0
     assert some.rejected["caption_misfits"] > 0
-    refused = sum(some.rejected.get(name, 0) for name in ("near_identical", "caption_misfits", "gives_all_away"))
+    refused = sum(
+        some.rejected.get(name, 0) for name in ("near_identical", "unrelated", "gives_all_away", "caption_misfits")
+    )
     assert some.count + refused == all_.count
 
 
