@@ -28,7 +28,7 @@ test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" pi
 test-vllm: $(VLLM) ## Run the tests of the real vLLM engine, on the CPU with a tiny random model
 	.venv-vllm/bin/python -m pytest tests/vllm_cpu $(ARGS)
 
-test-chaos: $(DEV) ## Kill the generation job and its service twenty times: the triplets must not change
+test-chaos: $(DEV) ## Interrupt the demo and kill the generation job twenty times: nothing may change
 	.venv/bin/python -m pytest -m slow tests/integration $(ARGS)
 
 lint: $(DEV) ## Check style, formatting and types

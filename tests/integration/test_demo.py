@@ -53,7 +53,8 @@ def group_is_empty(process: subprocess.Popen[str]) -> bool:
     return False
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_whole_path_survives_an_interruption_and_is_reused(data: Path) -> None:
     first = start(data)
     assert first.stdout is not None

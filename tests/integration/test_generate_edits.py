@@ -14,8 +14,10 @@ from scot.data.captioned import write_captioned
 from scot.data.triplets import read_manifest, read_triplets
 from scot.data.worlds.drawing import DrawConfig, draw
 from scot.edits.rules import RulesEngine
-from scot.errors import Conflict, InvalidInput, NotFound
+from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
+from tests.ports import free_port
 from tests.random_encoder import save_random_encoder
+from tests.rules_endpoint import MODEL, rules_endpoint
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,6 +77,28 @@ def test_the_triplets_of_another_run_are_not_replaced_unasked(pictures: Path, tm
     assert read_manifest(tmp_path / "t") == before
     main(GenerateEditsConfig(**run, seed=1, overwrite=True))
     assert set(read_triplets(tmp_path / "t")["seed"].to_pylist()) == {1}
+
+
+def test_an_openai_endpoint_writes_them(pictures: Path, tmp_path: Path) -> None:
+    with rules_endpoint() as url:
+        config = GenerateEditsConfig(
+            engine="openai", model=MODEL, url=url, source=[str(pictures)], output=str(tmp_path / "t")
+        )
+        assert main(config) == 0
+    rows = read_triplets(tmp_path / "t").to_pylist()
+    assert len({row["image_id"] for row in rows}) >= 55
+    assert {(row["generator"], row["prompt_version"]) for row in rows} == {(f"openai:{MODEL}", "edits-1")}
+    tally = read_manifest(tmp_path / "t").extra["tally"]
+    assert (tally["prompt_tokens"], tally["completion_tokens"]) == (6_000, 2_400)
+
+
+def test_an_endpoint_that_stays_away_is_told_and_nothing_is_lost(pictures: Path, tmp_path: Path) -> None:
+    run = {"engine": "openai", "model": MODEL, "source": [str(pictures)], "output": str(tmp_path / "t")}
+    away = f"http://127.0.0.1:{free_port()}/v1"
+    with pytest.raises(Unavailable, match="the endpoint did not answer"):
+        main(GenerateEditsConfig(**run, url=away, patience_s=0.0, timeout_s=2.0))
+    with rules_endpoint() as url:
+        assert main(GenerateEditsConfig(**run, url=url)) == 0
 
 
 def test_edits_that_the_encoder_hardly_sees_are_refused(pictures: Path, tmp_path: Path) -> None:
