@@ -12,8 +12,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import os
-import platform
 import random
 import signal
 import socket
@@ -31,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image
 
+from benchmarks.machine import machine
 from scot import flags
 from scot.data.captioned import write_captioned
 from scot.data.worlds import load_world
@@ -86,14 +85,6 @@ def main(config: EditsBenchmark) -> int:
     if config.output:
         config.output.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     return 0
-
-
-def machine() -> str:
-    """The processor, its cores and what they do besides."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    model = models[0] if models else platform.processor()
-    return f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
 
 
 def drawn(count: int) -> list[str]:

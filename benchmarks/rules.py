@@ -9,8 +9,6 @@ a seed of its own, in processor time: what else the machine does then disturbs i
 from __future__ import annotations
 
 import json
-import os
-import platform
 import random
 import sys
 import time
@@ -20,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.machine import machine
 from scot import flags
 from scot.data.worlds import WORLDS, load_world
 from scot.edits.rules import RulesEngine
@@ -58,15 +57,6 @@ def main(config: RulesBenchmark) -> int:
         numbers = {"machine": machine(), "version": RulesEngine.prompt_version, "captions_per_second": rates}
         config.output.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     return 0
-
-
-def machine() -> str:
-    """The processor, its cores and what they do besides."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    model = models[0] if models else platform.processor()
-    return f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
 
 
 def drawn(name: str, count: int, seed: int) -> list[str]:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import os
-import platform
 import signal
 import socket
 import subprocess
@@ -31,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from PIL import Image
 
+from benchmarks.machine import machine
 from scot import flags
 from scot.client import ScotClient
 from scot.encoders.clip import load_encoder
@@ -81,14 +80,6 @@ def main(config: ServeBenchmark) -> int:
     if config.output:
         config.output.write_text(json.dumps(numbers, indent=2), encoding="utf-8")
     return 0
-
-
-def machine() -> str:
-    """The processor and its cores."""
-    info = Path("/proc/cpuinfo")
-    models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    load = os.getloadavg()[0]
-    return f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores, load {load:.1f} at the start"
 
 
 async def fill(path: Path, config: ServeBenchmark) -> None:

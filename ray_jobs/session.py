@@ -10,6 +10,8 @@ from pathlib import Path
 
 import ray
 
+from scot.local_ray import LOCAL_RAY
+
 ROOT = Path(__file__).resolve().parents[1]
 _OBJECT_STORE_BYTES = 400 * 1024**2
 
@@ -31,15 +33,8 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
     else:
-        # A private Ray on this machine's loopback serves this process only.
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # glibc gives every large buffer back to the kernel and faults it in anew: a third of the image tower's time.
-        os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1073741824")
-        os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1073741824")
-        # Ray runs workers 15 steps nicer than their driver; here they are the job, and must not starve behind the rest.
-        os.environ.setdefault("RAY_worker_niceness", "0")
+        for name, value in LOCAL_RAY.items():
+            os.environ.setdefault(name, value)
         ray.init(
             address="local",
             num_cpus=num_cpus or os.cpu_count(),

@@ -75,3 +75,15 @@ GRPC_STATUS: dict[type[ScotError], str] = {
 def grpc_status(error: BaseException) -> str:
     """The name of the ``grpc.StatusCode`` that reports ``error``."""
     return next((GRPC_STATUS[cls] for cls in type(error).__mro__ if cls in GRPC_STATUS), "INTERNAL")
+
+
+def our_cause(error: BaseException) -> BaseException:
+    """The error of ours that Ray wrapped, or the error itself."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ScotError):
+            # Ray makes its wrappers inherit from the cause's class too; the sentence is the cause's own.
+            cause = getattr(seen, "cause", None)
+            return cause if isinstance(cause, ScotError) else seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return error

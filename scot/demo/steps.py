@@ -65,27 +65,20 @@ def steps_of(config: DemoConfig) -> list[Step]:
         _job("index", "--source", folder, "--store", str(data / "qdrant"), "--encoder", "tiny") for folder in galleries
     ]
     triplets, embeddings, composers = str(data / "triplets"), str(data / "embeddings"), str(data / "composers")
+    generate = _job(
+        *("generate_edits", "--source", *trains, "--output", triplets, "--overwrite", *seed),
+        *("--edits-per-caption", str(config.edits_per_caption), *config.engine_flags()),
+    )
+    evaluate = _job(
+        *("evaluate", "--gallery", *galleries, "--composers", composers, "--output", str(data / "evaluation"))
+    )
     pretrain = _job(
         *("pretrain", "--embeddings", embeddings, "--composers", composers, "--runs", str(data / "runs")),
         *("--steps", str(config.steps), "--projection", str(config.projection), "--hidden", str(config.hidden), *seed),
     )
     return [
         Step("drawing two catalogues of captioned pictures", tuple(draw)),
-        Step(
-            "writing edits of the captions",
-            (
-                _job(
-                    *("generate_edits", "--source", *trains, "--output", triplets),
-                    *(
-                        "--edits-per-caption",
-                        str(config.edits_per_caption),
-                        *config.engine_flags(),
-                        *seed,
-                        "--overwrite",
-                    ),
-                ),
-            ),
-        ),
+        Step("writing edits of the captions", (generate,)),
         Step(
             "encoding pictures and texts once",
             (_job("encode", "--source", *trains, "--triplets", triplets, "--output", embeddings),),
@@ -93,12 +86,7 @@ def steps_of(config: DemoConfig) -> list[Step]:
         Step("pretraining the composer, without a single labelled triplet", (pretrain,)),
         Step(
             "evaluating on combinations it never saw, and indexing the galleries",
-            (
-                _job(
-                    *("evaluate", "--gallery", *galleries, "--composers", composers),
-                    *("--output", str(data / "evaluation")),
-                ),
-            ),
+            (evaluate,),
             beside=tuple(index),
         ),
     ]

@@ -110,22 +110,22 @@ def generate_triplets(
     settings = _settings(config, generator, prompt_version)
     run = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     before = _earlier(output)
-    if before is not None and before.extra.get("run") != run and not overwrite:
-        raise Conflict(
-            f"{output} holds triplets of another run ({before.extra.get('generator')}, prompt "
-            f"{before.extra.get('prompt_version')}): name another --output, or replace them with --overwrite"
-        )
+    if before is not None and before.extra.get("run") != run:
+        if not overwrite:
+            raise Conflict(
+                f"{output} holds triplets of another run ({before.extra.get('generator')}, prompt "
+                f"{before.extra.get('prompt_version')}): name another --output, or replace them with --overwrite"
+            )
+        before = None
     size = chunk_size or (2_048 if config.engine.engine == "rules" else 256)
     refusals, parts = Refusals(), Parts(output, run)
     progress = _Progress(on_progress)
     writer = (config, output, run, generator, prompt_version)
     hashes = hashlib.sha256()
     pool: WriterPool | None = None
-
-    again = before is not None and before.extra.get("run") == run
-    if again or not any(map(_in_tars, sources)):
+    if before is not None or not any(map(_in_tars, sources)):
         progress.total, source = _survey(sources, size)
-        if before is not None and again and before.extra["source"] == source:
+        if before is not None and before.extra["source"] == source:
             tally = Tally.from_json(before.extra["tally"])
             return Generated(before, tally, reused=tally.captions, seconds=0.0)
     try:

@@ -12,7 +12,7 @@ from scot.edits.chunk_writer import ChunkWriter
 from scot.edits.chunks import Chunk
 from scot.edits.engines import EngineConfig
 from scot.edits.parts import Tally
-from scot.errors import ScotError, Unavailable
+from scot.errors import Unavailable, our_cause
 
 _UNDER_WAY = 2  # chunks of a writer: one at work, one waiting or already filling the gaps of the other
 
@@ -67,12 +67,7 @@ class WriterPool:
         try:
             return [ray.get(reference) for reference in ready]
         except RayTaskError as error:
-            cause: BaseException = error
-            while isinstance(cause, RayTaskError):
-                cause = cause.cause
-            if isinstance(cause, ScotError):
-                raise cause from None
-            raise
+            raise our_cause(error) from None
         except RayActorError as error:
             raise Unavailable(f"a writer of edits could not be started: {_reason(error)}") from error
         finally:

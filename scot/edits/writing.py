@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from scot.edits.parsing import parse_answer
 from scot.edits.prompt import TOKENS_PER_EDIT, Prompt, answer_schema, aspects_for, clean
 from scot.edits.record import ASPECTS, MAX_CAPTION_CHARS, MAX_CAPTION_WORDS, CaptionEdits
 from scot.edits.rules import RulesEngine
+from scot.edits.together import together
 from scot.errors import InvalidInput
 
 MAX_COUNT = 16
@@ -71,13 +71,7 @@ class ModelWriter:
 
     async def write(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
         """See :class:`EditWriter`. All captions are under way at once; the first failure cancels the others."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._write(caption, count, seed)) for caption in captions]
-        except ExceptionGroup as failures:
-            failure = failures.exceptions[0]
-            raise failure from failure.__cause__  # not from the group, which would hide why the engine is away
-        return [task.result() for task in tasks]
+        return await together(self._write(caption, count, seed) for caption in captions)
 
     async def _write(self, caption: str, count: int, seed: int) -> CaptionEdits:
         text, count = clean(caption), min(count, len(ASPECTS))  # a model writes one edit of an aspect

@@ -196,11 +196,14 @@ def _shorter_towers(model: Any) -> dict[int, Any]:
         return {}
     if text.pool_type not in ("argmax", "eos") or text.use_pad_mask or text.output_tokens:
         return {}
-    towers: dict[int, Any] = {}
-    for used in range(1, text.attn_mask.shape[0]):
-        towers[used] = copy.copy(text)
-        towers[used]._buffers = {**text._buffers, "attn_mask": text.attn_mask[:used, :used].contiguous()}
-    return towers
+    return {used: shorter_tower(text, used) for used in range(1, text.attn_mask.shape[0])}
+
+
+def shorter_tower(text: TextTransformer, used: int) -> Any:
+    """A causal text tower that reads only the first ``used`` tokens, with the same weights."""
+    shorter = copy.copy(text)
+    shorter._buffers = {**text._buffers, "attn_mask": text.attn_mask[:used, :used].contiguous()}
+    return shorter
 
 
 def _batches(rows: Any) -> Iterator[Any]:

@@ -33,6 +33,7 @@ from scot import flags
 from scot.data.worlds import WORLDS, Attributes, World, load_world, split_of
 from scot.edits.rules import RulesEngine
 from scot.encoders.base import Pixels
+from scot.encoders.clip import shorter_tower
 from scot.encoders.tokens import train_tokeniser
 
 SIDE = 96
@@ -43,7 +44,7 @@ CONTEXT = 32
 
 @dataclass(frozen=True)
 class TinyTraining:
-    """Train the packaged tiny encoder on the drawn worlds (about a quarter of an hour on two cores)."""
+    """Train the packaged tiny encoder on the drawn worlds (about half an hour on two cores)."""
 
     out: Path = Path("scot/encoders/tiny")
     """Folder to write, loadable as local-dir:OUT."""
@@ -250,12 +251,7 @@ def _shifted(pixels: Pixels, rng: random.Random) -> Pixels:
 def _encode_text(model: Any, tokens_NL: torch.Tensor) -> torch.Tensor:
     """Encode without the columns that only pad: the text tower is causal, so they change only the time it takes."""
     used = int((tokens_NL != 0).sum(1).max())
-    whole = model.text.attn_mask
-    model.text.attn_mask = whole[:used, :used]
-    try:
-        features: torch.Tensor = model.encode_text(tokens_NL[:, :used])
-    finally:
-        model.text.attn_mask = whole
+    features: torch.Tensor = shorter_tower(model.text, used)(tokens_NL[:, :used])
     return features
 
 

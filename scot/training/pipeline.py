@@ -18,7 +18,7 @@ from scot.data.captioned import Refusals, read_captioned
 from scot.data.images import decode_image
 from scot.encoders.base import Pixels
 from scot.encoders.clip import load_encoder
-from scot.errors import ImageRefused, ScotError
+from scot.errors import ImageRefused, our_cause
 
 _IMAGE_BATCH = 64
 _TEXT_BATCH = 256
@@ -78,7 +78,7 @@ def encode_stream(sources: list[str], wanted: set[str], texts: list[str], pool: 
             for image_id, text, refused, count, vector in zip(*columns, strict=True):
                 yield EncodedRow(str(image_id), str(text), str(refused), int(count), vector)
     except Exception as error:
-        raise _cause(error) from None
+        raise our_cause(error) from None
 
 
 class ReadSource:
@@ -178,15 +178,3 @@ def _dataset(sources: list[str], wanted: set[str], texts: list[str], pool: Encod
     }
     whole = parts[0] if len(parts) == 1 else parts[0].union(parts[1])
     return whole.map_batches(EncodeRows, **encode)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error of ours that Ray wrapped, or the error itself."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ScotError):
-            # Ray makes its wrappers inherit from the cause's class too; the sentence is the cause's own.
-            cause = getattr(seen, "cause", None)
-            return cause if isinstance(cause, ScotError) else seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return error

@@ -36,14 +36,14 @@ class EditServicer(edits_pb2_grpc.EditServiceServicer):
 
     async def GenerateEdits(self, request: edits_pb2.GenerateEditsRequest, context: Any) -> Any:
         """Edits of each caption, in order."""
-        async with _call(self, "GenerateEdits", context):
+        async with _Call(self, "GenerateEdits", context):
             return await self._answer(request)
 
     async def GenerateEditsStream(
         self, request_iterator: AsyncIterator[edits_pb2.GenerateEditsRequest], context: Any
     ) -> AsyncIterator[Any]:
         """The same for many requests, answered in order; a few are under way at a time."""
-        async with _call(self, "GenerateEditsStream", context):
+        async with _Call(self, "GenerateEditsStream", context):
             under_way: list[asyncio.Task[Any]] = []
             try:
                 async for request in request_iterator:
@@ -91,7 +91,7 @@ class EditServicer(edits_pb2_grpc.EditServiceServicer):
             self._keys.check(str(dict(context.invocation_metadata()).get("authorization", "")))
 
 
-class _call:
+class _Call:
     """A call's key, its line in the log, its time, and its errors as gRPC statuses."""
 
     def __init__(self, servicer: EditServicer, method: str, context: Any) -> None:

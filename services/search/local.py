@@ -22,6 +22,7 @@ from types import FrameType
 from scot import flags
 from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.index.connection import check_free
+from scot.local_ray import LOCAL_RAY
 from services.search.descendants import adopt_orphans, outlive
 from services.search.settings import SearchSettings, from_args
 
@@ -161,15 +162,10 @@ def _environment(config: LocalConfig) -> dict[str, str]:
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = {
+        **LOCAL_RAY,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),  # Ray's workers must find scot and services
-        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),  # a private Ray on the loopback
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", LOCAL_RAY["RAY_AUTH_MODE"]),
         "RAY_agent_register_timeout_ms": "120000",
-        # glibc gives every large buffer back to the kernel and faults it in anew: a third of the image tower's time.
-        "MALLOC_MMAP_THRESHOLD_": "1073741824",
-        "MALLOC_TRIM_THRESHOLD_": "1073741824",
-        "RAY_worker_niceness": "0",  # Ray's default of 15 makes a replica wait for everything else on the machine
         "RAY_SERVE_ENABLE_HA_PROXY": "0",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0",
     }

@@ -10,6 +10,7 @@ import grpc
 
 from scot.edits.engines.config import EngineConfig
 from scot.edits.record import CaptionEdits, EditRecord
+from scot.edits.together import together
 from scot.errors import InvalidInput, PermissionDenied, Unauthenticated, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 
@@ -36,12 +37,8 @@ class ServiceWriter:
     async def write(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
         """See :class:`scot.edits.writing.EditWriter`."""
         parts = [captions[start : start + _TOGETHER] for start in range(0, len(captions), _TOGETHER)]
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._write(part, count, seed)) for part in parts]
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        return [edits for task in tasks for edits in task.result()]
+        results = await together(self._write(part, count, seed) for part in parts)
+        return [edits for part in results for edits in part]
 
     async def _write(self, captions: Sequence[str], count: int, seed: int) -> list[CaptionEdits]:
         request = edits_pb2.GenerateEditsRequest(

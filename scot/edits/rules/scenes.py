@@ -111,10 +111,7 @@ def _new_thing(reading: Reading, dice: Dice) -> Value | None:
 
 def change_size(reading: Reading, dice: Dice) -> Change:
     """Larger or smaller."""
-    at = reading.groups.index("size")
-    old = reading.words[at]
-    value, words = dice.one_of(old.others)
-    new = dice.one_of(words)
+    at, old, value, new = _another(reading, dice, "size")
     edit = dice.one_of(_SIZE).format(
         them=_them(reading),
         bigger="bigger" if value.name == "large" else "smaller",
@@ -160,20 +157,14 @@ def _counted(reading: Reading, thing: int) -> tuple[Word, int, int] | None:
 
 def change_place(reading: Reading, dice: Dice) -> Change:
     """To another side."""
-    at = reading.groups.index("place")
-    old = reading.words[at]
-    value, phrases = dice.one_of(old.others)
-    new = dice.one_of(phrases)
+    at, old, value, new = _another(reading, dice, "place")
     edit = dice.one_of(_PLACE).format(them=_them(reading), side=value.name.rsplit(" ", 1)[1], new=new, old=old.text)
     return Change("place", "spatial and background", edit, reading.replaced(at, new))
 
 
 def change_setting(reading: Reading, dice: Dice) -> Change:
     """Somewhere else."""
-    at = reading.groups.index("setting")
-    old = reading.words[at]
-    value, phrases = dice.one_of(old.others)
-    new = dice.one_of(phrases)
+    at, old, value, new = _another(reading, dice, "setting")
     edit = dice.one_of(_SETTING).format(
         new=new,
         them=_them(reading),
@@ -181,6 +172,14 @@ def change_setting(reading: Reading, dice: Dice) -> Change:
         old=old.text,
     )
     return Change("setting", "spatial and background", edit, reading.replaced(at, new))
+
+
+def _another(reading: Reading, dice: Dice, group: str) -> tuple[int, Word, Value, str]:
+    """Where the first word of a group stands, the word, another value of the group, and how that is said."""
+    at = reading.groups.index(group)
+    old = reading.words[at]
+    value, words = dice.one_of(old.others)
+    return at, old, value, dice.one_of(words)
 
 
 def _them(reading: Reading) -> str:

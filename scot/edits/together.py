@@ -1,0 +1,20 @@
+"""Coroutines side by side, failing as one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+async def together(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """The results in order; the first failure cancels the others and is raised as it is, with its own cause."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in work]
+    except ExceptionGroup as failures:
+        failure = failures.exceptions[0]
+        raise failure from failure.__cause__  # not from the group, which would hide why the engine is away
+    return [task.result() for task in tasks]
