@@ -37,9 +37,8 @@ def parse(config: type[Config], argv: Sequence[str], *, prog: str, description: 
 def run(command: str, main: object, config: type[Config], argv: Sequence[str] | None = None) -> int:
     """Parse and call ``main(config)``; a :class:`ScotError` is one line on stderr and exit code 1, Ctrl-C is 130."""
     assert callable(main)
-    parsed = parse(config, sys.argv[1:] if argv is None else argv, prog=command)
     try:
-        return int(main(parsed) or 0)
+        return int(main(parse(config, sys.argv[1:] if argv is None else argv, prog=command)) or 0)
     except ScotError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 1

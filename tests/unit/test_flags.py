@@ -8,7 +8,7 @@ import pytest
 import tyro
 
 from scot import flags
-from scot.errors import Conflict
+from scot.errors import Conflict, InvalidInput
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,24 @@ def test_run_tells_an_expected_error_in_one_line(capsys: pytest.CaptureFixture[s
 
     assert flags.run("scot serve", main, Train, []) == 1
     assert capsys.readouterr().err == "scot serve: port 9000 is in use\n"
+
+
+@dataclass(frozen=True)
+class Careful:
+    """Refuses some of what it can be told."""
+
+    size: int = 1
+    """At least 1."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InvalidInput(f"size must be at least 1, not {self.size}")
+
+
+def test_run_tells_what_a_config_refuses_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert flags.run("careful", lambda config: config.size, Careful, ["--size", "3"]) == 3
+    assert flags.run("careful", lambda config: config.size, Careful, ["--size", "0"]) == 1
+    assert capsys.readouterr().err == "careful: size must be at least 1, not 0\n"
 
 
 def test_run_does_not_hide_a_bug() -> None:
