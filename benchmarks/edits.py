@@ -2,24 +2,29 @@
 
     python benchmarks/edits.py --output edits.json
     .venv-vllm/bin/python benchmarks/edits.py --engine vllm --model MODEL --captions 500
+    python benchmarks/edits.py --endpoint-s 2 --captions 2000
 
-All parts answer the same captions, one after another in one run. *Raw* is the engine alone: the same chats, without
-parsing, filters or gRPC. The job is measured where Ray is installed, its memory with the rules engine.
+All parts answer the same captions in one run, the raw engine and the service in turn (the median of three rounds is
+told). *Raw* is the engine alone: the same chats, without parsing, filters or gRPC. The job is measured where Ray is
+installed, its memory with the rules engine. ``--endpoint-s`` puts an OpenAI endpoint in the place of the model, which
+takes as long for each answer and no processor: what is left is what the service and the job add.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import importlib.util
 import json
 import random
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +38,20 @@ from benchmarks.machine import machine
 from scot import flags
 from scot.data.captioned import write_captioned
 from scot.data.worlds import load_world
-from scot.edits.engines import EngineConfig, Sampling, load_writer
-from scot.edits.prompt import TOKENS_PER_EDIT, Prompt, answer_schema, aspects_for
+from scot.edits.engines import EngineConfig, load_writer
+from scot.edits.engines.base import Completion
+from scot.edits.filters import TextFilters
+from scot.edits.prompt import Prompt
 from scot.edits.rules import RulesEngine
+from scot.edits.writing import ModelWriter
 from scot.errors import Unavailable
+from tests.rules_endpoint import MODEL, rules_endpoint
 
+Alone = Callable[[int], Awaitable[None]]
 ROOT = Path(__file__).resolve().parents[1]
 COUNT = 4
+ROUNDS = 3
+WARM = 64  # captions before the clock starts: what is compiled or cached at first use
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,8 @@ class EditsBenchmark(EngineConfig):
     """Captions of the throughput measurements."""
     corpora: tuple[int, ...] = (10_000, 100_000)
     """Sizes of the corpora on which the job's memory is compared; none: not measured."""
+    endpoint_s: float = 0.0
+    """Seconds that an endpoint over the rules takes to answer a chat; 0: no endpoint."""
     output: Path | None = None
     """Also write the numbers as JSON."""
 
@@ -60,13 +74,22 @@ class EditsBenchmark(EngineConfig):
 def main(config: EditsBenchmark) -> int:
     """Measure and print."""
     engine = EngineConfig(**{name: getattr(config, name) for name in EngineConfig.__dataclass_fields__})
-    numbers: dict[str, Any] = {"machine": machine(), "engine": config.engine, "captions": config.captions}
+    if not config.endpoint_s:
+        return measure(config, engine)
+    with rules_endpoint(config.endpoint_s) as url:
+        return measure(config, dataclasses.replace(engine, engine="openai", model=MODEL, url=url))
+
+
+def measure(config: EditsBenchmark, engine: EngineConfig) -> int:
+    """Measure one engine and print."""
+    numbers: dict[str, Any] = {"machine": machine(), "engine": engine.engine, "captions": config.captions}
     print(numbers["machine"], flush=True)
     captions = drawn(config.captions)
-    numbers["raw"] = told("raw engine", raw(engine, captions), captions)
     with tempfile.TemporaryDirectory() as scratch:
         with service(engine) as address:
-            numbers["service"] = told("service", through(address, captions), captions)
+            alone, served = asyncio.run(in_turn(engine, address, captions))
+            numbers["raw"] = told("raw engine", statistics.median(alone), captions)
+            numbers["service"] = told("service", statistics.median(served), captions)
             if importlib.util.find_spec("ray"):
                 corpus = write_corpus(Path(scratch) / "corpus", captions)
                 flags_ = ("--engine", "service", "--url", address)
@@ -99,32 +122,68 @@ def told(name: str, seconds: float, captions: Sequence[str]) -> float:
     return len(captions) / seconds
 
 
-def raw(config: EngineConfig, captions: Sequence[str]) -> float:
-    """Seconds that the engine alone takes, loading aside."""
-    if config.engine == "rules":
-        engine, begun = RulesEngine(), time.perf_counter()
-        for caption in captions:
-            engine.edits(caption, count=COUNT, seed=0)
-        return time.perf_counter() - begun
-
-    async def ask() -> float:
-        model, prompt = load_model(config), Prompt.load(config.prompt)
-        places = asyncio.Semaphore(config.concurrency)
-
-        async def one(caption: str) -> None:
-            async with places:
-                sampling = Sampling(prompt.temperature, TOKENS_PER_EDIT * COUNT + 32, seed=0)
-                await model.complete(prompt.messages(caption, aspects_for(caption, COUNT, 0)), schema, sampling)
-
-        schema = answer_schema(COUNT)
-        await one(captions[0])  # the grammar is compiled and the prompt cached before the clock starts
+async def in_turn(config: EngineConfig, address: str, captions: Sequence[str]) -> tuple[list[float], list[float]]:
+    """Seconds that the engine alone takes, and the service as the job asks it; in turn, as often as the rounds."""
+    alone = raw(config, await chats_of(config, captions)) if config.engine != "rules" else rules(captions)
+    writer = load_writer(EngineConfig(engine="service", url=address))
+    await alone(WARM)
+    await writer.write(captions[:WARM], count=COUNT, seed=0)
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(ROUNDS):
         begun = time.perf_counter()
-        await asyncio.gather(*map(one, captions))
-        seconds = time.perf_counter() - begun
-        await model.close()
-        return seconds
+        await alone(len(captions))
+        seconds[0].append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        await writer.write(captions, count=COUNT, seed=0)
+        seconds[1].append(time.perf_counter() - begun)
+    await writer.close()
+    return seconds
 
-    return asyncio.run(ask())
+
+def rules(captions: Sequence[str]) -> Alone:
+    """The rules engine alone, on the first captions."""
+    engine = RulesEngine()
+
+    async def answer(first: int) -> None:
+        for caption in captions[:first]:
+            engine.edits(caption, count=COUNT, seed=0)
+
+    return answer
+
+
+def raw(config: EngineConfig, chats: Sequence[tuple[Any, ...]]) -> Alone:
+    """A model alone, on the first chats."""
+    model, places = load_model(config), asyncio.Semaphore(config.concurrency)
+
+    async def one(chat: tuple[Any, ...]) -> None:
+        async with places:
+            await model.complete(*chat)
+
+    async def answer(first: int) -> None:
+        await asyncio.gather(*map(one, chats[:first]))
+
+    return answer
+
+
+async def chats_of(config: EngineConfig, captions: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The chats, schemas and sampling that the service sends its engine for those captions that it does not refuse."""
+    heard: list[tuple[Any, ...]] = []
+
+    class Listener:
+        id = "listener"
+
+        async def complete(self, *chat: Any) -> Completion:
+            heard.append(chat)
+            return Completion("", 0, 0, cut_off=False)
+
+        async def check(self) -> None:
+            pass
+
+        async def close(self) -> None:
+            pass
+
+    await ModelWriter(Listener(), Prompt.load(config.prompt), TextFilters()).write(captions, count=COUNT, seed=0)
+    return heard
 
 
 def load_model(config: EngineConfig) -> Any:
@@ -167,21 +226,6 @@ def service(config: EngineConfig) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
-
-
-def through(address: str, captions: Sequence[str]) -> float:
-    """Seconds that the service takes, as the job asks it."""
-
-    async def ask() -> float:
-        writer = load_writer(EngineConfig(engine="service", url=address))
-        await writer.write(captions[:1], count=COUNT, seed=0)
-        begun = time.perf_counter()
-        await writer.write(captions, count=COUNT, seed=0)
-        seconds = time.perf_counter() - begun
-        await writer.close()
-        return seconds
-
-    return asyncio.run(ask())
 
 
 def write_corpus(folder: Path, captions: Sequence[str]) -> Path:

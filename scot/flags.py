@@ -35,7 +35,10 @@ def parse(config: type[Config], argv: Sequence[str], *, prog: str, description: 
 
 
 def run(command: str, main: object, config: type[Config], argv: Sequence[str] | None = None) -> int:
-    """Parse and call ``main(config)``; a :class:`ScotError` is one line on stderr and exit code 1, Ctrl-C is 130."""
+    """Parse and call ``main(config)``; a :class:`ScotError` is one line on stderr and exit code 1, Ctrl-C is 130.
+
+    An output that nobody reads any more ends it quietly with 141, as SIGPIPE would.
+    """
     assert callable(main)
     try:
         return int(main(parse(config, sys.argv[1:] if argv is None else argv, prog=command)) or 0)
@@ -45,6 +48,9 @@ def run(command: str, main: object, config: type[Config], argv: Sequence[str] | 
     except KeyboardInterrupt:
         print(f"{command}: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has gone (`| head`): so does this, and Python's last flush too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _from_environment(config: type, environment: Mapping[str, str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,7 +16,15 @@ from scot.edits.rules import RulesEngine
 MODEL = "rules-behind-http"
 
 
+class _Server(ThreadingHTTPServer):
+    seconds = 0.0
+    request_queue_size = 128
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self) -> None:
         self._send({"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": "test"}]})
 
@@ -24,6 +33,7 @@ class _Handler(BaseHTTPRequestHandler):
         question = asked["messages"][-1]["content"].splitlines()
         caption = json.loads(question[0].removeprefix("caption: "))
         count = len(json.loads(question[1].removeprefix("aspects: ")))
+        time.sleep(self.server.seconds)
         made = RulesEngine().edits(caption, count=count, seed=asked["seed"]).edits
         text = json.dumps({"edits": [asdict(edit) for edit in made]})
         message = {"role": "assistant", "content": text}
@@ -51,9 +61,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def rules_endpoint() -> Iterator[str]:
-    """The endpoint's base URL, for the time of the block."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+def rules_endpoint(seconds: float = 0.0) -> Iterator[str]:
+    """The endpoint's base URL, for the time of the block; every answer takes ``seconds``."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.seconds = seconds
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

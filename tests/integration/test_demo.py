@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from scot.composers import Registry
+from scot.data.triplets import read_triplets
 from tests.ports import free_port
+from tests.rules_endpoint import MODEL, rules_endpoint
 
 SMALL = ("--train-size", "240", "--gallery-size", "120", "--queries", "30", "--steps", "40")
 
@@ -24,19 +26,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("demo") / "scot-demo"
 
 
-def start(data: Path) -> subprocess.Popen[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "scot.cli",
-        "demo",
-        "--once",
-        "--data",
-        str(data),
-        "--port",
-        str(free_port()),
-        *SMALL,
-    ]
+def start(data: Path, *flags: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "scot.cli", "demo", "--once", "--data", str(data), "--port", str(free_port())]
+    command += [*SMALL, *flags]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -79,3 +71,16 @@ def test_the_whole_path_survives_an_interruption_and_is_reused(data: Path) -> No
     assert set(worlds) == {"wardrobe", "scenes"}
     assert worlds["wardrobe"]["rows"]["oracle"]["recall@10"]["value"] > 0.5
     assert Registry(data / "composers").versions() == ["v1"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_whole_path_runs_with_edits_of_an_openai_endpoint(tmp_path: Path) -> None:
+    with rules_endpoint() as url:
+        demo = start(tmp_path, "--engine", "openai", "--model", MODEL, "--url", url)
+        output, _ = demo.communicate()
+    assert demo.returncode == 0, output
+    assert group_is_empty(demo)
+    assert {row["generator"] for row in read_triplets(tmp_path / "triplets").to_pylist()} == {f"openai:{MODEL}"}
+    assert Registry(tmp_path / "composers").versions() == ["v1"]
+    assert Image.open(tmp_path / "searches.png").size[0] > 800

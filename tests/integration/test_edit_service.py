@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import signal
 import subprocess
@@ -9,16 +10,23 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from scot.edits.engines import EngineConfig, load_writer
 from scot.edits.rules import RulesEngine
-from scot.errors import PermissionDenied, Unauthenticated, Unavailable
+from scot.errors import InvalidInput, PermissionDenied, Unauthenticated, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from tests.ports import free_port
 
@@ -135,8 +143,6 @@ def test_what_was_done_is_counted(stub: edits_pb2_grpc.EditServiceStub, metrics_
 
 
 def test_the_writer_of_the_job_speaks_with_it(address: str) -> None:
-    import asyncio
-
     async def ask(captions: list[str]) -> list[object]:
         writer = load_writer(EngineConfig(engine="service", url=address))
         try:
@@ -167,6 +173,48 @@ def test_keys(tmp_path: Path) -> None:
         assert ask("second") == "rules"
         with pytest.raises(PermissionDenied):
             ask("first")
+
+
+def test_it_speaks_tls(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    with running("--tls-certificate", str(certificate), "--tls-key", str(key)) as address:
+        trusting = EngineConfig(
+            engine="service", url=f"https://{address}", tls_authority=str(certificate), timeout_s=10
+        )
+        (result,) = asyncio.run(load_writer(trusting).write([CAPTION], count=2, seed=0))
+        assert len(result.edits) == 2
+        for config in (EngineConfig(engine="service", url=address, timeout_s=1), replace(trusting, tls_authority="")):
+            with pytest.raises(Unavailable):
+                load_writer(replace(config, timeout_s=1))
+    with pytest.raises(InvalidInput, match="--tls-authority cannot be read"):
+        load_writer(replace(trusting, tls_authority=str(tmp_path / "nowhere")))
+    with pytest.raises(InvalidInput, match="HOST:PORT or https://HOST:PORT, not 'ftp://"):
+        load_writer(replace(trusting, url="ftp://there:1"))
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 and its key, as PEM files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "scot-test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    )
+    return folder / "certificate.pem", folder / "key.pem"
 
 
 def test_what_cannot_start_says_why(tmp_path: Path, address: str) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -148,6 +151,14 @@ def test_run_tells_what_a_config_refuses_in_one_line(capsys: pytest.CaptureFixtu
     assert flags.run("careful", lambda config: config.size, Careful, ["--size", "3"]) == 3
     assert flags.run("careful", lambda config: config.size, Careful, ["--size", "0"]) == 1
     assert capsys.readouterr().err == "careful: size must be at least 1, not 0\n"
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    listing = "from scot import flags; from tests.unit.test_flags import Careful; import sys;"
+    listing += "sys.exit(flags.run('list', lambda c: [print('line') for _ in range(100_000)] and 0, Careful, []))"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(listing)} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (141, "line\n", "")
 
 
 def test_run_does_not_hide_a_bug() -> None:

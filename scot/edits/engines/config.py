@@ -21,9 +21,11 @@ class EngineConfig:
     model: str = ""
     """openai: the model's name at the endpoint; vllm: a folder or a Hugging Face name."""
     url: str = ""
-    """openai: the endpoint, e.g. http://localhost:8000/v1; service: HOST:PORT."""
+    """openai: the endpoint, e.g. http://localhost:8000/v1; service: HOST:PORT, or https://HOST:PORT for TLS."""
     api_key: str = ""
     """openai, service: the key."""
+    tls_authority: str = ""
+    """service over TLS: a PEM file of the authority that signed its certificate; empty: those that gRPC knows."""
     prompt: str = DEFAULT_PROMPT
     """The version of the prompt."""
     temperature: float = -1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import grpc
 
@@ -28,7 +29,8 @@ class ServiceWriter:
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        self._address, self._timeout = config.url, config.timeout_s
+        self._address, self._credentials = _address(config)
+        self._timeout = config.timeout_s
         self._metadata = [("authorization", f"Bearer {config.api_key}")] if config.api_key else None
         self._places = asyncio.Semaphore(config.concurrency)
         self._channel: grpc.aio.Channel | None = None
@@ -64,7 +66,10 @@ class ServiceWriter:
 
     def _stub(self) -> edits_pb2_grpc.EditServiceStub:
         if self._channel is None:  # bound to the loop that uses it
-            self._channel = grpc.aio.insecure_channel(self._address)
+            secure = self._credentials
+            self._channel = (
+                grpc.aio.secure_channel(self._address, secure) if secure else grpc.aio.insecure_channel(self._address)
+            )
         return edits_pb2_grpc.EditServiceStub(self._channel)
 
     async def _call(self, request: edits_pb2.GenerateEditsRequest) -> edits_pb2.GenerateEditsResponse:
@@ -85,7 +90,8 @@ class ServiceWriter:
             pause = min(2 * pause, 5.0)
 
     def _ask(self) -> tuple[str, str]:
-        with grpc.insecure_channel(self._address) as channel:
+        secure = self._credentials
+        with grpc.secure_channel(self._address, secure) if secure else grpc.insecure_channel(self._address) as channel:
             stub = edits_pb2_grpc.EditServiceStub(channel)
             try:
                 answer = stub.GenerateEdits(
@@ -97,6 +103,20 @@ class ServiceWriter:
             except grpc.RpcError as error:
                 raise _told(error) from error
         return answer.generator, answer.prompt_version
+
+
+def _address(config: EngineConfig) -> tuple[str, grpc.ChannelCredentials | None]:
+    """HOST:PORT, and the credentials of an ``https://`` URL (None: plain text)."""
+    scheme, _, rest = config.url.rpartition("://")
+    if scheme not in ("", "http", "https"):
+        raise InvalidInput(f"the edit service's URL is HOST:PORT or https://HOST:PORT, not {config.url!r}")
+    if scheme != "https":
+        return rest, None
+    try:
+        authority = Path(config.tls_authority).read_bytes() if config.tls_authority else None
+    except OSError as error:
+        raise InvalidInput("the file of --tls-authority cannot be read") from error
+    return rest, grpc.ssl_channel_credentials(authority)
 
 
 def _edits(result: edits_pb2.CaptionEdits) -> CaptionEdits:

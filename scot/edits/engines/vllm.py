@@ -12,6 +12,8 @@ from scot.edits.engines.config import EngineConfig, model_id
 from scot.edits.prompt import Message
 from scot.errors import InvalidInput, Unavailable
 
+_CPU_BATCH = 8_192  # tokens that are read at a time on a CPU
+
 
 class VllmEngine:
     """vLLM's asynchronous engine with structured output by JSON schema and prefix caching.
@@ -37,6 +39,7 @@ class VllmEngine:
             tensor_parallel_size=config.tensor_parallel_size,
             enable_prefix_caching=True,
             enable_log_requests=False,
+            **_whole_prompts(config),
         )
         try:
             self._engine = AsyncLLM.from_engine_args(arguments)
@@ -91,3 +94,15 @@ class VllmEngine:
             return list(tokenizer.encode(templated, add_special_tokens=False))
         plain = "\n\n".join(message["content"] for message in messages)
         return list(tokenizer.encode(f"{plain}\nanswer: "))
+
+
+def _whole_prompts(config: EngineConfig) -> dict[str, Any]:
+    """On a CPU, prompts are read whole: there vLLM 0.32 dies when it reads a part of a chat that has a seed.
+
+    It then takes back the numbers that the chat's generator had drawn, which torch's CPU generator cannot do.
+    """
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return {}
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(config.max_model_len, _CPU_BATCH)}
