@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from scot.composers.architectures import ARCHITECTURES
 from scot.errors import InvalidInput
 from scot.training import held_out
 from scot.training.checkpoint import keep_latest, latest_checkpoint
 from scot.training.config import TrainConfig
 from scot.training.loop import Diverged, Progress, Trainer, learning_rate
-from scot.training.losses import LossConfig
+from scot.training.objectives import LossConfig
+from scot.training.runs import ProgressLog
 from tests.synthetic_triplets import synthetic_triplets
 
 SMALL = TrainConfig(
@@ -46,8 +48,16 @@ def test_a_run_repeats_exactly() -> None:
     assert last() == last()
 
 
-def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path: Path) -> None:
-    config = dataclasses.replace(SMALL, steps=60)
+EVERY_TERM = LossConfig(
+    contrastive_weight=0.5, sigmoid_weight=0.1, retrieved_weight=0.5, direction_weight=0.5, preservation_weight=0.1,
+    edit_negatives=True, image_negatives=True, sibling_negatives=2, hardness=0.5, queue=3, edit_noise=0.02,
+    target_noise=0.02,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", [LossConfig(), EVERY_TERM], ids=["default", "every term"])
+def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path: Path, loss: LossConfig) -> None:
+    config = dataclasses.replace(SMALL, steps=60, loss=loss)
     whole = trainer(config)
     list(whole.run())
 
@@ -64,6 +74,39 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path: Path) -> N
     assert second.best == whole.best
     for name, weights in whole.objective.state_dict().items():
         torch.testing.assert_close(second.objective.state_dict()[name], weights, rtol=0, atol=0)
+
+
+def test_progress_tells_each_term_and_the_gradient_norm() -> None:
+    run = trainer(dataclasses.replace(SMALL, steps=20, loss=EVERY_TERM))
+    (event,) = run.run()
+    weights = EVERY_TERM.weights()
+    assert event.terms.keys() == weights.keys()
+    assert event.loss == pytest.approx(sum(weights[name] * value for name, value in event.terms.items()), rel=1e-4)
+    assert event.gradient_norm > 0.0
+
+
+def test_every_term_is_a_curve(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    terms = {"contrastive": 2.0, "direction": 0.5}
+    log = ProgressLog(tmp_path)
+    log.write(Progress(20, 40, 2.25, 1e-3, 20.0, 1.0, {}, False, False, 50, terms=terms, gradient_norm=0.75))
+    log.close()
+    curves = EventAccumulator(str(tmp_path / "tensorboard"))
+    curves.Reload()
+    shown = {tag: curves.Scalars(tag)[0].value for tag in curves.Tags()["scalars"]}
+    assert shown["train/contrastive"] == 2.0
+    assert shown["train/direction"] == 0.5
+    assert shown["train/gradient_norm"] == 0.75
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_architecture_learns_to_compose(architecture: str) -> None:
+    config = dataclasses.replace(SMALL, architecture=architecture, projection=0, hidden=64, steps=100)
+    run = trainer(config)
+    before = held_out.evaluate(run.composer, run.data, run.measured_M)["recall@1"]
+    list(run.run())
+    assert run.best["recall@1"] > before + 0.3
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
@@ -162,6 +205,19 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, float]) -> None
 def test_an_unknown_architecture_is_refused() -> None:
     with pytest.raises(InvalidInput, match="known: combiner"):
         trainer(dataclasses.replace(SMALL, architecture="perceiver"))
+
+
+def test_a_size_that_the_architecture_does_not_have_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="the architecture film has no setting projection, heads"):
+        TrainConfig(architecture="film", projection=64, heads=2)
+    assert TrainConfig(architecture="film", depth=2).composer_settings() == {"depth": 2, "dropout": 0.1, "centre": True}
+
+
+def test_settings_are_read_back_and_unknown_ones_refused() -> None:
+    config = dataclasses.replace(SMALL, loss=EVERY_TERM)
+    assert TrainConfig.from_dict(dataclasses.asdict(config)) == config
+    with pytest.raises(InvalidInput, match="training has no setting learning_rate"):
+        TrainConfig.from_dict({**dataclasses.asdict(config), "learning_rate": 1.0})
 
 
 def test_too_few_triplets_are_refused() -> None:
