@@ -52,4 +52,5 @@ class Combiner(CentredModule):
         """Unit rows ``(B, D)`` of references and edits to unit rows ``(B, D)``."""
         image_BD, text_BD = self.centred(image_BD, text_BD)
         joint_BH = torch.cat([self.project_image(image_BD), self.project_text(text_BD)], dim=-1)
-        return gated_sum(self.mix(joint_BH), self.gate(joint_BH), image_BD, text_BD)
+        gate_B1 = self.gate(joint_BH)
+        return gated_sum(self.mix(joint_BH), gate_B1, image_BD, text_BD)

@@ -121,7 +121,7 @@ class Trainer:
             evaluate = self.step % config.eval_every == 0 or self.step == config.steps
             if not evaluate and self.step % _SHOW_EVERY:
                 continue
-            terms = dict(zip(watched, (_mean(total) / since).tolist(), strict=True))
+            terms = {name: value / since for name, value in zip(watched, _mean(total).tolist(), strict=True)}
             loss, norm = terms.pop("loss"), terms.pop("gradient_norm")
             if not math.isfinite(loss):
                 raise Diverged(f"the loss is {loss} at step {self.step}: lower the learning rate ({config.lr:g})")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 
 from scot.composers.architectures import ARCHITECTURES
 from scot.errors import InvalidInput
@@ -74,6 +76,28 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path: Path, loss
     assert second.best == whole.best
     for name, weights in whole.objective.state_dict().items():
         torch.testing.assert_close(second.objective.state_dict()[name], weights, rtol=0, atol=0)
+
+
+def worker(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    run = trainer(SHARED)
+    events = [dataclasses.asdict(event)["terms"] for event in run.run()]
+    if rank == 0:
+        torch.save((events, run.objective.state_dict()), f"{folder}/result.pt")
+    dist.destroy_process_group()
+
+
+SHARED = dataclasses.replace(SMALL, steps=40, dropout=0.0, loss=EVERY_TERM)
+
+
+def test_two_workers_train_what_one_trains_with_every_term(tmp_path: Path) -> None:
+    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
+    events, weights = torch.load(tmp_path / "result.pt", weights_only=True)
+    alone = trainer(SHARED)
+    for event, terms in zip(alone.run(), events, strict=True):
+        assert event.terms == pytest.approx(terms, rel=1e-3)
+    for name, value in alone.objective.state_dict().items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-3)
 
 
 def test_progress_tells_each_term_and_the_gradient_norm() -> None:
