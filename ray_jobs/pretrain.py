@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scot import flags
 from scot.composers import Registry
+from scot.composers.architectures import configure
 from scot.errors import InvalidInput
 from scot.training.cache import read_info
 from scot.training.config import TrainConfig
@@ -66,6 +67,7 @@ def main(config: PretrainConfig) -> int:
     if config.num_workers < 0:
         raise InvalidInput(f"--num-workers must not be negative, but is {config.num_workers}")
     settings, info = training_config(config), read_info(config.embeddings)
+    configure(settings.architecture, {"dim": info.dim, **settings.composer_settings()})  # refused before it trains
     run = Run(config.runs, config.name or Run.default_name(settings, info), settings, info)
     registry = Registry(config.composers)
     with run.locked():

@@ -27,17 +27,22 @@ def settings_of(architecture: str) -> frozenset[str]:
     return frozenset(field.name for field in dataclasses.fields(ARCHITECTURES[architecture][0]))
 
 
+def configure(architecture: str, config: Mapping[str, Any]) -> Any:
+    """The typed config of an architecture. Raises InvalidInput as :func:`build` does."""
+    unknown = set(config) - settings_of(architecture)
+    if unknown:
+        raise InvalidInput(f"the architecture {architecture} has no setting {', '.join(sorted(unknown))}")
+    try:
+        return ARCHITECTURES[architecture][0](**config)
+    except TypeError as error:
+        raise InvalidInput(f"the settings of the architecture {architecture} do not fit it: {error}") from None
+
+
 def build(architecture: str, config: Mapping[str, Any]) -> ComposerModule:
     """A freshly initialised module.
 
     Raises:
         InvalidInput: the architecture is unknown, or the config does not fit it.
     """
-    unknown = set(config) - settings_of(architecture)
-    if unknown:
-        raise InvalidInput(f"the architecture {architecture} has no setting {', '.join(sorted(unknown))}")
-    config_class, module_class = ARCHITECTURES[architecture]
-    try:
-        return module_class(config_class(**config))
-    except TypeError as error:
-        raise InvalidInput(f"the settings of the architecture {architecture} do not fit it: {error}") from None
+    typed = configure(architecture, config)
+    return ARCHITECTURES[architecture][1](typed)

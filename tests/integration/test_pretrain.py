@@ -142,6 +142,8 @@ def test_bad_input_is_one_sentence(config: pretrain.PretrainConfig, tmp_path: Pa
         pretrain.main(dataclasses.replace(config, embeddings=str(tmp_path / "absent")))
     with pytest.raises(InvalidInput, match="not be negative"):
         pretrain.main(dataclasses.replace(config, num_workers=-1))
+    with pytest.raises(InvalidInput, match="the width 32 of a transformer must be a multiple of its 3 heads"):
+        pretrain.main(dataclasses.replace(config, architecture="transformer", projection=0, heads=3))
     with pytest.raises(InvalidInput, match="the run's name"):
         pretrain.main(dataclasses.replace(config, name="../x"))
 

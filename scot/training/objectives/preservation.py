@@ -14,10 +14,10 @@ def preservation_loss(
 ) -> torch.Tensor:
     """1 − cos(P(V_c − μ_T), P(I − μ_I)), mean over the rows, with P x = x − (x·d) d and d = (T_u − T_o) / ‖T_u − T_o‖.
 
-    P takes the edit's direction out, so that only the rest is tied to the reference (a form of PACT's source
-    preservation). An identity edit, T_u = T_o, has no direction: there P is the identity and all of V_c is tied. V_c
-    lies among the texts, so each side is centred on its own modality: μ_T and μ_I are the means of T_u and I over the
-    global batch.
+    P takes the edit's direction out, so that only the rest is tied to the reference: the idea of PACT's source
+    preservation, in a form of our own. An identity edit, T_u = T_o, has no direction: there P is the identity and all
+    of V_c is tied. V_c lies among the texts, so each side is centred on its own modality: μ_T and μ_I are the means of
+    T_u and I over the global batch.
     """
     direction_BD = edit_direction(caption_BD, edited_BD)
 
