@@ -133,9 +133,10 @@ def evaluate_world(
     rows = [Row(composer.name, measure(vectors, compose(vectors, composer))) for composer in composers]
     rows += [Row(name, measure(vectors, compose(vectors, baseline(name)))) for name in ("image_only", "text_only")]
     for name in ("sum", "slerp", *FITTED_BASELINES):
-        named = [f"{name}:{weight}" for weight in weights]
-        weighted = [fitted_baseline(full, *pool) if name in FITTED_BASELINES else baseline(full) for full in named]
-        tried = [Row(composer.name, measure(vectors, compose(vectors, composer))) for composer in weighted]
+        tried = []
+        for full in (f"{name}:{weight}" for weight in weights):
+            composer = fitted_baseline(full, *pool) if name in FITTED_BASELINES else baseline(full)
+            tried.append(Row(full, measure(vectors, compose(vectors, composer))))
         rows.append(max(tried, key=lambda row: row.metrics["recall@1"].value))
     rows.append(Row(ORACLE, measure(vectors, vectors.oracle_QD)))
     return WorldResult(vectors.world, vectors.encoder_id, len(vectors.item_ids), len(vectors.queries), tuple(rows))

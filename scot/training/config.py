@@ -60,11 +60,15 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """The inverse of ``dataclasses.asdict``. Raises InvalidInput when there is no such setting."""
+        """The inverse of ``dataclasses.asdict``; what is missing has its default.
+
+        Raises:
+            InvalidInput: there is no such setting.
+        """
         unknown = sorted(values.keys() - {each.name for each in fields(cls)})
         if unknown:
             raise InvalidInput(f"training has no setting {', '.join(unknown)}")
-        return cls(**{**values, "loss": LossConfig.from_dict(values["loss"])})
+        return cls(**{**values, "loss": LossConfig.from_dict(values.get("loss", {}))})
 
     def composer_settings(self) -> dict[str, Any]:
         """What the architecture is told beside the encoder's dimension."""

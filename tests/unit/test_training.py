@@ -240,6 +240,7 @@ def test_a_size_that_the_architecture_does_not_have_is_refused() -> None:
 def test_settings_are_read_back_and_unknown_ones_refused() -> None:
     config = dataclasses.replace(SMALL, loss=EVERY_TERM)
     assert TrainConfig.from_dict(dataclasses.asdict(config)) == config
+    assert TrainConfig.from_dict({"lr": 0.5, "loss": {"queue": 2}}) == TrainConfig(lr=0.5, loss=LossConfig(queue=2))
     with pytest.raises(InvalidInput, match="training has no setting learning_rate"):
         TrainConfig.from_dict({**dataclasses.asdict(config), "learning_rate": 1.0})
 
@@ -255,11 +256,13 @@ def test_less_than_a_batch_is_one_batch() -> None:
     assert list(run.run())[-1].step == 3
 
 
-def test_other_negatives_and_bfloat16_train_too() -> None:
-    loss = LossConfig(edit_negatives=True, image_negatives=True, direction_weight=0.5, learn_scale=False)
-    run = trainer(dataclasses.replace(SMALL, loss=loss, precision="bfloat16", steps=40, centre=False))
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_term_and_architecture_trains_in_bfloat16(architecture: str) -> None:
+    few = {"architecture": architecture, "projection": 0, "precision": "bfloat16", "steps": 40, "centre": False}
+    run = trainer(dataclasses.replace(SMALL, loss=dataclasses.replace(EVERY_TERM, learn_scale=False), **few))
     events = list(run.run())
     assert events[-1].loss < events[0].loss
+    assert events[-1].scale == pytest.approx(20.0)
 
 
 def test_checkpoints_of_other_settings_or_damaged_are_refused(tmp_path: Path) -> None:
