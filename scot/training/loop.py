@@ -90,7 +90,7 @@ class Trainer:
             unit_rows(self.data.text_VD, self.data.edit_N[self.training_N]),
         )
         self.loss = ContrastiveLoss(config.loss).to(self.device)
-        self.companions = Companions.of(self.data, self.training_N, config.loss)
+        self.companions = Companions.of(self.data, self.training_N, config.loss, self.device)
         self.objective = _Objective(self.composer, self.loss, _autocast(config.precision, self.device))
         self._step_module: nn.Module = self.objective
         if self.world > 1:

@@ -21,8 +21,10 @@ class Companions:
     retrieved_N: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, data: TripletEmbeddings, training_N: torch.Tensor, config: LossConfig) -> Companions:
-        """Look up what the loss needs, among the training triplets and their pictures.
+    def of(
+        cls, data: TripletEmbeddings, training_N: torch.Tensor, config: LossConfig, device: torch.device
+    ) -> Companions:
+        """Look up what the loss needs among the training triplets and their pictures; ``device`` computes the cosines.
 
         Raises:
             InvalidInput: a second target is wanted, but there is only one picture.
@@ -31,7 +33,7 @@ class Companions:
         count = config.sibling_negatives
         return cls(
             siblings(data, training_N, count) if count else None,
-            retrieved(data, training_N) if config.retrieved_weight else None,
+            retrieved(data, training_N, device) if config.retrieved_weight else None,
         )
 
 
@@ -54,7 +56,7 @@ def siblings(data: TripletEmbeddings, training_N: torch.Tensor, count: int) -> t
     return found_NK
 
 
-def retrieved(data: TripletEmbeddings, training_N: torch.Tensor) -> torch.Tensor:
+def retrieved(data: TripletEmbeddings, training_N: torch.Tensor, device: torch.device) -> torch.Tensor:
     """The picture nearest to each training triplet's T_u by cosine, its own reference left out: ``(N,)`` rows.
 
     R = argmax over the pool's pictures J ≠ I of T_u·J; the pool is the pictures of the training triplets. −1: not a
@@ -64,20 +66,23 @@ def retrieved(data: TripletEmbeddings, training_N: torch.Tensor) -> torch.Tensor
     if len(pool_P) < 2:
         raise InvalidInput("a retrieved target needs at least two training pictures")
     text_K, text_of_T = torch.unique(data.edited_N[training_N], return_inverse=True)
-    best_K2 = torch.cat([_nearest_two(data, part, pool_P) for part in text_K.split(_TEXTS)])
+    best_K2 = torch.cat([_nearest_two(data, part, pool_P, device) for part in text_K.split(_TEXTS)])
     first_T, second_T = best_K2[text_of_T].unbind(1)
     found_N = torch.full_like(data.image_N, -1)
     found_N[training_N] = torch.where(first_T == data.image_N[training_N], second_T, first_T)
     return found_N
 
 
-def _nearest_two(data: TripletEmbeddings, text_K: torch.Tensor, pool_P: torch.Tensor) -> torch.Tensor:
+def _nearest_two(
+    data: TripletEmbeddings, text_K: torch.Tensor, pool_P: torch.Tensor, device: torch.device
+) -> torch.Tensor:
     """The rows of the two pictures nearest to each text, ``(K, 2)``, best first."""
-    text_KD = unit_rows(data.text_VD, text_K)
+    text_KD = unit_rows(data.text_VD, text_K).to(device)
     scores, rows = [], []
     for part in pool_P.split(_PICTURES):
-        score_KP = text_KD @ unit_rows(data.image_UD, part).T
+        score_KP = text_KD @ unit_rows(data.image_UD, part).to(device).T
         best = score_KP.topk(min(2, len(part)), dim=1)
         scores.append(best.values)
-        rows.append(part[best.indices])
-    return torch.cat(rows, dim=1).gather(1, torch.cat(scores, dim=1).topk(2, dim=1).indices)
+        rows.append(part[best.indices.to(part.device)])
+    nearest = torch.cat(scores, dim=1).topk(2, dim=1).indices
+    return torch.cat(rows, dim=1).gather(1, nearest.to(text_K.device))
