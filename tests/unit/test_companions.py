@@ -10,7 +10,6 @@ from scot.training.cache import CacheInfo, TripletEmbeddings
 from scot.training.objectives import Companions, LossConfig, companions
 from tests.synthetic_triplets import synthetic_triplets
 
-
 CPU = torch.device("cpu")
 
 
