@@ -20,19 +20,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scot import flags
 from scot.composers import Registry
+from scot.composers.architectures import configure
 from scot.errors import InvalidInput
 from scot.training.cache import read_info
 from scot.training.config import TrainConfig
-from scot.training.losses import LossConfig
 from scot.training.runs import Run
 from scot.training.workers import train_in_process, train_with_ray
 
-_TRAIN, _LOSS = TrainConfig(), LossConfig()
-
 
 @dataclass(frozen=True)
-class PretrainConfig:
-    """Pretrain a composer on cached embeddings and publish it."""
+class PretrainJob:
+    """Where the data, the runs and the composers are, and what trains."""
 
     embeddings: str = ""
     """The embedding cache that ray_jobs/encode.py wrote."""
@@ -51,58 +49,15 @@ class PretrainConfig:
     republish: bool = False
     """Publish a finished run again, as a new version."""
 
-    architecture: str = _TRAIN.architecture
-    """The composition network."""
-    projection: int = _TRAIN.projection
-    """Width of the projections; 0: the architecture's own."""
-    hidden: int = _TRAIN.hidden
-    """Width of the hidden layer; 0: the architecture's own."""
-    dropout: float = _TRAIN.dropout
-    """Dropout in the composition network."""
-    centre: bool = _TRAIN.centre
-    """Take the modality means out of the inputs."""
-    batch_size: int = _TRAIN.batch_size
-    """The global batch, whatever the number of workers."""
-    steps: int = _TRAIN.steps
-    """Training steps."""
-    lr: float = _TRAIN.lr
-    """The highest learning rate."""
-    weight_decay: float = _TRAIN.weight_decay
-    """AdamW's weight decay."""
-    warmup: float = _TRAIN.warmup
-    """Share of the steps in which the learning rate climbs."""
-    clip: float = _TRAIN.clip
-    """Largest norm of the gradient."""
-    held_out: float = _TRAIN.held_out
-    """Share of the pictures that are measured on and not trained on."""
-    eval_every: int = _TRAIN.eval_every
-    """Steps between two evaluations and checkpoints."""
-    patience: int = _TRAIN.patience
-    """Evaluations without improvement before the run stops; 0: never."""
-    precision: str = _TRAIN.precision
-    """float32, bfloat16 or auto."""
-    seed: int = _TRAIN.seed
-    """Decides initial weights, order and dropout."""
-    caption_negatives: bool = _LOSS.caption_negatives
-    """Own and other captions as negatives."""
-    edit_negatives: bool = _LOSS.edit_negatives
-    """Edits alone as negatives."""
-    image_negatives: bool = _LOSS.image_negatives
-    """The own reference as a negative."""
-    direction_weight: float = _LOSS.direction_weight
-    """Weight of the direction loss."""
-    logit_scale: float = _LOSS.logit_scale
-    """The inverse temperature, or where it starts."""
-    learn_scale: bool = _LOSS.learn_scale
-    """Learn the inverse temperature."""
+
+@dataclass(frozen=True)
+class PretrainConfig(TrainConfig, PretrainJob):  # in --help, the fields of the last base come first
+    """Pretrain a composer on cached embeddings and publish it."""
 
 
 def training_config(config: PretrainConfig) -> TrainConfig:
     """The part of the flags that decides the trained weights."""
-    values = dataclasses.asdict(config)
-    loss = LossConfig(**{field.name: values[field.name] for field in dataclasses.fields(LossConfig)})
-    names = [field.name for field in dataclasses.fields(TrainConfig) if field.name != "loss"]
-    return TrainConfig(**{name: values[name] for name in names}, loss=loss)
+    return TrainConfig(**{field.name: getattr(config, field.name) for field in dataclasses.fields(TrainConfig)})
 
 
 def main(config: PretrainConfig) -> int:
@@ -112,6 +67,7 @@ def main(config: PretrainConfig) -> int:
     if config.num_workers < 0:
         raise InvalidInput(f"--num-workers must not be negative, but is {config.num_workers}")
     settings, info = training_config(config), read_info(config.embeddings)
+    configure(settings.architecture, {"dim": info.dim, **settings.composer_settings()})  # refused before it trains
     run = Run(config.runs, config.name or Run.default_name(settings, info), settings, info)
     registry = Registry(config.composers)
     with run.locked():

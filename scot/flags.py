@@ -1,7 +1,7 @@
 """Command lines from typed dataclasses; every flag is also an environment variable.
 
-``--batch-size 512`` is ``SCOT_BATCH_SIZE=512``. A flag on the command line wins. This is the one place where SCOT's own
-environment variables are read.
+``--batch-size 512`` is ``SCOT_BATCH_SIZE=512``. A flag on the command line wins. A dataclass inside of a config has
+flags like the rest, without a prefix. This is the one place where SCOT's own environment variables are read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def parse(config: type[Config], argv: Sequence[str], *, prog: str, description: 
         SystemExit: ``--help`` was asked for (0), or a flag is unknown or malformed (2, with a sentence on stderr).
     """
     text = f"{description or config.__doc__ or ''}\n\n{_EPILOGUE}"
-    return tyro.cli(config, args=[*_from_environment(config, os.environ), *argv], prog=prog, description=text)
+    arguments = [*_from_environment(config, os.environ), *argv]
+    return tyro.cli(config, args=arguments, prog=prog, description=text, config=(tyro.conf.OmitArgPrefixes,))
 
 
 def run(command: str, main: object, config: type[Config], argv: Sequence[str] | None = None) -> int:
@@ -56,6 +57,9 @@ def run(command: str, main: object, config: type[Config], argv: Sequence[str] | 
 def _from_environment(config: type, environment: Mapping[str, str]) -> list[str]:
     arguments: list[str] = []
     for field in dataclasses.fields(config):
+        if isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory):
+            arguments += _from_environment(field.default_factory, environment)
+            continue
         variable = f"SCOT_{field.name.upper()}"
         value = environment.get(variable)
         kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))

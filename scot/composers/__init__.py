@@ -2,7 +2,17 @@
 
 from scot.composers.artifact import load_composer, save_composer
 from scot.composers.base import Composer, LearnedComposer
-from scot.composers.baselines import BASELINES, baseline
+from scot.composers.baselines import BASELINES, FITTED_BASELINES, baseline, fitted_baseline
 from scot.composers.registry import Registry
 
-__all__ = ["BASELINES", "Composer", "LearnedComposer", "Registry", "baseline", "load_composer", "save_composer"]
+__all__ = [
+    "BASELINES",
+    "FITTED_BASELINES",
+    "Composer",
+    "LearnedComposer",
+    "Registry",
+    "baseline",
+    "fitted_baseline",
+    "load_composer",
+    "save_composer",
+]

@@ -8,10 +8,34 @@ from typing import Any
 
 from scot.composers.base import ComposerModule
 from scot.composers.combiner import Combiner, CombinerConfig
+from scot.composers.film import FilmComposer, FilmConfig
+from scot.composers.transformer import TransformerComposer, TransformerConfig
 from scot.errors import InvalidInput
 
-ARCHITECTURES: dict[str, tuple[type[Any], type[ComposerModule]]] = {"combiner": (CombinerConfig, Combiner)}
+ARCHITECTURES: dict[str, tuple[type[Any], type[ComposerModule]]] = {
+    "combiner": (CombinerConfig, Combiner),
+    "transformer": (TransformerConfig, TransformerComposer),
+    "film": (FilmConfig, FilmComposer),
+}
 """Name to (config dataclass, module class); the config has a ``dim`` and the module takes only the config."""
+
+
+def settings_of(architecture: str) -> frozenset[str]:
+    """The names of an architecture's settings, its ``dim`` among them. Raises InvalidInput when it is unknown."""
+    if architecture not in ARCHITECTURES:
+        raise InvalidInput(f"there is no composer architecture {architecture!r}; known: {', '.join(ARCHITECTURES)}")
+    return frozenset(field.name for field in dataclasses.fields(ARCHITECTURES[architecture][0]))
+
+
+def configure(architecture: str, config: Mapping[str, Any]) -> Any:
+    """The typed config of an architecture. Raises InvalidInput as :func:`build` does."""
+    unknown = set(config) - settings_of(architecture)
+    if unknown:
+        raise InvalidInput(f"the architecture {architecture} has no setting {', '.join(sorted(unknown))}")
+    try:
+        return ARCHITECTURES[architecture][0](**config)
+    except TypeError as error:
+        raise InvalidInput(f"the settings of the architecture {architecture} do not fit it: {error}") from None
 
 
 def build(architecture: str, config: Mapping[str, Any]) -> ComposerModule:
@@ -20,13 +44,5 @@ def build(architecture: str, config: Mapping[str, Any]) -> ComposerModule:
     Raises:
         InvalidInput: the architecture is unknown, or the config does not fit it.
     """
-    if architecture not in ARCHITECTURES:
-        raise InvalidInput(f"there is no composer architecture {architecture!r}; known: {', '.join(ARCHITECTURES)}")
-    config_class, module_class = ARCHITECTURES[architecture]
-    unknown = set(config) - {field.name for field in dataclasses.fields(config_class)}
-    if unknown:
-        raise InvalidInput(f"the architecture {architecture} has no setting {', '.join(sorted(unknown))}")
-    try:
-        return module_class(config_class(**config))
-    except TypeError as error:
-        raise InvalidInput(f"the settings of the architecture {architecture} do not fit it: {error}") from None
+    typed = configure(architecture, config)
+    return ARCHITECTURES[architecture][1](typed)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 
 
 class Composer(Protocol):
@@ -32,6 +33,42 @@ class ComposerModule(nn.Module):
 
     def fit_statistics(self, image_ND: torch.Tensor, text_ND: torch.Tensor) -> None:
         """Called once with the training pool, before the first step; for what is measured rather than learned."""
+
+
+class CentredModule(ComposerModule):
+    """A module that may take each modality's mean over the training pool out of its inputs: its config has ``centre``.
+
+    n(x − μ) takes the gap between the modalities out (i-CIR, arXiv 2510.25387); without ``centre``, the inputs stay.
+    """
+
+    image_mean_D: torch.Tensor
+    text_mean_D: torch.Tensor
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("image_mean_D", torch.zeros(config.dim))
+        self.register_buffer("text_mean_D", torch.zeros(config.dim))
+
+    def fit_statistics(self, image_ND: torch.Tensor, text_ND: torch.Tensor) -> None:
+        """Take the modality means from the training pool."""
+        if self.config.centre:
+            self.image_mean_D.copy_(image_ND.float().mean(0))
+            self.text_mean_D.copy_(text_ND.float().mean(0))
+
+    def centred(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reference and edit as the network sees them: unit rows ``(B, D)`` each."""
+        if not self.config.centre:
+            return image_BD, text_BD
+        return normalize(image_BD - self.image_mean_D, dim=-1), normalize(text_BD - self.text_mean_D, dim=-1)
+
+
+def gated_sum(
+    residual_BD: torch.Tensor, gate_B1: torch.Tensor, image_BD: torch.Tensor, text_BD: torch.Tensor
+) -> torch.Tensor:
+    """normalize(r + λ·t + (1 − λ)·i), λ = σ(gate), in float32: what a composition network's output is added to."""
+    share_B1 = torch.sigmoid(gate_B1.float())
+    return normalize(residual_BD.float() + share_B1 * text_BD + (1.0 - share_B1) * image_BD, dim=-1)
 
 
 class LearnedComposer:

@@ -9,7 +9,10 @@ from scot.composers.base import Composer
 from scot.errors import InvalidInput
 
 BASELINES = ("sum", "slerp", "text_only", "image_only")
-"""The names :func:`baseline` knows."""
+"""The names :func:`baseline` knows: what needs nothing but the query."""
+
+FITTED_BASELINES = ("centred_sum",)
+"""The names :func:`fitted_baseline` knows: what needs vectors of the pool, as evaluation has them."""
 
 _PARALLEL = 1e-4  # under this sine, the great circle between two vectors is not defined well enough to walk along
 
@@ -21,12 +24,31 @@ class Sum:
     encoder_id: str | None = None
 
     def __init__(self, weight: float = 0.5) -> None:
-        self.weight = _share("sum", weight)
-        self.name = "sum" if weight == 0.5 else f"sum:{weight:g}"
+        self.weight = _share(self.architecture, weight)
+        self.name = self.architecture if weight == 0.5 else f"{self.architecture}:{weight:g}"
 
     def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
         """Unit float32 rows ``(B, D)``."""
         return normalize(self.weight * text_BD.float() + (1.0 - self.weight) * image_BD.float(), dim=-1)
+
+
+class CentredSum(Sum):
+    """normalize(w·n(t − μ_t) + (1 − w)·n(i − μ_i)): the sum without the gap between modalities (arXiv 2510.25387).
+
+    μ_i and μ_t are the means of ``(N, D)`` pictures and ``(M, D)`` edits, n normalises. The gallery stays as it is: a
+    query's cosines with it change by a constant where the gallery is centred too, up to the lengths of its rows.
+    """
+
+    architecture = "centred_sum"
+
+    def __init__(self, image_ND: torch.Tensor, text_MD: torch.Tensor, weight: float = 0.5) -> None:
+        super().__init__(weight)
+        self._image_mean_D, self._text_mean_D = image_ND.float().mean(0), text_MD.float().mean(0)
+
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+        """Unit float32 rows ``(B, D)``."""
+        image_BD = normalize(image_BD.float() - self._image_mean_D, dim=-1)
+        return super().compose(image_BD, normalize(text_BD.float() - self._text_mean_D, dim=-1))
 
 
 class Slerp:
@@ -77,23 +99,38 @@ class ImageOnly:
 
 
 def baseline(name: str) -> Composer:
-    """A baseline by name; ``sum:0.7`` and ``slerp:0.7`` give the text a share of 0.7.
+    """A baseline by name; ``sum:0.7`` (the weighted sum) and ``slerp:0.7`` give the text a share of 0.7.
 
     Raises:
         InvalidInput: no baseline has this name, or its weight is not a number from 0 to 1.
     """
-    kind, colon, weight = name.partition(":")
+    kind, colon, _ = name.partition(":")
     if kind not in BASELINES:
         raise InvalidInput(f"there is no baseline {name!r}; the baselines are {', '.join(BASELINES)}")
     if kind in ("text_only", "image_only"):
         if colon:
             raise InvalidInput(f"the baseline {kind} takes no weight, but {name!r} names one")
         return TextOnly() if kind == "text_only" else ImageOnly()
+    return Sum(_weight(name)) if kind == "sum" else Slerp(_weight(name))
+
+
+def fitted_baseline(name: str, image_ND: torch.Tensor, text_MD: torch.Tensor) -> Composer:
+    """A baseline that takes the modality means from a pool of pictures and edits: ``centred_sum``, ``centred_sum:0.7``.
+
+    Raises:
+        InvalidInput: no such baseline has this name, or its weight is not a number from 0 to 1.
+    """
+    if name.partition(":")[0] not in FITTED_BASELINES:
+        raise InvalidInput(f"there is no baseline {name!r} to fit; known: {', '.join(FITTED_BASELINES)}")
+    return CentredSum(image_ND, text_MD, _weight(name))
+
+
+def _weight(name: str) -> float:
+    _, colon, weight = name.partition(":")
     try:
-        share = float(weight) if colon else 0.5
+        return float(weight) if colon else 0.5
     except ValueError:
         raise InvalidInput(f"the weight in {name!r} is not a number") from None
-    return Sum(share) if kind == "sum" else Slerp(share)
 
 
 def _share(name: str, value: float) -> float:

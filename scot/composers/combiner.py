@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.functional import normalize
 
-from scot.composers.base import ComposerModule
+from scot.composers.base import CentredModule, gated_sum
 from scot.errors import InvalidInput
 
 
@@ -30,18 +29,14 @@ class CombinerConfig:
             raise InvalidInput(f"dropout must be at least 0 and below 1, not {self.dropout}")
 
 
-class Combiner(ComposerModule):
+class Combiner(CentredModule):
     """V_c = normalize(MLP(h) + λ·t + (1 − λ)·i), with h = [ReLU(P_i i); ReLU(P_t t)] and the gate λ = σ(MLP'(h)).
 
     i and t are the reference's and the edit's vectors, centred when the config says so.
     """
 
-    image_mean_D: torch.Tensor
-    text_mean_D: torch.Tensor
-
     def __init__(self, config: CombinerConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         dim, dropout = config.dim, config.dropout
         projection, hidden = config.projection or 4 * dim, config.hidden or 8 * dim
         self.project_image = nn.Sequential(nn.Linear(dim, projection), nn.ReLU(), nn.Dropout(dropout))
@@ -52,21 +47,10 @@ class Combiner(ComposerModule):
         self.gate = nn.Sequential(
             nn.Linear(2 * projection, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1)
         )
-        self.register_buffer("image_mean_D", torch.zeros(dim))
-        self.register_buffer("text_mean_D", torch.zeros(dim))
-
-    def fit_statistics(self, image_ND: torch.Tensor, text_ND: torch.Tensor) -> None:
-        """Take the modality means from the training pool."""
-        if self.config.centre:
-            self.image_mean_D.copy_(image_ND.float().mean(0))
-            self.text_mean_D.copy_(text_ND.float().mean(0))
 
     def forward(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
         """Unit rows ``(B, D)`` of references and edits to unit rows ``(B, D)``."""
-        if self.config.centre:
-            image_BD = normalize(image_BD - self.image_mean_D, dim=-1)
-            text_BD = normalize(text_BD - self.text_mean_D, dim=-1)
+        image_BD, text_BD = self.centred(image_BD, text_BD)
         joint_BH = torch.cat([self.project_image(image_BD), self.project_text(text_BD)], dim=-1)
-        gate_B1 = torch.sigmoid(self.gate(joint_BH).float())
-        query_BD = self.mix(joint_BH).float() + gate_B1 * text_BD + (1.0 - gate_B1) * image_BD
-        return normalize(query_BD, dim=-1)
+        gate_B1 = self.gate(joint_BH)
+        return gated_sum(self.mix(joint_BH), gate_B1, image_BD, text_BD)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scot.composers import artifact
-from scot.composers.baselines import BASELINES
+from scot.composers.baselines import BASELINES, FITTED_BASELINES
 from scot.errors import Conflict, InvalidInput, NotFound
 
 RELEASED = "released.json"
@@ -67,7 +67,7 @@ class Registry:
             InvalidInput: the folder is not a whole artifact, or the version's name is not usable.
             Conflict: the version exists already.
         """
-        if version is not None and (not _NAME.fullmatch(version) or version in BASELINES):
+        if version is not None and (not _NAME.fullmatch(version) or version in BASELINES + FITTED_BASELINES):
             raise InvalidInput(
                 f"version {version!r} must be 1 to 64 letters, digits, dots, dashes, underscores; no baseline's name"
             )

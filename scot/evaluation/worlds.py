@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
-from scot.composers import BASELINES, Composer, baseline
+from scot.composers import BASELINES, FITTED_BASELINES, Composer, baseline, fitted_baseline
 from scot.data.captioned import Refusals, read_captioned
 from scot.data.worlds.gallery import Query
 from scot.data.worlds.queries import QUERIES, read_queries
@@ -57,7 +57,7 @@ class Row:
     @property
     def learned(self) -> bool:
         """Whether it is a trained composer, neither a baseline nor the oracle."""
-        return self.name.split(":")[0] not in (*BASELINES, ORACLE)
+        return self.name.split(":")[0] not in (*BASELINES, *FITTED_BASELINES, ORACLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +126,17 @@ def evaluate_world(
 ) -> WorldResult:
     """Recall of each composer, of the baselines and of the oracle; a query's reference does not compete.
 
-    Sum and slerp are shown at the weight that suits this very gallery best, which favours them.
+    Sum, slerp and centred sum are shown at the weight that suits this very gallery best, and the last with the means of
+    this very gallery and its queries' edits, which favours them.
     """
+    pool = torch.from_numpy(vectors.gallery_ND), torch.from_numpy(vectors.edit_QD)
     rows = [Row(composer.name, measure(vectors, compose(vectors, composer))) for composer in composers]
     rows += [Row(name, measure(vectors, compose(vectors, baseline(name)))) for name in ("image_only", "text_only")]
-    for name in ("sum", "slerp"):
-        tried = [
-            Row(f"{name}:{weight}", measure(vectors, compose(vectors, baseline(f"{name}:{weight}"))))
-            for weight in weights
-        ]
+    for name in ("sum", "slerp", *FITTED_BASELINES):
+        tried = []
+        for full in (f"{name}:{weight}" for weight in weights):
+            composer = fitted_baseline(full, *pool) if name in FITTED_BASELINES else baseline(full)
+            tried.append(Row(full, measure(vectors, compose(vectors, composer))))
         rows.append(max(tried, key=lambda row: row.metrics["recall@1"].value))
     rows.append(Row(ORACLE, measure(vectors, vectors.oracle_QD)))
     return WorldResult(vectors.world, vectors.encoder_id, len(vectors.item_ids), len(vectors.queries), tuple(rows))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from scot.composers.architectures import settings_of
 from scot.errors import InvalidInput
-from scot.training.losses import LossConfig
+from scot.training.objectives.config import LossConfig
+
+_SIZES = ("projection", "hidden", "width", "depth", "heads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,38 +18,69 @@ class TrainConfig:
     """What decides the trained weights; two runs with equal settings and data end with equal weights."""
 
     architecture: str = "combiner"
+    """The composition network: combiner, transformer or film."""
     projection: int = 0
-    """Width of the two projections; 0: the architecture's own."""
+    """Width of the projections; 0: the architecture's own."""
     hidden: int = 0
-    """Width of the hidden layer; 0: the architecture's own."""
+    """Width of the hidden layers; 0: the architecture's own."""
+    width: int = 0
+    """Width of a transformer's tokens; 0: the encoder's dimension."""
+    depth: int = 0
+    """Number of layers or blocks; 0: the architecture's own."""
+    heads: int = 0
+    """Attention heads of a layer; 0: the architecture's own."""
     dropout: float = 0.1
+    """Dropout in the composition network."""
     centre: bool = True
     """Take the modality means out of the inputs."""
     loss: LossConfig = field(default_factory=LossConfig)
+    """The terms of the objective."""
     batch_size: int = 1024
     """The global batch, whatever the number of workers."""
     steps: int = 1500
+    """Training steps."""
     lr: float = 1e-3
+    """The highest learning rate."""
     weight_decay: float = 0.01
+    """AdamW's weight decay."""
     warmup: float = 0.05
     """Share of the steps in which the learning rate climbs; a cosine to zero follows."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     held_out: float = 0.05
-    """Share of the pictures whose triplets are never trained on."""
+    """Share of the pictures whose triplets are measured on and never trained on."""
     eval_every: int = 150
+    """Steps between two evaluations and checkpoints."""
     patience: int = 5
     """Evaluations without a better held-out recall@1 before the run stops; 0: never."""
     precision: str = "auto"
     """float32, bfloat16 (autocast), or auto: bfloat16 where the hardware computes it faster."""
     seed: int = 0
+    """Decides the initial weights, the order of the data, dropout and noise."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """The inverse of ``dataclasses.asdict``."""
-        return cls(**{**values, "loss": LossConfig(**values["loss"])})
+        """The inverse of ``dataclasses.asdict``; what is missing has its default.
+
+        Raises:
+            InvalidInput: there is no such setting.
+        """
+        unknown = sorted(values.keys() - {each.name for each in fields(cls)})
+        if unknown:
+            raise InvalidInput(f"training has no setting {', '.join(unknown)}")
+        return cls(**{**values, "loss": LossConfig.from_dict(values.get("loss", {}))})
+
+    def composer_settings(self) -> dict[str, Any]:
+        """What the architecture is told beside the encoder's dimension."""
+        known = settings_of(self.architecture)
+        sizes = {name: getattr(self, name) for name in _SIZES if getattr(self, name)}
+        plain = {name: getattr(self, name) for name in ("dropout", "centre") if name in known}
+        return sizes | plain
 
     def __post_init__(self) -> None:
+        idle = [name for name in self.composer_settings() if name not in settings_of(self.architecture)]
+        if idle:
+            raise InvalidInput(f"the architecture {self.architecture} has no setting {', '.join(idle)}")
         positive = {name: getattr(self, name) for name in ("batch_size", "steps", "lr", "clip", "eval_every")}
         for name, value in positive.items():
             if not value > 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from scot.composers.architectures import ARCHITECTURES, build
+from scot.composers.architectures import build
 from scot.composers.base import ComposerModule
 from scot.errors import InvalidInput, ScotError
 from scot.training import held_out
 from scot.training.cache import TripletEmbeddings, unit_rows
 from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
-from scot.training.losses import Batch, ContrastiveLoss
+from scot.training.objectives import Batch, Companions, ContrastiveLoss, TargetQueue, noised
 
 _SHOW_EVERY = 50  # steps between two progress events
 
@@ -35,7 +35,11 @@ class Diverged(ScotError):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run is. ``held_out`` has the newest recall; ``evaluated`` tells that it was measured at this step."""
+    """Where a run is. ``held_out`` has the newest recall; ``evaluated`` tells that it was measured at this step.
+
+    ``loss``, the separate ``terms`` (before their weights) and ``gradient_norm`` (before clipping) are means since the
+    last event.
+    """
 
     step: int
     steps: int
@@ -47,6 +51,8 @@ class Progress:
     evaluated: bool
     done: bool
     batch_size: int
+    terms: dict[str, float] = field(default_factory=dict)
+    gradient_norm: float = 0.0
 
     @property
     def eta_s(self) -> float:
@@ -84,6 +90,7 @@ class Trainer:
             unit_rows(self.data.text_VD, self.data.edit_N[self.training_N]),
         )
         self.loss = ContrastiveLoss(config.loss).to(self.device)
+        self.companions = Companions.of(self.data, self.training_N, config.loss, self.device)
         self.objective = _Objective(self.composer, self.loss, _autocast(config.precision, self.device))
         self._step_module: nn.Module = self.objective
         if self.world > 1:
@@ -103,15 +110,19 @@ class Trainer:
             Diverged: the loss is no longer a number.
         """
         config = self.config
-        newest, total, since, started = dict(self.best), torch.zeros((), device=self.device), 0, time.perf_counter()
+        watched = ("loss", *config.loss.weights(), "gradient_norm")
+        newest, total = dict(self.best), torch.zeros(len(watched), device=self.device)
+        queue = self._queue()
+        since, started = 0, time.perf_counter()
         self.objective.train()
         while self.step < config.steps and not self.stopped:
-            total += self._one_step()
+            total += self._one_step(queue)
             since += 1
             evaluate = self.step % config.eval_every == 0 or self.step == config.steps
             if not evaluate and self.step % _SHOW_EVERY:
                 continue
-            loss = float(_mean(total)) / since
+            terms = {name: value / since for name, value in zip(watched, _mean(total).tolist(), strict=True)}
+            loss, norm = terms.pop("loss"), terms.pop("gradient_norm")
             if not math.isfinite(loss):
                 raise Diverged(f"the loss is {loss} at step {self.step}: lower the learning rate ({config.lr:g})")
             rate = since * self.batch_size / (time.perf_counter() - started)
@@ -120,7 +131,8 @@ class Trainer:
             done = self.stopped or self.step == config.steps
             scale = float(self.loss.scale().detach())
             lr = learning_rate(self.step, config)
-            yield Progress(self.step, config.steps, loss, lr, scale, rate, newest, evaluate, done, self.batch_size)
+            where = (self.step, config.steps, loss, lr, scale, rate, newest, evaluate, done, self.batch_size)
+            yield Progress(*where, terms=terms, gradient_norm=norm)
             total.zero_()
             since, started = 0, time.perf_counter()
 
@@ -158,19 +170,38 @@ class Trainer:
         start = position * self.batch_size + self.rank * share
         return self.training_N[self._order[start : start + share]].to(self.device)
 
-    def _one_step(self) -> torch.Tensor:
+    def _batch(self, step: int) -> Batch:
+        batch = gather_batch(self.data, self.batch_rows(step), self.companions)
+        return noised(batch, self.config.loss, seed=(self.config.seed * 1_000_003 + step) * 4096 + 4095)
+
+    def _queue(self) -> TargetQueue | None:
+        """The targets of the steps before this one: a resumed run goes through them again."""
+        if not self.config.loss.queue:
+            return None
+        queue = TargetQueue(self.config.loss.queue)
+        for step in range(max(0, self.step - queue.steps), self.step):
+            queue.push(self._batch(step), step)
+        return queue
+
+    def _one_step(self, queue: TargetQueue | None) -> torch.Tensor:
+        """Loss, terms and gradient norm, as one vector."""
         config = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, config)
         # Dropout depends on the step, not on what ran before: a resumed run draws the same masks.
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 4096 + self.rank)
-        loss: torch.Tensor = self._step_module(gather_batch(self.data, self.batch_rows(self.step)))
+        batch = self._batch(self.step)
+        if queue is not None:
+            queue.attach(batch)
+        loss, terms = self._step_module(batch)
         self.optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
+        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
         self.optimiser.step()
+        if queue is not None:
+            queue.push(batch, self.step)
         self.step += 1
-        return loss.detach()
+        return torch.stack([loss.detach(), *terms.values(), norm])
 
     def _evaluate(self) -> dict[str, float]:
         """Measure, and decide on stopping; rank 0 measures and the others take its word, so that all decide alike."""
@@ -197,17 +228,18 @@ class _Objective(nn.Module):
         super().__init__()
         self.composer, self.loss, self._bfloat16 = composer, loss, bfloat16
 
-    def forward(self, batch: Batch) -> torch.Tensor:
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         with torch.autocast(batch.image_BD.device.type, torch.bfloat16, enabled=self._bfloat16):
             query_BD = self.composer(batch.image_BD, batch.edit_BD)
-        loss: torch.Tensor = self.loss(query_BD, batch)  # float32: logits of a large scale need the mantissa
+        # The loss is in float32: logits of a large scale need the mantissa.
+        loss: tuple[torch.Tensor, dict[str, torch.Tensor]] = self.loss(query_BD, batch)
         return loss
 
 
-def gather_batch(data: TripletEmbeddings, rows_B: torch.Tensor) -> Batch:
-    """The frozen vectors of some triplets."""
+def gather_batch(data: TripletEmbeddings, rows_B: torch.Tensor, companions: Companions) -> Batch:
+    """The frozen vectors of some triplets, and of what was looked up for them."""
     edit_B, caption_B, edited_B = data.edit_N[rows_B], data.caption_N[rows_B], data.edited_N[rows_B]
-    return Batch(
+    batch = Batch(
         image_BD=unit_rows(data.image_UD, data.image_N[rows_B]),
         edit_BD=unit_rows(data.text_VD, edit_B),
         caption_BD=unit_rows(data.text_VD, caption_B),
@@ -216,6 +248,13 @@ def gather_batch(data: TripletEmbeddings, rows_B: torch.Tensor) -> Batch:
         caption_B=caption_B,
         edited_B=edited_B,
     )
+    if companions.sibling_NK is not None:
+        batch.sibling_BK = companions.sibling_NK[rows_B]
+        batch.sibling_BKD = unit_rows(data.text_VD, batch.sibling_BK.clamp(min=0))
+    if companions.retrieved_N is not None:
+        batch.retrieved_B = companions.retrieved_N[rows_B]
+        batch.retrieved_BD = unit_rows(data.image_UD, batch.retrieved_B)
+    return batch
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -232,13 +271,7 @@ def training_settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def _composer(config: TrainConfig, dim: int) -> ComposerModule:
-    if config.architecture not in ARCHITECTURES:
-        build(config.architecture, {})  # raises with the known names
-    known = {field.name for field in fields(ARCHITECTURES[config.architecture][0])}
-    chosen: dict[str, Any] = {
-        name: getattr(config, name) for name in ("projection", "hidden", "dropout", "centre") if name in known
-    }
-    return build(config.architecture, {"dim": dim, **chosen})
+    return build(config.architecture, {"dim": dim, **config.composer_settings()})
 
 
 def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -147,6 +147,8 @@ class ProgressLog:
             "train/loss": event.loss,
             "train/lr": event.lr,
             "train/logit_scale": event.scale,
+            "train/gradient_norm": event.gradient_norm,
+            **{f"train/{term}": value for term, value in event.terms.items()},
             "speed/triplets_per_s": event.triplets_per_s,
         }
         if event.evaluated:

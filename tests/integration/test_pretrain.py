@@ -22,7 +22,7 @@ from scot import flags
 from scot.composers import Registry, load_composer
 from scot.errors import Conflict, InvalidInput, NotFound
 from scot.training.config import TrainConfig
-from scot.training.losses import LossConfig
+from scot.training.objectives import LossConfig
 from tests.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,15 +142,26 @@ def test_bad_input_is_one_sentence(config: pretrain.PretrainConfig, tmp_path: Pa
         pretrain.main(dataclasses.replace(config, embeddings=str(tmp_path / "absent")))
     with pytest.raises(InvalidInput, match="not be negative"):
         pretrain.main(dataclasses.replace(config, num_workers=-1))
+    with pytest.raises(InvalidInput, match="the width 32 of a transformer must be a multiple of its 3 heads"):
+        pretrain.main(dataclasses.replace(config, architecture="transformer", projection=0, heads=3))
     with pytest.raises(InvalidInput, match="the run's name"):
         pretrain.main(dataclasses.replace(config, name="../x"))
 
 
-def test_every_setting_is_a_flag() -> None:
-    named = {field.name for field in dataclasses.fields(pretrain.PretrainConfig)}
+def test_every_setting_is_a_flag(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pretrain.training_config(flags.parse(pretrain.PretrainConfig, [], prog="pretrain.py")) == TrainConfig()
+    with pytest.raises(SystemExit):
+        flags.parse(pretrain.PretrainConfig, ["--help"], prog="pretrain.py")
+    shown = capsys.readouterr().out
     settings = {field.name for kind in (TrainConfig, LossConfig) for field in dataclasses.fields(kind)} - {"loss"}
-    assert settings <= named
-    assert pretrain.training_config(pretrain.PretrainConfig()) == TrainConfig()
+    assert {name for name in settings if f"--{name.replace('_', '-')} " not in shown.replace(",", " ")} == set()
+
+    monkeypatch.setenv("SCOT_HARDNESS", "0.5")
+    monkeypatch.setenv("SCOT_CAPTION_NEGATIVES", "no")
+    argv = ["--lr", "0.5", "--direction-weight", "0.25", "--architecture", "film", "--depth", "2"]
+    told = pretrain.training_config(flags.parse(pretrain.PretrainConfig, argv, prog="pretrain.py"))
+    loss = LossConfig(hardness=0.5, caption_negatives=False, direction_weight=0.25)
+    assert told == TrainConfig(lr=0.5, architecture="film", depth=2, loss=loss)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from scot.composers import artifact, load_composer, save_composer
+from scot.composers.architectures import ARCHITECTURES, build
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 
@@ -32,6 +33,20 @@ def test_a_loaded_composer_composes_as_the_saved_one(folder: Path, module: Combi
     image_BD, text_BD = normalize(torch.randn(3, 8), dim=-1), normalize(torch.randn(3, 8), dim=-1)
     torch.testing.assert_close(composer.compose(image_BD, text_BD), module.eval()(image_BD, text_BD), rtol=0, atol=0)
     assert (composer.name, composer.architecture, composer.encoder_id) == ("v1", "combiner", "tiny@1-8d")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_is_saved_and_loaded(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    module = build(name, {"dim": 8, "hidden": 16}).eval()
+    module.fit_statistics(torch.rand(4, 8), torch.rand(4, 8))
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+    save_composer(tmp_path / "v1", module, encoder_id="tiny@1-8d", dim=8)
+    composer = load_composer(tmp_path / "v1", encoder_id="tiny@1-8d", dim=8)
+    image_BD, text_BD = normalize(torch.randn(3, 8), dim=-1), normalize(torch.randn(3, 8), dim=-1)
+    torch.testing.assert_close(composer.compose(image_BD, text_BD), module(image_BD, text_BD))
+    assert composer.architecture == name
 
 
 def test_the_folder_tells_what_it_is(folder: Path) -> None:

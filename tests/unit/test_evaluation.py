@@ -58,6 +58,7 @@ def test_a_composer_that_knows_the_answer_has_recall_one(vectors: WorldVectors) 
         "text_only",
         "sum",
         "slerp",
+        "centred_sum",
         ORACLE,
     }
 

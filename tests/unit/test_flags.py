@@ -3,7 +3,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,21 @@ class Train:
     once: bool = False
     sizes: tuple[int, ...] = (1,)
     edit: str = ""
+
+
+@dataclass(frozen=True)
+class Loss:
+    weight: float = 1.0
+    """Of the loss."""
+    mean: bool = False
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Train something with a loss."""
+
+    steps: int = 10
+    loss: Loss = field(default_factory=Loss)
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,18 @@ def test_a_flag_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"SCOT_{name}", value)
     parsed = parse("--batch-size", "9", "--resume", "--sizes", "6")
     assert parsed == Train(data=Path("d"), batch_size=9, resume=True, sizes=(6,))
+
+
+def test_what_is_within_has_flags_and_variables_like_the_rest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert flags.parse(Nested, ["--weight", "2", "--steps", "3"], prog="train") == Nested(3, Loss(2.0))
+    monkeypatch.setenv("SCOT_WEIGHT", "4")
+    monkeypatch.setenv("SCOT_MEAN", "yes")
+    assert flags.parse(Nested, [], prog="train") == Nested(10, Loss(4.0, True))
+    with pytest.raises(SystemExit):
+        flags.parse(Nested, ["--help"], prog="train")
+    assert "Of the loss." in capsys.readouterr().out
 
 
 def test_an_empty_variable_is_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 
+from scot.composers.architectures import ARCHITECTURES
 from scot.errors import InvalidInput
 from scot.training import held_out
 from scot.training.checkpoint import keep_latest, latest_checkpoint
 from scot.training.config import TrainConfig
 from scot.training.loop import Diverged, Progress, Trainer, learning_rate
-from scot.training.losses import LossConfig
+from scot.training.objectives import LossConfig
+from scot.training.runs import ProgressLog
 from tests.synthetic_triplets import synthetic_triplets
 
 SMALL = TrainConfig(
@@ -46,8 +50,16 @@ def test_a_run_repeats_exactly() -> None:
     assert last() == last()
 
 
-def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path: Path) -> None:
-    config = dataclasses.replace(SMALL, steps=60)
+EVERY_TERM = LossConfig(
+    contrastive_weight=0.5, sigmoid_weight=0.1, retrieved_weight=0.5, direction_weight=0.5, preservation_weight=0.1,
+    edit_negatives=True, image_negatives=True, sibling_negatives=2, hardness=0.5, queue=3, edit_noise=0.02,
+    target_noise=0.02,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", [LossConfig(), EVERY_TERM], ids=["default", "every term"])
+def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path: Path, loss: LossConfig) -> None:
+    config = dataclasses.replace(SMALL, steps=60, loss=loss)
     whole = trainer(config)
     list(whole.run())
 
@@ -64,6 +76,61 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path: Path) -> N
     assert second.best == whole.best
     for name, weights in whole.objective.state_dict().items():
         torch.testing.assert_close(second.objective.state_dict()[name], weights, rtol=0, atol=0)
+
+
+def worker(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    run = trainer(SHARED)
+    events = [dataclasses.asdict(event)["terms"] for event in run.run()]
+    if rank == 0:
+        torch.save((events, run.objective.state_dict()), f"{folder}/result.pt")
+    dist.destroy_process_group()
+
+
+SHARED = dataclasses.replace(SMALL, steps=40, dropout=0.0, loss=EVERY_TERM)
+
+
+def test_two_workers_train_what_one_trains_with_every_term(tmp_path: Path) -> None:
+    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
+    events, weights = torch.load(tmp_path / "result.pt", weights_only=True)
+    alone = trainer(SHARED)
+    for event, terms in zip(alone.run(), events, strict=True):
+        assert event.terms == pytest.approx(terms, rel=1e-3)
+    for name, value in alone.objective.state_dict().items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-3)
+
+
+def test_progress_tells_each_term_and_the_gradient_norm() -> None:
+    run = trainer(dataclasses.replace(SMALL, steps=20, loss=EVERY_TERM))
+    (event,) = run.run()
+    weights = EVERY_TERM.weights()
+    assert event.terms.keys() == weights.keys()
+    assert event.loss == pytest.approx(sum(weights[name] * value for name, value in event.terms.items()), rel=1e-4)
+    assert event.gradient_norm > 0.0
+
+
+def test_every_term_is_a_curve(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    terms = {"contrastive": 2.0, "direction": 0.5}
+    log = ProgressLog(tmp_path)
+    log.write(Progress(20, 40, 2.25, 1e-3, 20.0, 1.0, {}, False, False, 50, terms=terms, gradient_norm=0.75))
+    log.close()
+    curves = EventAccumulator(str(tmp_path / "tensorboard"))
+    curves.Reload()
+    shown = {tag: curves.Scalars(tag)[0].value for tag in curves.Tags()["scalars"]}
+    assert shown["train/contrastive"] == 2.0
+    assert shown["train/direction"] == 0.5
+    assert shown["train/gradient_norm"] == 0.75
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_architecture_learns_to_compose(architecture: str) -> None:
+    config = dataclasses.replace(SMALL, architecture=architecture, projection=0, hidden=64, steps=100)
+    run = trainer(config)
+    before = held_out.evaluate(run.composer, run.data, run.measured_M)["recall@1"]
+    list(run.run())
+    assert run.best["recall@1"] > before + 0.3
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
@@ -164,6 +231,20 @@ def test_an_unknown_architecture_is_refused() -> None:
         trainer(dataclasses.replace(SMALL, architecture="perceiver"))
 
 
+def test_a_size_that_the_architecture_does_not_have_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="the architecture film has no setting projection, heads"):
+        TrainConfig(architecture="film", projection=64, heads=2)
+    assert TrainConfig(architecture="film", depth=2).composer_settings() == {"depth": 2, "dropout": 0.1, "centre": True}
+
+
+def test_settings_are_read_back_and_unknown_ones_refused() -> None:
+    config = dataclasses.replace(SMALL, loss=EVERY_TERM)
+    assert TrainConfig.from_dict(dataclasses.asdict(config)) == config
+    assert TrainConfig.from_dict({"lr": 0.5, "loss": {"queue": 2}}) == TrainConfig(lr=0.5, loss=LossConfig(queue=2))
+    with pytest.raises(InvalidInput, match="training has no setting learning_rate"):
+        TrainConfig.from_dict({**dataclasses.asdict(config), "learning_rate": 1.0})
+
+
 def test_too_few_triplets_are_refused() -> None:
     with pytest.raises(InvalidInput, match="too few to hold out"):
         Trainer(synthetic_triplets(images=1), SMALL)
@@ -175,11 +256,13 @@ def test_less_than_a_batch_is_one_batch() -> None:
     assert list(run.run())[-1].step == 3
 
 
-def test_other_negatives_and_bfloat16_train_too() -> None:
-    loss = LossConfig(edit_negatives=True, image_negatives=True, direction_weight=0.5, learn_scale=False)
-    run = trainer(dataclasses.replace(SMALL, loss=loss, precision="bfloat16", steps=40, centre=False))
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_term_and_architecture_trains_in_bfloat16(architecture: str) -> None:
+    few = {"architecture": architecture, "projection": 0, "precision": "bfloat16", "steps": 40, "centre": False}
+    run = trainer(dataclasses.replace(SMALL, loss=dataclasses.replace(EVERY_TERM, learn_scale=False), **few))
     events = list(run.run())
     assert events[-1].loss < events[0].loss
+    assert events[-1].scale == pytest.approx(20.0)
 
 
 def test_checkpoints_of_other_settings_or_damaged_are_refused(tmp_path: Path) -> None:

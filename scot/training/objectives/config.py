@@ -1,0 +1,77 @@
+"""Which terms the objective has, with which weights and negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from scot.errors import InvalidInput
+
+TERMS = ("contrastive", "sigmoid", "retrieved", "direction", "preservation")
+"""The terms of the loss; each has its weight in :class:`LossConfig`, as ``NAME_weight``."""
+
+_COMPARING = TERMS[:3]  # the terms that tell candidates apart, by the temperature
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """The weights of the terms, and what a query is told apart from beside the T_u of the batch's other rows."""
+
+    contrastive_weight: float = 1.0
+    """Weight of InfoNCE to the edited caption T_u."""
+    sigmoid_weight: float = 0.0
+    """Weight of the sigmoid loss, in which every candidate with T_u's text is a positive."""
+    retrieved_weight: float = 0.0
+    """Weight of InfoNCE to the picture that is nearest to T_u, the second target."""
+    direction_weight: float = 0.0
+    """Weight of the direction loss, cos(V_c − I, T_u − T_o)."""
+    preservation_weight: float = 0.0
+    """Weight of keeping V_c as I is, outside of the edit's direction."""
+    caption_negatives: bool = True
+    """The captions T_o of the batch as negatives: the own one punishes ignoring the edit."""
+    edit_negatives: bool = False
+    """The edits T_m of the batch as negatives: the own one punishes ignoring the image."""
+    image_negatives: bool = False
+    """The own reference I as a negative: punishes returning it."""
+    sibling_negatives: int = 0
+    """How many T_u of the same picture's other edits are negatives."""
+    hardness: float = 0.0
+    """The β of HN-NCE, which gives hard negatives more weight; 0: all alike."""
+    queue: int = 0
+    """How many earlier steps' T_u are negatives too."""
+    edit_noise: float = 0.0
+    """The σ of the noise on the edits T_m."""
+    target_noise: float = 0.0
+    """The σ of the noise on the edited captions T_u."""
+    logit_scale: float = 20.0
+    """The inverse temperature s, or where it starts."""
+    learn_scale: bool = True
+    """Learn the inverse temperature."""
+    sigmoid_bias: float = -10.0
+    """Where the learned bias of the sigmoid loss starts."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LossConfig:
+        """The inverse of ``dataclasses.asdict``. Raises InvalidInput when there is no such term or setting."""
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(values.keys() - set(known))
+        if unknown:
+            raise InvalidInput(f"the loss has no term or setting {', '.join(unknown)}; known: {', '.join(known)}")
+        return cls(**values)
+
+    def weights(self) -> dict[str, float]:
+        """The terms in use with their weights, in the order of :data:`TERMS`."""
+        return {term: weight for term in TERMS if (weight := float(getattr(self, f"{term}_weight")))}
+
+    def __post_init__(self) -> None:
+        at_least_0 = [f"{term}_weight" for term in TERMS]
+        for name in (*at_least_0, "sibling_negatives", "hardness", "queue", "edit_noise", "target_noise"):
+            value = getattr(self, name)
+            if not 0.0 <= value < float("inf"):
+                raise InvalidInput(f"{name} must be a number and not negative, but is {value}")
+        if not any(getattr(self, f"{term}_weight") for term in _COMPARING):
+            named = ", ".join(f"{term}_weight" for term in _COMPARING)
+            raise InvalidInput(f"one of {named} must be above 0: the other terms alone have no negatives")
+        if not 0.0 < self.logit_scale <= 100.0:
+            raise InvalidInput(f"logit_scale must be above 0 and at most 100, not {self.logit_scale}")

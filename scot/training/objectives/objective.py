@@ -1,0 +1,91 @@
+"""The weighted sum of the chosen terms."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from scot.training.objectives.batch import Batch, gather
+from scot.training.objectives.config import LossConfig
+from scot.training.objectives.contrastive import candidates_of, info_nce, logits, own_columns
+from scot.training.objectives.direction import direction_loss
+from scot.training.objectives.preservation import preservation_loss
+from scot.training.objectives.sigmoid import sigmoid_loss
+
+
+class ContrastiveLoss(nn.Module):
+    """L = Σ_term weight · L_term over the terms of :class:`LossConfig`; by default InfoNCE of V_c to T_u alone.
+
+    With k workers of B/k rows each, every worker gathers the frozen side of the others (no gradient crosses), so the
+    mean of the workers' losses is the loss of one worker with B rows, for every term.
+    """
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.log_scale = nn.Parameter(torch.tensor(math.log(config.logit_scale)), requires_grad=config.learn_scale)
+        if config.sigmoid_weight:
+            self.bias = nn.Parameter(torch.tensor(config.sigmoid_bias))
+
+    def scale(self) -> torch.Tensor:
+        """s = exp(log_scale), at most 100 (CLIP, arXiv 2103.00020)."""
+        scale: torch.Tensor = self.log_scale.clamp(max=math.log(100.0)).exp()
+        return scale
+
+    def forward(self, query_BD: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss of this worker's ``(B, D)`` queries, a scalar, and each term without its weight and gradient."""
+        query_BD, scale, weights = query_BD.float(), self.scale(), self.config.weights()
+        terms: dict[str, torch.Tensor] = {}
+        if "contrastive" in weights or "sigmoid" in weights:
+            terms = self._to_text(query_BD, batch, scale)
+        if "retrieved" in weights:
+            terms["retrieved"] = self._to_picture(query_BD, batch, scale)
+        if "direction" in weights:
+            terms["direction"] = direction_loss(query_BD, batch.image_BD, batch.caption_BD, batch.edited_BD)
+        if "preservation" in weights:
+            terms["preservation"] = preservation_loss(query_BD, batch.image_BD, batch.caption_BD, batch.edited_BD)
+        total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+        return total, {name: value.detach() for name, value in terms.items()}
+
+    def _to_text(self, query_BD: torch.Tensor, batch: Batch, scale: torch.Tensor) -> dict[str, torch.Tensor]:
+        """InfoNCE and the sigmoid loss to T_u, over the same candidates."""
+        config, found, terms = self.config, candidates_of(batch, self.config), {}
+        if config.contrastive_weight:
+            terms["contrastive"] = info_nce(
+                query_BD,
+                found.vectors_MD,
+                found.positive_B,
+                scale,
+                masked_BM=found.same_BM | found.absent_BM,
+                own_BKD=found.own_BKD,
+                hardness=config.hardness,
+            )
+        if config.sigmoid_weight:
+            logits_BM = logits(query_BD, found.vectors_MD, scale, found.own_BKD)
+            terms["sigmoid"] = sigmoid_loss(logits_BM, found.same_BM, found.absent_BM, self.bias)
+        return terms
+
+    def _to_picture(self, query_BD: torch.Tensor, batch: Batch, scale: torch.Tensor) -> torch.Tensor:
+        """InfoNCE to R, a picture that nobody labelled, among the R of all rows (CoVR-2, arXiv 2308.14746).
+
+        L = InfoNCE(V_c; R). CoVR-2 gives each of its two targets half of the weight. R was retrieved for T_u, so it is
+        near what the edit asks for but rarely it exactly; the own I is a negative here too where images are.
+        """
+        assert batch.retrieved_BD is not None
+        assert batch.retrieved_B is not None
+        masked_BM = gather(batch.retrieved_B)[None, :] == batch.retrieved_B[:, None]
+        own_BKD = None
+        if self.config.image_negatives:
+            own_BKD = batch.image_BD[:, None]
+            masked_BM = torch.cat([masked_BM, torch.zeros_like(masked_BM[:, :1])], dim=1)
+        return info_nce(
+            query_BD,
+            gather(batch.retrieved_BD),
+            own_columns(batch.retrieved_B),
+            scale,
+            masked_BM=masked_BM,
+            own_BKD=own_BKD,
+            hardness=self.config.hardness,
+        )
