@@ -71,7 +71,7 @@ def print_scores(benchmark: Benchmark, scores: Scores, console: Console) -> None
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     title = f"{benchmark.name} {benchmark.split}: {benchmark.queries:,} queries, percent"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right")
     for row, values in rows.items():

@@ -100,7 +100,7 @@ def _rank(
     row_of = {name: row for row, name in enumerate(stored.names)}
     excluded = [[row_of[query.reference]] if benchmark.drop_reference else [] for query in part.queries]
     count = min(benchmark.depth, len(stored.names) - benchmark.drop_reference)
-    rows_QK, _ = top_k(query_QD, stored.blocks(), count, excluded)
+    rows_QK, _ = top_k(query_QD, stored.blocks(reuse=True), count, excluded)
     found = {
         WHOLE: {
             query.query_id: tuple(stored.names[row] for row in rows)

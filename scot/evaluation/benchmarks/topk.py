@@ -28,8 +28,12 @@ def top_k(
     best_QK, rows_QK = torch.empty(queries, 0), torch.empty(queries, 0, dtype=torch.int64)
     out = [(query, row) for query, rows in enumerate(excluded or ()) for row in rows]
     start = 0
+    memory = torch.empty(0)
     for block_BD in blocks:
-        scores_QB = query_QD @ block_BD.T
+        if memory.numel() < queries * len(block_BD):
+            memory = torch.empty(queries * len(block_BD))
+        scores_QB = memory[: queries * len(block_BD)].view(queries, len(block_BD))
+        torch.mm(query_QD, block_BD.T, out=scores_QB)
         here = [(query, row - start) for query, row in out if start <= row < start + len(block_BD)]
         if here:
             scores_QB[tuple(torch.tensor(here).T)] = -torch.inf

@@ -14,13 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import safe_open
+from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 from scot.encoders import Encoder, Pixels, Vectors
-from scot.errors import ImageRefused
+from scot.errors import ImageRefused, InvalidInput
 from scot.evaluation.benchmarks.pictures import Picture
 from scot.evaluation.benchmarks.topk import BLOCK
 
@@ -40,23 +40,31 @@ class StoredVectors:
     refused: Mapping[str, str]
     """Name to the reason."""
 
-    def blocks(self, size: int = BLOCK) -> Iterator[torch.Tensor]:
-        """The rows in order, float32 ``(B, D)``, at most ``size`` + :data:`SHARD` a block."""
-        held: list[torch.Tensor] = []
+    def blocks(self, size: int = BLOCK, *, reuse: bool = False) -> Iterator[torch.Tensor]:
+        """The rows in order, float32 ``(B, D)``, at most ``size`` a block (or a shard, if that is more).
+
+        With ``reuse`` a block lasts until the next one is asked for: all are read into the same memory, which is much
+        quicker than to ask the system for new memory every time.
+        """
+        size = max(size, SHARD)
+        buffer_BD = torch.empty(0)
+        used = 0
         for shard in self.shards:
-            held.append(_read(shard)[0])
-            if sum(map(len, held)) >= size:
-                yield torch.cat(held)
-                held = []
-        if held:
-            yield torch.cat(held)
+            if not used and not (reuse and len(buffer_BD)):
+                buffer_BD = torch.empty(size, self.dim)
+            used += _read_into(shard, buffer_BD[used:])
+            if used + SHARD > size:
+                yield buffer_BD[:used]
+                used = 0
+        if used:
+            yield buffer_BD[:used]
 
     def rows(self, wanted: Sequence[str]) -> torch.Tensor:
         """The rows of some pictures, in the order asked for, ``(W, D)``."""
         row_of = {name: row for row, name in enumerate(self.names)}
         at = torch.tensor([row_of[name] for name in wanted], dtype=torch.int64)
         rows_WD, start = torch.empty(len(at), self.dim), 0
-        for block_BD in self.blocks():
+        for block_BD in self.blocks(reuse=True):
             here = (at >= start) & (at < start + len(block_BD))
             rows_WD[here] = block_BD[at[here] - start]
             start += len(block_BD)
@@ -97,12 +105,13 @@ def encode_pictures(
             decoded = [each.result() for each in current]
             pixels = [each for each in decoded if not isinstance(each, str)]
             refused = {name: each for name, each in zip(lot, decoded, strict=True) if isinstance(each, str)}
-            _write(file, encoder.encode_pixels(pixels), [name for name in lot if name not in refused], refused)
+            vectors_ND = torch.from_numpy(encoder.encode_pixels(pixels))
+            write_shard(file, vectors_ND, [name for name in lot if name not in refused], refused)
             progress.add(len(lot))
     kept: list[str] = []
     bad: dict[str, str] = {}
     for file in files:
-        _, shard_names, shard_refused = _read(file, vectors=False)
+        shard_names, shard_refused = _names(file)
         kept += shard_names
         bad |= shard_refused
     return StoredVectors(tuple(files), tuple(kept), encoder.dim, bad)
@@ -114,8 +123,22 @@ def encode_texts(texts: Sequence[str], encoder: Encoder, cache: Path) -> Mapping
     file = cache / f"texts-{_hash([encoder.id, json.dumps(distinct)])}.safetensors"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        _write(file, encoder.encode_texts(distinct), distinct, {})
-    return dict(zip(distinct, _read(file)[0].numpy(), strict=True))
+        write_shard(file, torch.from_numpy(encoder.encode_texts(distinct)), distinct, {})
+    return dict(zip(distinct, load_file(file)["vectors"], strict=True))
+
+
+def write_shard(file: Path, vectors_ND: torch.Tensor, names: Sequence[str], refused: Mapping[str, str]) -> None:
+    """Write unit vectors ``(N, D)`` with their names, and the names that have none with the reason.
+
+    A reader sees all of the file or none.
+    """
+    metadata = {"names": json.dumps(list(names)), "refused": json.dumps(dict(refused))}
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        save_file({"vectors": vectors_ND.contiguous()}, temporary, metadata)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _pixels(encoder: Encoder, picture: Picture) -> Pixels | str:
@@ -138,21 +161,24 @@ def _hash(parts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 
-def _write(file: Path, vectors_ND: Vectors, names: Sequence[str], refused: Mapping[str, str]) -> None:
-    metadata = {"names": json.dumps(list(names)), "refused": json.dumps(dict(refused))}
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        save_file({"vectors": torch.from_numpy(np.ascontiguousarray(vectors_ND))}, temporary, metadata)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _read(file: Path, *, vectors: bool = True) -> tuple[torch.Tensor, list[str], dict[str, str]]:
+def _names(file: Path) -> tuple[list[str], dict[str, str]]:
+    """The names of a shard's rows, and those that have none with the reason."""
     with safe_open(file, "pt") as shard:
         metadata = shard.metadata()
-        rows_ND = shard.get_tensor("vectors") if vectors else torch.empty(0)
-    return rows_ND, json.loads(metadata["names"]), json.loads(metadata["refused"])
+    return json.loads(metadata["names"]), json.loads(metadata["refused"])
+
+
+def _read_into(file: Path, rows_BD: torch.Tensor) -> int:
+    """Read a shard's vectors into the first of these rows; returns how many it has.
+
+    A safetensors file is the length of its header in eight bytes, the header, and the tensors; a shard has one tensor.
+    """
+    with file.open("rb", buffering=0) as shard:
+        shard.seek(8 + int.from_bytes(shard.read(8), "little"))
+        wanted = file.stat().st_size - shard.tell()
+        if shard.readinto(rows_BD.numpy().data.cast("B")[:wanted]) != wanted:
+            raise InvalidInput(f"{file} is damaged: delete it, and its pictures are encoded again")
+    return wanted // (4 * rows_BD.shape[1])
 
 
 class _Progress:
