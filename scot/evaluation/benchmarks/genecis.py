@@ -24,7 +24,7 @@ OBJECT_TEMPLATES = 1_960
 """Templates of each object task."""
 RECALL_AT = (1, 2, 3)
 
-_COCO = ("val2017", "coco/val2017", "COCO/val2017", "")
+_COCO = ("val2017", "COCO_val2017", "coco/val2017", "COCO/val2017", "")
 _VISUAL_GENOME = ("VG_100K_all", "VG_All", "VG_100K", "VG_100K_2", "vg/VG_100K", "vg/VG_100K_2", "")
 
 
