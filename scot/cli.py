@@ -15,11 +15,21 @@ SUMMARIES = {
     "serve": "start the search service here",
     "search": "ask a running service: a picture, what to change, the pictures found",
     "index": "put a folder of captioned pictures into a running service",
-    "evaluate": "recall of composers on drawn galleries, with contact sheets",
+    "evaluate": "composers, baselines and oracle side by side on drawn galleries, with contact sheets",
+    "evaluate cirr": "CIRR by its authors' protocol: score ranking files, or run a model",
+    "evaluate fashioniq": "FashionIQ likewise",
+    "evaluate circo": "CIRCO likewise",
+    "evaluate genecis": "GeneCIS likewise",
+    "evaluate wardrobe": "the drawn world wardrobe likewise",
+    "evaluate scenes": "the drawn world scenes likewise",
+    "evaluate validate-submission": "check files for the CIRR and CIRCO test servers",
+    "evaluate leakage": "compare the texts of triplets with a benchmark's",
     "draw": "draw captioned pictures of a world, with queries whose answers are known",
     "edits report": "what a folder of triplets holds: acceptance, lengths, similarities, a sample",
     "edits serve": "start the service that writes edits of captions",
 }
+
+_BENCHMARK = "scot.evaluation.benchmarks.command:evaluate_benchmark"
 
 # Where each command's typed flags and its function are: imported only when asked for, so that a search starts quickly.
 _PLACES = {
@@ -27,6 +37,17 @@ _PLACES = {
     "search": ("scot.commands.search:SearchConfig", "scot.commands.search:search"),
     "index": ("scot.commands.index:IndexConfig", "scot.commands.index:index"),
     "evaluate": ("scot.evaluation.run:EvaluateConfig", "scot.evaluation.run:evaluate"),
+    "evaluate cirr": ("scot.evaluation.benchmarks.cirr:CirrConfig", _BENCHMARK),
+    "evaluate fashioniq": ("scot.evaluation.benchmarks.fashioniq:FashionIqConfig", _BENCHMARK),
+    "evaluate circo": ("scot.evaluation.benchmarks.circo:CircoConfig", _BENCHMARK),
+    "evaluate genecis": ("scot.evaluation.benchmarks.genecis:GenecisConfig", _BENCHMARK),
+    "evaluate wardrobe": ("scot.evaluation.benchmarks.worlds:WardrobeConfig", _BENCHMARK),
+    "evaluate scenes": ("scot.evaluation.benchmarks.worlds:ScenesConfig", _BENCHMARK),
+    "evaluate validate-submission": (
+        "scot.evaluation.benchmarks.submissions:SubmissionConfig",
+        "scot.evaluation.benchmarks.submissions:validate_submission",
+    ),
+    "evaluate leakage": ("scot.evaluation.leakage:LeakageConfig", "scot.evaluation.leakage:leakage"),
     "draw": ("scot.data.worlds.drawing:DrawConfig", "scot.data.worlds.drawing:draw"),
     "edits report": ("scot.edits.report:ReportConfig", "scot.edits.report:report"),
 }
@@ -40,10 +61,16 @@ def commands() -> dict[str, type]:
     return {name: _imported(config) for name, (config, _) in _PLACES.items()}
 
 
+def words_of(arguments: Sequence[str]) -> int:
+    """How many words at the start of a command line name the command: two in a group such as ``edits``."""
+    grouped = any(name.startswith(f"{arguments[0]} ") for name in SUMMARIES) if arguments else False
+    return 2 if grouped and len(arguments) > 1 and not arguments[1].startswith("-") else 1
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code: 0 done, 1 refused with a sentence, 2 a wrong flag, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    words = 2 if arguments[:1] == ["edits"] else 1
+    words = words_of(arguments)
     command, rest = " ".join(arguments[:words]) or "--help", arguments[words:]
     if command in ("--help", "-h", "help"):
         print(_usage())

@@ -111,15 +111,16 @@ def _make(words: list[str]) -> str | None:
 def _scot(words: list[str]) -> str | None:
     if importlib.util.find_spec("scot.cli") is None:
         return "scot/cli.py does not exist"
-    known: dict[str, type[Any]] = importlib.import_module("scot.cli").commands()
+    cli = importlib.import_module("scot.cli")
+    known: dict[str, type[Any]] = cli.commands()
     if not words or words[0] in ("--help", "--version"):
         return None
     if words[0] == "serve":  # a process of its own
         return _python(["-m", "services.search.local", *words[1:]])
     if words[:2] == ["edits", "serve"]:
         return _python(["-m", "services.edits", *words[2:]])
-    if words[0] == "edits":
-        words = [" ".join(words[:2]), *words[2:]]
+    named = cli.words_of(words)
+    words = [" ".join(words[:named]), *words[named:]]
     if words[0] not in known:
         return f"scot has no command {words[0]!r}"
     return _parses(known[words[0]], words[1:])

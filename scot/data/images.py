@@ -76,11 +76,12 @@ _TILE_TAGS = (322, 323)  # TIFF TileWidth, TileLength
 _WHITE = (255, 255, 255)
 
 
-def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, plain: bool = False) -> Image.Image:
     """Decode PNG, JPEG, WebP, GIF, BMP or TIFF bytes to an upright RGB picture.
 
     EXIF orientation is applied, transparency is laid on white, an animation gives its first frame, 16-bit grey keeps
     its brightness, and colour profiles are ignored. A large JPEG may come back smaller (:attr:`ImageLimits.jpeg_side`).
+    ``plain`` does none of the first four: it is Pillow's ``convert("RGB")``, as published evaluation code has it.
 
     Raises:
         ImageRefused: with one of :data:`REASONS`.
@@ -97,7 +98,7 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Ima
         if isinstance(image, JpegImagePlugin.JpegImageFile) and limits.jpeg_side:
             image.draft("RGB", (limits.jpeg_side, limits.jpeg_side))
         image.load()
-        return _upright(image, _orientation(image))
+        return image.convert("RGB") if plain else _upright(image, _orientation(image))
     except ImageRefused:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from scot.composers import Composer, Registry, load_composer
+from scot.composers import Composer, LearnedComposer, Registry, load_composer
 from scot.data.captioned import Refusals, read_captioned
 from scot.data.images import decode_image
 from scot.encoders import load_encoder
@@ -23,6 +24,8 @@ _SHEET_ROWS, _SHEET_HITS = 8, 5
 @dataclass(frozen=True)
 class EvaluateConfig:
     """Measure composers, the baselines and the oracle on drawn galleries with exact answers.
+
+    The published benchmarks have commands of their own: `scot evaluate cirr --help`.
 
     Example: scot evaluate --gallery data/wardrobe data/scenes --composers data/composers
     """
@@ -49,7 +52,7 @@ def evaluate(config: EvaluateConfig) -> int:
         raise InvalidInput("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
     console = report_console()
     encoder = load_encoder(config.encoder)
-    composers = _composers(config, encoder.id, encoder.dim)
+    composers = chosen_composers(config.composers, config.composer, encoder.id, encoder.dim)
     results: list[WorldResult] = []
     for folder in config.gallery:
         vectors = encode_gallery(folder, encoder, config.output / "cache", on_progress=console.print)
@@ -64,16 +67,19 @@ def evaluate(config: EvaluateConfig) -> int:
     return 0
 
 
-def _composers(config: EvaluateConfig, encoder_id: str, dim: int) -> list[Composer]:
-    registry = Registry(config.composers) if config.composers is not None else None
-    if config.composer:
-        paths = [
-            Path(name) if Path(name).is_dir() or registry is None else registry.path(name) for name in config.composer
-        ]
+def chosen_composers(composers: Path | None, names: Sequence[str], encoder_id: str, dim: int) -> list[LearnedComposer]:
+    """The composers of these names, versions of the registry ``composers`` or artifact folders; else its released one.
+
+    Raises:
+        NotFound, InvalidInput, EncoderMismatch: one of them cannot be used with this encoder.
+    """
+    registry = Registry(composers) if composers is not None else None
+    if names:
+        paths = [Path(name) if Path(name).is_dir() or registry is None else registry.path(name) for name in names]
     elif registry is not None:
         version = registry.released()
         if version is None:
-            raise NotFound(f"{config.composers} has no released composer yet; pretrain one first")
+            raise NotFound(f"{composers} has no released composer yet; pretrain one first")
         paths = [registry.path(version)]
     else:
         paths = []

@@ -1,0 +1,44 @@
+"""The flags that every benchmark has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from scot.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """What to score: ranking files, or a model on the images."""
+
+    annotations: Path | None = None
+    """The folder of the authors' annotation files, flat or in their own layout."""
+    split: str = "val"
+    """The split; of CIRR val or test1, of CIRCO val or test."""
+    rankings: tyro.conf.UseAppendAction[list[list[Path]]] = field(default_factory=list)
+    """Ranking files to score; may be given twice."""
+    images: Path | None = None
+    """Instead of --rankings: the folder of the benchmark's images, to run a model on."""
+    encoder: str = "tiny"
+    """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    composer: str = ""
+    """A baseline (sum, sum:0.7, slerp, text_only, image_only), an artifact folder, or a version of --composers."""
+    composers: Path | None = None
+    """A registry of composers; without --composer its released one is run."""
+    skip_missing: bool = False
+    """Leave out images that are missing or cannot be decoded, with the queries that need them, and say so."""
+    output: Path = Path("evaluation")
+    """Where a model's run keeps embeddings, ranking files, result and contact sheet."""
+    json: Path | None = None
+    """Write the result there too, at full precision."""
+    per_query: bool = False
+    """Add what each query contributed to the JSON."""
+
+    def folder(self) -> Path:
+        """The folder of the annotations. Raises InvalidInput when none was named."""
+        if self.annotations is None:
+            raise InvalidInput("--annotations is missing: the folder of the authors' annotation files")
+        return self.annotations

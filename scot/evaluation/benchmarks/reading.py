@@ -1,0 +1,135 @@
+"""Read what somebody else wrote: annotation and ranking files, with the first offenders named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scot.errors import InvalidInput, NotFound
+
+_NAMED = 3
+
+
+def some(offenders: Iterable[object]) -> str:
+    """The first three, and how many more."""
+    names = [str(each) for each in offenders]
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def find(folder: Path, name: str, places: Sequence[str]) -> Path:
+    """The annotation file ``name``, in ``folder`` or where the authors' layout has it.
+
+    Raises:
+        NotFound: it is nowhere there.
+    """
+    for place in ("", *places):
+        if (file := folder / place / name).is_file():
+            return file
+    raise NotFound(f"{folder} lacks {name} (looked in {', '.join(['it', *places])}): download the annotations again")
+
+
+def read_json(file: Path) -> Any:
+    """A JSON file whose objects have no key twice.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is not whole JSON, or a key is there twice.
+    """
+    twice: list[str] = []
+
+    def checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            seen: set[str] = set()
+            twice.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        return made
+
+    try:
+        content = json.loads(file.read_bytes(), object_pairs_hook=checked)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {file}") from None
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise InvalidInput(f"{file} is not whole JSON{where}: was its download or writing cut off?") from None
+    if twice:
+        raise InvalidInput(f"{file} has {len(twice):,} keys twice: {some(twice)}")
+    return content
+
+
+def read_entries(file: Path, fields: Mapping[str, type | tuple[type, ...]]) -> list[dict[str, Any]]:
+    """A JSON list of objects that all have these fields.
+
+    Raises:
+        NotFound, InvalidInput: as :func:`read_json`; or entries lack a field, the first three are named.
+    """
+    content = read_json(file)
+    if not isinstance(content, list) or not content:
+        raise InvalidInput(f"{file} is not a JSON list of queries")
+    broken = [
+        f"entry {number} ({', '.join(lacking)})"
+        for number, entry in enumerate(content)
+        if (lacking := _lacking(entry, fields))
+    ]
+    if broken:
+        raise InvalidInput(f"{file} has {len(broken):,} entries that lack something: {some(broken)}")
+    return content
+
+
+def read_names(file: Path) -> list[str]:
+    """A JSON list of names, none of them twice. Raises as :func:`read_json`."""
+    content = read_json(file)
+    if not isinstance(content, list) or not content or not all(isinstance(name, str) for name in content):
+        raise InvalidInput(f"{file} is not a JSON list of image names")
+    if again := repeated(content):
+        raise InvalidInput(f"{file} names {len(again):,} pictures twice: {some(again)}")
+    return content
+
+
+def read_paths(file: Path) -> dict[str, str]:
+    """A JSON object of image names and their paths. Raises as :func:`read_json`."""
+    content = read_json(file)
+    if not isinstance(content, dict) or not content or not all(isinstance(path, str) for path in content.values()):
+        raise InvalidInput(f"{file} is not a JSON object of image names and paths")
+    return content
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Those that came before, each once, in order."""
+    seen: set[str] = set()
+    again: dict[str, None] = {}
+    for name in names:
+        if name in seen:
+            again[name] = None
+        seen.add(name)
+    return list(again)
+
+
+def check_known(file: Path, wanted: Iterable[tuple[str, str]], gallery: Iterable[str]) -> None:
+    """Every ``(query, name)`` is of the gallery. Raises InvalidInput with the first three."""
+    known = set(gallery)
+    unknown = [f"{name} (query {query})" for query, name in wanted if name not in known]
+    if unknown:
+        raise InvalidInput(f"{file} names {len(unknown):,} pictures that its gallery lacks: {some(unknown)}")
+
+
+def check_distinct(file: Path, query_ids: Sequence[str]) -> None:
+    """No query id is there twice. Raises InvalidInput with the first three."""
+    if again := repeated(query_ids):
+        raise InvalidInput(f"{file} has {len(again):,} query ids twice: {some(again)}")
+
+
+def check_split(benchmark: str, split: str, known: Sequence[str]) -> None:
+    """The split is one of the benchmark's. Raises InvalidInput."""
+    if split not in known:
+        raise InvalidInput(f"--split of {benchmark} must be {' or '.join(known)}, not {split!r}")
+
+
+def _lacking(entry: object, fields: Mapping[str, type | tuple[type, ...]]) -> list[str]:
+    if not isinstance(entry, dict):
+        return ["not an object"]
+    return [name for name, kind in fields.items() if not isinstance(entry.get(name), kind)]

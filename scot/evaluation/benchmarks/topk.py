@@ -1,0 +1,61 @@
+"""Exact ranking of a gallery that comes in blocks: nothing larger than queries × block is held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+
+BLOCK = 8_192
+"""Pictures a block: large enough for the matrix product, small enough that 1,000 queries' scores are 33 MB."""
+
+
+def top_k(
+    query_QD: torch.Tensor, blocks: Iterable[torch.Tensor], k: int, excluded: Sequence[Sequence[int]] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``k`` best gallery rows of each query by dot product; of equal scores, the earlier row first.
+
+    Args:
+        query_QD: queries, float32.
+        blocks: the gallery in order, float32 ``(B, D)`` each.
+        k: how many rows; fewer are returned where the gallery is smaller.
+        excluded: for each query the rows that do not compete.
+
+    Returns:
+        Rows ``(Q, K)`` int64 and their scores ``(Q, K)``; an excluded row that is needed to fill up scores -inf.
+    """
+    queries = len(query_QD)
+    best_QK, rows_QK = torch.empty(queries, 0), torch.empty(queries, 0, dtype=torch.int64)
+    out = [(query, row) for query, rows in enumerate(excluded or ()) for row in rows]
+    start = 0
+    memory = torch.empty(0)
+    for block_BD in blocks:
+        if memory.numel() < queries * len(block_BD):
+            memory = torch.empty(queries * len(block_BD))
+        scores_QB = memory[: queries * len(block_BD)].view(queries, len(block_BD))
+        torch.mm(query_QD, block_BD.T, out=scores_QB)
+        here = [(query, row - start) for query, row in out if start <= row < start + len(block_BD)]
+        if here:
+            scores_QB[tuple(torch.tensor(here).T)] = -torch.inf
+        values_QK, columns_QK = _block_top(scores_QB, k)
+        # The earlier rows stand first in both halves, so that a stable sort settles ties by row.
+        best_QK = torch.cat([best_QK, values_QK], dim=1)
+        rows_QK = torch.cat([rows_QK, columns_QK + start], dim=1)
+        best_QK, order_QK = best_QK.sort(dim=1, descending=True, stable=True)
+        best_QK, rows_QK = best_QK[:, :k], rows_QK.gather(1, order_QK[:, :k])
+        start += len(block_BD)
+    return rows_QK, best_QK
+
+
+def _block_top(scores_QB: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The best ``k`` columns by score, and of equal scores the earlier ones; returned in the order of the columns."""
+    width = scores_QB.shape[1]
+    values_QK, columns_QK = scores_QB.topk(min(k + 1, width), dim=1)
+    if width > k:
+        # topk may keep any of the columns that tie at its end; one place more shows whether some do.
+        for query in (values_QK[:, k - 1] == values_QK[:, k]).nonzero()[:, 0].tolist():
+            values_B, columns_B = scores_QB[query].sort(descending=True, stable=True)
+            values_QK[query, :k], columns_QK[query, :k] = values_B[:k], columns_B[:k]
+        values_QK, columns_QK = values_QK[:, :k], columns_QK[:, :k]
+    columns_QK, order_QK = columns_QK.sort(dim=1)
+    return values_QK.gather(1, order_QK), columns_QK

@@ -1,0 +1,124 @@
+"""The drawn worlds by the same commands: recall over the gallery and among the six of a query's subset, as in CIRR.
+
+Every picture that fits the edit is a right answer; the reference does not compete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from scot.data.captioned import Refusals, read_captioned
+from scot.data.worlds.drawing import DrawConfig, draw
+from scot.data.worlds.queries import QUERIES, read_queries
+from scot.errors import InvalidInput
+from scot.evaluation.benchmarks.base import SUBSET, WHOLE, Benchmark, Part, Query
+from scot.evaluation.benchmarks.config import BenchmarkConfig
+from scot.evaluation.benchmarks.pictures import Picture
+from scot.evaluation.benchmarks.reading import check_distinct, check_known, check_split
+from scot.evaluation.benchmarks.scoring import recall_at
+from scot.evaluation.worlds import RECALL_AT, SUBSET_AT
+
+
+@dataclass(frozen=True)
+class WorldConfig(BenchmarkConfig):
+    """A drawn world: score ranking files, or run a model."""
+
+    annotations: Annotated[Path | None, tyro.conf.arg(name="gallery", aliases=["--annotations"])] = None
+    """A gallery that `scot draw --split eval` wrote; without one it is drawn into the output folder."""
+    split: str = "eval"
+    """Always eval."""
+
+    world = ""
+
+
+@dataclass(frozen=True)
+class WardrobeConfig(WorldConfig):
+    """The drawn world wardrobe: score ranking files, or run a model.
+
+    Example: scot evaluate wardrobe --gallery data/wardrobe --composer sum
+    """
+
+    world = "wardrobe"
+
+
+@dataclass(frozen=True)
+class ScenesConfig(WorldConfig):
+    """The drawn world scenes: score ranking files, or run a model.
+
+    Example: scot evaluate scenes --gallery data/scenes --composer sum
+    """
+
+    world = "scenes"
+
+
+def load(config: WorldConfig) -> Benchmark:
+    """Read a drawn gallery's queries, drawing it first where none was named.
+
+    Raises:
+        NotFound, InvalidInput: the folder holds no gallery of this world.
+    """
+    check_split(config.world, config.split, ["eval"])
+    folder = config.annotations
+    if folder is None:
+        if config.rankings:
+            raise InvalidInput("--gallery is missing: rankings are of a gallery that `scot draw --split eval` wrote")
+        folder = config.output / "gallery" / config.world
+        draw(DrawConfig("wardrobe" if config.world == "wardrobe" else "scenes", folder, "eval"))
+    world, drawn = read_queries(folder)
+    if world != config.world:
+        raise InvalidInput(f"{folder} is a gallery of {world}, not of {config.world}")
+    refusals = Refusals()
+    files = {record.image_id: record.image for record in read_captioned(folder, refusals)}
+    if refusals.total:
+        raise InvalidInput(f"{folder} is not a whole gallery: {refusals.summary()}")
+    queries = tuple(
+        Query(
+            query_id=query.query_id,
+            reference=query.reference_id,
+            edits=(query.edit,),
+            targets=tuple(sorted(query.targets)),
+            subset=tuple(name for name in query.subset if name != query.reference_id),
+        )
+        for query in drawn
+    )
+    check_distinct(folder / QUERIES, [query.query_id for query in queries])
+    named = ((query.query_id, name) for query in queries for name in sorted(query.names()))
+    check_known(folder / QUERIES, named, files)
+    pictures = {name: Picture(file) for name, file in files.items() if isinstance(file, Path)}
+    return Benchmark(
+        name=config.world,
+        split=config.split,
+        parts=(Part("", tuple(files), queries),),
+        protocol={
+            "gallery": f"the {len(files):,} drawn pictures",
+            "reference": "left out of the ranking",
+            "target": "any picture that fits the edit",
+            "subset": "the five other pictures of the query's subset",
+            "edit": "as written",
+            "ties": "the picture drawn earlier first",
+        },
+        measure=_measure,
+        headline=lambda metrics: {},
+        locate=partial(_locate, pictures=pictures),
+        subset_depth=SUBSET_AT[-1],
+        drop_reference=True,
+    )
+
+
+def _measure(query: Query, lists: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if WHOLE in lists:
+        found |= {f"recall@{k}": recall_at(lists[WHOLE], query.targets, k) for k in RECALL_AT}
+    if SUBSET in lists:
+        found |= {f"recall_subset@{k}": recall_at(lists[SUBSET], query.targets, k) for k in SUBSET_AT}
+    return found
+
+
+def _locate(images: Path, *, pictures: dict[str, Picture]) -> dict[str, dict[str, Picture]]:
+    return {"": pictures}

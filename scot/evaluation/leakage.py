@@ -1,0 +1,207 @@
+"""``scot evaluate leakage``: do the texts that a composer learned from hold a benchmark's texts?
+
+Zero-shot means that they do not. Two texts are equal when they are so without case, punctuation and spacing; nearly
+equal when the Jaccard similarity of their words reaches a threshold. All pairs over the threshold are found, none is
+sampled: a text shares one of its few rarest words with each of its near-duplicates (prefix filtering, Bayardo et al.,
+WWW 2007), and only those are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from scot.data.shards import Folder
+from scot.data.triplets import iterate_triplets, read_manifest
+from scot.errors import InvalidInput
+from scot.evaluation.benchmarks import circo, cirr, fashioniq, genecis
+from scot.evaluation.benchmarks.base import Benchmark
+
+COLUMNS = ("caption", "edit", "edited_caption")
+"""The texts of a triplet."""
+
+_LOADERS: Mapping[str, Callable[[LeakageConfig], Benchmark]] = {
+    "cirr": lambda config: cirr.load(cirr.CirrConfig(config.annotations, config.split)),
+    "fashioniq": lambda config: fashioniq.load(fashioniq.FashionIqConfig(config.annotations, config.split)),
+    "circo": lambda config: circo.load(circo.CircoConfig(config.annotations, config.split)),
+    "genecis": lambda config: genecis.load(genecis.GenecisConfig(config.annotations, config.split)),
+}
+_REORDERED = 0.999
+"""The similarity of texts with the same words in another order: nearly equal."""
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class LeakageConfig:
+    """Compare the captions and edits of a folder of triplets with a benchmark's texts.
+
+    Example: scot evaluate leakage scot-demo/triplets --benchmark cirr --annotations CIRR
+    """
+
+    triplets: tyro.conf.Positional[Path]
+    """A folder of triplets."""
+    benchmark: Literal["cirr", "fashioniq", "circo", "genecis"] = "cirr"
+    """Whose texts."""
+    annotations: Path | None = None
+    """The folder of the benchmark's annotation files."""
+    split: str = "val"
+    """Which split."""
+    threshold: float = 0.8
+    """Jaccard similarity of the words from which two texts are near-duplicates, over 0 to 1."""
+    least_words: int = 1
+    """Texts of fewer words are not compared: "is red" is everybody's."""
+    show: int = 10
+    """Overlaps to print."""
+    json: Path | None = None
+    """Write all of them there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """A text of the triplets that a benchmark has too, or nearly. ``similarity`` is 1 when they are equal."""
+
+    column: str
+    text: str
+    benchmark_text: str
+    similarity: float
+    triplets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leakage:
+    """What was compared, and what was found: overlaps with the most similar and the longest first."""
+
+    benchmark: str
+    split: str
+    triplets: int
+    texts: int
+    benchmark_texts: int
+    queries: int
+    queries_touched: int
+    overlaps: tuple[Overlap, ...]
+
+    def count(self, column: str, *, exact: bool) -> int:
+        """How many distinct texts of a column overlap, exactly or nearly."""
+        return sum(each.column == column and (each.similarity == 1.0) == exact for each in self.overlaps)
+
+
+def leakage(config: LeakageConfig) -> int:
+    """Compare, print, and write JSON if asked to.
+
+    Raises:
+        NotFound, InvalidInput: the triplets or the annotations cannot be read, or a setting is out of range.
+    """
+    found = find_leakage(config)
+    print(f"{found.triplets:,} triplets with {found.texts:,} distinct texts, compared with")
+    print(f"{found.benchmark_texts:,} distinct texts of {found.queries:,} queries of {found.benchmark} {found.split}")
+    print(f"\n{'texts of':<16}{'equal':>10}{'nearly':>10}")
+    for column in COLUMNS:
+        exact, near = (found.count(column, exact=exact) for exact in (True, False))
+        print(f"{column:<16}{exact:>10,}{near:>10,}")
+    share = found.queries_touched / found.queries
+    print(f"\n{found.queries_touched:,} queries ({share:.1%}) have a text that the triplets have too, or nearly")
+    for each in found.overlaps[: max(0, config.show)]:
+        print(f"  {each.similarity:.2f} {each.column}, {each.triplets:,} triplets: {each.text} | {each.benchmark_text}")
+    if config.json is not None:
+        said = {**asdict(found), "threshold": config.threshold, "least_words": config.least_words}
+        Folder(config.json.parent).write(config.json.name, (json.dumps(said, indent=2) + "\n").encode())
+    return 0
+
+
+def find_leakage(config: LeakageConfig) -> Leakage:
+    """Read the triplets shard by shard and compare every distinct text once. Raises as :func:`leakage`."""
+    if not 0.0 < config.threshold <= 1.0:
+        raise InvalidInput(f"--threshold must be over 0 and at most 1, not {config.threshold:g}")
+    manifest = read_manifest(config.triplets)
+    texts = benchmark_texts(config)
+    index = TextIndex(texts, threshold=config.threshold)
+    counts: dict[str, Counter[str]] = {column: Counter() for column in COLUMNS}
+    for table in iterate_triplets(config.triplets):
+        for column in COLUMNS:
+            counts[column].update(table[column].to_pylist())
+    overlaps: list[Overlap] = []
+    touched: set[str] = set()
+    for column, said in counts.items():
+        for text, triplets in said.items():
+            if len(words(text)) < config.least_words:
+                continue
+            similar = index.similar(text)
+            if similar:
+                touched.update(query for match in similar for query in texts[match])
+                best = max(similar, key=lambda match: similar[match])
+                overlaps.append(Overlap(column, text, best, similar[best], triplets))
+    overlaps.sort(key=lambda each: (-each.similarity, -len(words(each.text)), each.column, each.text))
+    return Leakage(
+        benchmark=config.benchmark,
+        split=config.split,
+        triplets=manifest.count,
+        texts=len({text for said in counts.values() for text in said}),
+        benchmark_texts=len(texts),
+        queries=len({query for queries in texts.values() for query in queries}),
+        queries_touched=len(touched),
+        overlaps=tuple(overlaps),
+    )
+
+
+def benchmark_texts(config: LeakageConfig) -> dict[str, set[str]]:
+    """Each text of a split, as its annotators wrote it, to the queries that have it (``part/query``)."""
+    benchmark = _LOADERS[config.benchmark](config)
+    texts: dict[str, set[str]] = defaultdict(set)
+    for part in benchmark.parts:
+        for query in part.queries:
+            for text in query.texts:
+                texts[text].add(f"{part.name}/{query.query_id}")
+    return dict(texts)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text without case, accents' encoding and punctuation."""
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+class TextIndex:
+    """Finds every text whose words have a Jaccard similarity of at least ``threshold`` with a given text's."""
+
+    def __init__(self, texts: Iterable[str], *, threshold: float) -> None:
+        self._threshold = threshold
+        self._equal: dict[str, list[str]] = defaultdict(list)
+        self._words: dict[str, frozenset[str]] = {}
+        self._with: dict[str, list[str]] = defaultdict(list)
+        for text in texts:
+            said = words(text)
+            self._equal[" ".join(said)].append(text)
+            self._words[text] = frozenset(said)
+        frequency = Counter(word for said in self._words.values() for word in said)
+        self._rarity: Mapping[str, tuple[int, str]] = {word: (count, word) for word, count in frequency.items()}
+        for text, said_words in self._words.items():
+            for word in self._prefix(said_words):
+                self._with[word].append(text)
+
+    def similar(self, text: str) -> dict[str, float]:
+        """Indexed text to its similarity; 1 for equal word sequences, less for everything else."""
+        said = words(text)
+        wanted = frozenset(said)
+        found: dict[str, float] = {}
+        for other in dict.fromkeys(each for word in self._prefix(wanted) for each in self._with.get(word, ())):
+            theirs = self._words[other]
+            similarity = len(wanted & theirs) / len(wanted | theirs)
+            if similarity >= self._threshold:
+                found[other] = min(similarity, _REORDERED)
+        return found | dict.fromkeys(self._equal.get(" ".join(said), ()) if said else (), 1.0)
+
+    def _prefix(self, said: frozenset[str]) -> list[str]:
+        """The rarest words: two sets of that similarity share one of them, whatever their other words are.
+
+        A set of n words shares at least ⌈t·n⌉ with a similar one, so they cannot all be among its n − ⌈t·n⌉ others.
+        """
+        ordered = sorted(said, key=lambda word: self._rarity.get(word, (0, word)))
+        return ordered[: len(said) - math.ceil(self._threshold * len(said) - 1e-9) + 1]
