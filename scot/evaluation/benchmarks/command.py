@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ _LOADERS: dict[type[BenchmarkConfig], Callable[[Any], Benchmark]] = {
     worlds.WardrobeConfig: worlds.load,
     worlds.ScenesConfig: worlds.load,
 }
+
+_SHORT = {"recall_subset@": "Rsub@", "recall@": "R@", "map@": "mAP@", "mean_r5_rsub1": "(R@5+Rsub@1)/2"}
+"""What a table's columns are called in papers."""
+_HEADINGS = re.compile("|".join(_SHORT))
 
 
 def evaluate_benchmark(config: BenchmarkConfig) -> int:
@@ -73,7 +78,7 @@ def print_scores(benchmark: Benchmark, scores: Scores, console: Console) -> None
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(_HEADINGS.sub(lambda found: _SHORT[found[0]], column), justify="right")
     for row, values in rows.items():
         table.add_row(row, *(f"{100 * values[column]:.2f}" if column in values else "" for column in columns))
     console.print(table)
