@@ -19,6 +19,10 @@ SUMMARIES = {
     "draw": "draw captioned pictures of a world, with queries whose answers are known",
     "edits report": "what a folder of triplets holds: acceptance, lengths, similarities, a sample",
     "edits serve": "start the service that writes edits of captions",
+    "composers list": "the composers of a registry: encoder, size, recall, which one is released",
+    "composers compare": "two composers on drawn galleries, with intervals",
+    "composers promote": "release a composer, if it is measurably no worse than the released one",
+    "composers rollback": "release again what was released before",
 }
 
 # Where each command's typed flags and its function are: imported only when asked for, so that a search starts quickly.
@@ -29,6 +33,10 @@ _PLACES = {
     "evaluate": ("scot.evaluation.run:EvaluateConfig", "scot.evaluation.run:evaluate"),
     "draw": ("scot.data.worlds.drawing:DrawConfig", "scot.data.worlds.drawing:draw"),
     "edits report": ("scot.edits.report:ReportConfig", "scot.edits.report:report"),
+    "composers list": ("scot.commands.composers:ListConfig", "scot.commands.composers:list_composers"),
+    "composers compare": ("scot.commands.composers:CompareConfig", "scot.commands.composers:compare"),
+    "composers promote": ("scot.commands.composers:PromoteConfig", "scot.commands.composers:promote"),
+    "composers rollback": ("scot.commands.composers:RollbackConfig", "scot.commands.composers:rollback"),
 }
 
 # A process of its own, in place of this one: Ctrl-C reaches the service and nothing else.
@@ -43,7 +51,7 @@ def commands() -> dict[str, type]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the exit code: 0 done, 1 refused with a sentence, 2 a wrong flag, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    words = 2 if arguments[:1] == ["edits"] else 1
+    words = 2 if " ".join(arguments[:2]) in SUMMARIES else 1
     command, rest = " ".join(arguments[:words]) or "--help", arguments[words:]
     if command in ("--help", "-h", "help"):
         print(_usage())

@@ -118,7 +118,7 @@ def _scot(words: list[str]) -> str | None:
         return _python(["-m", "services.search.local", *words[1:]])
     if words[:2] == ["edits", "serve"]:
         return _python(["-m", "services.edits", *words[2:]])
-    if words[0] == "edits":
+    if " ".join(words[:2]) in known:
         words = [" ".join(words[:2]), *words[2:]]
     if words[0] not in known:
         return f"scot has no command {words[0]!r}"

@@ -29,8 +29,8 @@ class EvaluateConfig:
 
     gallery: list[Path] = field(default_factory=list)
     """Galleries drawn by `scot draw WORLD --split eval`."""
-    composers: Path | None = None
-    """A registry of composers; its released one is evaluated."""
+    composers: str | None = None
+    """A registry of composers, a folder or a URL; its released one is evaluated."""
     composer: list[str] = field(default_factory=list)
     """Versions of the registry, or artifact folders, to evaluate instead."""
     encoder: str = "tiny"
@@ -67,9 +67,7 @@ def evaluate(config: EvaluateConfig) -> int:
 def _composers(config: EvaluateConfig, encoder_id: str, dim: int) -> list[Composer]:
     registry = Registry(config.composers) if config.composers is not None else None
     if config.composer:
-        paths = [
-            Path(name) if Path(name).is_dir() or registry is None else registry.path(name) for name in config.composer
-        ]
+        paths = [name if Path(name).is_dir() or registry is None else registry.path(name) for name in config.composer]
     elif registry is not None:
         version = registry.released()
         if version is None:
