@@ -88,18 +88,18 @@ def list_composers(config: ListConfig) -> int:
     """Print one line a version. Raises NotFound when there is none, InvalidInput when the pointer is damaged."""
     registry = _registry(config.composers)
     released = registry.released()
-    table = Table("version", "", "encoder", "architecture", box=SIMPLE_HEAD)
-    for title in ("weights", "held-out R@1"):
-        table.add_column(title, justify="right")
-    table.add_column("published (UTC)")
-    table.add_column("gate")
+    rows: list[tuple[str, ...]] = [_TITLES]
+    broken: list[str] = []
     for version in registry.versions():
-        mark = "released" if version == released else ""
         try:
-            table.add_row(version, mark, *_cells(registry, version), style="bold" if mark else None)
+            rows.append(_cells(registry, version, released))
         except ScotError as error:
-            table.add_row(version, mark, str(error))
-    report_console().print(table)
+            broken.append(str(error))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:  # not a table of Rich's, which would cut an encoder's id
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in broken:
+        print(line)
     return 0
 
 
@@ -208,17 +208,22 @@ def _cannot_compare(registry: Registry, version: str, released: str | None) -> s
     )
 
 
-def _cells(registry: Registry, version: str) -> list[str]:
+_TITLES = ("version", "", "encoder", "architecture", "weights", "held-out R@1", "published (UTC)", "last decision")
+
+
+def _cells(registry: Registry, version: str, released: str | None) -> tuple[str, ...]:
     config, metrics = registry.config(version), registry.metrics(version)
     recall, published, decisions = metrics.get("recall@1"), registry.published_at(version), registry.decisions(version)
-    return [
+    return (
+        version,
+        "released" if version == released else "",
         str(config["encoder_id"]),
         str(config["architecture"]),
         f"{artifact.parameters(registry.path(version)):,}",
         "" if recall is None else f"{recall:.3f}",
         f"{published:%Y-%m-%d %H:%M}" if published else "",
         str(decisions[-1]["outcome"]) if decisions else "",
-    ]
+    )
 
 
 def _table(checks: Sequence[Check], first: str, second: str | None) -> Table:
