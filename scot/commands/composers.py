@@ -132,12 +132,14 @@ def promote(config: PromoteConfig) -> int:
     """
     _check_galleries(config.gallery)
     registry = _registry(config.composers)
-    version, released = config.version, registry.released()
+    version = config.version
     path = registry.path(version)
+    released, objection = _released(registry)
     if version == released:
         print(f"{version} is the released composer already")
         return 0
-    objection = _cannot_compare(registry, version, released)
+    pointer_damaged = bool(objection)
+    objection = objection or _cannot_compare(registry, version, released)
     if objection and not config.force:
         raise NotPromoted(f"{objection}; --force promotes it all the same")
     encoder, console = load_encoder(config.encoder), report_console()
@@ -153,7 +155,10 @@ def promote(config: PromoteConfig) -> int:
     registry.record(version, decision.to_json())
     if decision.outcome == "refused":
         raise NotPromoted(f"{decision.said}; --force promotes it all the same")
-    registry.replace(released, version)
+    if pointer_damaged:
+        registry.release(version)
+    else:
+        registry.replace(released, version)
     before = f"before: {released}" if released else "the first release"
     print(f"promoted {version} ({decision.outcome}; {before}): {decision.said}")
     return 0
@@ -181,6 +186,14 @@ def _registry(place: str) -> Registry:
     if not registry.versions():
         raise NotFound(f"{place} holds no composer yet; pretrain one, or name the registry with --composers")
     return registry
+
+
+def _released(registry: Registry) -> tuple[str | None, str]:
+    """The released version, and why it cannot be told."""
+    try:
+        return registry.released(), ""
+    except InvalidInput as error:
+        return None, str(error)
 
 
 def _load(path: str, encoder: Encoder) -> Composer:

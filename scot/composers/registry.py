@@ -170,7 +170,7 @@ class Registry:
         except FileNotFoundError:
             return []
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise InvalidInput(f"{self.root}/{RELEASED} is damaged: release a version again") from None
+            raise InvalidInput(f"{RELEASED} is damaged: release a version again") from None
 
     def _point(self, version: str, chain: list[str]) -> None:
         if chain[-1:] != [version]:

@@ -222,6 +222,17 @@ def test_a_released_composer_that_is_damaged_can_be_replaced(run: Run, registry:
     assert registry.released() == "v3"
 
 
+def test_a_damaged_pointer_is_mended_by_force(run: Run, registry: Registry) -> None:
+    registry.release("v1")
+    (Path(registry.root) / "released.json").write_text("v1")
+    for words in (["promote", "v3"], ["rollback"]):
+        code, _, err = run(*words, gallery=len(words) > 1)
+        assert code == 1
+        assert "released.json is damaged: release a version again" in err
+    assert run("promote", "v3", "--force")[0] == 0
+    assert registry.released() == "v3"
+
+
 def test_a_release_meanwhile_is_not_overwritten(run: Run, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     registry.release("v1")
 
