@@ -36,6 +36,7 @@ from scot.encoders.clip import TINY_DIR, ClipEncoder
 from scot.evaluation.metrics import similarity
 from scot.evaluation.worlds import WorldVectors, encode_gallery, measure
 
+_WIDTH, _BATCH = 128, 128
 _WAYS = ("best of all", "mean", "first")
 
 
@@ -48,16 +49,18 @@ class MultiVectorBenchmark:
 
     vectors: int = 32
     """Vectors a picture."""
-    train_size: int = 3_000
+    train_size: int = 2_000
     """Pictures of each world to train the queries on."""
-    gallery_size: int = 1_500
+    gallery_size: int = 800
     """Pictures of each gallery; half as many queries."""
-    steps: int = 600
-    """Training steps, of 256 pictures of one world."""
-    sizes: tuple[int, ...] = (1_000, 5_000)
+    steps: int = 400
+    """Training steps, of 128 pictures of one world."""
+    sizes: tuple[int, ...] = (1_000, 4_000)
     """Gallery sizes to time."""
     seed: int = 0
     """Decides weights and order."""
+    data: Path | None = None
+    """Where to keep what is drawn, for the next time."""
     output: Path | None = None
     """Also write the numbers as JSON."""
 
@@ -67,20 +70,16 @@ class Queries(nn.Module):
 
     def __init__(self, vectors: int, channels: int, dim: int) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.randn(1, vectors, dim) / dim**0.5)
-        self.cells, self.places = nn.Linear(channels, dim), nn.Parameter(torch.zeros(1, 64, dim))
-        self.layers = nn.ModuleList(
-            nn.TransformerDecoderLayer(dim, 4, 2 * dim, 0.0, F.gelu, batch_first=True) for _ in "12"
-        )
-        self.out = nn.Linear(dim, dim)
+        self.queries = nn.Parameter(torch.randn(1, vectors, _WIDTH) / _WIDTH**0.5)
+        self.cells, self.places = nn.Linear(channels, _WIDTH), nn.Parameter(torch.zeros(1, 64, _WIDTH))
+        self.layer = nn.TransformerDecoderLayer(_WIDTH, 4, 2 * _WIDTH, 0.0, F.gelu, batch_first=True)
+        self.out = nn.Linear(_WIDTH, dim)
         self.scale = nn.Parameter(torch.tensor(2.66))
 
     def forward(self, cells_BPC: torch.Tensor) -> torch.Tensor:
-        cells_BPD = self.cells(cells_BPC) + self.places[:, : cells_BPC.shape[1]]
-        state_BVD = self.queries.expand(len(cells_BPC), -1, -1)
-        for layer in self.layers:
-            state_BVD = layer(state_BVD, cells_BPD)
-        return F.normalize(self.out(state_BVD), dim=-1)
+        cells_BPH = self.cells(cells_BPC) + self.places[:, : cells_BPC.shape[1]]
+        state_BVH = self.layer(self.queries.expand(len(cells_BPC), -1, -1), cells_BPH)
+        return F.normalize(self.out(state_BVH), dim=-1)
 
 
 def main(config: MultiVectorBenchmark) -> int:
@@ -110,16 +109,14 @@ def recall_of_pooling(config: MultiVectorBenchmark) -> list[dict[str, Any]]:
     visual = open_clip.create_model(f"local-dir:{TINY_DIR}").visual.eval()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch, redirect_stdout(sys.stderr):
-        train, galleries = [], []
+        home, train, galleries = config.data or Path(scratch), [], []
         for world in WORLDS:
-            folder, gallery = Path(scratch) / "train" / world, Path(scratch) / "eval" / world
+            folder, gallery = home / "train" / world, home / "eval" / world
             draw(DrawConfig(world, folder, "train", config.train_size, seed=config.seed))
             draw(DrawConfig(world, gallery, "eval", config.gallery_size, config.gallery_size // 2, config.seed))
             captions = [record.captions[0] for record in read_captioned(folder, Refusals())]
             train.append((cells(encoder, visual, folder), torch.from_numpy(encoder.encode_texts(captions))))
-            galleries.append(
-                (encode_gallery(gallery, encoder, Path(scratch) / "cache"), cells(encoder, visual, gallery))
-            )
+            galleries.append((encode_gallery(gallery, encoder, home / "cache"), cells(encoder, visual, gallery)))
         head = trained(config, train)
         for vectors, cells_NPC in galleries:
             with torch.inference_mode():
@@ -133,10 +130,10 @@ def trained(config: MultiVectorBenchmark, data: list[tuple[torch.Tensor, torch.T
     head = Queries(config.vectors, data[0][0].shape[-1], data[0][1].shape[-1])
     optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=config.steps, pct_start=0.1)
-    target = torch.arange(256)
+    target = torch.arange(_BATCH)
     for step in range(1, config.steps + 1):
         cells_NPC, text_ND = data[step % len(data)]
-        rows = torch.randperm(len(text_ND))[:256]
+        rows = torch.randperm(len(text_ND))[:_BATCH]
         scores_BVB = head(cells_NPC[rows].float()) @ text_ND[rows].T
         logits_BB = head.scale.exp().clamp(max=100) * scores_BVB.amax(1)
         loss = (F.cross_entropy(logits_BB, target) + F.cross_entropy(logits_BB.T, target)) / 2
@@ -144,7 +141,7 @@ def trained(config: MultiVectorBenchmark, data: list[tuple[torch.Tensor, torch.T
         loss.backward()
         optimiser.step()
         schedule.step()
-        if step % 100 == 0:
+        if step % 50 == 0:
             print(f"step {step}/{config.steps}  loss {loss.item():.3f}", flush=True)
     return head.eval()
 
@@ -182,7 +179,7 @@ def cells(encoder: ClipEncoder, visual: Any, folder: Path) -> torch.Tensor:
 
 
 def speed(pictures: int, vectors: int, dim: int) -> dict[str, Any]:
-    """Memory, and the median time of one query, over random unit vectors."""
+    """Memory, and the time of one query (the fastest of 15), over random unit vectors."""
     rng = np.random.default_rng(0)
     gallery = rng.normal(size=(pictures, vectors, dim)).astype(np.float32)
     gallery /= np.linalg.norm(gallery, axis=-1, keepdims=True)
@@ -200,19 +197,19 @@ def speed(pictures: int, vectors: int, dim: int) -> dict[str, Any]:
         "pictures": pictures,
         "vectors": vectors,
         "mib": gallery.nbytes / 2**20,
-        "numpy_ms": _median_ms(lambda: np.argpartition(-similarity(query_1D, flat)[0], 10)),
-        "qdrant_ms": _median_ms(lambda: client.query_points("gallery", query=query, limit=10)),
+        "numpy_ms": _fastest_ms(lambda: np.argpartition(-similarity(query_1D, flat)[0], 10)),
+        "qdrant_ms": _fastest_ms(lambda: client.query_points("gallery", query=query, limit=10)),
     }
 
 
-def _median_ms(call: Callable[[], object], repeats: int = 15) -> float:
+def _fastest_ms(call: Callable[[], object], repeats: int = 15) -> float:
     call()
     times = []
     for _ in range(repeats):
         begun = time.perf_counter()
         call()
         times.append(time.perf_counter() - begun)
-    return 1_000 * float(np.median(times))
+    return 1_000 * min(times)
 
 
 if __name__ == "__main__":
