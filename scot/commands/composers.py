@@ -159,8 +159,8 @@ def promote(config: PromoteConfig) -> int:
         registry.release(version)
     else:
         registry.replace(released, version)
-    before = f"before: {released}" if released else "the first release"
-    print(f"promoted {version} ({decision.outcome}; {before}): {decision.said}")
+    before = f"; before: {released}" if released else ""
+    print(f"promoted {version} ({decision.outcome}{before}): {decision.said}")
     return 0
 
 
