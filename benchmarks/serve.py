@@ -32,7 +32,7 @@ from PIL import Image
 from benchmarks.machine import machine
 from scot import flags
 from scot.client import ScotClient
-from scot.encoders.clip import load_encoder
+from scot.encoders import load_encoder
 from scot.errors import Unavailable
 from scot.index.store import GalleryStore, Item
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scot import flags
 from scot.data.captioned import CaptionedImage, Refusals, read_captioned
-from scot.encoders.clip import load_encoder
+from scot.encoders import load_encoder
 from scot.errors import InvalidInput
 from scot.index.bulk import Batch, embedded_batches, store_batches
 from scot.index.store import GalleryStore

@@ -27,6 +27,10 @@ SUMMARIES = {
     "draw": "draw captioned pictures of a world, with queries whose answers are known",
     "edits report": "what a folder of triplets holds: acceptance, lengths, similarities, a sample",
     "edits serve": "start the service that writes edits of captions",
+    "composers list": "the composers of a registry: encoder, size, recall, which one is released",
+    "composers compare": "two composers on drawn galleries, with intervals",
+    "composers promote": "release a composer, if it is measurably no worse than the released one",
+    "composers rollback": "release again what was released before",
 }
 
 _BENCHMARK = "scot.evaluation.benchmarks.command:evaluate_benchmark"
@@ -50,6 +54,10 @@ _PLACES = {
     "evaluate leakage": ("scot.evaluation.leakage:LeakageConfig", "scot.evaluation.leakage:leakage"),
     "draw": ("scot.data.worlds.drawing:DrawConfig", "scot.data.worlds.drawing:draw"),
     "edits report": ("scot.edits.report:ReportConfig", "scot.edits.report:report"),
+    "composers list": ("scot.commands.composers:ListConfig", "scot.commands.composers:list_composers"),
+    "composers compare": ("scot.commands.composers:CompareConfig", "scot.commands.composers:compare"),
+    "composers promote": ("scot.commands.composers:PromoteConfig", "scot.commands.composers:promote"),
+    "composers rollback": ("scot.commands.composers:RollbackConfig", "scot.commands.composers:rollback"),
 }
 
 # A process of its own, in place of this one: Ctrl-C reaches the service and nothing else.

@@ -38,6 +38,10 @@ class Conflict(ScotError):
     """Something else holds the resource: a port in use, a store opened by another process, an output of another run."""
 
 
+class NotPromoted(ScotError):
+    """A composer is measurably worse than the released one, or cannot be compared with it; the message has why."""
+
+
 class Unauthenticated(ScotError):
     """No API key, or an unknown one."""
 
@@ -63,6 +67,7 @@ GRPC_STATUS: dict[type[ScotError], str] = {
     NotFound: "NOT_FOUND",
     EncoderMismatch: "FAILED_PRECONDITION",
     Conflict: "FAILED_PRECONDITION",
+    NotPromoted: "FAILED_PRECONDITION",
     Unauthenticated: "UNAUTHENTICATED",
     PermissionDenied: "PERMISSION_DENIED",
     Overloaded: "RESOURCE_EXHAUSTED",

@@ -6,6 +6,8 @@
     config.json            architecture and settings, encoder id, dim, normalisation, training data, sha256 of weights
     metrics.json           what was measured when it was trained
     README.md              the model card
+
+A registry adds ``decisions.json``: what was decided about its release, and the numbers (scot/composers/decisions.py).
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -21,13 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 
 import scot
 from scot.composers.architectures import ARCHITECTURES, build
 from scot.composers.base import Composer, ComposerModule, LearnedComposer
+from scot.data.durable import rename_durably, write_durably
+from scot.data.shards import Folder
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 
 WEIGHTS, CONFIG, METRICS, CARD = "composer.safetensors", "config.json", "metrics.json", "README.md"
+FILES = (WEIGHTS, CONFIG, METRICS, CARD)
 
 
 def save_composer(
@@ -79,7 +84,7 @@ def save_composer(
         WEIGHTS: weights,
         CONFIG: json.dumps(config, indent=2).encode(),
         METRICS: json.dumps(measured, indent=2).encode(),
-        CARD: _card(config, measured, sum(p.numel() for p in module.parameters())).encode(),
+        CARD: _card(config, measured, _size(module)).encode(),
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
@@ -95,93 +100,90 @@ def save_composer(
 
 
 def load_composer(path: str | Path, *, encoder_id: str, dim: int) -> LearnedComposer:
-    """Load an artifact for use with one encoder; the composer is named as its folder.
+    """Load an artifact, a local folder or a URL, for use with one encoder; the composer is named as its folder.
 
     Raises:
         NotFound: there is no such folder.
         EncoderMismatch: it was trained on another encoder's vectors, or of another dimension.
         InvalidInput: it is damaged, or of an architecture this version of SCOT does not know.
     """
-    folder = Path(path)
-    config = read_config(folder)
+    folder, name = Folder(path), _name(path)
+    config = read_config(path)
     if config["encoder_id"] != encoder_id:
-        raise EncoderMismatch(
-            f"composer {folder.name} was trained on the encoder {config['encoder_id']}, not {encoder_id}"
-        )
+        raise EncoderMismatch(f"composer {name} was trained on the encoder {config['encoder_id']}, not {encoder_id}")
     if config["dim"] != dim:
-        raise EncoderMismatch(f"composer {folder.name} was trained on {config['dim']} dimensions, not {dim}")
+        raise EncoderMismatch(f"composer {name} was trained on {config['dim']} dimensions, not {dim}")
     weights = _checked_weights(folder, config)
     module = build(str(config["architecture"]), config["config"])
     try:
         module.load_state_dict(safetensors.torch.load(weights))
     except Exception as error:
-        raise InvalidInput(f"composer {folder.name} is damaged: its weights do not fit its config.json") from error
-    return LearnedComposer(folder.name, str(config["architecture"]), encoder_id, module)
+        raise InvalidInput(f"composer {name} is damaged: its weights do not fit its config.json") from error
+    return LearnedComposer(name, str(config["architecture"]), encoder_id, module)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """``config.json`` of an artifact, checked for the fields that loading needs. Raises NotFound, InvalidInput."""
-    config = _read_json(Path(path), CONFIG)
+    config = read_json(path, CONFIG)
     kinds = {"architecture": str, "config": dict, "encoder_id": str, "dim": int, "weights_sha256": str}
     wrong = [key for key, kind in kinds.items() if not isinstance(config.get(key), kind)]
     if wrong:
-        raise InvalidInput(f"composer {Path(path).name} is damaged: its {CONFIG} lacks {', '.join(wrong)}")
+        raise InvalidInput(f"composer {_name(path)} is damaged: its {CONFIG} lacks {', '.join(wrong)}")
     return config
 
 
 def read_metrics(path: str | Path) -> dict[str, float]:
     """``metrics.json`` of an artifact. Raises NotFound, InvalidInput."""
     try:
-        return {key: float(value) for key, value in _read_json(Path(path), METRICS).items()}
+        return {key: float(value) for key, value in read_json(path, METRICS).items()}
     except (TypeError, ValueError):
-        raise InvalidInput(f"composer {Path(path).name} is damaged: {METRICS} holds something not a number") from None
+        raise InvalidInput(f"composer {_name(path)} is damaged: {METRICS} holds something not a number") from None
 
 
 def verify(path: str | Path) -> None:
     """Check that a folder is a whole artifact, whatever its encoder. Raises NotFound, InvalidInput."""
-    folder = Path(path)
-    _checked_weights(folder, read_config(folder))
-    read_metrics(folder)
+    _checked_weights(Folder(path), read_config(path))
+    read_metrics(path)
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file and wait until the disk has it."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def parameters(path: str | Path) -> int:
+    """How many weights an artifact's network has. Raises NotFound, InvalidInput."""
+    config = read_config(path)
+    with torch.device("meta"):
+        return _size(build(str(config["architecture"]), config["config"]))
 
 
-def rename_durably(source: Path, target: Path) -> None:
-    """Rename within one folder, and wait until the disk has the new name."""
-    source.rename(target)
-    descriptor = os.open(target.parent, os.O_RDONLY)
+def read_json(path: str | Path, name: str) -> dict[str, Any]:
+    """One JSON object of an artifact. Raises NotFound, InvalidInput."""
+    folder = Folder(path)
+    if not folder.exists():
+        raise NotFound(f"there is no composer {_name(path)}")
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        value = json.loads(folder.read(name))
+    except (OSError, ValueError):
+        raise InvalidInput(f"composer {_name(path)} is damaged: {name} is missing or not JSON") from None
+    if not isinstance(value, dict):
+        raise InvalidInput(f"composer {_name(path)} is damaged: {name} is not an object")
+    return value
 
 
-def _checked_weights(folder: Path, config: Mapping[str, Any]) -> bytes:
+def _checked_weights(folder: Folder, config: Mapping[str, Any]) -> bytes:
+    name = _name(folder.name)
     try:
-        weights = (folder / WEIGHTS).read_bytes()
+        weights = folder.read(WEIGHTS)
     except OSError:
-        raise InvalidInput(f"composer {folder.name} is damaged: {WEIGHTS} is missing or unreadable") from None
+        raise InvalidInput(f"composer {name} is damaged: {WEIGHTS} is missing or unreadable") from None
     if hashlib.sha256(weights).hexdigest() != config["weights_sha256"]:
-        raise InvalidInput(f"composer {folder.name} is damaged: the sha256 of {WEIGHTS} is not the recorded one")
+        raise InvalidInput(f"composer {name} is damaged: the sha256 of {WEIGHTS} is not the recorded one")
     return weights
 
 
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise NotFound(f"there is no composer {folder.name}")
-    try:
-        value = json.loads((folder / name).read_bytes())
-    except (OSError, ValueError):
-        raise InvalidInput(f"composer {folder.name} is damaged: {name} is missing or not JSON") from None
-    if not isinstance(value, dict):
-        raise InvalidInput(f"composer {folder.name} is damaged: {name} is not an object")
-    return value
+def _name(path: str | Path) -> str:
+    return str(path).rstrip("/").rpartition("/")[2]
+
+
+def _size(module: ComposerModule) -> int:
+    return sum(weight.numel() for weight in module.parameters())
 
 
 def _card(config: Mapping[str, Any], metrics: Mapping[str, float], parameters: int) -> str:
@@ -211,4 +213,4 @@ images: run `scot evaluate` before you release it.
 """
 
 
-__all__ = ["Composer", "load_composer", "read_config", "read_metrics", "save_composer", "verify"]
+__all__ = ["Composer", "load_composer", "parameters", "read_config", "read_metrics", "save_composer", "verify"]

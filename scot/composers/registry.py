@@ -1,55 +1,70 @@
-"""The composer versions of one installation, and which of them is released."""
+"""The composer versions of one installation, which of them is released, and which were before it."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import itertools
 import json
+import os
 import re
 import shutil
 import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scot.composers import artifact
+from scot.composers import artifact, decisions
 from scot.composers.baselines import BASELINES, FITTED_BASELINES
-from scot.errors import Conflict, InvalidInput, NotFound
+from scot.data.durable import rename_durably, write_durably
+from scot.data.shards import Folder
+from scot.errors import Conflict, InvalidInput, NotFound, ScotError, Unavailable
 
 RELEASED = "released.json"
+_LOCK, _CLAIM = "released.lock", ".claimed"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class Registry:
-    """A folder of artifacts, one a version, and ``released.json``, the small file that names the released one.
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What a rollback did: the version taken back, the one released now, and those it could not go back to."""
 
-    Publishing and releasing are renames: a reader, or a run that is killed, sees the state before or the state after.
+    taken_back: str
+    version: str
+    skipped: tuple[str, ...]
+
+
+class Registry:
+    """A folder or URL of artifacts, one a version, and ``released.json``: the released version and those before it.
+
+    In a local folder publishing and releasing are renames under a lock: a reader, or a run that is killed, sees the
+    state before or the state after, and of two that release at once the later goes on from the earlier's. At a URL a
+    version still appears whole, its ``config.json`` being written last, and never twice where the store can refuse to
+    overwrite (S3, GCS); but there is no lock, so two that release in the same moment may lose one of the two.
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root = str(root).rstrip("/")
+        self._folder = Folder(self.root)
 
     def versions(self) -> list[str]:
         """All published versions, v2 before v10."""
-        if not self.root.is_dir():
-            return []
-        found = (entry.name for entry in self.root.iterdir() if (entry / artifact.CONFIG).is_file())
-        return sorted((name for name in found if _NAME.fullmatch(name)), key=_natural)
+        names = (name for name in self._folder.names() if _NAME.fullmatch(name))
+        return sorted((name for name in names if self._has(name)), key=_natural)
 
     def released(self) -> str | None:
         """The released version, None before the first release. Raises InvalidInput when the pointer is damaged."""
-        try:
-            version = json.loads((self.root / RELEASED).read_bytes())["version"]
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError):
-            raise InvalidInput(f"{self.root / RELEASED} is damaged: release a version again") from None
-        return str(version)
+        chain = self._chain()
+        return chain[-1] if chain else None
 
-    def path(self, version: str) -> Path:
-        """The folder of a version. Raises NotFound."""
-        folder = self.root / version
-        if not _NAME.fullmatch(version) or not (folder / artifact.CONFIG).is_file():
+    def path(self, version: str) -> str:
+        """The folder or URL of a version. Raises NotFound."""
+        if not _NAME.fullmatch(version) or not self._has(version):
             known = ", ".join(self.versions()) or "none yet"
             raise NotFound(f"there is no composer version {version!r}; published: {known}")
-        return folder
+        return f"{self.root}/{version}"
 
     def config(self, version: str) -> dict[str, Any]:
         """``config.json`` of a version. Raises NotFound, InvalidInput."""
@@ -59,6 +74,10 @@ class Registry:
         """``metrics.json`` of a version. Raises NotFound, InvalidInput."""
         return artifact.read_metrics(self.path(version))
 
+    def published_at(self, version: str) -> datetime | None:
+        """When a version was published, in UTC, if the file system tells. Raises NotFound."""
+        return Folder(self.path(version)).modified(artifact.CONFIG)
+
     def publish(self, folder: str | Path, version: str | None = None, release: bool = True) -> str:
         """Copy an artifact in as ``version`` (by default the next of v1, v2, …) and release it if asked to.
 
@@ -66,51 +85,159 @@ class Registry:
             NotFound: there is no such folder.
             InvalidInput: the folder is not a whole artifact, or the version's name is not usable.
             Conflict: the version exists already.
+            Unavailable: the registry cannot be written.
         """
         if version is not None and (not _NAME.fullmatch(version) or version in BASELINES + FITTED_BASELINES):
             raise InvalidInput(
                 f"version {version!r} must be 1 to 64 letters, digits, dots, dashes, underscores; no baseline's name"
             )
-        source = Path(folder)
-        artifact.verify(source)
-        self.root.mkdir(parents=True, exist_ok=True)
-        temporary = self.root / f".publish.{uuid.uuid4().hex[:8]}.tmp"
-        try:
-            temporary.mkdir()
-            for file in sorted(source.iterdir()):
-                if file.is_file():
-                    artifact.write_durably(temporary / file.name, file.read_bytes())
-            name = self._claim(temporary, version)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        artifact.verify(folder)
+        source = Folder(folder)
+        files = {name: source.read(name) for name in artifact.FILES if source.exists(name)}
+        name = self._rename_in(files, version) if self._folder.local else self._put(files, version)
         if release:
             self.release(name)
         return name
 
     def release(self, version: str) -> None:
         """Make a published version the released one. Raises NotFound, InvalidInput when the version is damaged."""
-        artifact.verify(self.path(version))
-        temporary = self.root / f".{RELEASED}.{uuid.uuid4().hex[:8]}.tmp"
-        try:
-            artifact.write_durably(temporary, json.dumps({"version": version}).encode())
-            artifact.rename_durably(temporary, self.root / RELEASED)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def _claim(self, temporary: Path, version: str | None) -> str:
-        """Rename the copy to its version. A rename onto a folder that is not empty fails, which settles a race."""
-        while True:
-            name = (
-                version or f"v{max((int(v[1:]) for v in self.versions() if re.fullmatch('v[0-9]+', v)), default=0) + 1}"
-            )
-            if version is not None and (self.root / name).exists():
-                raise Conflict(f"composer version {version} exists already; versions are never changed")
+        self._verify(version)
+        with self._locked():
             try:
-                artifact.rename_durably(temporary, self.root / name)
-                return name
-            except OSError:
-                if not (self.root / name).exists():
-                    raise
+                chain = self._chain()
+            except InvalidInput:
+                chain = []  # a damaged pointer: this is how it is mended
+            self._point(version, chain)
+
+    def replace(self, released: str | None, version: str) -> None:
+        """Release ``version`` if ``released`` is still what is released.
+
+        Raises:
+            Conflict: another version was released meanwhile.
+            NotFound, InvalidInput: the version is not there, or damaged.
+        """
+        self._verify(version)
+        with self._locked():
+            chain = self._chain()
+            now = chain[-1] if chain else None
+            if now != released:
+                raise Conflict(f"{now} was released meanwhile, so {version} was compared with another: compare again")
+            self._point(version, chain)
+
+    def rollback(self) -> Rollback:
+        """Release what was released before the released version; again, what was before that.
+
+        Raises:
+            NotFound: nothing was released before that could be released now.
+        """
+        skipped: list[str] = []
+        with self._locked():
+            chain = self._chain()
+            for place in range(len(chain) - 2, -1, -1):
+                try:
+                    self._verify(chain[place])
+                except ScotError:
+                    skipped.append(chain[place])
+                    continue
+                self._write(chain[: place + 1])
+                return Rollback(chain[-1], chain[place], tuple(skipped))
+        if not chain:
+            raise NotFound(f"there is nothing to roll back: {self.root} has no released composer")
+        lost = f" but {', '.join(skipped)}, which can no longer be loaded" if skipped else ""
+        raise NotFound(f"there is nothing to roll back to: before {chain[-1]} nothing was released{lost}")
+
+    def decisions(self, version: str) -> list[dict[str, Any]]:
+        """What was decided about a version's release, oldest first. Raises NotFound, InvalidInput."""
+        return decisions.read(self.path(version))
+
+    def record(self, version: str, decision: Mapping[str, Any]) -> None:
+        """Add a decision to those kept with a version. Raises NotFound, InvalidInput, Unavailable."""
+        path = self.path(version)
+        with self._locked():
+            decisions.add(path, decision)
+
+    def _has(self, version: str) -> bool:
+        return self._folder.exists(f"{version}/{artifact.CONFIG}")
+
+    def _verify(self, version: str) -> None:
+        artifact.verify(self.path(version))
+
+    def _chain(self) -> list[str]:
+        """Every version that was released and not rolled back, the released one last."""
+        try:
+            state = json.loads(self._folder.read(RELEASED))
+            return [*map(str, state.get("before", [])), str(state["version"])]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise InvalidInput(f"{RELEASED} is damaged: release a version again") from None
+
+    def _point(self, version: str, chain: list[str]) -> None:
+        if chain[-1:] != [version]:
+            self._write([*chain, version])
+
+    def _write(self, chain: list[str]) -> None:
+        # One file holds the pointer and its history, so that no crash can part them.
+        self._folder.write(RELEASED, json.dumps({"version": chain[-1], "before": chain[:-1]}).encode())
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the pointer for the time of the block, which is short. At a URL there is nothing to hold."""
+        if not self._folder.local:
+            yield
+            return
+        try:
+            descriptor = os.open(self._folder.path(_LOCK), os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise Unavailable(f"{self.root} cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _rename_in(self, files: Mapping[str, bytes], version: str | None) -> str:
+        """Write a copy beside and rename it. A rename onto a folder that is not empty fails, which settles a race."""
+        root = Path(self._folder.path(""))
+        temporary = root / f".publish.{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            temporary.mkdir(parents=True)
+            for name, data in files.items():
+                write_durably(temporary / name, data)
+            for name in self._names(version):
+                try:
+                    rename_durably(temporary, root / name)
+                    return name
+                except OSError:
+                    if not (root / name).exists():
+                        raise
+        except OSError as error:
+            raise Unavailable(f"{self.root} cannot be written: {error.strerror}") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise _taken(version)
+
+    def _put(self, files: Mapping[str, bytes], version: str | None) -> str:
+        """Claim a name by creating a file, then write ``config.json`` last. A broken-off copy keeps its name."""
+        for name in self._names(version):
+            home = Folder(f"{self.root}/{name}")
+            if not home.create(_CLAIM, b""):
+                continue
+            for file in sorted(files, key=lambda file: file == artifact.CONFIG):
+                home.write(file, files[file])
+            return name
+        raise _taken(version)
+
+    def _names(self, version: str | None) -> Iterator[str]:
+        """The names to try: the one asked for, or the next numbers."""
+        if version is not None:
+            return iter([] if self._has(version) else [version])
+        last = max((int(v[1:]) for v in self.versions() if re.fullmatch("v[0-9]+", v)), default=0)
+        return (f"v{number}" for number in itertools.count(last + 1))
+
+
+def _taken(version: str | None) -> Conflict:
+    return Conflict(f"composer version {version} exists already; versions are never changed")
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -14,6 +14,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scot.data.durable import rename_durably
 from scot.errors import InvalidInput, NotFound, Unavailable
 
 MANIFEST = "_manifest.json"
@@ -57,6 +59,7 @@ class Folder:
     def __init__(self, folder: str | Path) -> None:
         self.name = str(folder)
         self._fs, self._root = fsspec.core.url_to_fs(self.name)
+        self.local = isinstance(self._fs, fsspec.implementations.local.LocalFileSystem)
 
     def path(self, name: str) -> str:
         """The file system's own path of a file in this folder."""
@@ -83,10 +86,10 @@ class Folder:
             with self._fs.open(temporary, "wb") as file:
                 file.write(data)
                 file.flush()
-                if isinstance(self._fs, fsspec.implementations.local.LocalFileSystem):
+                if self.local:
                     os.fsync(file.fileno())
-            if isinstance(self._fs, fsspec.implementations.local.LocalFileSystem):
-                Path(temporary).replace(self.path(name))
+            if self.local:
+                rename_durably(Path(temporary), Path(self.path(name)))
             else:
                 self._fs.mv(temporary, self.path(name))
         except BaseException as error:
@@ -97,8 +100,28 @@ class Folder:
                 raise Unavailable(f"{self.name} cannot be written: {reason}") from error
             raise
 
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file unless it is there; whether it was written. Not settled where the store cannot refuse a put."""
+        try:
+            self._fs.makedirs(self._root, exist_ok=True)
+            self._fs.pipe_file(self.path(name), data, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise Unavailable(f"{self.name} cannot be written: {error.strerror or type(error).__name__}") from error
+        return True
+
+    def modified(self, name: str) -> datetime | None:
+        """When a file was written, in UTC; None where the file system does not tell."""
+        try:
+            time: datetime = self._fs.modified(self.path(name))
+        except (NotImplementedError, FileNotFoundError):
+            return None
+        return time
+
     def names(self) -> list[str]:
-        """The files in this folder."""
+        """What is in this folder now."""
+        self._fs.invalidate_cache(self._root)
         if not self._fs.exists(self._root):
             return []
         return sorted(path.rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False))

@@ -55,7 +55,7 @@ class ChunkWriter:
         self._writer = load_writer(config.engine, config.filters)
         self._encoder: Any = None
         if config.encoder:
-            from scot.encoders.clip import load_encoder
+            from scot.encoders import load_encoder
 
             self._encoder = load_encoder(config.encoder)
 

@@ -167,7 +167,7 @@ def _reservoir(
 
 
 def _similarities(rows: list[dict[str, Any]], encoder: str) -> Similarities:
-    from scot.encoders.clip import load_encoder
+    from scot.encoders import load_encoder
 
     loaded = load_encoder(encoder)
     texts = list(dict.fromkeys(row[name] for row in rows for name in ("caption", "edit", "edited_caption")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3), resized and cropped, not yet normalised
 Tokens = npt.NDArray[np.int64]  # (L,)
 Vectors = npt.NDArray[np.float32]  # (N, D), rows of unit length
+MultiVectors = npt.NDArray[np.float32]  # (N, V, D), each of a picture's V vectors of unit length
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +51,19 @@ class Encoder(Frontend, Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """:meth:`tokenise`, then :meth:`encode_tokens`, in batches."""
+
+
+@runtime_checkable
+class MultiVectorEncoder(Encoder, Protocol):
+    """An encoder with V vectors a picture, whose own score of a text is the largest of their cosines.
+
+    :meth:`encode_pixels` is the :meth:`pool` of :meth:`encode_pixels_multi`, for what wants one vector a picture.
+    """
+
+    vectors_per_image: int
+
+    def encode_pixels_multi(self, pixels: Sequence[Pixels]) -> MultiVectors:
+        """Embed preprocessed pictures: N × (H, W, 3) uint8 to ``(N, V, D)`` float32, the last dimension unit."""
+
+    def pool(self, vectors_NVD: MultiVectors) -> Vectors:
+        """One unit vector a picture, ``(N, D)``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,45 +21,26 @@ from open_clip.transformer import TextTransformer
 from PIL import Image
 
 from scot.encoders.base import Pixels, TokenisedText, Tokens, Vectors
+from scot.encoders.towers import in_batches, unit_rows, weights_hash
 from scot.errors import InvalidInput
 
 TINY_DIR = Path(__file__).parent / "tiny"
 """The packaged tiny encoder: an open_clip ``local-dir`` folder."""
 
-_BATCH = 128
+
+def frontend(name: str) -> ClipFrontend:
+    """The preprocessing and tokeniser of a model, without its weights; see :func:`scot.encoders.load_frontend`."""
+    return ClipFrontend(*_frontend_parts(*_split(name)))
 
 
-def load_frontend(name: str) -> ClipFrontend:
-    """The preprocessing and tokeniser of an encoder, without its weights.
-
-    Raises:
-        InvalidInput: the name is not one that open_clip can load.
-    """
-    preprocess_cfg, tokenizer = _with_clear_errors(name, _load_frontend_parts, *_split(name))
-    return ClipFrontend(preprocess_cfg, tokenizer)
-
-
-def load_encoder(name: str = "tiny", *, device: str | None = None, dtype: str | None = None) -> ClipEncoder:
-    """Load an encoder by name (see the module's docstring).
-
-    Args:
-        name: which model; ``tiny`` is the one shipped with SCOT.
-        device: ``cpu``, ``cuda``, ``cuda:1`` …; by default a GPU when there is one.
-        dtype: ``float32``, ``bfloat16`` or ``float16`` for the towers; by default float32 on CPU and bfloat16 on a GPU.
-
-    Raises:
-        InvalidInput: the name, device or dtype cannot be loaded; the message says why.
-    """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
-    if dtype not in ("float32", "bfloat16", "float16"):
-        raise InvalidInput(f"dtype must be float32, bfloat16 or float16, not {dtype!r}")
+def encoder(name: str, *, device: str, dtype: torch.dtype) -> ClipEncoder:
+    """A model; see :func:`scot.encoders.load_encoder`."""
     model_name, pretrained = _split(name)
-    preprocess_cfg, tokenizer = _with_clear_errors(name, _load_frontend_parts, model_name, pretrained)
-    model = _with_clear_errors(name, _load_model, model_name, pretrained)
+    preprocess_cfg, tokenizer = _frontend_parts(model_name, pretrained)
+    model = open_clip.create_model(model_name, pretrained=pretrained, precision="fp32", require_pretrained=True)
     # An id is for others to read: no path of this machine in it.
     label = f"local-dir:{Path(name).name}" if name.startswith("local-dir:") else name
-    return ClipEncoder(label, model, preprocess_cfg, tokenizer, device=device, dtype=getattr(torch, dtype))
+    return ClipEncoder(label, model, preprocess_cfg, tokenizer, device=device, dtype=dtype)
 
 
 class ClipFrontend:
@@ -93,9 +74,12 @@ class ClipFrontend:
     def _truncated(self, text: str, tokens: Tokens) -> bool:
         """A text fills its context either exactly or because it was cut: with more places one sees which."""
         context = len(tokens)
-        if _used(tokens) < context:
+        if context < 2 or tokens[-1] == tokens[-2]:
             return False
-        return _used(self._tokenizer([text], context_length=context + 2)[0].numpy()) > context
+        longer = self._tokenizer([text], context_length=context + 2)[0].numpy()
+        # Where the last two places differ, the longer one is full too, or the end token is not the padding (as SigLIP's
+        # is) and took one place more than there were.
+        return bool(longer[-1] != longer[-2]) or _end(longer, longer[-1]) > _end(tokens, longer[-1])
 
 
 class ClipEncoder(ClipFrontend):
@@ -112,7 +96,7 @@ class ClipEncoder(ClipFrontend):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(preprocess_cfg, tokenizer)
-        weights = _weights_hash(model)
+        weights = weights_hash(model)
         self._device, self._dtype = torch.device(device), dtype
         self._model = model.eval().requires_grad_(False).to(device=self._device, dtype=dtype)
         self._towers = _shorter_towers(self._model)
@@ -124,7 +108,7 @@ class ClipEncoder(ClipFrontend):
 
     def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
         """Embed preprocessed pictures: N × (H, W, 3) uint8 to ``(N, D)`` float32 rows of unit length."""
-        rows = [self._image_rows(np.stack(chunk)) for chunk in _batches(pixels)]
+        rows = [self._image_rows(np.stack(chunk)) for chunk in in_batches(pixels)]
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
     def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
@@ -134,7 +118,7 @@ class ClipEncoder(ClipFrontend):
         tokens_NL = np.stack(tokens)
         used_N = _used_lengths(tokens_NL)
         vectors_ND = np.empty((len(tokens_NL), self.dim), np.float32)
-        for rows in _batches(np.argsort(used_N, kind="stable")):  # like lengths together: little padding to compute
+        for rows in in_batches(np.argsort(used_N, kind="stable")):  # like lengths together: little padding to compute
             vectors_ND[rows] = self._text_rows(tokens_NL[rows], int(used_N[rows[-1]]))
         return vectors_ND
 
@@ -150,29 +134,19 @@ class ClipEncoder(ClipFrontend):
     def _image_rows(self, pixels_BHWC: Pixels) -> Vectors:
         images = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._device, torch.float32) / 255.0
         images = (images - self._mean.to(self._device)) / self._std.to(self._device)
-        return _unit_rows(self._model.encode_image(images.to(self._dtype)))
+        return unit_rows(self._model.encode_image(images.to(self._dtype)))
 
     @torch.inference_mode()
     def _text_rows(self, tokens_BL: Tokens, used: int) -> Vectors:
         tower = self._towers.get(used)
         if tower is None:
-            return _unit_rows(self._model.encode_text(torch.from_numpy(tokens_BL).to(self._device)))
-        return _unit_rows(tower(torch.from_numpy(tokens_BL[:, :used]).to(self._device)))
+            return unit_rows(self._model.encode_text(torch.from_numpy(tokens_BL).to(self._device)))
+        return unit_rows(tower(torch.from_numpy(tokens_BL[:, :used]).to(self._device)))
 
 
-def _unit_rows(features: torch.Tensor) -> Vectors:
-    rows: Vectors = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-    return rows
-
-
-def _used(tokens: Tokens) -> int:
-    """How many places are not padding: every tokeniser of open_clip pads at the end with one id."""
-    pad = tokens[-1]
-    return (
-        len(tokens)
-        if len(tokens) < 2 or tokens[-2] != pad
-        else int(np.max(np.nonzero(tokens != pad)[0], initial=0)) + 1
-    )
+def _end(tokens: Tokens, pad: int) -> int:
+    """The place after the last token that is not padding."""
+    return int(np.max(np.nonzero(tokens != pad)[0], initial=-1)) + 1
 
 
 def _used_lengths(tokens_NL: Tokens) -> npt.NDArray[np.int64]:
@@ -206,10 +180,6 @@ def shorter_tower(text: TextTransformer, used: int) -> Any:
     return shorter
 
 
-def _batches(rows: Any) -> Iterator[Any]:
-    return (rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH))
-
-
 def _split(name: str) -> tuple[str, str | None]:
     """``(model name for open_clip, pretrained tag)``."""
     if name == "tiny":
@@ -219,12 +189,13 @@ def _split(name: str) -> tuple[str, str | None]:
     model, slash, tag = name.partition("/")
     if not slash or not model or not tag:
         raise InvalidInput(
-            f"encoder {name!r} is not tiny, NAME/PRETRAINED (ViT-L-14/openai), hf-hub:ORG/REPO or local-dir:PATH"
+            f"encoder {name!r} is not tiny, NAME/PRETRAINED (ViT-L-14/openai), hf-hub:ORG/REPO, local-dir:PATH, "
+            "blip2:ORG/REPO or blip2:local-dir:PATH"
         )
     return model, tag
 
 
-def _load_frontend_parts(model_name: str, pretrained: str | None) -> tuple[dict[str, Any], Any]:
+def _frontend_parts(model_name: str, pretrained: str | None) -> tuple[dict[str, Any], Any]:
     cfg: dict[str, Any] = {}
     if model_name.startswith("local-dir:"):
         folder = Path(model_name.split(":", 1)[1])
@@ -245,26 +216,3 @@ def _load_frontend_parts(model_name: str, pretrained: str | None) -> tuple[dict[
         size = model_cfg["vision_cfg"].get("image_size", 224)
     cfg.setdefault("size", size)
     return cfg, open_clip.get_tokenizer(model_name)
-
-
-def _load_model(model_name: str, pretrained: str | None) -> Any:
-    return open_clip.create_model(model_name, pretrained=pretrained, precision="fp32", require_pretrained=True)
-
-
-def _with_clear_errors(name: str, load: Any, *args: Any) -> Any:
-    """Run a loader; whatever open_clip, the hub or the disk raises becomes a sentence that names the encoder."""
-    try:
-        return load(*args)
-    except InvalidInput:
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InvalidInput(f"encoder {name!r} cannot be loaded: {reason}") from error
-
-
-def _weights_hash(model: Any) -> str:
-    digest = hashlib.sha256()
-    for key, value in sorted(model.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -26,14 +26,30 @@ class Estimate:
     high: float
 
 
+def max_similarity(query_QD: Scores, gallery_NVD: Scores) -> Scores:
+    """The largest cosine of each query with a picture's V vectors: ``(Q, D)`` and ``(N, V, D)`` to ``(Q, N)``.
+
+    The score of BLIP-2 (arXiv 2301.12597), MaxSim for a query of one vector.
+    """
+    scores_QN = query_QD @ gallery_NVD[:, 0].T
+    for one in range(1, gallery_NVD.shape[1]):
+        np.maximum(scores_QN, query_QD @ gallery_NVD[:, one].T, out=scores_QN)
+    return scores_QN
+
+
+def similarity(query_QD: Scores, gallery: Scores) -> Scores:
+    """Scores ``(Q, N)`` over a gallery ``(N, D)``, by cosine, or ``(N, V, D)``, by :func:`max_similarity`."""
+    return max_similarity(query_QD, gallery) if gallery.ndim == 3 else query_QD @ gallery.T
+
+
 def ranks(
-    query_QD: Scores, gallery_ND: Scores, targets: Sequence[Sequence[int]], excluded: Sequence[Sequence[int]]
+    query_QD: Scores, gallery: Scores, targets: Sequence[Sequence[int]], excluded: Sequence[Sequence[int]]
 ) -> Ranks:
-    """Rank of the best right answer of each query by cosine.
+    """Rank of the best right answer of each query by :func:`similarity`.
 
     Args:
         query_QD: queries, unit rows.
-        gallery_ND: gallery, unit rows.
+        gallery: one vector a picture ``(N, D)``, or several ``(N, V, D)``; unit rows.
         targets: rows of the gallery that are right, at least one a query.
         excluded: rows that do not compete (the reference).
 
@@ -42,7 +58,7 @@ def ranks(
     """
     found = np.empty(len(query_QD), np.int64)
     for start in range(0, len(query_QD), _BLOCK):
-        scores_BN = query_QD[start : start + _BLOCK] @ gallery_ND.T
+        scores_BN = similarity(query_QD[start : start + _BLOCK], gallery)
         for row, scores_N in enumerate(scores_BN, start):
             right = np.asarray(targets[row])
             best = scores_N[right].max()
@@ -53,14 +69,15 @@ def ranks(
 
 
 def subset_ranks(
-    query_QD: Scores, gallery_ND: Scores, targets: Sequence[Sequence[int]], subsets: Sequence[Sequence[int]]
+    query_QD: Scores, gallery: Scores, targets: Sequence[Sequence[int]], subsets: Sequence[Sequence[int]]
 ) -> Ranks:
     """As :func:`ranks`, among a few gallery rows of each query (the reference not among them)."""
     found = np.empty(len(query_QD), np.int64)
     for row, (right, members) in enumerate(zip(targets, subsets, strict=True)):
-        best = (gallery_ND[np.asarray(right)] @ query_QD[row]).max()
+        query_1D = query_QD[row : row + 1]
+        best = similarity(query_1D, gallery[np.asarray(right)]).max()
         others = [member for member in members if member not in right]
-        found[row] = 1 + int((gallery_ND[np.asarray(others, np.int64)] @ query_QD[row] >= best).sum())
+        found[row] = 1 + int((similarity(query_1D, gallery[np.asarray(others, np.int64)]) >= best).sum())
     return found
 
 

@@ -14,6 +14,7 @@ from scot.data.captioned import Refusals, read_captioned
 from scot.data.images import decode_image
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput, NotFound
+from scot.evaluation.metrics import similarity
 from scot.evaluation.report import print_result, report_console, write_json
 from scot.evaluation.sheet import SheetRow, contact_sheet, save_sheet
 from scot.evaluation.worlds import WorldResult, WorldVectors, compose, encode_gallery, evaluate_world
@@ -32,12 +33,14 @@ class EvaluateConfig:
 
     gallery: list[Path] = field(default_factory=list)
     """Galleries drawn by `scot draw WORLD --split eval`."""
-    composers: Path | None = None
-    """A registry of composers; its released one is evaluated."""
+    composers: str | None = None
+    """A registry of composers, a folder or a URL; its released one is evaluated."""
     composer: list[str] = field(default_factory=list)
     """Versions of the registry, or artifact folders, to evaluate instead."""
     encoder: str = "tiny"
-    """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO, local-dir:PATH or blip2:…"""
+    best_of_vectors: bool = False
+    """Rank by the best of an encoder's several vectors a picture (BLIP-2), not by the one that is indexed."""
     output: Path = Path("evaluation")
     """Folder for results.json, the contact sheets and the cached embeddings."""
 
@@ -55,7 +58,8 @@ def evaluate(config: EvaluateConfig) -> int:
     composers = chosen_composers(config.composers, config.composer, encoder.id, encoder.dim)
     results: list[WorldResult] = []
     for folder in config.gallery:
-        vectors = encode_gallery(folder, encoder, config.output / "cache", on_progress=console.print)
+        cache = config.output / "cache"
+        vectors = encode_gallery(folder, encoder, cache, multi=config.best_of_vectors, on_progress=console.print)
         result = evaluate_world(vectors, composers)
         print_result(result, console)
         results.append(result)
@@ -67,7 +71,9 @@ def evaluate(config: EvaluateConfig) -> int:
     return 0
 
 
-def chosen_composers(composers: Path | None, names: Sequence[str], encoder_id: str, dim: int) -> list[LearnedComposer]:
+def chosen_composers(
+    composers: str | Path | None, names: Sequence[str], encoder_id: str, dim: int
+) -> list[LearnedComposer]:
     """The composers of these names, versions of the registry ``composers`` or artifact folders; else its released one.
 
     Raises:
@@ -75,7 +81,7 @@ def chosen_composers(composers: Path | None, names: Sequence[str], encoder_id: s
     """
     registry = Registry(composers) if composers is not None else None
     if names:
-        paths = [Path(name) if Path(name).is_dir() or registry is None else registry.path(name) for name in names]
+        paths = [name if Path(name).is_dir() or registry is None else registry.path(name) for name in names]
     elif registry is not None:
         version = registry.released()
         if version is None:
@@ -93,9 +99,10 @@ def _sheet(vectors: WorldVectors, composer: Composer) -> Image.Image:
     every = compose(vectors, composer)
     wanted: dict[str, list[str]] = {}
     for query in queries:
-        scores_N = vectors.gallery_ND @ every[vectors.queries.index(query)]
+        row = vectors.queries.index(query)
+        scores_N = similarity(every[row : row + 1], vectors.ranked)[0]
         scores_N[index[query.reference_id]] = -np.inf
-        wanted[query.query_id] = [vectors.item_ids[row] for row in np.argsort(-scores_N)[:_SHEET_HITS]]
+        wanted[query.query_id] = [vectors.item_ids[hit] for hit in np.argsort(-scores_N)[:_SHEET_HITS]]
     needed = {item for hits in wanted.values() for item in hits} | {query.reference_id for query in queries}
     pictures = {
         record.image_id: decode_image(record.read())

@@ -17,7 +17,7 @@ from scot.composers import BASELINES, FITTED_BASELINES, Composer, baseline, fitt
 from scot.data.captioned import Refusals, read_captioned
 from scot.data.worlds.gallery import Query
 from scot.data.worlds.queries import QUERIES, read_queries
-from scot.encoders import Encoder, Vectors
+from scot.encoders import Encoder, MultiVectorEncoder, MultiVectors, Vectors
 from scot.errors import InvalidInput
 from scot.evaluation.metrics import Estimate, ranks, recall, subset_ranks
 from scot.index.bulk import embedded_batches
@@ -30,7 +30,11 @@ WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 
 @dataclass(frozen=True, slots=True)
 class WorldVectors:
-    """A gallery with its embeddings. Rows: ``gallery_ND`` by item, ``edit_QD`` and ``oracle_QD`` by query."""
+    """A gallery with its embeddings. Rows: ``gallery_ND`` by item, ``edit_QD`` and ``oracle_QD`` by query.
+
+    With ``multi_NVD``, pictures are ranked by the best of their V vectors; ``gallery_ND`` is what composers then see of
+    a reference, and no more.
+    """
 
     world: str
     folder: Path
@@ -40,6 +44,12 @@ class WorldVectors:
     gallery_ND: Vectors
     edit_QD: Vectors
     oracle_QD: Vectors
+    multi_NVD: MultiVectors | None = None
+
+    @property
+    def ranked(self) -> Vectors | MultiVectors:
+        """What queries are scored against (:func:`scot.evaluation.metrics.similarity`)."""
+        return self.gallery_ND if self.multi_NVD is None else self.multi_NVD
 
     @property
     def index(self) -> Mapping[str, int]:
@@ -85,9 +95,23 @@ class WorldResult:
 
 
 def encode_gallery(
-    folder: Path, encoder: Encoder, cache: Path, *, on_progress: Callable[[str], None] = lambda line: None
+    folder: Path,
+    encoder: Encoder,
+    cache: Path,
+    *,
+    multi: bool = False,
+    on_progress: Callable[[str], None] = lambda line: None,
 ) -> WorldVectors:
-    """Embed a drawn gallery and its queries; embeddings of this encoder and gallery are kept in ``cache``."""
+    """Embed a drawn gallery and its queries; embeddings of this encoder and gallery are kept in ``cache``.
+
+    ``multi`` keeps every vector that the encoder has of a picture, to rank by the best of them.
+
+    Raises:
+        NotFound, InvalidInput: the gallery is not whole, or the encoder has one vector a picture.
+    """
+    several = encoder if multi and isinstance(encoder, MultiVectorEncoder) else None
+    if multi and several is None:
+        raise InvalidInput(f"the encoder {encoder.id} has one vector a picture: there is no best of several")
     world, queries = read_queries(folder)
     refusals = Refusals()
     records = list(read_captioned(folder, refusals))
@@ -98,7 +122,7 @@ def encode_gallery(
             f"{folder} is not a whole gallery: {refusals.summary() or f'{len(missing)} references are missing'}"
         )
     key = hashlib.sha256(
-        "\n".join([encoder.id, *ids, (folder / QUERIES).read_text(encoding="utf-8")]).encode()
+        "\n".join([encoder.id, *["multi"] * multi, *ids, (folder / QUERIES).read_text(encoding="utf-8")]).encode()
     ).hexdigest()[:16]
     file = cache / f"{world}-{key}.safetensors"
     if file.exists():
@@ -106,11 +130,13 @@ def encode_gallery(
     else:
         on_progress(f"encoding {len(records):,} pictures of {world}")
         with ThreadPoolExecutor(4) as pool:
-            batches = list(embedded_batches(records, encoder, pool, batch_size=256))
+            embed = several.encode_pixels_multi if several else None
+            batches = list(embedded_batches(records, encoder, pool, batch_size=256, embed=embed))
         if refused := [what for batch in batches for _, what in batch.refused]:
             raise InvalidInput(f"{folder} is not a whole gallery: {refused[0]} cannot be decoded")
+        pictures = np.concatenate([batch.vectors for batch in batches])
         tensors = {
-            "gallery": np.concatenate([batch.vectors for batch in batches]),
+            **({"gallery": several.pool(pictures), "multi": pictures} if several else {"gallery": pictures}),
             "edit": encoder.encode_texts([query.edit for query in queries]),
             "oracle": encoder.encode_texts([query.edited_caption for query in queries]),
         }
@@ -118,7 +144,8 @@ def encode_gallery(
         temporary = file.with_suffix(".tmp")
         save_file(tensors, temporary)
         temporary.rename(file)
-    return WorldVectors(world, folder, encoder.id, ids, queries, tensors["gallery"], tensors["edit"], tensors["oracle"])
+    roles = (tensors["gallery"], tensors["edit"], tensors["oracle"], tensors.get("multi"))
+    return WorldVectors(world, folder, encoder.id, ids, queries, *roles)
 
 
 def evaluate_world(
@@ -139,7 +166,9 @@ def evaluate_world(
             tried.append(Row(full, measure(vectors, compose(vectors, composer))))
         rows.append(max(tried, key=lambda row: row.metrics["recall@1"].value))
     rows.append(Row(ORACLE, measure(vectors, vectors.oracle_QD)))
-    return WorldResult(vectors.world, vectors.encoder_id, len(vectors.item_ids), len(vectors.queries), tuple(rows))
+    several = vectors.multi_NVD
+    scored = vectors.encoder_id if several is None else f"{vectors.encoder_id}, best of {several.shape[1]} vectors"
+    return WorldResult(vectors.world, scored, len(vectors.item_ids), len(vectors.queries), tuple(rows))
 
 
 def compose(vectors: WorldVectors, composer: Composer) -> Vectors:
@@ -156,8 +185,8 @@ def measure(vectors: WorldVectors, query_QD: Vectors) -> dict[str, Estimate]:
     targets = [[index[target] for target in query.targets] for query in vectors.queries]
     references = [[index[query.reference_id]] for query in vectors.queries]
     subsets = [[index[member] for member in query.subset if member != query.reference_id] for query in vectors.queries]
-    whole = ranks(query_QD, vectors.gallery_ND, targets, references)
-    few = subset_ranks(query_QD, vectors.gallery_ND, targets, subsets)
+    whole = ranks(query_QD, vectors.ranked, targets, references)
+    few = subset_ranks(query_QD, vectors.ranked, targets, subsets)
     return {
         **{f"recall@{k}": recall(whole, k) for k in RECALL_AT},
         **{f"recall_subset@{k}": recall(few, k) for k in SUBSET_AT},

@@ -92,9 +92,18 @@ async def store_batches(
 
 
 def embedded_batches(
-    images: Iterable[CaptionedImage], encoder: Encoder, pool: ThreadPoolExecutor, *, batch_size: int
+    images: Iterable[CaptionedImage],
+    encoder: Encoder,
+    pool: ThreadPoolExecutor,
+    *,
+    batch_size: int,
+    embed: Callable[[list[Pixels]], Vectors] | None = None,
 ) -> Iterator[Batch]:
-    """Decode in ``pool`` and embed; every picture of ``images`` is in one batch, as a record or a refusal."""
+    """Decode in ``pool`` and embed; every picture of ``images`` is in one batch, as a record or a refusal.
+
+    ``embed`` stands in for the encoder's ``encode_pixels``.
+    """
+    embed = embed or encoder.encode_pixels
     source = iter(images)
     ahead = [(record, pool.submit(_pixels, encoder, record)) for record in islice(source, batch_size)]
     while ahead:
@@ -109,7 +118,7 @@ def embedded_batches(
                 records.append(record)
             except ImageRefused as error:
                 refused.append((error.reason, record.image_id))
-        yield Batch(records, encoder.encode_pixels(pixels), refused)
+        yield Batch(records, embed(pixels), refused)
 
 
 def payload_of(record: CaptionedImage) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from scot.data.captioned import Refusals, read_captioned
 from scot.data.triplets import iterate_triplets, read_manifest
-from scot.encoders.clip import load_encoder
+from scot.encoders import load_encoder
 from scot.errors import InvalidInput, NotFound
 from scot.training import cache
 from scot.training.cache import CacheInfo

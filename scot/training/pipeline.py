@@ -16,8 +16,8 @@ import torch
 
 from scot.data.captioned import Refusals, read_captioned
 from scot.data.images import decode_image
+from scot.encoders import load_encoder
 from scot.encoders.base import Pixels
-from scot.encoders.clip import load_encoder
 from scot.errors import ImageRefused, our_cause
 
 _IMAGE_BATCH = 64

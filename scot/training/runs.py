@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from scot.composers import artifact, save_composer
-from scot.composers.artifact import rename_durably, write_durably
 from scot.composers.registry import Registry
+from scot.data.durable import rename_durably, write_durably
 from scot.errors import Conflict, InvalidInput
 from scot.training.cache import CacheInfo
 from scot.training.config import TrainConfig

@@ -20,7 +20,7 @@ class EncoderReplica:
 
     def __init__(self, settings: SearchSettings) -> None:
         # Imported here, since whoever only deploys the application should not wait for open_clip.
-        from scot.encoders.clip import load_encoder
+        from scot.encoders import load_encoder
 
         if settings.threads:
             torch.set_num_threads(settings.threads)

@@ -40,7 +40,7 @@ class Gateway:
         self, settings: SearchSettings, composer: DeploymentHandle[Any], encoder: DeploymentHandle[Any]
     ) -> None:
         # Imported here, since whoever only deploys the application should not wait for open_clip.
-        from scot.encoders.clip import load_frontend
+        from scot.encoders import load_frontend
 
         self.settings, self.composer, self.encoder = settings, composer, encoder
         self.frontend = load_frontend(settings.encoder)

@@ -196,7 +196,7 @@ def _explain(settings: SearchSettings) -> None:
     import asyncio
 
     from scot.composers import Registry
-    from scot.encoders.clip import load_encoder
+    from scot.encoders import load_encoder
     from scot.index.store import GalleryStore
     from services.search.composer import Shelf
 

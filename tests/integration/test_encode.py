@@ -15,7 +15,8 @@ from ray_jobs import encode
 from ray_jobs.session import ray_session
 from scot import flags
 from scot.data.triplets import Triplet, write_triplets
-from scot.encoders.clip import ClipEncoder, load_encoder
+from scot.encoders import load_encoder
+from scot.encoders.clip import ClipEncoder
 from scot.errors import InvalidInput, NotFound
 from scot.training.cache import load_cache
 from scot.training.encoding import encode_triplets

@@ -100,6 +100,26 @@ def test_the_guide_from_pictures_to_hits(trained: Path, address: str) -> None:
         assert {hit.payload["size"] for hit in result.hits} <= {"small", "large"}
 
 
+def test_the_guide_from_a_second_version_to_its_release_and_back(trained: Path) -> None:
+    cli, registry = ("-m", "scot.cli"), ("--composers", "work/composers")
+    measured = (*registry, "--gallery", "work/wardrobe", "--encoder", "local-dir:my-model")
+    drawn = ("--split", "eval", "--size", "60", "--queries", "30", "--output", "work/wardrobe")
+    run(trained, *cli, "draw", "--world", "wardrobe", *drawn)
+    run(
+        trained,
+        *(f"{ROOT}/ray_jobs/pretrain.py", "--embeddings", "work/embeddings", "--composers", "work/composers"),
+        *("--runs", "work/runs", "--steps", "30", "--batch-size", "64", "--eval-every", "10", "--num-workers", "0"),
+        *("--republish", "--no-release"),
+    )
+    released = {
+        line.split()[0]: "released" in line for line in run(trained, *cli, "composers", "list", *registry).splitlines()
+    }
+    assert (released["v1"], released["v2"]) == (True, False)
+    assert "neither" in run(trained, *cli, "composers", "compare", "v1", "v2", *measured)  # the same weights
+    assert "promoted v2 (passed; before: v1)" in run(trained, *cli, "composers", "promote", "v2", *measured)
+    assert "rolled back from v2 to v1" in run(trained, *cli, "composers", "rollback", *registry)
+
+
 def test_another_encoder_is_refused_for_what_was_made(trained: Path) -> None:
     command = [sys.executable, "-m", "scot.cli", "evaluate", "--gallery", "any", "--composers", "work/composers"]
     done = subprocess.run([*command, "--encoder", "tiny"], cwd=trained, capture_output=True, text=True, check=False)

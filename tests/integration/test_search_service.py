@@ -26,7 +26,8 @@ from PIL import Image
 from scot.client import AsyncScotClient, Edit, Filter, Match, NewItem, Range, ScotClient, SearchResult
 from scot.composers import Registry, load_composer, save_composer
 from scot.composers.architectures import build
-from scot.encoders.clip import ClipEncoder, load_encoder
+from scot.encoders import load_encoder
+from scot.encoders.clip import ClipEncoder
 from scot.errors import EncoderMismatch, InvalidInput, NotFound, ScotError, Unavailable
 from scot.v1 import index_pb2, search_pb2, search_pb2_grpc
 from tests.random_encoder import save_random_encoder

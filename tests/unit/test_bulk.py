@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from scot.data.captioned import CaptionedImage, Refusals
-from scot.encoders.clip import ClipEncoder, load_encoder
+from scot.encoders import load_encoder
+from scot.encoders.clip import ClipEncoder
 from scot.errors import EncoderMismatch
 from scot.index.bulk import index_captioned
 from scot.index.store import GalleryStore, Item

@@ -15,7 +15,7 @@ from scot.data.worlds.gallery import catalogue
 from scot.encoders import Encoder, load_encoder, load_frontend
 from scot.encoders.clip import TINY_DIR
 from scot.errors import InvalidInput
-from tests.random_encoder import save_random_encoder
+from tests.random_encoder import save_random_encoder, save_random_siglip
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,23 @@ def test_rows_are_unit_float32_and_do_not_depend_on_the_batch(tiny: Encoder, pic
     np.testing.assert_allclose(tiny.encode_images(pictures[:1])[0], rows[0], atol=1e-4)
     assert tiny.encode_images([]).shape == (0, tiny.dim)
     assert tiny.encode_texts([]).shape == (0, tiny.dim)
+
+
+def test_a_siglip_model_gives_what_open_clip_gives(tmp_path: Path, pictures: list[Image.Image]) -> None:
+    encoder = load_encoder(save_random_siglip(tmp_path / "siglip"))
+    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path / 'siglip'}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'siglip'}")
+    texts = ["a red shirt", "", "striped", " ".join(["red"] * 30)]
+    with torch.inference_mode():
+        images = model.eval().encode_image(torch.stack([preprocess(picture) for picture in pictures]), normalize=True)
+        words = model.encode_text(tokenizer(texts), normalize=True)
+    np.testing.assert_allclose(encoder.encode_images(pictures), images.numpy(), atol=1e-4)
+    np.testing.assert_allclose(encoder.encode_texts(texts), words.numpy(), atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_texts(texts[:1])[0], words[0].numpy(), atol=1e-5)
+    # The end token pads as well, and takes one of the 16 places.
+    assert [encoder.tokenise(["a " * words])[0].truncated for words in (1, 14, 15, 16, 17, 18, 40)] == [
+        False, False, False, True, True, True, True,
+    ]  # fmt: skip
 
 
 def test_a_text_finds_its_picture(tiny: Encoder) -> None:

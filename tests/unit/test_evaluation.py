@@ -17,6 +17,7 @@ from scot.errors import InvalidInput, NotFound
 from scot.evaluation.run import EvaluateConfig, evaluate
 from scot.evaluation.sheet import SheetRow, contact_sheet
 from scot.evaluation.worlds import ORACLE, WorldVectors, encode_gallery, evaluate_world
+from tests.random_blip2 import save_random_blip2
 from tests.random_encoder import save_random_encoder
 
 
@@ -90,6 +91,35 @@ def test_the_command_writes_table_json_and_sheet(
     written = json.loads((tmp_path / "results.json").read_text())["worlds"]["wardrobe"]
     assert written["queries"] == 40
     assert 0 <= written["rows"][ORACLE]["recall@1"]["low"] <= written["rows"][ORACLE]["recall@1"]["value"] <= 1
+
+
+def test_an_encoder_of_several_vectors_is_ranked_by_the_best_of_them(
+    gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = save_random_blip2(tmp_path / "model")
+    encoder = load_encoder(name)
+    vectors = encode_gallery(gallery, encoder, tmp_path / "cache", multi=True)
+    pooled = encode_gallery(gallery, encoder, tmp_path / "cache")
+    assert vectors.multi_NVD is not None
+    assert vectors.multi_NVD.shape == (120, 6, 24)
+    np.testing.assert_allclose(vectors.gallery_ND, pooled.gallery_ND, atol=1e-5)
+    again = encode_gallery(gallery, encoder, tmp_path / "cache", multi=True)
+    np.testing.assert_array_equal(again.multi_NVD, vectors.multi_NVD)
+    # A picture asked for by its own third vector: only the score over all vectors is sure to find it.
+    index = vectors.index
+    answers = vectors.multi_NVD[[index[next(iter(query.targets))] for query in vectors.queries], 2]
+    assert evaluate_world(vectors, [Given(answers)], weights=(0.5,)).value("given") == 1.0
+    assert evaluate_world(pooled, [Given(answers)], weights=(0.5,)).value("given") < 1.0
+
+    flags = ["--gallery", str(gallery), "--output", str(tmp_path / "evaluation"), "--best-of-vectors"]
+    assert main(["evaluate", *flags, "--encoder", name]) == 0
+    assert (
+        "best of 6 vectors"
+        in json.loads((tmp_path / "evaluation/results.json").read_text())["worlds"]["wardrobe"]["encoder"]
+    )
+    capsys.readouterr()
+    assert main(["evaluate", *flags]) == 1
+    assert "has one vector a picture" in capsys.readouterr().err
 
 
 def test_drawing_again_reuses_and_drawing_otherwise_does_not(gallery: Path, capsys: pytest.CaptureFixture[str]) -> None:

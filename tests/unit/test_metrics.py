@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scot.evaluation.metrics import ranks, recall, subset_ranks
+from scot.evaluation.metrics import max_similarity, ranks, recall, similarity, subset_ranks
 
 EYE = np.eye(4, dtype=np.float32)
 
@@ -52,3 +52,25 @@ def test_ranks_agree_with_sorting(seed: int) -> None:
     for row, rank in enumerate(ranks(queries, gallery, targets, references)):
         order = [i for i in np.argsort(-(gallery @ queries[row])) if i not in references[row]]
         assert rank == 1 + min(order.index(t) for t in targets[row])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31))
+def test_several_vectors_a_picture_are_scored_by_their_best(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    gallery_NVD = rng.normal(size=(12, 5, 8)).astype(np.float32)
+    query_QD = rng.normal(size=(4, 8)).astype(np.float32)
+    by_hand = [[max(float(vector @ query) for vector in picture) for picture in gallery_NVD] for query in query_QD]
+    np.testing.assert_allclose(max_similarity(query_QD, gallery_NVD), by_hand, atol=1e-4)
+    np.testing.assert_array_equal(similarity(query_QD, gallery_NVD), max_similarity(query_QD, gallery_NVD))
+
+
+def test_ranks_over_several_vectors_a_picture() -> None:
+    gallery_NVD = np.stack([EYE[[0, 1]], EYE[[2, 2]], EYE[[3, 3]]])
+    query = np.array([[0.1, 0.9, 0.5, 0.2]], np.float32)
+    assert ranks(query, gallery_NVD, [[0]], [[]]).tolist() == [1]  # by its second vector
+    assert ranks(query, gallery_NVD, [[1]], [[]]).tolist() == [2]
+    assert ranks(query, gallery_NVD, [[1]], [[0]]).tolist() == [1]
+    assert subset_ranks(query, gallery_NVD, [[2]], [[1, 2]]).tolist() == [2]
+    one = gallery_NVD[:, :1]
+    assert ranks(query, one, [[0]], [[]]).tolist() == ranks(query, one[:, 0], [[0]], [[]]).tolist() == [3]

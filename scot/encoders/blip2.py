@@ -1,0 +1,186 @@
+"""BLIP-2's image–text retrieval model (Li et al. 2023, arXiv 2301.12597) as an encoder, through transformers.
+
+Names: ``blip2:ORG/REPO`` (``blip2:Salesforce/blip2-itm-vit-g``), ``blip2:local-dir:PATH``. The Q-Former gives V = 32
+vectors q_v a picture and one vector t a text; the model's score is s(t, I) = max_v cos(t, q_v). What wants one vector
+a picture gets their normalised mean (docs/adr/0007-blip2-vectors.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn.functional import normalize
+from transformers import AutoTokenizer, Blip2Config, Blip2ForImageTextRetrieval
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+from scot.encoders.base import MultiVectors, Pixels, TokenisedText, Tokens, Vectors
+from scot.encoders.towers import in_batches, unit_rows, weights_hash
+from scot.errors import InvalidInput
+
+_CLASS = "Blip2ForImageTextRetrieval"
+
+
+def frontend(name: str) -> Blip2Frontend:
+    """The preprocessing and tokeniser of a model, without its weights; see :func:`scot.encoders.load_frontend`."""
+    place = _place(name)
+    return Blip2Frontend(_config(name, place), *_frontend_parts(place))
+
+
+def encoder(name: str, *, device: str, dtype: torch.dtype) -> Blip2Encoder:
+    """A model; see :func:`scot.encoders.load_encoder`."""
+    place = _place(name)
+    config = _config(name, place)
+    loaded: Any = Blip2ForImageTextRetrieval.from_pretrained(place, dtype=torch.float32, output_loading_info=True)
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
+        raise InvalidInput(
+            f"encoder {name!r} is not whole: its weights lack {missing[0]} and {len(missing) - 1} others"
+        )
+    # An id is for others to read: no path of this machine in it.
+    label = f"blip2:local-dir:{Path(place).name}" if name.startswith("blip2:local-dir:") else name
+    return Blip2Encoder(label, model, config, *_frontend_parts(place), device=device, dtype=dtype)
+
+
+class Blip2Frontend:
+    """A BLIP-2 model's preprocessing and tokeniser."""
+
+    def __init__(self, config: Any, processor: Any, tokenizer: Any) -> None:
+        self._processor, self._tokenizer = processor, tokenizer
+        self._context = min(int(tokenizer.model_max_length), int(config.qformer_config.max_position_embeddings))
+        self._mean = torch.tensor(processor.image_mean, dtype=torch.float32).view(1, 3, 1, 1)
+        self._std = torch.tensor(processor.image_std, dtype=torch.float32).view(1, 3, 1, 1)
+        self.preprocessing = processor.to_json_string()
+
+    def preprocess(self, image: Image.Image) -> Pixels:
+        """Resize an RGB picture as the model was trained, to uint8 ``(H, W, 3)``."""
+        # Scaling and normalising run batched, on the device.
+        pixels_CHW = self._processor(image.convert("RGB"), do_rescale=False, do_normalize=False)["pixel_values"][0]
+        return np.ascontiguousarray(pixels_CHW.transpose(1, 2, 0), dtype=np.uint8)
+
+    def tokenise(self, texts: Sequence[str]) -> list[TokenisedText]:
+        """Token ids of texts, each padded or cut to what the Q-Former reads."""
+        if not texts:
+            return []
+        # A text that spells a special token is text. One place more than there is shows what was cut.
+        longer = self._tokenizer(
+            list(texts), truncation=True, max_length=self._context + 1, split_special_tokens=True, verbose=False
+        )["input_ids"]
+        rows = self._tokenizer(
+            list(texts), truncation=True, padding="max_length", max_length=self._context, split_special_tokens=True
+        )["input_ids"]
+        return [
+            TokenisedText(np.asarray(row, np.int64), len(more) > self._context)
+            for row, more in zip(rows, longer, strict=True)
+        ]
+
+
+class Blip2Encoder(Blip2Frontend):
+    """A BLIP-2 retrieval model as a frozen encoder (see :class:`scot.encoders.base.MultiVectorEncoder`)."""
+
+    def __init__(
+        self,
+        name: str,
+        model: Any,
+        config: Any,
+        processor: Any,
+        tokenizer: Any,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(config, processor, tokenizer)
+        self.dim = int(config.image_text_hidden_size)
+        self.vectors_per_image = int(config.num_query_tokens)
+        digest = hashlib.sha256(f"{weights_hash(model)}|{self.preprocessing}".encode()).hexdigest()[:12]
+        self.id = f"{name}@{digest}-{self.dim}d"
+        self._device, self._dtype = torch.device(device), dtype
+        self._model = model.eval().requires_grad_(False).to(self._device)
+        self._model.vision_model.to(dtype)  # the Q-Former stays in float32, as its authors keep it
+
+    def encode_pixels_multi(self, pixels: Sequence[Pixels]) -> MultiVectors:
+        """Embed preprocessed pictures: N × (H, W, 3) uint8 to ``(N, V, D)`` float32, the last dimension unit."""
+        rows = [self._image_rows(np.stack(chunk)) for chunk in in_batches(pixels)]
+        return np.concatenate(rows) if rows else np.zeros((0, self.vectors_per_image, self.dim), np.float32)
+
+    def pool(self, vectors_NVD: MultiVectors) -> Vectors:
+        """The normalised mean of each picture's vectors: ``(N, V, D)`` to ``(N, D)``."""
+        return normalize(torch.from_numpy(vectors_NVD).mean(1), dim=-1).numpy()
+
+    def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Embed preprocessed pictures by one vector each: N × (H, W, 3) uint8 to ``(N, D)`` float32 unit rows."""
+        return self.pool(self.encode_pixels_multi(pixels))
+
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
+        """Embed tokenised texts: N × (L,) int64 to ``(N, D)`` float32 rows of unit length."""
+        if not len(tokens):
+            return np.zeros((0, self.dim), np.float32)
+        tokens_NL = np.stack(tokens)
+        used_N = (tokens_NL != self._tokenizer.pad_token_id).sum(1)
+        vectors_ND = np.empty((len(tokens_NL), self.dim), np.float32)
+        for rows in in_batches(np.argsort(used_N, kind="stable")):  # like lengths together: little padding to compute
+            vectors_ND[rows] = self._text_rows(tokens_NL[rows, : used_N[rows[-1]]])
+        return vectors_ND
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+        """Embed RGB pictures by one vector each, to ``(N, D)``."""
+        return self.encode_pixels([self.preprocess(image) for image in images])
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts, to ``(N, D)``; what does not fit the context is cut (see :meth:`tokenise`)."""
+        return self.encode_tokens([text.tokens for text in self.tokenise(texts)])
+
+    # The two halves of Blip2ForImageTextRetrieval.forward without its matching head; it offers only both at once.
+
+    @torch.inference_mode()
+    def _image_rows(self, pixels_BHWC: Pixels) -> MultiVectors:
+        images = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._device, torch.float32) / 255.0
+        images = (images - self._mean.to(self._device)) / self._std.to(self._device)
+        patches_BPH = self._model.vision_model(pixel_values=images.to(self._dtype)).last_hidden_state
+        queries_BVH = self._model.qformer(
+            query_embeds=self._model.query_tokens.expand(len(images), -1, -1),
+            encoder_hidden_states=patches_BPH,
+            encoder_attention_mask=torch.ones(patches_BPH.shape[:-1], dtype=torch.long, device=self._device),
+        ).last_hidden_state
+        return unit_rows(self._model.vision_projection(queries_BVH))
+
+    @torch.inference_mode()
+    def _text_rows(self, tokens_BL: Tokens) -> Vectors:
+        tokens = torch.from_numpy(tokens_BL).to(self._device)
+        states_BLH = self._model.qformer(
+            query_embeds=self._model.embeddings(input_ids=tokens),
+            query_length=0,
+            attention_mask=(tokens != self._tokenizer.pad_token_id).long(),
+        ).last_hidden_state
+        return unit_rows(self._model.text_projection(states_BLH[:, 0]))
+
+
+def _place(name: str) -> str:
+    """What transformers loads from: a folder or a hub repository."""
+    place = name.removeprefix("blip2:")
+    folder = place.removeprefix("local-dir:")
+    if folder != place and not Path(folder).is_dir():
+        raise InvalidInput(f"encoder {name!r} cannot be loaded: there is no folder {folder}")
+    if not folder:
+        raise InvalidInput(f"encoder {name!r} is neither blip2:ORG/REPO nor blip2:local-dir:PATH")
+    return folder
+
+
+def _config(name: str, place: str) -> Any:
+    """The model's config. transformers would fill a model of another class with random weights, so that is checked."""
+    raw, _ = Blip2Config.get_config_dict(place)
+    if not raw:
+        raise InvalidInput(f"encoder {name!r} cannot be loaded: there is no config.json of transformers")
+    made_for = (raw.get("architectures") or [raw.get("model_type")])[0]
+    if made_for != _CLASS:
+        raise InvalidInput(f"encoder {name!r} is a {made_for}, and BLIP-2's retrieval model is a {_CLASS}")
+    return Blip2Config.from_pretrained(place)
+
+
+def _frontend_parts(place: str) -> tuple[Any, Any]:
+    return BlipImageProcessorPil.from_pretrained(place), AutoTokenizer.from_pretrained(place)

@@ -1,0 +1,131 @@
+"""The release gate: a composer is promoted if, on every world, it is not measurably worse than the released one.
+
+Not worse means: its recall@1 and its subset recall@1 are not below the lower end of the released composer's 95 %
+bootstrap interval, on the same queries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import scot
+from scot.composers import Composer
+from scot.data.worlds.queries import QUERIES
+from scot.evaluation.metrics import Estimate
+from scot.evaluation.worlds import WorldVectors, compose, measure
+
+GATE_METRICS = ("recall@1", "recall_subset@1")
+COMPARED = ("recall@1", "recall@5", "recall@10", "recall_subset@1")
+
+Outcome = Literal["first release", "passed", "forced", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One metric on one gallery: what the candidate reached, and what the other did, None where nothing is released."""
+
+    world: str
+    gallery: str  # a hash of the pictures' ids and the queries
+    pictures: int
+    queries: int
+    metric: str
+    candidate: Estimate
+    other: Estimate | None
+
+    @property
+    def winner(self) -> Literal["candidate", "other", "neither"]:
+        """Whose value lies outside of the other composer's interval, on the better side."""
+        if self.other is None or self.candidate.value > self.other.high:
+            return "candidate"
+        return "other" if self.candidate.value < self.other.low else "neither"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the gate decided about a candidate, and every number that it went by."""
+
+    at: str  # UTC, ISO 8601
+    outcome: Outcome
+    candidate: str
+    released: str | None
+    encoder: str
+    objection: str  # why it would be refused; empty if it passes
+    checks: tuple[Check, ...]
+
+    @property
+    def said(self) -> str:
+        """The decision's numbers in one sentence."""
+        if self.objection:
+            return self.objection
+        against = f"not below the interval of {self.released}" if self.released else "nothing was released before"
+        return f"{self.candidate}: {'; '.join(map(_numbers, self.checks))}: {against}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as plain values."""
+        checks = [{**asdict(check), "winner": check.winner} for check in self.checks]
+        return {**asdict(self), "said": self.said, "scot": scot.__version__, "checks": checks}
+
+
+def compared(
+    vectors: WorldVectors, candidate: Composer, other: Composer | None, metrics: Sequence[str] = GATE_METRICS
+) -> list[Check]:
+    """Measure one or two composers on one gallery."""
+    ours = measure(vectors, compose(vectors, candidate))
+    theirs = measure(vectors, compose(vectors, other)) if other is not None else None
+    size = (len(vectors.item_ids), len(vectors.queries))
+    gallery = _gallery_hash(vectors)
+    return [
+        Check(vectors.world, gallery, *size, metric, ours[metric], theirs[metric] if theirs else None)
+        for metric in metrics
+    ]
+
+
+def decide(
+    candidate: str,
+    released: str | None,
+    encoder: str,
+    checks: Sequence[Check],
+    *,
+    objection: str = "",
+    force: bool = False,
+) -> Decision:
+    """Judge a candidate by its checks against the released version.
+
+    Args:
+        candidate: the version to promote.
+        released: the version it was compared with, None before the first release.
+        encoder: the encoder's id.
+        checks: every gate metric of every gallery.
+        objection: why the two cannot be compared, which refuses it as well.
+        force: promote it in spite of any objection.
+    """
+    below = [check for check in checks if check.winner == "other"]
+    if below and not objection:
+        worse = "; ".join(f"{_numbers(check)} is below {_interval(check.other)} of {released}" for check in below)
+        objection = f"{candidate} is worse than the released {released}: {worse}"
+    outcome: Outcome = "passed" if released else "first release"
+    if objection:
+        outcome = "forced" if force else "refused"
+    return Decision(utc_now(), outcome, candidate, released, encoder, objection, tuple(checks))
+
+
+def utc_now() -> str:
+    """The time as decisions record it: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _numbers(check: Check) -> str:
+    return f"{check.metric} {check.candidate.value:.3f} on {check.world}"
+
+
+def _interval(estimate: Estimate | None) -> str:
+    return f"{estimate.low:.3f} to {estimate.high:.3f}, the 95 % interval" if estimate else ""
+
+
+def _gallery_hash(vectors: WorldVectors) -> str:
+    queries = (vectors.folder / QUERIES).read_text(encoding="utf-8")
+    return hashlib.sha256("\n".join([*vectors.item_ids, queries]).encode()).hexdigest()[:16]
