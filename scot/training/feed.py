@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+import torch
+
 Batch = TypeVar("Batch")
 
 
@@ -19,7 +21,8 @@ class Feed(Generic[Batch]):
 
     def __init__(self, gather: Callable[[int], Batch], steps: range, ahead: int = 2) -> None:
         self.waited = 0.0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed")
+        # One core: a second team of OpenMP threads would take them all from the step.
+        self._thread = ThreadPoolExecutor(1, "feed", initializer=torch.set_num_threads, initargs=(1,))
         self._gather, self._steps = gather, iter(steps)
         self._coming: deque[Future[Batch]] = deque()
         for _ in range(ahead):
