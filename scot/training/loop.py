@@ -110,6 +110,7 @@ class Trainer:
         self.stale = 0
         self.stopped = False
         self.checkpoint_s = 0.0
+        self._broken = torch.full((), config.steps, device=self.device)  # the first step that was not finite
         self._best_state = self._weights(self.composer)
 
     def run(self) -> Iterator[Progress]:
@@ -120,7 +121,6 @@ class Trainer:
         """
         config = self.config
         newest, total, since, started = dict(self.best), torch.zeros((), device=self.device), 0, time.perf_counter()
-        self._broken = torch.full((), config.steps, device=self.device)
         feed = Feed(self._gather, range(self.step, config.steps))
         self.objective.train()
         try:
