@@ -22,10 +22,13 @@ from scot import flags
 from scot.composers import Registry
 from scot.composers.architectures import configure
 from scot.errors import InvalidInput
-from scot.training.cache import read_info
+from scot.training import held_out
+from scot.training.cache import check_cache
 from scot.training.config import TrainConfig
-from scot.training.runs import Run
-from scot.training.workers import train_in_process, train_with_ray
+from scot.training.loop import check_shares
+from scot.training.mapped import open_cache
+from scot.training.runs import Run, check_writable
+from scot.training.workers import Source, train_in_process, train_with_ray
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,14 @@ class PretrainJob:
     """The run's name; by default made from the settings and the data, so that the same command resumes."""
     num_workers: int = 1
     """Ray Train workers; 0 trains in this process, without Ray."""
+    max_workers: int = 0
+    """When above --num-workers: as many workers as the cluster has room for, up to this, while the run goes on."""
     use_gpu: bool = False
     """Give each worker a GPU."""
+    memory_gib: float = 1.0
+    """Embeddings that take more memory than this are memory-mapped, from a copy in --scratch."""
+    scratch: str = ""
+    """A folder of each machine for that copy; by default in the system's temporary folder."""
     release: bool = True
     """Make the published version the released one."""
     republish: bool = False
@@ -66,7 +75,11 @@ def main(config: PretrainConfig) -> int:
         raise InvalidInput("--embeddings is missing")
     if config.num_workers < 0:
         raise InvalidInput(f"--num-workers must not be negative, but is {config.num_workers}")
-    settings, info = training_config(config), read_info(config.embeddings)
+    if config.max_workers and not 1 <= config.num_workers <= config.max_workers:
+        raise InvalidInput(f"--max-workers {config.max_workers} needs --num-workers between 1 and it")
+    settings = training_config(config)
+    check_shares(config.batch_size, max(1, config.num_workers), config.max_workers)
+    info, _ = check_cache(config.embeddings)
     configure(settings.architecture, {"dim": info.dim, **settings.composer_settings()})  # refused before it trains
     run = Run(config.runs, config.name or Run.default_name(settings, info), settings, info)
     registry = Registry(config.composers)
@@ -78,6 +91,7 @@ def main(config: PretrainConfig) -> int:
             print(f"run {run.name} is finished: {_recall(done['metrics'])}, published as {done['version']}")
             return 0
         if not run.trained():
+            check_writable(config.composers)
             print(f"run {run.name}: {info.counts.get('triplets', 0):,} triplets of {info.encoder_id}", flush=True)
             _train(config, run)
         version = run.publish(registry, release=config.release, again=config.republish)
@@ -90,13 +104,19 @@ def _train(config: PretrainConfig, run: Run) -> None:
     def say(line: str) -> None:
         print(line, flush=True)
 
+    source = Source(config.embeddings, config.memory_gib, config.scratch)
     if config.num_workers == 0:
-        train_in_process(run, config.embeddings, say)
+        train_in_process(run, source, say)
         return
+    # What a worker would stumble over is told before any starts; a copy that is made here is the workers' as well.
+    data = open_cache(source.embeddings, memory_gib=source.memory_gib, scratch=source.scratch)
+    held_out.split(data, run.config.held_out)
+    del data
     from ray_jobs.session import ray_session
 
-    with ray_session(num_cpus=max(os.cpu_count() or 1, config.num_workers)):
-        train_with_ray(run, config.embeddings, say, num_workers=config.num_workers, use_gpu=config.use_gpu)
+    workers = (config.num_workers, config.max_workers) if config.max_workers else config.num_workers
+    with ray_session(num_cpus=max(os.cpu_count() or 1, config.num_workers, config.max_workers)):
+        train_with_ray(run, source, say, num_workers=workers, use_gpu=config.use_gpu)
 
 
 def _recall(metrics: dict[str, float]) -> str:

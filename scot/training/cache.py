@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import pyarrow as pa
 import torch
 from torch.nn.functional import normalize
 
-from scot.data.shards import MANIFEST, Folder, read_manifest, read_shards, write_shards
+from scot.data.shards import MANIFEST, Folder, Manifest, read_manifest, read_shards, write_shards
 from scot.errors import EncoderMismatch, InvalidInput, NotFound
 
 KIND = "embeddings"
@@ -60,12 +60,13 @@ class TripletEmbeddings:
 
     ``image_UD`` and ``text_VD`` are float16; ``image_N`` points into the first, ``edit_N``, ``caption_N`` and
     ``edited_N`` into the second. The ``*_ND`` properties gather float32 unit rows for all triplets; training gathers a
-    batch at a time.
+    batch at a time. The tensors and ids may be memory-mapped (:mod:`scot.training.mapped`): then ``mapped`` is the
+    folder of the files, and ``texts`` is empty.
     """
 
     info: CacheInfo
-    image_ids: list[str]
-    triplet_ids: list[str]
+    image_ids: Sequence[str]
+    triplet_ids: Sequence[str]
     image_UD: torch.Tensor
     text_VD: torch.Tensor
     image_N: torch.Tensor
@@ -73,6 +74,7 @@ class TripletEmbeddings:
     caption_N: torch.Tensor
     edited_N: torch.Tensor
     texts: list[str] = field(default_factory=list)
+    mapped: Path | None = None
 
     def __len__(self) -> int:
         return len(self.image_N)
@@ -102,12 +104,10 @@ class TripletEmbeddings:
         """Edited captions T_u, float32 ``(N, D)``."""
         return unit_rows(self.text_VD, self.edited_N)
 
-    def to(self, device: str | torch.device) -> TripletEmbeddings:
-        """The same triplets with every tensor on ``device``."""
-        moved = {name: getattr(self, name).to(device) for name in ("image_UD", "text_VD", *(f"{r}_N" for r in ROLES))}
-        return TripletEmbeddings(
-            info=self.info, image_ids=self.image_ids, triplet_ids=self.triplet_ids, texts=self.texts, **moved
-        )
+
+def folds(image_ids: Iterable[str]) -> npt.NDArray[np.uint32]:
+    """A number for each picture that depends on its id alone: what decides whether it is held out."""
+    return np.fromiter((int.from_bytes(hashlib.sha256(image.encode()).digest()[:4]) for image in image_ids), np.uint32)
 
 
 def unit_rows(table_VD: torch.Tensor, rows_B: torch.Tensor) -> torch.Tensor:
@@ -184,6 +184,65 @@ def read_info(folder: str | Path) -> CacheInfo:
         raise InvalidInput(f"{place.name}/{MANIFEST} is damaged: encode again") from None
 
 
+def check_cache(folder: str | Path, encoder_id: str | None = None) -> tuple[CacheInfo, dict[str, Manifest]]:
+    """The manifests of a complete cache whose parts belong together, and of its parts; no shard is read.
+
+    Raises:
+        NotFound: there is no such folder.
+        EncoderMismatch: the cache, or a part of it, is of another encoder.
+        InvalidInput: the cache is incomplete or damaged.
+    """
+    info = read_info(folder)
+    if encoder_id is not None and info.encoder_id != encoder_id:
+        raise EncoderMismatch(f"the embedding cache {folder} is of the encoder {info.encoder_id}, not {encoder_id}")
+    manifests = {part: read_manifest(f"{folder}/{part}", kind) for part, kind in PARTS.items()}
+    if content_hash(manifest.hash for manifest in manifests.values()) != info.hash:
+        raise InvalidInput(f"{folder} is being rewritten, or a run that rewrote it did not finish: encode again")
+    for part in (IMAGES, TEXTS):
+        extra = manifests[part].extra
+        if extra.get("encoder_id") != info.encoder_id:
+            raise EncoderMismatch(f"{folder}/{part} is of the encoder {extra.get('encoder_id')}, not {info.encoder_id}")
+        if extra.get("dim") != info.dim:
+            raise InvalidInput(f"{folder}/{part} holds vectors of {extra.get('dim')} dimensions, not {info.dim}")
+    return info, manifests
+
+
+def vector_shards(
+    folder: str | Path, part: str, manifest: Manifest, dim: int
+) -> Iterator[tuple[pa.StringArray, npt.NDArray[np.float16]]]:
+    """Keys and float16 vectors ``(n, D)`` of ``images/`` or ``texts/``, shard by shard.
+
+    Raises:
+        InvalidInput: a shard is missing or damaged, or holds vectors that are not of unit length or not of ``dim``.
+    """
+    schema = vector_schema("image_id" if part == IMAGES else "text", dim)
+    for table in read_shards(f"{folder}/{part}", manifest, schema):
+        keys, column = (chunked.combine_chunks() for chunked in table.columns)
+        vectors_ND = np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float16).reshape(-1, dim)
+        norms_N = np.linalg.norm(vectors_ND.astype(np.float32), axis=1)
+        if len(norms_N) != len(keys) or not (np.abs(norms_N - 1.0) < 0.05).all():
+            raise InvalidInput(
+                f"the embedding cache {folder} is damaged: {part}/ holds vectors that are not of unit length"
+            )
+        yield keys, vectors_ND
+
+
+def row_shards(
+    folder: str | Path, manifests: Mapping[str, Manifest]
+) -> Iterator[tuple[pa.StringArray, npt.NDArray[np.int64]]]:
+    """Triplet ids and the rows ``(n, 4)`` of their image, edit, caption and edited caption, shard by shard.
+
+    Raises:
+        InvalidInput: a shard is missing or damaged, or names a row that is not there.
+    """
+    images, texts = manifests[IMAGES].count, manifests[TEXTS].count
+    for table in read_shards(f"{folder}/{TRIPLETS}", manifests[TRIPLETS], TRIPLET_SCHEMA):
+        rows_N4 = np.stack([table.column(role).to_numpy() for role in ROLES], axis=1)
+        if not ((rows_N4 >= 0) & (rows_N4 < [images, texts, texts, texts])).all():
+            raise InvalidInput(f"the embedding cache {folder} is damaged: a triplet names a row that is not there")
+        yield table.column("triplet_id").combine_chunks(), rows_N4
+
+
 def load_cache(folder: str | Path, encoder_id: str | None = None) -> TripletEmbeddings:
     """Load a whole cache into memory.
 
@@ -196,33 +255,25 @@ def load_cache(folder: str | Path, encoder_id: str | None = None) -> TripletEmbe
         EncoderMismatch: the cache is of another encoder.
         InvalidInput: the cache is incomplete or damaged, or holds vectors that are not finite.
     """
-    info = read_info(folder)
-    if encoder_id is not None and info.encoder_id != encoder_id:
-        raise EncoderMismatch(f"the embedding cache {folder} is of the encoder {info.encoder_id}, not {encoder_id}")
-    manifests = [read_manifest(f"{folder}/{part}", kind) for part, kind in PARTS.items()]
-    if content_hash(manifest.hash for manifest in manifests) != info.hash:
-        raise InvalidInput(f"{folder} is being rewritten, or a run that rewrote it did not finish: encode again")
-    image_ids, image_UD, _ = read_vectors(folder, IMAGES)
-    texts, text_VD, _ = read_vectors(folder, TEXTS)
-    where = f"{folder}/{TRIPLETS}"
-    tables = read_shards(where, manifests[-1], TRIPLET_SCHEMA)
-    rows = pa.concat_tables([TRIPLET_SCHEMA.empty_table(), *tables])
-    for name, vectors_ND in ((IMAGES, image_UD), (TEXTS, text_VD)):
-        norms_N = np.linalg.norm(vectors_ND.astype(np.float32), axis=1)
-        if not (np.abs(norms_N - 1.0) < 0.05).all():
-            raise InvalidInput(
-                f"the embedding cache {folder} is damaged: {name}/ holds vectors that are not of unit length"
-            )
-    columns = {role: rows.column(role).to_numpy() for role in ROLES}
-    for role, limit in zip(ROLES, (len(image_UD), *(len(text_VD),) * 3), strict=True):
-        if len(columns[role]) and not (columns[role].min() >= 0 and columns[role].max() < limit):
-            raise InvalidInput(f"the embedding cache {folder} is damaged: a triplet names a row that is not there")
+    info, manifests = check_cache(folder, encoder_id)
+    keys: dict[str, list[str]] = {}
+    tables: dict[str, npt.NDArray[np.float16]] = {}
+    for part in (IMAGES, TEXTS):
+        shards = list(vector_shards(folder, part, manifests[part], info.dim))
+        keys[part] = [key for ids, _ in shards for key in ids.to_pylist()]
+        tables[part] = np.concatenate([np.zeros((0, info.dim), np.float16), *(vectors for _, vectors in shards)])
+    triplets = list(row_shards(folder, manifests))
+    rows_N4 = np.concatenate([np.zeros((0, 4), np.int64), *(rows for _, rows in triplets)])
+    image_N, edit_N, caption_N, edited_N = torch.from_numpy(rows_N4).T.contiguous()
     return TripletEmbeddings(
         info=info,
-        image_ids=image_ids,
-        triplet_ids=rows.column("triplet_id").to_pylist(),
-        image_UD=torch.from_numpy(image_UD.copy()),
-        text_VD=torch.from_numpy(text_VD.copy()),
-        texts=texts,
-        **{f"{role}_N": torch.from_numpy(columns[role].copy()) for role in ROLES},
+        image_ids=keys[IMAGES],
+        triplet_ids=[key for ids, _ in triplets for key in ids.to_pylist()],
+        image_UD=torch.from_numpy(tables[IMAGES]),
+        text_VD=torch.from_numpy(tables[TEXTS]),
+        texts=keys[TEXTS],
+        image_N=image_N,
+        edit_N=edit_N,
+        caption_N=caption_N,
+        edited_N=edited_N,
     )

@@ -1,8 +1,14 @@
-"""A training run's state on disk: weights as safetensors, counters as JSON, the optimiser's moments as tensors."""
+"""A training run's state on disk: weights as safetensors, counters as JSON, the optimiser's moments as tensors.
+
+A checkpoint is a folder ``step-NNNNNNN``. Its ``state.json`` has the sha256 of all that is in it, so that damage is told
+from a whole checkpoint; the last two are kept, so that there is one to fall back to.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -11,53 +17,81 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from scot.errors import InvalidInput
+from scot.errors import InvalidInput, Unavailable
 
 State = dict[str, torch.Tensor]
 
 _CURRENT, _BEST, _OPTIMISER, _COUNTERS = "current.safetensors", "best.safetensors", "optimiser.pt", "state.json"
+_KEPT = 2
+
+
+def checkpoint_name(step: int) -> str:
+    """A checkpoint's folder; names sort as steps do."""
+    return f"step-{step:07d}"
 
 
 def save_checkpoint(folder: Path, current: State, best: State, optimiser: Any, counters: dict[str, Any]) -> None:
-    """Write a checkpoint into ``folder``, which must not exist: it appears complete, by a rename, or not at all."""
+    """Write a checkpoint: ``folder`` appears complete, by a rename, or not at all; one that is there is replaced.
+
+    Raises:
+        Unavailable: the disk is full, or the folder cannot be written; the checkpoints that were there are untouched.
+    """
     temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp"
-    temporary.mkdir(parents=True)
     try:
+        temporary.mkdir(parents=True)
         safetensors.torch.save_file(_plain(current), temporary / _CURRENT)
         safetensors.torch.save_file(_plain(best), temporary / _BEST)
         torch.save(optimiser, temporary / _OPTIMISER)
-        (temporary / _COUNTERS).write_text(json.dumps(counters), encoding="utf-8")
+        sums = {name: _sha256(temporary / name) for name in (_CURRENT, _BEST, _OPTIMISER)}
+        sums[_COUNTERS] = _sha256_of(counters)
+        (temporary / _COUNTERS).write_text(json.dumps({"sha256": sums, **counters}), encoding="utf-8")
+        for path in temporary.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
-    except BaseException:
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:  # what the three writers make of a full disk
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise Unavailable(f"the checkpoint {folder} cannot be written: {reason}") from error
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
-def latest_checkpoint(root: Path) -> Path | None:
-    """The newest of the checkpoints in a folder, which are named by their step."""
-    return max((path for path in root.glob("step-*") if path.is_dir()), default=None)
+def checkpoints(root: Path) -> list[Path]:
+    """The checkpoints of a folder, the newest first."""
+    return sorted((path for path in root.glob("step-*") if path.is_dir()), reverse=True)
 
 
-def keep_latest(root: Path) -> None:
-    """Delete all checkpoints of a folder but the newest."""
-    newest = latest_checkpoint(root)
-    for path in root.glob("step-*"):
-        if path != newest:
-            shutil.rmtree(path, ignore_errors=True)
+def keep_newest(root: Path) -> None:
+    """Delete all checkpoints of a folder but the newest two, and what a killed writer left."""
+    for path in [*checkpoints(root)[_KEPT:], *root.glob(".step-*.tmp")]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path) -> tuple[State, State, Any, dict[str, Any]]:
     """``(current, best, optimiser, counters)`` as saved. Raises InvalidInput when the checkpoint is damaged."""
     try:
+        counters = json.loads((folder / _COUNTERS).read_text(encoding="utf-8"))
+        sums = counters.pop("sha256")
+        found = {_COUNTERS: _sha256_of(counters)} | {n: _sha256(folder / n) for n in (_CURRENT, _BEST, _OPTIMISER)}
+        for name in found:
+            if found[name] != sums[name]:
+                raise ValueError(f"{name} is not what was written")
         current = safetensors.torch.load_file(folder / _CURRENT)
         best = safetensors.torch.load_file(folder / _BEST)
         optimiser = torch.load(folder / _OPTIMISER, map_location="cpu", weights_only=True)
-        counters = json.loads((folder / _COUNTERS).read_text(encoding="utf-8"))
     except Exception as error:
-        raise InvalidInput(
-            f"the checkpoint {folder.name} is damaged ({type(error).__name__}): start a new run"
-        ) from error
+        raise InvalidInput(f"the checkpoint {folder.name} is damaged ({type(error).__name__})") from error
     return current, best, optimiser, counters
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of(counters: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(counters, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(state: State) -> State:

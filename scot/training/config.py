@@ -55,6 +55,8 @@ class TrainConfig:
     """Evaluations without a better held-out recall@1 before the run stops; 0: never."""
     precision: str = "auto"
     """float32, bfloat16 (autocast), or auto: bfloat16 where the hardware computes it faster."""
+    compile: bool = False
+    """Compile the composer (torch.compile); needs a C++ compiler."""
     seed: int = 0
     """Decides the initial weights, the order of the data, dropout and noise."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 
 from scot.composers.base import ComposerModule
 from scot.errors import InvalidInput
-from scot.training.cache import TripletEmbeddings, unit_rows
+from scot.training.cache import TripletEmbeddings, folds, unit_rows
+from scot.training.mapped import split_mapped
 
 _MOST = 4096  # triplets measured; more changes the third digit only
 _CHUNK = 512
@@ -21,9 +20,11 @@ def split(data: TripletEmbeddings, share: float) -> tuple[torch.Tensor, torch.Te
         InvalidInput: one side would be empty.
     """
     limit = int(share * 2**32)
-    held = [int.from_bytes(hashlib.sha256(image.encode()).digest()[:4]) < limit for image in data.image_ids]
-    held_N = torch.tensor(held, dtype=torch.bool)[data.image_N.cpu()]
-    training, measured = (~held_N).nonzero().flatten(), held_N.nonzero().flatten()
+    if data.mapped is not None:
+        training, measured = split_mapped(data, limit)
+    else:
+        held_N = torch.from_numpy(folds(data.image_ids) < limit)[data.image_N]
+        training, measured = (~held_N).nonzero().flatten(), held_N.nonzero().flatten()
     if not len(training) or not len(measured):
         raise InvalidInput(
             f"{len(data)} triplets of {len(data.image_ids)} images are too few to hold out a share of {share:g}"
@@ -32,29 +33,30 @@ def split(data: TripletEmbeddings, share: float) -> tuple[torch.Tensor, torch.Te
 
 
 @torch.inference_mode()
-def evaluate(module: ComposerModule, data: TripletEmbeddings, rows_M: torch.Tensor) -> dict[str, float]:
-    """How well V_c finds its T_u among all distinct T_u of the held-out triplets.
+def evaluate(
+    module: ComposerModule, data: TripletEmbeddings, rows_M: torch.Tensor, device: str | torch.device = "cpu"
+) -> dict[str, float]:
+    """How well V_c finds its T_u among all distinct T_u of the held-out triplets; ``module`` is on ``device``.
 
     Returns:
         ``recall@1``, ``recall@10``, and ``beats_caption``: the share of queries nearer to T_u than to the own T_o.
     """
-    rows_M = rows_M[:: max(1, len(rows_M) // _MOST)].to(data.image_N.device)
+    rows_M = rows_M[:: max(1, len(rows_M) // _MOST)]
     texts_K, target_M = torch.unique(data.edited_N[rows_M], return_inverse=True)
-    gallery_KD = unit_rows(data.text_VD, texts_K)
+    gallery_KD = unit_rows(data.text_VD, texts_K).to(device)
     training, hits, nearer = module.training, torch.zeros(2), torch.zeros(2)
     module.eval()
     try:
         for start in range(0, len(rows_M), _CHUNK):
-            rows, target = rows_M[start : start + _CHUNK], target_M[start : start + _CHUNK, None]
-            query_BD = module(
-                unit_rows(data.image_UD, data.image_N[rows]), unit_rows(data.text_VD, data.edit_N[rows])
-            ).float()
+            rows, target = rows_M[start : start + _CHUNK], target_M[start : start + _CHUNK, None].to(device)
+            image_BD = unit_rows(data.image_UD, data.image_N[rows]).to(device)
+            query_BD = module(image_BD, unit_rows(data.text_VD, data.edit_N[rows]).to(device)).float()
             scores_BK = query_BD @ gallery_KD.T
             goal_B1 = scores_BK.gather(1, target)
             rank_B = (~(scores_BK < goal_B1)).sum(1) - 1  # a tie, or a score that is no number, is not a hit
             hits += torch.tensor([float((rank_B < 1).sum()), float((rank_B < 10).sum())])
-            own_B = (query_BD * unit_rows(data.text_VD, data.caption_N[rows])).sum(-1)
-            changed_B = data.caption_N[rows] != data.edited_N[rows]
+            own_B = (query_BD * unit_rows(data.text_VD, data.caption_N[rows]).to(device)).sum(-1)
+            changed_B = (data.caption_N[rows] != data.edited_N[rows]).to(device)
             nearer += torch.tensor([float(((goal_B1[:, 0] > own_B) & changed_B).sum()), float(changed_B.sum())])
     finally:
         module.train(training)

@@ -1,15 +1,15 @@
 """The training loop: a composer on cached embeddings, in one process or in the workers of a process group. No Ray here.
 
 ``Trainer.run()`` is a generator of :class:`Progress`; the caller prints, reports and saves. A run is exactly resumable:
-the order of the data and the dropout masks depend on the seed and the step alone.
+the order of the data depends on the seed and the step alone, the dropout masks on the number of workers besides.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,17 @@ from scot.training import held_out
 from scot.training.cache import TripletEmbeddings, unit_rows
 from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
+from scot.training.feed import Feed
+from scot.training.group import from_first, rank_and_world, reduced, together
 from scot.training.objectives import Batch, Companions, ContrastiveLoss, TargetQueue, noised
+from scot.training.order import samples
 
 _SHOW_EVERY = 50  # steps between two progress events
+_STATISTICS_ROWS = 65_536  # training triplets that the composer's statistics are taken from
 
 
 class Diverged(ScotError):
-    """The loss or the gradient is no longer a number."""
+    """The loss or the gradient is no longer a number; the message names the step and triplets of its batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class Progress:
     """Where a run is. ``held_out`` has the newest recall; ``evaluated`` tells that it was measured at this step.
 
     ``loss``, the separate ``terms`` (before their weights) and ``gradient_norm`` (before clipping) are means since the
-    last event.
+    last event. ``data_wait`` is the share of the time since then that went into waiting for batches, ``checkpoint_s``
+    the seconds that the newest checkpoint took.
     """
 
     step: int
@@ -51,6 +56,8 @@ class Progress:
     evaluated: bool
     done: bool
     batch_size: int
+    data_wait: float = 0.0
+    checkpoint_s: float = 0.0
     terms: dict[str, float] = field(default_factory=dict)
     gradient_norm: float = 0.0
 
@@ -64,7 +71,7 @@ class Trainer:
     """One run's model, data and optimiser.
 
     Args:
-        data: the triplets; every worker holds all of them.
+        data: the triplets, in memory or memory-mapped; batches are gathered on the CPU, ahead of the steps.
         config: the settings.
         device: where to train.
 
@@ -74,33 +81,40 @@ class Trainer:
 
     def __init__(self, data: TripletEmbeddings, config: TrainConfig, device: str | torch.device = "cpu") -> None:
         self.config, self.device = config, torch.device(device)
-        self.rank, self.world = _group()
-        if config.batch_size % self.world:
-            raise InvalidInput(f"batch_size {config.batch_size} cannot be shared by {self.world} workers")
-        self.data = data.to(self.device)
+        self.rank, self.world = rank_and_world()
+        check_shares(config.batch_size, self.world)
+        self.data = data
         self.training_N, self.measured_M = held_out.split(data, config.held_out)
-        # A set smaller than a batch is one batch.
-        self.batch_size = min(config.batch_size, len(self.training_N) // self.world * self.world)
-        if self.batch_size < 2:
-            raise InvalidInput(f"{len(self.training_N)} training triplets are too few for {self.world} workers")
+        if len(self.training_N) < 2:
+            raise InvalidInput("one training triplet is too few: there is nothing to tell it from")
+        self.batch_size = config.batch_size
         torch.manual_seed(config.seed)
-        self.composer = _composer(config, data.dim).to(self.device)
+        self.composer = _composer(config, data.dim)
+        rows_S = self.training_N[:: math.ceil(len(self.training_N) / _STATISTICS_ROWS)]
         self.composer.fit_statistics(
-            unit_rows(self.data.image_UD, self.data.image_N[self.training_N]),
-            unit_rows(self.data.text_VD, self.data.edit_N[self.training_N]),
+            unit_rows(data.image_UD, data.image_N[rows_S]), unit_rows(data.text_VD, data.edit_N[rows_S])
         )
+        self.composer.to(self.device)
+        if config.compile:
+            self.composer.compile()
         self.loss = ContrastiveLoss(config.loss).to(self.device)
         self.companions = Companions.of(self.data, self.training_N, config.loss, self.device)
         self.objective = _Objective(self.composer, self.loss, _autocast(config.precision, self.device))
         self._step_module: nn.Module = self.objective
         if self.world > 1:
-            self._step_module = nn.parallel.DistributedDataParallel(self.objective, broadcast_buffers=False)
+            # Looking for unused parameters keeps the first layout of the buckets, and with it the order in which
+            # gradients are summed: a resumed run must add as the one that was not interrupted.
+            self._step_module = nn.parallel.DistributedDataParallel(
+                self.objective, broadcast_buffers=False, find_unused_parameters=True
+            )
         self.optimiser = torch.optim.AdamW(_groups(self.objective, config.weight_decay), lr=config.lr, fused=True)
         self.step = 0
         self.best: dict[str, float] = {}
         self.best_step = 0
         self.stale = 0
         self.stopped = False
+        self.checkpoint_s = 0.0
+        self._broken = torch.full((), config.steps, device=self.device)  # the first step that was not finite
         self._best_state = self._weights(self.composer)
 
     def run(self) -> Iterator[Progress]:
@@ -113,28 +127,35 @@ class Trainer:
         watched = ("loss", *config.loss.weights(), "gradient_norm")
         newest, total = dict(self.best), torch.zeros(len(watched), device=self.device)
         queue = self._queue()
+        feed = Feed(self._gather, range(self.step, config.steps))
         since, started = 0, time.perf_counter()
         self.objective.train()
-        while self.step < config.steps and not self.stopped:
-            total += self._one_step(queue)
-            since += 1
-            evaluate = self.step % config.eval_every == 0 or self.step == config.steps
-            if not evaluate and self.step % _SHOW_EVERY:
-                continue
-            terms = {name: value / since for name, value in zip(watched, _mean(total).tolist(), strict=True)}
-            loss, norm = terms.pop("loss"), terms.pop("gradient_norm")
-            if not math.isfinite(loss):
-                raise Diverged(f"the loss is {loss} at step {self.step}: lower the learning rate ({config.lr:g})")
-            rate = since * self.batch_size / (time.perf_counter() - started)
-            if evaluate:
-                newest = self._evaluate()
-            done = self.stopped or self.step == config.steps
-            scale = float(self.loss.scale().detach())
-            lr = learning_rate(self.step, config)
-            where = (self.step, config.steps, loss, lr, scale, rate, newest, evaluate, done, self.batch_size)
-            yield Progress(*where, terms=terms, gradient_norm=norm)
-            total.zero_()
-            since, started = 0, time.perf_counter()
+        try:
+            while self.step < config.steps and not self.stopped:
+                total += self._one_step(feed.next(), queue)
+                since += 1
+                evaluate = self.step % config.eval_every == 0 or self.step == config.steps
+                if not evaluate and self.step % _SHOW_EVERY:
+                    continue
+                self._check_finite()
+                sums = reduced(total, dist.ReduceOp.SUM).tolist()
+                terms = {name: value / self.world / since for name, value in zip(watched, sums, strict=True)}
+                loss, norm = terms.pop("loss"), terms.pop("gradient_norm")
+                elapsed = time.perf_counter() - started
+                rate, wait = since * self.batch_size / elapsed, feed.waited / elapsed
+                if evaluate:
+                    newest = self._evaluate()
+                done = self.stopped or self.step == config.steps
+                scale = float(self.loss.scale().detach())
+                lr = learning_rate(self.step, config)
+                yield Progress(
+                    self.step, config.steps, loss, lr, scale, rate, newest, evaluate, done, self.batch_size,
+                    data_wait=wait, checkpoint_s=self.checkpoint_s, terms=terms, gradient_norm=norm,
+                )  # fmt: skip
+                total.zero_()
+                since, feed.waited, started = 0, 0.0, time.perf_counter()
+        finally:
+            feed.close()
 
     def best_composer(self) -> ComposerModule:
         """The composer as it was at its best evaluation."""
@@ -143,9 +164,18 @@ class Trainer:
         return module.eval()
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint into ``folder``, which must not exist."""
+        """Write a checkpoint as ``folder``; every worker calls it, the first one writes.
+
+        Raises:
+            ScotError: it cannot be written.
+        """
+        started = time.perf_counter()
         counters = {name: getattr(self, name) for name in ("step", "best", "best_step", "stale", "stopped")}
-        save_checkpoint(folder, self.objective.state_dict(), self._best_state, self.optimiser.state_dict(), counters)
+        with together():
+            if self.rank == 0:
+                current, moments = self.objective.state_dict(), self.optimiser.state_dict()
+                save_checkpoint(folder, current, self._best_state, moments, counters)
+        self.checkpoint_s = time.perf_counter() - started
 
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint. Raises InvalidInput when it is damaged or of other settings."""
@@ -160,19 +190,22 @@ class Trainer:
             raise InvalidInput(f"the checkpoint {folder.name} is of a run with other settings") from error
 
     def batch_rows(self, step: int) -> torch.Tensor:
-        """This worker's rows of the step's global batch: a fresh permutation of the training rows every epoch."""
-        per_epoch = len(self.training_N) // self.batch_size
-        epoch, position = divmod(step, per_epoch)
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
-        if getattr(self, "_epoch", None) != epoch:
-            self._epoch, self._order = epoch, torch.randperm(len(self.training_N), generator=generator)
+        """This worker's rows of the step's global batch; every training row comes once an epoch."""
         share = self.batch_size // self.world
-        start = position * self.batch_size + self.rank * share
-        return self.training_N[self._order[start : start + share]].to(self.device)
+        return self._rows(step * self.batch_size + self.rank * share, share)
 
-    def _batch(self, step: int) -> Batch:
+    def _rows(self, start: int, count: int) -> torch.Tensor:
+        return self.training_N[torch.from_numpy(samples(start, count, len(self.training_N), self.config.seed))]
+
+    def _gather(self, step: int) -> Batch:
         batch = gather_batch(self.data, self.batch_rows(step), self.companions)
-        return noised(batch, self.config.loss, seed=(self.config.seed * 1_000_003 + step) * 4096 + 4095)
+        batch = noised(batch, self.config.loss, seed=(self.config.seed * 1_000_003 + step) * 4096 + 4095)
+        return batch if self.device.type == "cpu" else _each(batch, torch.Tensor.pin_memory)
+
+    def _moved(self, batch: Batch) -> Batch:
+        if self.device.type == "cpu":
+            return batch
+        return _each(batch, lambda tensor: tensor.to(self.device, non_blocking=True))
 
     def _queue(self) -> TargetQueue | None:
         """The targets of the steps before this one: a resumed run goes through them again."""
@@ -180,23 +213,26 @@ class Trainer:
             return None
         queue = TargetQueue(self.config.loss.queue)
         for step in range(max(0, self.step - queue.steps), self.step):
-            queue.push(self._batch(step), step)
+            queue.push(self._moved(self._gather(step)), step)
         return queue
 
-    def _one_step(self, queue: TargetQueue | None) -> torch.Tensor:
+    def _one_step(self, batch: Batch, queue: TargetQueue | None) -> torch.Tensor:
         """Loss, terms and gradient norm, as one vector."""
         config = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, config)
         # Dropout depends on the step, not on what ran before: a resumed run draws the same masks.
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 4096 + self.rank)
-        batch = self._batch(self.step)
+        batch = self._moved(batch)
         if queue is not None:
             queue.attach(batch)
         loss, terms = self._step_module(batch)
         self.optimiser.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
+        # Kept on the device: looking at it now would make every step wait for the one before.
+        sound = torch.isfinite(loss.detach()) & torch.isfinite(norm)
+        self._broken = torch.where(sound, self._broken, self._broken.clamp(max=self.step))
         self.optimiser.step()
         if queue is not None:
             queue.push(batch, self.step)
@@ -205,16 +241,39 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float]:
         """Measure, and decide on stopping; rank 0 measures and the others take its word, so that all decide alike."""
-        measured = [held_out.evaluate(self.composer, self.data, self.measured_M) if self.rank == 0 else {}]
-        if self.world > 1:
-            dist.broadcast_object_list(measured, src=0)
-        if not self.best or measured[0]["recall@1"] > self.best["recall@1"]:
-            self.best, self.best_step, self.stale = measured[0], self.step, 0
+        own = held_out.evaluate(self.composer, self.data, self.measured_M, self.device) if self.rank == 0 else None
+        measured: dict[str, float] = from_first(own)
+        if not self.best or measured["recall@1"] > self.best["recall@1"]:
+            self.best, self.best_step, self.stale = measured, self.step, 0
             self._best_state = self._weights(self.composer)
         else:
             self.stale += 1
             self.stopped = 0 < self.config.patience <= self.stale
-        return measured[0]
+        return measured
+
+    def _check_finite(self) -> None:
+        """Raise :class:`Diverged` for the first step whose loss or gradient was not finite."""
+        step = int(reduced(self._broken, dist.ReduceOp.MIN))
+        if step == self.config.steps:
+            return
+        rows = self._rows(step * self.batch_size, self.batch_size)
+        batch = gather_batch(self.data, rows, self.companions)
+        sides = (batch.image_BD, batch.edit_BD, batch.caption_BD, batch.edited_BD)
+        bad_B = ~torch.stack([side_BD.isfinite().all(1) for side_BD in sides]).all(0)
+        if bad_B.any():
+            raise Diverged(
+                f"the embeddings of {self._named(rows[bad_B])} are not finite (step {step + 1}): encode again"
+            )
+        raise Diverged(
+            f"the loss or its gradient is not finite at step {step + 1}, whose batch has {self._named(rows)}: "
+            f"lower the learning rate ({self.config.lr:g})"
+        )
+
+    def _named(self, rows_B: torch.Tensor) -> str:
+        """The first three of some triplets by their ids, and how many there are besides."""
+        ids = [self.data.triplet_ids[row] for row in rows_B[:3].tolist()]
+        more = f" and {len(rows_B) - len(ids)} more" if len(rows_B) > len(ids) else ""
+        return f"the triplet{'s' if len(rows_B) > 1 else ''} {', '.join(ids)}{more}"
 
     @staticmethod
     def _weights(module: nn.Module) -> State:
@@ -257,6 +316,21 @@ def gather_batch(data: TripletEmbeddings, rows_B: torch.Tensor, companions: Comp
     return batch
 
 
+def check_shares(batch_size: int, fewest: int, most: int = 0) -> None:
+    """Every worker must have as many rows of the global batch as every other, for each number of workers there may be.
+
+    Raises:
+        InvalidInput: it is not so; the message names the nearest batch sizes with which it is.
+    """
+    most = max(fewest, most)
+    unit = math.lcm(*range(fewest, most + 1))
+    if batch_size % unit:
+        workers = f"{fewest} workers" if most == fewest else f"every number of workers from {fewest} to {most}"
+        near = batch_size // unit * unit
+        right = f"{near} or {near + unit}" if near else f"{unit}"
+        raise InvalidInput(f"batch_size {batch_size} cannot be shared evenly by {workers}, but {right} can")
+
+
 def learning_rate(step: int, config: TrainConfig) -> float:
     """Linear warm-up, then a cosine to zero (Loshchilov & Hutter, arXiv 1608.03983)."""
     warm = int(config.warmup * config.steps)
@@ -296,16 +370,7 @@ def _autocast(precision: str, device: torch.device) -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _mean(value: torch.Tensor) -> torch.Tensor:
-    """The workers' mean, so that all of them see the same number and stop alike."""
-    if _group()[1] > 1:
-        value = value.clone()
-        dist.all_reduce(value)
-        value /= _group()[1]
-    return value
-
-
-def _group() -> tuple[int, int]:
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
+def _each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+    """The batch with every tensor changed."""
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return replace(batch, **{name: change(value) for name, value in values.items() if isinstance(value, torch.Tensor)})

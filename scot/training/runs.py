@@ -4,7 +4,8 @@
 
     run.json          the settings and the embedding cache the run was started with
     progress.jsonl    one line a progress event
-    checkpoints/      of a run in process (Ray Train keeps its own)
+    notes.txt         one line for each thing worth knowing that happened: a resumption, a damaged checkpoint
+    checkpoints/      the newest two
     tensorboard/      curves
     composer/         the artifact, once training is over
     finished.json     the published version and its held-out recall: written last
@@ -21,17 +22,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from scot.composers import artifact, save_composer
 from scot.composers.registry import Registry
 from scot.data.durable import rename_durably, write_durably
-from scot.errors import Conflict, InvalidInput
+from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.training.cache import CacheInfo
 from scot.training.config import TrainConfig
 from scot.training.loop import Progress, Trainer, training_settings
 
-_RUN, _FINISHED, _PROGRESS = "run.json", "finished.json", "progress.jsonl"
+_RUN, _FINISHED, _PROGRESS, _NOTES = "run.json", "finished.json", "progress.jsonl", "notes.txt"
 
 
 class Run:
@@ -71,9 +72,18 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for the time of the block. Raises Conflict when another process of this machine holds it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as file:
+        """Hold the run for the time of the block.
+
+        Raises:
+            Conflict: another process of this machine holds it.
+            Unavailable: the folder of runs cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -93,20 +103,27 @@ class Run:
         return (self.folder / "composer" / artifact.CONFIG).is_file()
 
     def write_artifact(self, trainer: Trainer) -> None:
-        """Save the best composer as ``composer/``; a complete one that is there stays."""
+        """Save the best composer as ``composer/``; a complete one that is there stays.
+
+        Raises:
+            Unavailable: it cannot be written.
+        """
         if self.trained():
             return
         metrics = {**trainer.best, "best_step": trainer.best_step, "steps": trainer.step}
         training = {**training_settings(self.config), "run": self.name}
-        save_composer(
-            self.folder / "composer",
-            trainer.best_composer(),
-            encoder_id=self.data.encoder_id,
-            dim=self.data.dim,
-            training_data=self.data.hash,
-            metrics=metrics,
-            training=training,
-        )
+        try:
+            save_composer(
+                self.folder / "composer",
+                trainer.best_composer(),
+                encoder_id=self.data.encoder_id,
+                dim=self.data.dim,
+                training_data=self.data.hash,
+                metrics=metrics,
+                training=training,
+            )
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
 
     def publish(self, registry: Registry, *, release: bool = True, again: bool = False) -> str:
         """Publish the artifact and mark the run finished; a version that a killed run had published is taken up."""
@@ -127,22 +144,40 @@ class Run:
         return ProgressLog(self.folder)
 
     def progress_file(self) -> Path:
-        """The file that :class:`ProgressLog` appends to."""
+        """The file that :class:`ProgressLog` appends events to, as JSON."""
         return self.folder / _PROGRESS
+
+    def notes_file(self) -> Path:
+        """The file that :class:`ProgressLog` appends notes to, as text."""
+        return self.folder / _NOTES
+
+    def checkpoints(self) -> Path:
+        """The folder of the run's checkpoints."""
+        return self.folder / "checkpoints"
 
 
 class ProgressLog:
-    """Appends progress to ``progress.jsonl`` and to TensorBoard."""
+    """Appends progress to ``progress.jsonl`` and to TensorBoard, and notes to ``notes.txt``.
+
+    A line that cannot be written is lost: a full disk stops a run at its next checkpoint, and not here.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._file: TextIO = (folder / _PROGRESS).open("a", encoding="utf-8")
-        self._folder = folder / "tensorboard"
+        self._folder = folder
         self._curves: Any = None
+
+    def note(self, line: str) -> None:
+        """Record something that happened once."""
+        with contextlib.suppress(OSError):
+            _append(self._folder / _NOTES, line)
 
     def write(self, event: Progress) -> None:
         """Record one event."""
-        self._file.write(json.dumps({**asdict(event), "eta_s": event.eta_s}) + "\n")
-        self._file.flush()
+        with contextlib.suppress(OSError):
+            _append(self._folder / _PROGRESS, json.dumps({**asdict(event), "eta_s": event.eta_s}))
+            self._draw(event)
+
+    def _draw(self, event: Progress) -> None:
         curves = {
             "train/loss": event.loss,
             "train/lr": event.lr,
@@ -150,6 +185,8 @@ class ProgressLog:
             "train/gradient_norm": event.gradient_norm,
             **{f"train/{term}": value for term, value in event.terms.items()},
             "speed/triplets_per_s": event.triplets_per_s,
+            "speed/data_wait": event.data_wait,
+            "speed/checkpoint_s": event.checkpoint_s,
         }
         if event.evaluated:
             curves |= {f"held_out/{key}": value for key, value in event.held_out.items()}
@@ -160,9 +197,9 @@ class ProgressLog:
 
     def close(self) -> None:
         """Flush everything."""
-        self._file.close()
         if self._curves is not None:
-            self._curves.close()
+            with contextlib.suppress(OSError):
+                self._curves.close()
 
     def _tensorboard(self) -> Any:
         if self._curves is None:
@@ -170,7 +207,7 @@ class ProgressLog:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:  # the extra `train` brings it; without it a run has no curves and is otherwise whole
                 return None
-            self._curves = SummaryWriter(str(self._folder))
+            self._curves = SummaryWriter(str(self._folder / "tensorboard"))
         return self._curves
 
 
@@ -185,6 +222,19 @@ def progress_line(event: dict[str, Any]) -> str:
     )
 
 
+def check_writable(folder: str | Path) -> None:
+    """Raise Unavailable when a local folder cannot be made or written."""
+    if "://" in str(folder):
+        return
+    probe = Path(folder) / f".probe.{os.getpid()}.tmp"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Unavailable(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
 def _origin(config: dict[str, Any]) -> tuple[str, str]:
     """Which run an artifact is of, and its weights."""
     return str(config.get("training", {}).get("run", "")), str(config["weights_sha256"])
@@ -192,6 +242,15 @@ def _origin(config: dict[str, Any]) -> tuple[str, str]:
 
 def _identity(config: TrainConfig, data: CacheInfo) -> dict[str, Any]:
     return {**training_settings(config), "encoder": data.encoder_id, "embeddings": data.hash}
+
+
+def _append(path: Path, line: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def _unwritable(folder: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"the run's folder {folder} cannot be written: {error.strerror or error}")
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -1,4 +1,9 @@
-"""Run a pretraining run: in this process, or in the workers of Ray Train v2. The loop is the same."""
+"""Run a pretraining run: in this process, or in the workers of Ray Train v2. The loop is the same.
+
+Checkpoints are the run's own and not Ray's, so that a run goes on with any number of workers, or with none, and so that
+a damaged checkpoint is told and the one before it taken. Ray Train starts the workers, and starts them again when one
+of them or its node is lost.
+"""
 
 from __future__ import annotations
 
@@ -7,139 +12,190 @@ import dataclasses
 import json
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from scot.errors import ScotError
-from scot.training.cache import load_cache
-from scot.training.checkpoint import keep_latest, latest_checkpoint
+from scot.errors import InvalidInput, ScotError
+from scot.training.checkpoint import checkpoint_name, checkpoints, keep_newest
 from scot.training.config import TrainConfig
-from scot.training.loop import Trainer
+from scot.training.group import WorkerFailed, from_first, together
+from scot.training.loop import Progress, Trainer
+from scot.training.mapped import open_cache
 from scot.training.runs import Run, progress_line
 
 Say = Callable[[str], None]
 
 
-class WorkerFailed(ScotError):
-    """A training worker stopped for a reason that it told in one sentence."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a worker gets its embeddings: the cache, the memory it may fill, and where a mapped copy goes."""
+
+    embeddings: str
+    memory_gib: float = 1.0
+    scratch: str = ""
 
 
-def train_in_process(run: Run, embeddings: str, say: Say) -> None:
-    """Train to the artifact in this process, on a GPU when there is one; goes on from the newest checkpoint.
+def train_in_process(run: Run, source: Source, say: Say) -> None:
+    """Train to the artifact in this process, on a GPU when there is one; goes on from the newest whole checkpoint.
 
     Raises:
-        NotFound, InvalidInput: the cache or the newest checkpoint cannot be used.
+        NotFound, EncoderMismatch, InvalidInput: the cache or the checkpoints cannot be used.
+        Unavailable: a checkpoint or the artifact cannot be written.
         Diverged: the loss is no longer a number.
     """
-    trainer = Trainer(load_cache(embeddings), run.config, "cuda" if torch.cuda.is_available() else "cpu")
-    root = run.folder / "checkpoints"
-    if (newest := latest_checkpoint(root)) is not None:
-        trainer.load(newest)
-        say(f"going on from step {trainer.step}")
-    log = run.log()
-    try:
-        for event in trainer.run():
-            log.write(event)
-            say(progress_line({**dataclasses.asdict(event), "eta_s": event.eta_s}))
-            if event.evaluated:
-                trainer.save(root / f"step-{event.step:07d}")
-                keep_latest(root)
-    finally:
-        log.close()
-    run.write_artifact(trainer)
+    data = open_cache(source.embeddings, memory_gib=source.memory_gib, scratch=source.scratch)
+    trainer = Trainer(data, run.config, "cuda" if torch.cuda.is_available() else "cpu")
+    _train(run, trainer, say, lambda event: say(progress_line({**dataclasses.asdict(event), "eta_s": event.eta_s})))
 
 
 def train_with_ray(
-    run: Run, embeddings: str, say: Say, *, num_workers: int, use_gpu: bool = False, max_failures: int = 2
+    run: Run,
+    source: Source,
+    say: Say,
+    *,
+    num_workers: int | tuple[int, int],
+    use_gpu: bool = False,
+    max_failures: int = 2,
+    resize_every_s: float = 60.0,
 ) -> None:
-    """Train to the artifact with ``num_workers`` workers of Ray Train; Ray must be running.
+    """Train to the artifact with workers of Ray Train; Ray must be running.
 
-    The run's folder and the embeddings must be readable by every node under the same path. A run of the same name goes
-    on from its newest checkpoint; a worker or node that is lost costs one of ``max_failures``.
+    The run's folder and the embeddings must be readable by every node under the same path. A worker or node that is
+    lost costs one of ``max_failures``: all workers start again from the newest whole checkpoint.
+
+    Args:
+        run: what to train.
+        source: its embeddings.
+        say: receives a line of progress now and then.
+        num_workers: how many; ``(least, most)``: as many as the cluster has room for, looked at every
+            ``resize_every_s`` seconds.
+        use_gpu: give each worker a GPU; they then talk over NCCL, else over gloo.
+        max_failures: how many losses are made good.
+        resize_every_s: see ``num_workers``.
 
     Raises:
-        WorkerFailed: a worker stopped for a reason of its own (a damaged cache, a loss that is not a number).
+        WorkerFailed: a worker stopped for a reason of its own (a damaged cache, a full disk, a loss that is not a
+            number), or workers were lost too often.
     """
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchConfig, TorchTrainer
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    failure = run.folder / "error.txt"
-    failure.unlink(missing_ok=True)
+    scaling: dict[str, Any] = {"num_workers": num_workers, "use_gpu": use_gpu}
+    scaling["elastic_resize_monitor_interval_s"] = resize_every_s
     trainer = TorchTrainer(
         _worker,
         train_loop_config={
             "root": str(run.folder.parent),
             "name": run.name,
             "config": dataclasses.asdict(run.config),
-            "embeddings": _absolute(embeddings),
+            "source": dataclasses.asdict(dataclasses.replace(source, embeddings=_absolute(source.embeddings))),
         },
-        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
+        # Tensors on a GPU travel over NCCL; the few words between workers (group.py) over gloo.
+        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if use_gpu else "gloo"),
+        scaling_config=ScalingConfig(**scaling),
         run_config=RunConfig(
-            name="ray_train",
-            storage_path=str(run.folder),
-            failure_config=FailureConfig(max_failures=max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            name="ray_train", storage_path=str(run.folder), failure_config=FailureConfig(max_failures=max_failures)
         ),
     )
-    with _followed(run.progress_file(), say):
-        trainer.fit()
-    if failure.exists():
-        raise WorkerFailed(failure.read_text(encoding="utf-8"))
+    with _followed(run.progress_file(), lambda line: say(progress_line(json.loads(line)))), _followed(
+        run.notes_file(), say
+    ):  # fmt: skip
+        try:
+            result: Any = trainer.fit()
+        except TrainingFailedError as error:
+            raise WorkerFailed(f"training was given up after {max_failures + 1} attempts: {_last(error)}") from error
+    if result.return_value:
+        raise WorkerFailed(result.return_value)
 
 
-def _worker(settings: dict[str, Any]) -> None:
-    """What each Ray Train worker does."""
+def _worker(settings: dict[str, Any]) -> Any:
+    """What each Ray Train worker does. Returns None, or the sentence that says why it stopped before the end."""
     import ray.train
     import ray.train.torch
 
     context = ray.train.get_context()
     # Ray sets one thread for a worker with one CPU; the workers of a machine share all of it.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
-    first = context.get_world_rank() == 0
-    folder = Path(settings["root"]) / settings["name"]
+    device = ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    source = Source(**settings["source"])
     try:
-        data = load_cache(settings["embeddings"])
+        with together():
+            data = open_cache(source.embeddings, memory_gib=source.memory_gib, scratch=source.scratch)
         run = Run(settings["root"], settings["name"], TrainConfig.from_dict(settings["config"]), data.info)
-        trainer = Trainer(data, run.config, ray.train.torch.get_device())
-        if (checkpoint := ray.train.get_checkpoint()) is not None:
-            with checkpoint.as_directory() as saved:
-                trainer.load(Path(saved))
-        log = run.log() if first else None
-        for event in trainer.run():
-            if log is not None:
-                log.write(event)
+        with together():
+            trainer = Trainer(data, run.config, device)
+        from scot.training.gauges import Gauges
+
+        gauges = Gauges(run.name) if trainer.rank == 0 else None
+        log = run.log()
+
+        def report(event: Progress) -> None:
+            if gauges is not None:
+                gauges.show(event)
             if event.evaluated:
-                _report(trainer, {"step": event.step, "loss": event.loss, **event.held_out}, first)
-        if log is not None:
-            log.close()
-            run.write_artifact(trainer)
+                ray.train.report({"step": event.step, "loss": event.loss, **event.held_out})
+
+        _train(run, trainer, log.note, report)
     except ScotError as error:
         # Every worker comes here at the same step. Trying again would end the same way: say why, and end.
-        if first:
-            (folder / "error.txt").write_text(str(error), encoding="utf-8")
+        return str(error)
+    return None
 
 
-def _report(trainer: Trainer, metrics: dict[str, float], first: bool) -> None:
-    import ray.train
+def _train(run: Run, trainer: Trainer, say: Say, report: Callable[[Progress], None]) -> None:
+    """From the newest whole checkpoint to the artifact; the first worker writes and says."""
+    first = trainer.rank == 0
+    root = run.checkpoints()
+    _resume(trainer, root, say if first else lambda line: None)
+    if (few := len(trainer.training_N)) < trainer.batch_size and first:
+        say(f"{few} training triplets are fewer than a batch of {trainer.batch_size}: a step takes them more than once")
+    log = run.log()
+    try:
+        for event in trainer.run():
+            if first:
+                log.write(event)
+            if event.evaluated:
+                trainer.save(root / checkpoint_name(event.step))
+                if first:
+                    keep_newest(root)
+            report(event)
+    finally:
+        log.close()
+    if first:
+        run.write_artifact(trainer)
 
-    if not first:
-        ray.train.report(metrics)
+
+def _resume(trainer: Trainer, root: Path, say: Say) -> None:
+    """Load the newest checkpoint that every worker finds whole.
+
+    Raises:
+        InvalidInput: there are checkpoints, and none of them can be used.
+    """
+    names: list[str] = from_first([path.name for path in checkpoints(root)])
+    for name in names:
+        try:
+            with together():
+                trainer.load(root / name)
+        except (InvalidInput, WorkerFailed) as error:
+            say(f"{error}; trying the one before")
+            continue
+        say(f"going on from step {trainer.step} with {trainer.world} worker{'s' if trainer.world > 1 else ''}")
         return
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "checkpoint"
-        trainer.save(folder)
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(str(folder)))
+    if names:
+        raise InvalidInput(f"none of the checkpoints in {root} can be used: delete them to start from the first step")
 
 
 @contextlib.contextmanager
-def _followed(path: Path, say: Say) -> Iterator[None]:
-    """Say what is appended to a progress file while the block runs: the workers' own output stays in Ray's logs."""
+def _followed(path: Path, take: Say) -> Iterator[None]:
+    """Take the lines that are appended to a file while the block runs: the workers' own output stays in Ray's logs."""
     over = threading.Event()
     start = path.stat().st_size if path.exists() else 0
 
@@ -154,7 +210,7 @@ def _followed(path: Path, say: Say) -> Iterator[None]:
                         if not line.endswith("\n"):
                             break
                         position += len(line.encode())
-                        say(progress_line(json.loads(line)))
+                        take(line.rstrip("\n"))
             if last:
                 return
             over.wait(0.3)
@@ -166,6 +222,11 @@ def _followed(path: Path, say: Say) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def _last(error: Exception) -> str:
+    """The last line of what Ray says went wrong."""
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
 
 
 def _absolute(embeddings: str) -> str:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from scot.composers.architectures import ARCHITECTURES
-from scot.errors import InvalidInput
+from scot.errors import InvalidInput, Unavailable
 from scot.training import held_out
-from scot.training.checkpoint import keep_latest, latest_checkpoint
+from scot.training.cache import ROLES
+from scot.training.checkpoint import checkpoint_name, checkpoints, keep_newest
 from scot.training.config import TrainConfig
-from scot.training.loop import Diverged, Progress, Trainer, learning_rate
+from scot.training.loop import Diverged, Progress, Trainer, check_shares, learning_rate
 from scot.training.objectives import LossConfig
 from scot.training.runs import ProgressLog
 from tests.synthetic_triplets import synthetic_triplets
@@ -155,18 +158,33 @@ def test_a_diverging_run_stops_with_its_reason() -> None:
     run = trainer(dataclasses.replace(SMALL, steps=50))
     with torch.no_grad():
         run.composer.get_parameter("gate.3.bias").fill_(math.nan)
-    with pytest.raises(Diverged, match="the loss is nan at step 20: lower the learning rate"):
+    first = ", ".join(run.data.triplet_ids[row] for row in run.batch_rows(0)[:3])
+    with pytest.raises(Diverged, match=f"not finite at step 1, whose batch has the triplets {first} and 125 more"):
         list(run.run())
+
+
+def test_a_vector_that_is_not_a_number_is_named_with_its_step() -> None:
+    run = trainer(dataclasses.replace(SMALL, steps=50))
+    bad = int(run.batch_rows(7)[5])
+    run.data.image_UD[run.data.image_N[bad], 3] = math.nan
+    run.composer.fit_statistics(run.data.edit_ND, run.data.edit_ND)
+    with pytest.raises(Diverged) as raised:
+        list(run.run())
+    step = next(s for s in range(50) if (run.data.image_N[run.batch_rows(s)] == run.data.image_N[bad]).any())
+    rows = run.batch_rows(step)
+    named = [run.data.triplet_ids[row] for row in rows[run.data.image_N[rows] == run.data.image_N[bad]][:3]]
+    assert f"{', '.join(named)} are not finite (step {step + 1}): encode again" in str(raised.value)
 
 
 def test_every_epoch_sees_every_row_once_in_an_order_of_its_own() -> None:
     run = trainer()
-    per_epoch = len(run.training_N) // run.batch_size
-    epochs = [torch.cat([run.batch_rows(e * per_epoch + n) for n in range(per_epoch)]) for e in range(2)]
+    size = len(run.training_N)
+    assert size % run.batch_size
+    seen = torch.cat([run.batch_rows(step) for step in range(2 * size // run.batch_size + 1)])
+    epochs = [seen[:size].tolist(), seen[size : 2 * size].tolist()]
     for rows in epochs:
-        assert len(rows.unique()) == len(rows) == per_epoch * run.batch_size
-        assert set(rows.tolist()) <= set(run.training_N.tolist())
-    assert epochs[0].tolist() != epochs[1].tolist()
+        assert sorted(rows) == run.training_N.tolist()
+    assert epochs[0] != epochs[1]
     assert trainer().batch_rows(3).tolist() == run.batch_rows(3).tolist()
 
 
@@ -250,10 +268,38 @@ def test_too_few_triplets_are_refused() -> None:
         Trainer(synthetic_triplets(images=1), SMALL)
 
 
-def test_less_than_a_batch_is_one_batch() -> None:
-    run = Trainer(synthetic_triplets(images=20, edits=2), dataclasses.replace(SMALL, batch_size=4096, steps=3))
-    assert run.batch_size == len(run.training_N)
+def test_a_batch_takes_a_smaller_set_more_than_once() -> None:
+    run = Trainer(synthetic_triplets(images=20, edits=2), dataclasses.replace(SMALL, batch_size=100, steps=3))
+    rows, counts = run.batch_rows(0).unique(return_counts=True)
+    assert rows.tolist() == run.training_N.tolist()
+    assert set(counts.tolist()) == {100 // len(rows), 100 // len(rows) + 1}
     assert list(run.run())[-1].step == 3
+
+
+def test_one_training_triplet_is_refused() -> None:
+    data = synthetic_triplets(images=40, edits=1)
+    held = held_out.split(data, 0.2)[1]
+    chosen = torch.cat([held, held_out.split(data, 0.2)[0][:1]])
+    one = dataclasses.replace(data, **{f"{role}_N": getattr(data, f"{role}_N")[chosen] for role in ROLES})
+    with pytest.raises(InvalidInput, match="one training triplet is too few"):
+        Trainer(one, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("batch", "fewest", "most", "said"),
+    [
+        (64, 3, 0, "64 cannot be shared evenly by 3 workers, but 63 or 66 can"),
+        (1024, 1, 4, "1024 cannot be shared evenly by every number of workers from 1 to 4, but 1020 or 1032 can"),
+        (4, 5, 6, "from 5 to 6, but 30 can"),
+    ],
+)
+def test_a_batch_that_workers_cannot_share_is_refused_with_one_that_they_can(
+    batch: int, fewest: int, most: int, said: str
+) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        check_shares(batch, fewest, most)
+    for good in re.findall(r"\d+", said.split("but")[1]):
+        check_shares(int(good), fewest, most)
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
@@ -275,11 +321,54 @@ def test_checkpoints_of_other_settings_or_damaged_are_refused(tmp_path: Path) ->
         run.load(tmp_path / "step-0000000")
 
 
-def test_only_the_newest_checkpoint_is_kept(tmp_path: Path) -> None:
-    assert latest_checkpoint(tmp_path) is None
+def test_the_newest_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    assert checkpoints(tmp_path) == []
     run = trainer()
     for step in (5, 10, 100):
-        run.save(tmp_path / f"step-{step:07d}")
-    keep_latest(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["step-0000100"]
-    assert latest_checkpoint(tmp_path) == tmp_path / "step-0000100"
+        run.save(tmp_path / checkpoint_name(step))
+    (tmp_path / ".step-0000200.left.tmp").mkdir()
+    keep_newest(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-0000010", "step-0000100"]
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-0000100", "step-0000010"]
+
+
+@pytest.mark.parametrize("name", ["current.safetensors", "best.safetensors", "optimiser.pt", "state.json"])
+@pytest.mark.parametrize("damage", ["gone", "short", "one byte"])
+def test_a_damaged_file_is_a_damaged_checkpoint(tmp_path: Path, name: str, damage: str) -> None:
+    run = trainer()
+    run.save(tmp_path / "step-0000000")
+    run.load(tmp_path / "step-0000000")
+    path = tmp_path / "step-0000000" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x80
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(content if damage == "one byte" else content[: len(content) // 2])
+    with pytest.raises(InvalidInput, match="step-0000000 is damaged"):
+        run.load(tmp_path / "step-0000000")
+
+
+def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trainer()
+    run.save(tmp_path / "step-0000000")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(Unavailable, match="step-0000000 cannot be written: No space left on device"):
+            run.save(tmp_path / "step-0000000")
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000000"]
+    run.load(tmp_path / "step-0000000")
+
+
+def test_progress_tells_what_waiting_and_checkpoints_cost(tmp_path: Path) -> None:
+    run = trainer(dataclasses.replace(SMALL, steps=40))
+    events = []
+    for event in run.run():
+        events.append(event)
+        run.save(tmp_path / checkpoint_name(event.step))
+    assert [event.checkpoint_s > 0.0 for event in events] == [False, True]
+    assert all(0.0 <= event.data_wait < 1.0 for event in events)

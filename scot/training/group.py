@@ -1,0 +1,63 @@
+"""The workers of one run as a process group: who they are, and how all of them come to the same end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from scot.errors import ScotError
+
+
+class WorkerFailed(ScotError):
+    """A training worker stopped for a reason that it told in one sentence."""
+
+
+def rank_and_world() -> tuple[int, int]:
+    """``(rank, world)`` of this process; ``(0, 1)`` outside of a process group."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def reduced(value: torch.Tensor, operation: dist.ReduceOp.RedOpType) -> torch.Tensor:
+    """``value`` reduced over the workers, the same on all of them."""
+    if rank_and_world()[1] > 1:
+        value = value.clone()
+        dist.all_reduce(value, operation)
+    return value
+
+
+def from_first(value: Any) -> Any:
+    """The first worker's ``value``, on all of them."""
+    box = [value]
+    if rank_and_world()[1] > 1:
+        dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """A step that all workers pass or none: what stops one of them is raised on every one.
+
+    Without it, a worker that stops with a full disk would leave the others waiting for it in their next collective.
+
+    Raises:
+        ScotError: the worker's own, or :class:`WorkerFailed` with the sentence of another one.
+    """
+    own: ScotError | None = None
+    try:
+        yield
+    except ScotError as error:
+        own = error
+    said: list[str | None] = [None if own is None else str(own)]
+    if rank_and_world()[1] > 1:
+        said = [None] * rank_and_world()[1]
+        dist.all_gather_object(said, None if own is None else str(own))
+    if own is not None:
+        raise own
+    if reason := next(filter(None, said), None):
+        raise WorkerFailed(reason)
