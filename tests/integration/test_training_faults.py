@@ -123,7 +123,7 @@ def stopped_before_its_artifact(config: pretrain.PretrainConfig, monkeypatch: py
     """The checkpoints of a run whose disk was full when the composer was to be written, the newest first."""
     with monkeypatch.context() as patched:
         patched.setattr("scot.training.runs.save_composer", full_disk)
-        with pytest.raises(Unavailable, match="run's folder .* cannot be written: No space left on device"):
+        with pytest.raises(Unavailable, match=r"run's folder .* cannot be written: No space left on device"):
             pretrain.main(config)
     return sorted(run_of(config).checkpoints().iterdir(), reverse=True)
 
@@ -150,7 +150,7 @@ def test_without_a_whole_checkpoint_a_run_does_not_start_over_by_itself(
 ) -> None:
     for path in stopped_before_its_artifact(config, monkeypatch):
         (path / "state.json").unlink()
-    with pytest.raises(InvalidInput, match="none of the checkpoints .* can be used: delete them to start"):
+    with pytest.raises(InvalidInput, match=r"none of the checkpoints .* can be used: delete them to start"):
         pretrain.main(config)
 
 
@@ -162,7 +162,8 @@ def cluster() -> Iterator[Cluster]:
     """A head without CPUs and two nodes with one each."""
     before = dict(os.environ)
     os.environ |= {**LOCAL_RAY, "PYTHONPATH": str(ROOT)}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 * 1024**2})
+    head = {"num_cpus": 0, "object_store_memory": 100 * 1024**2, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(2):
             add_node(cluster)

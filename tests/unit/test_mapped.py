@@ -75,9 +75,7 @@ def test_another_cache_has_another_copy(folder: Path, tmp_path: Path) -> None:
     assert len(map_cache(folder, tmp_path / "scratch")) != len(map_cache(other, tmp_path / "scratch"))
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_told_and_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -91,7 +89,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
 
 def test_a_scratch_folder_that_cannot_be(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Unavailable, match="scratch folder .*/file/x cannot be written"):
+    with pytest.raises(Unavailable, match=r"scratch folder .*/file/x cannot be written"):
         map_cache(folder, tmp_path / "file" / "x")
 
 
