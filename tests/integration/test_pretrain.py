@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -194,6 +195,17 @@ def test_a_mapped_run_is_the_run_in_memory(
     for key, value in weights(registry, "v1").items():
         assert torch.equal(weights(registry, "v2")[key], value)
     assert len([path for path in (tmp_path / "scratch").iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU takes a C++ compiler")
+def test_a_compiled_composer_trains_what_the_other_trains(config: pretrain.PretrainConfig) -> None:
+    pretrain.main(config)
+    pretrain.main(dataclasses.replace(config, name="compiled", compile=True))
+    registry = Registry(config.composers)
+    compiled = weights(registry, "v2")
+    for key, value in weights(registry, "v1").items():
+        torch.testing.assert_close(compiled[key], value, rtol=1e-3, atol=1e-4)
 
 
 def test_a_set_smaller_than_a_batch_is_said(
