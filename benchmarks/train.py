@@ -11,7 +11,6 @@ the kernel cannot take back) and resident (with the pages of mapped files, which
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import multiprocessing
@@ -20,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,21 +98,17 @@ def speed(config: TrainBenchmark, scratch: Path) -> list[dict[str, Any]]:
         "trainer, cache in memory": train_loops.trainer(data, settings, scratch, between),
         "trainer, cache memory-mapped": train_loops.trainer(mapped, settings, scratch, between),
     }
-    with ray_session() if config.ray_data else contextlib.nullcontext():
-        if config.compile:
-            compiled = dataclasses.replace(settings, compile=True)
-            loops["trainer, memory-mapped, compiled"] = train_loops.trainer(mapped, compiled, scratch, [])
-        if config.ray_data:
-            rows = train_loops.ray_data_rows(data, settings, folder, copies)
-            loops["bare loop, Ray Data over row numbers"] = rows
-            loops["bare loop, Ray Data over joined Parquet"] = train_loops.ray_data_joined(data, settings, scratch)
-        for loop in loops.values():  # the first segment warms up
-            next(loop)
-        found: dict[str, list[Segment]] = {name: [] for name in loops}
-        for _ in range(config.rounds):
-            for name, loop in loops.items():
-                found[name].append(next(loop))
-        del loops
+    if config.compile:
+        compiled = dataclasses.replace(settings, compile=True)
+        loops["trainer, memory-mapped, compiled"] = train_loops.trainer(mapped, compiled, scratch, [])
+    found = _in_turn(loops, config.rounds)
+    fed: dict[str, Callable[[], Iterator[Segment]]] = {
+        "bare loop, Ray Data over row numbers": lambda: train_loops.ray_data_rows(data, settings, folder, copies),
+        "bare loop, Ray Data over joined Parquet": lambda: train_loops.ray_data_joined(data, settings, scratch),
+    }
+    for name, start in fed.items() if config.ray_data else ():
+        with ray_session():  # one at a time: a stream that waits for its turn would go on reading
+            found |= _in_turn({name: start()}, config.rounds)
     print(f"{config.size:,} triplets, {config.dim} dimensions, batch {config.batch_size:,}, {config.precision}\n")
     print("| loop | triplets/s, best | median | ÷ bare loop | waiting for data |\n|---|---|---|---|---|")
     base = max(rate for rate, _ in found["bare loop, tensors in memory"])
@@ -128,6 +123,17 @@ def speed(config: TrainBenchmark, scratch: Path) -> list[dict[str, Any]]:
     steps_s, pause = _EVALUATE * config.batch_size / best, min(between)
     print(f"\nan evaluation with its checkpoint, every {_EVALUATE} steps: {pause:.2f} s, {pause / steps_s:.1%} of them")
     return [*numbers, {"loop": "evaluation and checkpoint", "seconds": pause, "share": pause / steps_s}]
+
+
+def _in_turn(loops: dict[str, Iterator[Segment]], rounds: int) -> dict[str, list[Segment]]:
+    """The segments of every loop, one of each in turn; the first warms up."""
+    found: dict[str, list[Segment]] = {name: [] for name in loops}
+    for turn in range(rounds + 1):
+        for name, loop in loops.items():
+            segment = next(loop)
+            if turn:
+                found[name].append(segment)
+    return found
 
 
 def memory(config: TrainBenchmark, scratch: Path) -> list[dict[str, Any]]:
