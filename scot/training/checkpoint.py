@@ -1,7 +1,7 @@
 """A training run's state on disk: weights as safetensors, counters as JSON, the optimiser's moments as tensors.
 
-A checkpoint is a folder ``step-NNNNNNN``. Its ``state.json`` has the sha256 of all that is in it, so that damage is told
-from a whole checkpoint; the last two are kept, so that there is one to fall back to.
+A checkpoint is a folder ``step-NNNNNNN`` whose ``state.json`` has the sha256 of all that is in it: a damaged one is
+told. The newest two are kept, so that there is one to fall back to.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ import pyarrow as pa
 import torch
 
 from scot.data.shards import MANIFEST
-from scot.errors import InvalidInput, Unavailable
+from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.training import cache
 from scot.training.cache import CacheInfo, TripletEmbeddings, check_cache, load_cache, row_shards, vector_shards
 
@@ -43,8 +43,21 @@ _CHUNK = 1_000_000  # triplets looked at together when they are split
 
 
 def default_scratch() -> Path:
-    """Where copies are kept when nobody says otherwise: the system's temporary folder, one folder a user."""
-    return Path(tempfile.gettempdir()) / f"scot-{os.getuid()}"
+    """Where copies are kept when nobody says otherwise: a folder of this user's in the system's temporary folder.
+
+    Raises:
+        Unavailable: it cannot be made.
+        Conflict: somebody else made it.
+    """
+    place = Path(tempfile.gettempdir()) / f"scot-{os.getuid()}"
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = place.stat().st_uid
+    except OSError as error:
+        raise _unwritable(place, error) from error
+    if owner != os.getuid():
+        raise Conflict(f"the scratch folder {place} belongs to another user: choose another --scratch")
+    return place
 
 
 def open_cache(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from ray_jobs import pretrain
 from ray_jobs.session import ray_session
 from scot import flags
 from scot.composers import Registry, load_composer
-from scot.errors import Conflict, InvalidInput, NotFound
+from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
 from scot.training.config import TrainConfig
 from scot.training.objectives import LossConfig
 from tests.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
@@ -146,6 +148,75 @@ def test_bad_input_is_one_sentence(config: pretrain.PretrainConfig, tmp_path: Pa
         pretrain.main(dataclasses.replace(config, architecture="transformer", projection=0, heads=3))
     with pytest.raises(InvalidInput, match="the run's name"):
         pretrain.main(dataclasses.replace(config, name="../x"))
+    with pytest.raises(InvalidInput, match="--max-workers 2 needs --num-workers between 1 and it"):
+        pretrain.main(dataclasses.replace(config, max_workers=2))
+    (tmp_path / "file").touch()
+    for field, said in (("runs", "run's folder .*/file/x/run"), ("composers", ".*/file/x")):
+        with pytest.raises(Unavailable, match=f"{said} cannot be written: Not a directory"):
+            pretrain.main(dataclasses.replace(config, **{field: str(tmp_path / "file" / "x")}))
+
+
+def no_workers(*_: object, **__: object) -> None:
+    raise AssertionError("workers were started")
+
+
+def test_what_workers_would_stumble_over_is_told_before_any_starts(
+    config: pretrain.PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_jobs.session.ray_session", no_workers)
+    config = dataclasses.replace(config, name="")
+    shared = dataclasses.replace(config, num_workers=3)
+    with pytest.raises(InvalidInput, match="batch_size 64 cannot be shared evenly by 3 workers, but 63 or 66 can"):
+        pretrain.main(shared)
+    with pytest.raises(InvalidInput, match="every number of workers from 2 to 3, but 60 or 66 can"):
+        pretrain.main(dataclasses.replace(config, num_workers=2, max_workers=3))
+    data = synthetic_triplets(images=30)
+    few = write_synthetic_cache(tmp_path / "few", synthetic_triplets(images=1))
+    with pytest.raises(InvalidInput, match="4 triplets of 1 images are too few to hold out"):
+        pretrain.main(dataclasses.replace(config, num_workers=2, embeddings=str(few)))
+    data.text_VD[3] = float("nan")
+    broken = write_synthetic_cache(tmp_path / "nan", data)
+    for limit in (1.0, 0.0):
+        bad = dataclasses.replace(
+            config, num_workers=2, embeddings=str(broken), memory_gib=limit, scratch=str(tmp_path)
+        )
+        with pytest.raises(InvalidInput, match="texts/ holds vectors that are not of unit length"):
+            pretrain.main(bad)
+    with pytest.raises(Unavailable, match=r"scratch folder .* cannot be written: Not a directory"):
+        pretrain.main(dataclasses.replace(config, num_workers=2, memory_gib=0.0, scratch="/dev/null/x"))
+    assert Registry(config.composers).versions() == []
+
+
+def test_a_mapped_run_is_the_run_in_memory(
+    config: pretrain.PretrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrain.main(config)
+    mapped = dataclasses.replace(config, name="mapped", memory_gib=0.0, scratch=str(tmp_path / "scratch"))
+    pretrain.main(mapped)
+    registry = Registry(config.composers)
+    for key, value in weights(registry, "v1").items():
+        assert torch.equal(weights(registry, "v2")[key], value)
+    assert len([path for path in (tmp_path / "scratch").iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU takes a C++ compiler")
+def test_a_compiled_composer_trains_what_the_other_trains(config: pretrain.PretrainConfig) -> None:
+    pretrain.main(config)
+    pretrain.main(dataclasses.replace(config, name="compiled", compile=True))
+    registry = Registry(config.composers)
+    compiled = weights(registry, "v2")
+    for key, value in weights(registry, "v1").items():
+        torch.testing.assert_close(compiled[key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_set_smaller_than_a_batch_is_said(
+    config: pretrain.PretrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrain.main(dataclasses.replace(config, batch_size=2000, steps=3))
+    assert (
+        "training triplets are fewer than a batch of 2000: a step takes them more than once" in capsys.readouterr().out
+    )
 
 
 def test_every_setting_is_a_flag(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +241,25 @@ def ray() -> Iterator[None]:
         yield
 
 
+GAUGES = ("loss", "step", "triplets_per_second", "data_wait_ratio", "checkpoint_seconds", "recall_at_1", "recall_at_10")
+
+
+def published_gauges() -> set[str]:
+    """The names that Ray's metrics endpoint shows once the last of :data:`GAUGES` is there."""
+    import ray
+
+    (node,) = ray.nodes()
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    deadline = time.monotonic() + 60
+    while True:
+        with urllib.request.urlopen(address) as answer:
+            lines = answer.read().decode().splitlines()
+        names = {line.partition("{")[0] for line in lines if 'run="two"' in line}
+        if f"ray_scot_train_{GAUGES[-1]}" in names or time.monotonic() > deadline:
+            return names
+        time.sleep(0.5)
+
+
 @pytest.mark.usefixtures("ray")
 def test_two_ray_workers_train_what_one_process_trains(
     config: pretrain.PretrainConfig, capsys: pytest.CaptureFixture[str]
@@ -181,6 +271,7 @@ def test_two_ray_workers_train_what_one_process_trains(
     alone, together = weights(registry, "v1"), weights(registry, "v2")
     for key, value in alone.items():
         torch.testing.assert_close(together[key], value, rtol=1e-3, atol=1e-4)
+    assert published_gauges() >= {f"ray_scot_train_{name}" for name in GAUGES}
 
 
 @pytest.mark.usefixtures("ray")

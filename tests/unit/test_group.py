@@ -93,34 +93,57 @@ def run_workers(world: int, folder: Path, function: Any, *arguments: Any) -> lis
     return [torch.load(folder / f"{rank}.pt") for rank in range(world)]
 
 
-@pytest.mark.parametrize("world", [2, 3])
-def test_k_workers_with_a_kth_of_the_batch_are_one_with_all_of_it(tmp_path: Path, world: int) -> None:
+DROPOUT = dataclasses.replace(CONFIG, dropout=0.2)
+
+
+def everything(folder: Path) -> dict[str, Any]:
+    """All that is asked of a group, in one: starting its processes takes longer."""
+    return {"steps": steps(CONFIG), "runs": whole_and_resumed(DROPOUT, folder), "reasons": reasons(folder)}
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """What each of three workers found, and where they wrote."""
+    folder = tmp_path_factory.mktemp("three")
+    return folder, run_workers(3, folder / "group", everything, folder)
+
+
+def assert_as_alone(found: list[dict[str, Any]]) -> None:
     """Float32 sums in another order: 1e-5 of a loss near 5, 1e-5 of gradients up to 1."""
-    alone = steps(CONFIG)
-    for found in run_workers(world, tmp_path / "group", steps, CONFIG):
-        for one, shared in zip(alone, found, strict=True):
-            torch.testing.assert_close(shared["loss"], one["loss"], rtol=1e-5, atol=1e-5)
-            assert shared["gradients"].keys() == one["gradients"].keys()
-            for name, gradient in one["gradients"].items():
-                torch.testing.assert_close(shared["gradients"][name], gradient, rtol=1e-3, atol=1e-5)
+    for one, shared in zip(steps(CONFIG), found, strict=True):
+        torch.testing.assert_close(shared["loss"], one["loss"], rtol=1e-5, atol=1e-5)
+        assert shared["gradients"].keys() == one["gradients"].keys()
+        for name, gradient in one["gradients"].items():
+            torch.testing.assert_close(shared["gradients"][name], gradient, rtol=1e-3, atol=1e-5)
 
 
-def test_a_resumed_run_of_three_workers_is_bit_equal(tmp_path: Path) -> None:
-    config = dataclasses.replace(CONFIG, dropout=0.2)
-    found = run_workers(3, tmp_path / "group", whole_and_resumed, config, tmp_path)
-    undisturbed = found[0][0]
-    for weights in [run for worker in found for run in worker]:
+def test_three_workers_with_a_third_of_the_batch_are_one_with_all_of_it(
+    three: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    for worker in three[1]:
+        assert_as_alone(worker["steps"])
+
+
+def test_two_workers_with_half_of_the_batch_are_one_with_all_of_it(tmp_path: Path) -> None:
+    for found in run_workers(2, tmp_path / "group", steps, CONFIG):
+        assert_as_alone(found)
+
+
+def test_a_resumed_run_of_three_workers_is_bit_equal(three: tuple[Path, list[dict[str, Any]]]) -> None:
+    undisturbed = three[1][0]["runs"][0]
+    for weights in [run for worker in three[1] for run in worker["runs"]]:
         assert weights.keys() == undisturbed.keys()
         for name, value in undisturbed.items():
             assert torch.equal(weights[name], value)
 
 
-def test_what_stops_one_worker_stops_all(tmp_path: Path) -> None:
-    first, last = run_workers(2, tmp_path / "group", reasons, tmp_path)
-    full = f"the checkpoint {tmp_path}/step-0000001 cannot be written: No space left on device"
-    assert first == ["WorkerFailed: the last one cannot go on", f"Unavailable: {full}"]
-    assert last == ["InvalidInput: the last one cannot go on", f"WorkerFailed: {full}"]
-    load_checkpoint(tmp_path / "step-0000000")
+def test_what_stops_one_worker_stops_all(three: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, (first, other, last) = three
+    full = f"the checkpoint {folder}/step-0000001 cannot be written: No space left on device"
+    assert first["reasons"] == ["WorkerFailed: the last one cannot go on", f"Unavailable: {full}"]
+    assert other["reasons"] == ["WorkerFailed: the last one cannot go on", f"WorkerFailed: {full}"]
+    assert last["reasons"] == ["InvalidInput: the last one cannot go on", f"WorkerFailed: {full}"]
+    load_checkpoint(folder / "step-0000000")
 
 
 def test_alone_nothing_is_wrapped() -> None:

@@ -89,7 +89,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(folder: Path, tmp_path: Path, mo
 
 def test_a_scratch_folder_that_cannot_be(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Unavailable, match="scratch folder .*/file/x cannot be written"):
+    with pytest.raises(Unavailable, match=r"scratch folder .*/file/x cannot be written"):
         map_cache(folder, tmp_path / "file" / "x")
 
 

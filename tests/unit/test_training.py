@@ -188,6 +188,19 @@ def test_every_epoch_sees_every_row_once_in_an_order_of_its_own() -> None:
     assert trainer().batch_rows(3).tolist() == run.batch_rows(3).tolist()
 
 
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_share_the_batch_that_one_would_have(workers: int) -> None:
+    run = trainer()
+    for step in (0, 7, 15, 16):
+        run.rank, run.world = 0, 1
+        whole = run.batch_rows(step)
+        run.world = workers
+        shares = []
+        for run.rank in range(workers):
+            shares.append(run.batch_rows(step))
+        assert torch.cat(shares).tolist() == whole.tolist()
+
+
 def test_a_picture_is_trained_on_or_measured_never_both() -> None:
     data = synthetic_triplets()
     training, measured = held_out.split(data, 0.2)
