@@ -69,20 +69,23 @@ def catalogue(name: str, size: int, *, split: Split, seed: int) -> list[Drawing]
     return [Drawing(f"{name}-{split}-{i:05d}", name, attributes, seed) for i, attributes in enumerate(seen.values())]
 
 
-def evaluation_gallery(name: str, *, size: int, queries: int, seed: int) -> Gallery:
+def evaluation_gallery(name: str, *, size: int, queries: int, seed: int, split: Split = "eval") -> Gallery:
     """A gallery made of clusters of like pictures, every combination of it held out from training.
+
+    With ``split="train"`` every combination is one for training: its queries are labelled triplets to learn from.
 
     Each cluster is a picture and five others one or two changes away; queries ask for one of them from another. So the
     nearest neighbours of a reference are in the gallery, and only the one that the edit describes is right.
     """
     rng, world = random.Random(f"gallery-{name}-{seed}"), load_world(name)
+    prefix = name if split == "eval" else f"{name}-{split}"
     taken: dict[str, str] = {}
     items: list[Drawing] = []
     clusters: list[list[Drawing]] = []
     while len(items) < size:
-        members = _cluster(world, rng, taken, min(SUBSET, size - len(items)))
+        members = _cluster(world, rng, taken, min(SUBSET, size - len(items)), split)
         drawings = [
-            Drawing(f"{name}-{len(items) + i:05d}", name, attributes, seed) for i, attributes in enumerate(members)
+            Drawing(f"{prefix}-{len(items) + i:05d}", name, attributes, seed) for i, attributes in enumerate(members)
         ]
         taken.update((key_of(drawing.attributes), drawing.item_id) for drawing in drawings)
         items += drawings
@@ -100,10 +103,10 @@ def draw_all(drawings: list[Drawing], *, num_workers: int) -> Iterator[tuple[Dra
         yield from zip(drawings, pool.map(Drawing.draw, drawings, chunksize=64), strict=True)
 
 
-def _cluster(world: World, rng: random.Random, taken: dict[str, str], size: int) -> list[Attributes]:
+def _cluster(world: World, rng: random.Random, taken: dict[str, str], size: int, split: Split) -> list[Attributes]:
     while True:
         base: Attributes = world.sample(rng)
-        if split_of(base) != "eval" or key_of(base) in taken:
+        if split_of(base) != split or key_of(base) in taken:
             continue
         members, keys = [base], {key_of(base)}
         for _ in range(60):
@@ -111,7 +114,7 @@ def _cluster(world: World, rng: random.Random, taken: dict[str, str], size: int)
                 return members
             other = _changed(world, base, rng)
             key = key_of(other)
-            if split_of(other) == "eval" and key not in taken and key not in keys:
+            if split_of(other) == split and key not in taken and key not in keys:
                 members.append(other)
                 keys.add(key)
 

@@ -1,0 +1,213 @@
+"""What makes a composer good: runs as data, several seeds, both worlds, against the oracle and against labels.
+
+    python benchmarks/quality.py --work quality --report docs/quality.md
+    python benchmarks/quality.py --work quality --only objective --seeds 1
+
+Draws its own worlds (a seed that nothing was tuned on), writes and encodes triplets with the project's jobs, trains
+every run of :data:`RUNS` in this process, and measures it on galleries of pictures whose combinations of attributes no
+training saw. A finished run is kept in ``--work`` and not trained again, so that the table can grow over days.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from benchmarks.machine import machine
+from benchmarks.quality_data import labelled_triplets, on_pictures
+from benchmarks.quality_report import write_report
+from scot import flags
+from scot.composers import BASELINES, LearnedComposer
+from scot.data.worlds import WORLDS
+from scot.encoders import load_encoder
+from scot.errors import InvalidInput, ScotError
+from scot.evaluation.worlds import ORACLE, WorldVectors, compose, encode_gallery, evaluate_world, measure
+from scot.training.cache import TripletEmbeddings, load_cache
+from scot.training.config import TrainConfig
+from scot.training.loop import Trainer
+from scot.training.objectives import LossConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+BASE: dict[str, Any] = {"projection": 512, "hidden": 1_024, "steps": 800, "patience": 0}
+"""What every run starts from: the demo's Combiner and steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One line of a table. ``labels``: train on that many true target pictures; ``pictures``: on part of the captions."""
+
+    group: str
+    name: str
+    train: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
+    labels: int = 0
+    pictures: int = 0
+
+    def config(self, seed: int) -> TrainConfig:
+        """The settings with a seed."""
+        return TrainConfig(**{**BASE, **self.train, "seed": seed}, loss=LossConfig(**self.loss))
+
+    @property
+    def key(self) -> str:
+        """The result's file name; equal settings have equal keys, whatever their group and name."""
+        sizes = {"labels": self.labels, "pictures": self.pictures}
+        chosen = {**self.train, **self.loss} | {key: value for key, value in sizes.items() if value}
+        return "-".join(f"{key}={value}" for key, value in sorted(chosen.items())) or "base"
+
+
+WIDE = {"projection": 0, "hidden": 0}
+LABELS = (500, 2_000, 10_000, 30_000)
+RUNS = (
+    Run("composer", "Combiner, half widths"),
+    Run("composer", "Combiner, full widths", WIDE),
+    Run("composer", "FiLM residual network", {**WIDE, "architecture": "film"}),
+    Run("composer", "transformer over three tokens", {**WIDE, "architecture": "transformer"}),
+    Run("objective", "InfoNCE to T_u, own-caption negatives"),
+    Run("objective", "without caption negatives", loss={"caption_negatives": False}),
+    Run("objective", "without centring", {"centre": False}),
+    Run("objective", "+ edit negatives", loss={"edit_negatives": True}),
+    Run("objective", "+ own-image negative", loss={"image_negatives": True}),
+    Run("objective", "+ 3 sibling negatives", loss={"sibling_negatives": 3}),
+    Run("objective", "+ HN-NCE, β 0.5", loss={"hardness": 0.5}),
+    Run("objective", "+ queue of 4 steps", loss={"queue": 4}),
+    Run("objective", "+ direction 0.5", loss={"direction_weight": 0.5}),
+    Run("objective", "+ preservation 0.5", loss={"preservation_weight": 0.5}),
+    Run("objective", "+ sigmoid 0.1", loss={"sigmoid_weight": 0.1}),
+    Run("objective", "+ noise 0.03 on edits", loss={"edit_noise": 0.03}),
+    Run("objective", "+ noise 0.03 on targets", loss={"target_noise": 0.03}),
+    Run("supervision", "text target (SCOT)"),
+    Run("supervision", "retrieved picture", loss={"contrastive_weight": 0.0, "retrieved_weight": 1.0}),
+    Run("supervision", "both, half each", loss={"contrastive_weight": 0.5, "retrieved_weight": 0.5}),
+    *(Run("supervision", f"{count:,} labelled triplets", labels=count) for count in LABELS),
+    *(Run("data", f"{count:,} captioned pictures", pictures=count) for count in (500, 1_000, 2_000, 5_000)),
+    Run("data", "all captioned pictures"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityBenchmark:
+    """Train the runs that are not there yet, and print or write the tables.
+
+    Example: python benchmarks/quality.py --only composer --seeds 3
+    """
+
+    work: Path = Path("quality")
+    """Where data and results are kept."""
+    only: tuple[str, ...] = ()
+    """Groups to train: composer, objective, supervision, data; none: all."""
+    seeds: int = 3
+    """Training seeds of each run."""
+    size: int = 5_000
+    """Captioned pictures of each world to learn from."""
+    queries: int = 2_000
+    """Evaluation queries of each world, over twice as many pictures."""
+    encoder: str = "tiny"
+    """The frozen encoder; results of each are kept apart."""
+    seed: int = 7
+    """The seed of the worlds."""
+    report: Path | None = None
+    """Also write the tables and plots as a page."""
+
+
+def main(config: QualityBenchmark) -> int:
+    """Prepare, train what is missing, report."""
+    if wrong := set(config.only) - {run.group for run in RUNS}:
+        raise InvalidInput(
+            f"--only knows {', '.join(dict.fromkeys(run.group for run in RUNS))}, not {', '.join(wrong)}"
+        )
+    print(machine(), flush=True)
+    encoder = load_encoder(config.encoder)
+    prepare(config)
+    place = config.work / encoder.id.partition("@")[2]
+    results = place / f"results-{config.size}-{config.queries}"
+    results.mkdir(parents=True, exist_ok=True)
+    galleries = [
+        encode_gallery(config.work / "gallery" / world, encoder, place / "cache", on_progress=print) for world in WORLDS
+    ]
+    references(results, galleries)
+    captions = load_cache(config.work / "embeddings", encoder.id)
+    wanted = [run for run in RUNS if not config.only or run.group in config.only]
+    for seed in range(config.seeds):
+        for run in wanted:
+            file = results / f"{run.key}-{seed}.json"
+            if not file.exists():
+                data = captions if not run.labels else labelled_triplets(run.labels, encoder, place, config.seed)
+                train(run, seed, on_pictures(data, run.pictures), galleries, file)
+    write_report(RUNS, results, config.report, about=f"{machine()}; encoder {encoder.id}; {len(captions):,} triplets")
+    return 0
+
+
+def prepare(config: QualityBenchmark) -> None:
+    """Worlds, triplets and embeddings, by the same commands that people use; what is there is kept."""
+    work, python = config.work, sys.executable
+    trains = [str(work / "train" / world) for world in WORLDS]
+    for world in WORLDS:
+        draw = [python, "-m", "scot.cli", "draw", "--world", world, "--seed", str(config.seed)]
+        call(*draw, "--split", "train", "--size", str(config.size), "--output", str(work / "train" / world))
+        size = ("--size", str(2 * config.queries), "--queries", str(config.queries))
+        call(*draw, "--split", "eval", *size, "--output", str(work / "gallery" / world))
+    triplets = str(work / "triplets")
+    generate = [python, "ray_jobs/generate_edits.py", "--source", *trains, "--edits-per-caption", "6"]
+    call(*generate, "--output", triplets, "--overwrite")
+    images = ["--triplets", triplets, "--source", *trains, "--encoder", config.encoder]
+    call(python, "ray_jobs/encode.py", *images, "--output", str(work / "embeddings"))
+
+
+def call(*command: str) -> None:
+    """Run a command of the project."""
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise ScotError(f"this failed: {' '.join(command)}")
+
+
+def references(results: Path, galleries: Sequence[WorldVectors]) -> None:
+    """The oracle and the baselines at their best weights, once."""
+    file = results / "references.json"
+    if file.exists():
+        return
+    found = {}
+    for vectors in galleries:
+        rows = evaluate_world(vectors, []).rows
+        best = max(
+            (row for row in rows if row.name.split(":")[0] in BASELINES), key=lambda row: row.metrics["recall@1"].value
+        )
+        named = {ORACLE: next(row for row in rows if row.name == ORACLE), f"best baseline ({best.name})": best}
+        found[vectors.world] = {name: told(row.metrics) for name, row in named.items()}
+    file.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def train(run: Run, seed: int, data: TripletEmbeddings, galleries: Iterable[WorldVectors], file: Path) -> None:
+    """Train one run with one seed and keep what it measures."""
+    begun = time.perf_counter()
+    trainer = Trainer(data, run.config(seed), "cuda" if torch.cuda.is_available() else "cpu")
+    for _ in trainer.run():
+        pass
+    seconds = time.perf_counter() - begun
+    composer = LearnedComposer(run.name, trainer.config.architecture, data.info.encoder_id, trainer.best_composer())
+    worlds = {vectors.world: told(measure(vectors, compose(vectors, composer))) for vectors in galleries}
+    parameters = sum(parameter.numel() for parameter in composer.module.parameters())
+    settings = dataclasses.asdict(run.config(seed))
+    result = {"run": run.name, "seed": seed, "triplets": len(data), "seconds": seconds, "parameters": parameters}
+    result |= {"best_step": trainer.best_step, "held_out": trainer.best, "worlds": worlds, "settings": settings}
+    file.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    said = ", ".join(f"{world} {found['recall@1']['value']:.3f}" for world, found in worlds.items())
+    print(f"{run.group}: {run.name}, seed {seed}: R@1 {said} ({seconds:.0f} s)", flush=True)
+
+
+def told(metrics: Any) -> dict[str, dict[str, float]]:
+    """Estimates as JSON."""
+    return {name: dataclasses.asdict(estimate) for name, estimate in metrics.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(flags.run("quality benchmark", main, QualityBenchmark))

@@ -1,0 +1,105 @@
+"""The tables and plots of the quality benchmark."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_TITLES = {
+    "composer": "Composers",
+    "objective": "Objectives",
+    "supervision": "Supervision",
+    "data": "Amount of data",
+}
+_METRICS = {"recall@1": "R@1", "recall@10": "R@10", "recall_subset@1": "Rsub@1"}
+
+
+def write_report(runs: Sequence[Any], results: Path, page: Path | None, *, about: str) -> None:
+    """Print the tables; with ``page``, write them there with a plot for each group that has one."""
+    references = json.loads((results / "references.json").read_text(encoding="utf-8"))
+    oracle = {world: rows["oracle"]["recall@1"]["value"] for world, rows in references.items()}
+    text = [reference_table(references)]
+    for group, title in _TITLES.items():
+        found = [(run, seeds) for run in runs if run.group == group and (seeds := _seeds(run, results))]
+        if found:
+            text.append(f"## {title}\n\n" + group_table(found, oracle))
+            if page is not None and group in ("supervision", "data"):
+                image = page.parent / "images" / f"quality-{group}.png"
+                plot(found, oracle, image)
+                text.append(f"![{title}: recall at 1]({image.relative_to(page.parent)})")
+    print("\n\n".join(text))
+    if page is not None:
+        head = (
+            "# Quality\n\nZero-shot recall of composers on galleries of the two drawn worlds, whose combinations of "
+            "attributes no training saw.\n`python benchmarks/quality.py --work quality --report docs/quality.md` makes "
+            f"this page; what was trained before is kept.\n\n{about}. *±* is half the range over the seeds, whose "
+            "number is in the last column;\na metric's 95 % interval over the queries is in the first table."
+        )
+        page.write_text("\n\n".join([head, *text]) + "\n", encoding="utf-8")
+
+
+def reference_table(references: dict[str, Any]) -> str:
+    """The oracle and the best baseline of each world, with intervals."""
+    lines = ["| world | query vector | " + " | ".join(_METRICS.values()) + " |", "|---|---|" + "---|" * len(_METRICS)]
+    for world, rows in references.items():
+        for name, metrics in rows.items():
+            cells = [f"{m['value']:.3f} ± {(m['high'] - m['low']) / 2:.3f}" for m in (metrics[key] for key in _METRICS)]
+            lines.append(f"| {world} | {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def group_table(found: Sequence[tuple[Any, list[dict[str, Any]]]], oracle: dict[str, float]) -> str:
+    """Each run's recall at 1 on every world, what it is of the oracle's, the subset's, time and seeds."""
+    worlds = list(oracle)
+    head = [f"{world} {name}" for world in worlds for name in ("R@1", "÷ oracle", "Rsub@1")]
+    lines = ["| run | " + " | ".join([*head, "s", "seeds"]) + " |", "|---|" + "---|" * (len(head) + 2)]
+    for run, seeds in found:
+        cells = []
+        for world in worlds:
+            first = _values(seeds, world, "recall@1")
+            cells += [_spread(first), f"{statistics.mean(first) / oracle[world]:.2f}"]
+            cells.append(_spread(_values(seeds, world, "recall_subset@1")))
+        seconds = statistics.median(result["seconds"] for result in seeds)
+        lines.append(f"| {run.name} | " + " | ".join([*cells, f"{seconds:.0f}", str(len(seeds))]) + " |")
+    return "\n".join(lines)
+
+
+def plot(found: Sequence[tuple[Any, list[dict[str, Any]]]], oracle: dict[str, float], file: Path) -> None:
+    """Recall at 1 of each run as bars, with the seeds as dots and the oracle as a line."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, len(oracle), figsize=(10, 0.45 * len(found) + 1.2), sharey=True)
+    names = [run.name for run, _ in found]
+    for axes, world in zip(panels, oracle, strict=True):
+        values = [_values(seeds, world, "recall@1") for _, seeds in found]
+        axes.barh(names, [statistics.mean(each) for each in values], color="#7aa6c2")
+        for place, each in enumerate(values):
+            axes.plot(each, [place] * len(each), "k.", markersize=4)
+        axes.axvline(oracle[world], color="#b5473c", linewidth=1.2, label="oracle")
+        axes.set(title=world, xlabel="R@1", xlim=(0, 1))
+        axes.legend(loc="lower left", fontsize=8)
+    panels[0].invert_yaxis()
+    figure.tight_layout()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+
+
+def _seeds(run: Any, results: Path) -> list[dict[str, Any]]:
+    files = sorted(file for file in results.glob(f"{run.key}-*.json") if file.stem.rpartition("-")[0] == run.key)
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def _values(seeds: Sequence[dict[str, Any]], world: str, metric: str) -> list[float]:
+    return [result["worlds"][world][metric]["value"] for result in seeds]
+
+
+def _spread(values: Sequence[float]) -> str:
+    half = (max(values) - min(values)) / 2
+    return f"{statistics.mean(values):.3f}" + (f" ± {half:.3f}" if len(values) > 1 else "")
