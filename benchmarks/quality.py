@@ -45,7 +45,7 @@ BASE: dict[str, Any] = {"projection": 512, "hidden": 1_024, "steps": 800, "patie
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One line of a table. ``labels``: train on that many true target pictures; ``pictures``: on part of the captions."""
+    """One line of a table; ``labels``: true target pictures to train on instead, ``pictures``: how many to caption."""
 
     group: str
     name: str
