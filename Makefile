@@ -28,7 +28,7 @@ test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" pi
 test-vllm: $(VLLM) ## Run the tests of the real vLLM engine, on the CPU with a tiny random model
 	.venv-vllm/bin/python -m pytest tests/vllm_cpu $(ARGS)
 
-test-chaos: $(DEV) ## Interrupt the demo and kill the generation job twenty times: nothing may change
+test-chaos: $(DEV) ## Interrupt the demo, kill generation jobs and training workers, nodes and drivers: nothing may change
 	.venv/bin/python -m pytest -m slow tests/integration $(ARGS)
 
 lint: $(DEV) ## Check style, formatting and types

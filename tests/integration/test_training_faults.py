@@ -325,9 +325,7 @@ def test_a_disk_that_fills_up_under_workers_is_one_sentence(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_an_elastic_run_takes_up_a_node_that_joins(
-    cluster: Cluster, undisturbed: pretrain.PretrainConfig, embeddings: Path, tmp_path: Path
-) -> None:
+def test_an_elastic_run_takes_up_a_node_that_joins(cluster: Cluster, embeddings: Path, tmp_path: Path) -> None:
     """From as many workers as there are CPUs to one more, and on from the newest checkpoint."""
     before = len(cluster.worker_nodes)
     config = settings(embeddings, tmp_path, batch_size=60, steps=5000, eval_every=250)
