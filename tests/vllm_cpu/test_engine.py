@@ -93,6 +93,23 @@ def test_many_callers_are_answered_together(loop: Loop) -> None:
     assert most > 1
 
 
+def test_chats_that_do_not_fit_a_batch_of_tokens_together_are_answered(loop: Loop) -> None:
+    """Twenty prompts of their own, 30,000 tokens: more than are read at a time, so that some have to wait."""
+
+    async def all_at_once() -> list[Any]:
+        own = [[*PROMPT.messages(f"{n} cats", ("addition",))] for n in range(20)]
+        for n, messages in enumerate(own):  # nothing of them is in the prefix cache
+            messages[0] = {**messages[0], "content": f"Task {n}. {messages[0]['content']}"}
+        schema = answer_schema(1)
+        chats = [loop.engine.complete(each, schema, Sampling(0.7, 16, n)) for n, each in enumerate(own)]
+        return list(await asyncio.gather(*chats))
+
+    answers = loop.run(all_at_once())
+    assert sum(answer.prompt_tokens for answer in answers) > 20_000
+    assert all(answer.completion_tokens for answer in answers)
+    loop.run(loop.engine.check())
+
+
 def test_a_cancelled_caller_frees_its_sequence(loop: Loop) -> None:
     async def cancel() -> None:
         task = asyncio.create_task(ask(loop.engine, "to be cancelled"))
