@@ -1,0 +1,59 @@
+"""The quality benchmark's data: labelled triplets as true as people's would be, and runs that are told apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks.quality import RUNS
+from benchmarks.quality_data import labelled_triplets, on_pictures
+from scot.data.worlds import WORLDS, split_of
+from scot.data.worlds.gallery import evaluation_gallery
+from scot.encoders import load_encoder
+from scot.errors import InvalidInput
+from scot.training.cache import TripletEmbeddings
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> TripletEmbeddings:
+    return labelled_triplets(12, load_encoder("tiny"), tmp_path_factory.mktemp("labelled"), seed=3)
+
+
+def test_runs_of_other_settings_have_other_keys() -> None:
+    settings = {run.key: (run.config(0), run.labels, run.pictures) for run in RUNS}
+    for run in RUNS:
+        assert settings[run.key] == (run.config(0), run.labels, run.pictures)
+    assert len({repr(each) for each in settings.values()}) == len(settings)
+
+
+def test_a_labelled_triplet_points_from_its_reference_to_its_target(labelled: TripletEmbeddings) -> None:
+    queries = [
+        query
+        for world in WORLDS
+        for query in evaluation_gallery(world, size=12, queries=6, seed=3, split="train").queries
+    ]
+    pictures = len(labelled.text_VD) - len(labelled.image_UD)
+    assert len(labelled) == len(queries) == 12
+    for row, query in enumerate(queries):
+        assert labelled.image_ids[labelled.image_N[row]] == query.reference_id
+        assert {labelled.image_ids[labelled.edited_N[row] - pictures]} == query.targets
+        assert labelled.texts[labelled.edit_N[row]] == query.edit
+    assert torch.equal(labelled.text_VD[labelled.caption_N], labelled.image_UD[labelled.image_N])
+
+
+def test_labels_are_of_combinations_for_training() -> None:
+    gallery = evaluation_gallery("scenes", size=12, queries=6, seed=3, split="train")
+    assert {split_of(item.attributes) for item in gallery.items} == {"train"}
+    assert {split_of(item.attributes) for item in evaluation_gallery("scenes", size=12, queries=6, seed=3).items} == {
+        "eval"
+    }
+
+
+def test_some_of_the_pictures_are_taken_with_all_of_their_triplets(labelled: TripletEmbeddings) -> None:
+    assert on_pictures(labelled, 0) is labelled
+    some = on_pictures(labelled, 10)
+    kept = set(some.image_N.tolist())
+    assert len(kept) <= 10
+    assert len(some) == sum(row in kept for row in labelled.image_N.tolist()) == len(some.triplet_ids)
+    with pytest.raises(InvalidInput, match="there are 24 pictures, not 25"):
+        on_pictures(labelled, 25)
