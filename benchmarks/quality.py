@@ -28,7 +28,7 @@ from benchmarks.machine import machine
 from benchmarks.quality_data import labelled_triplets, on_pictures
 from benchmarks.quality_report import write_report
 from scot import flags
-from scot.composers import BASELINES, LearnedComposer
+from scot.composers import LearnedComposer
 from scot.data.worlds import WORLDS
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput, ScotError
@@ -177,11 +177,10 @@ def references(results: Path, galleries: Sequence[WorldVectors]) -> None:
         return
     found = {}
     for vectors in galleries:
-        rows = evaluate_world(vectors, []).rows
-        best = max(
-            (row for row in rows if row.name.split(":")[0] in BASELINES), key=lambda row: row.metrics["recall@1"].value
-        )
-        named = {ORACLE: next(row for row in rows if row.name == ORACLE), f"best baseline ({best.name})": best}
+        result = evaluate_world(vectors, [])
+        best = result.best_baseline()
+        oracle = next(row for row in result.rows if row.name == ORACLE)
+        named = {ORACLE: oracle, f"best baseline ({best.name})": best}
         found[vectors.world] = {name: told(row.metrics) for name, row in named.items()}
     file.write_text(json.dumps(found, indent=1), encoding="utf-8")
 

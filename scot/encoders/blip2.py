@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch.nn.functional import normalize
@@ -20,7 +21,7 @@ from transformers import AutoTokenizer, Blip2Config, Blip2ForImageTextRetrieval
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from scot.encoders.base import MultiVectors, Pixels, TokenisedText, Tokens, Vectors
-from scot.encoders.towers import in_batches, unit_rows, weights_hash
+from scot.encoders.towers import Towers, in_batches, unit_rows, weights_hash
 from scot.errors import InvalidInput
 
 _CLASS = "Blip2ForImageTextRetrieval"
@@ -80,7 +81,7 @@ class Blip2Frontend:
         ]
 
 
-class Blip2Encoder(Blip2Frontend):
+class Blip2Encoder(Blip2Frontend, Towers):
     """A BLIP-2 retrieval model as a frozen encoder (see :class:`scot.encoders.base.MultiVectorEncoder`)."""
 
     def __init__(
@@ -116,31 +117,11 @@ class Blip2Encoder(Blip2Frontend):
         """Embed preprocessed pictures by one vector each: N × (H, W, 3) uint8 to ``(N, D)`` float32 unit rows."""
         return self.pool(self.encode_pixels_multi(pixels))
 
-    def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
-        """Embed tokenised texts: N × (L,) int64 to ``(N, D)`` float32 rows of unit length."""
-        if not len(tokens):
-            return np.zeros((0, self.dim), np.float32)
-        tokens_NL = np.stack(tokens)
-        used_N = (tokens_NL != self._tokenizer.pad_token_id).sum(1)
-        vectors_ND = np.empty((len(tokens_NL), self.dim), np.float32)
-        for rows in in_batches(np.argsort(used_N, kind="stable")):  # like lengths together: little padding to compute
-            vectors_ND[rows] = self._text_rows(tokens_NL[rows, : used_N[rows[-1]]])
-        return vectors_ND
-
-    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
-        """Embed RGB pictures by one vector each, to ``(N, D)``."""
-        return self.encode_pixels([self.preprocess(image) for image in images])
-
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts, to ``(N, D)``; what does not fit the context is cut (see :meth:`tokenise`)."""
-        return self.encode_tokens([text.tokens for text in self.tokenise(texts)])
-
     # The two halves of Blip2ForImageTextRetrieval.forward without its matching head; it offers only both at once.
 
     @torch.inference_mode()
     def _image_rows(self, pixels_BHWC: Pixels) -> MultiVectors:
-        images = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._device, torch.float32) / 255.0
-        images = (images - self._mean.to(self._device)) / self._std.to(self._device)
+        images = self._normalised(pixels_BHWC)
         patches_BPH = self._model.vision_model(pixel_values=images.to(self._dtype)).last_hidden_state
         queries_BVH = self._model.qformer(
             query_embeds=self._model.query_tokens.expand(len(images), -1, -1),
@@ -149,9 +130,13 @@ class Blip2Encoder(Blip2Frontend):
         ).last_hidden_state
         return unit_rows(self._model.vision_projection(queries_BVH))
 
+    def _used_lengths(self, tokens_NL: Tokens) -> npt.NDArray[np.int64]:
+        used_N: npt.NDArray[np.int64] = (tokens_NL != self._tokenizer.pad_token_id).sum(1)
+        return used_N
+
     @torch.inference_mode()
-    def _text_rows(self, tokens_BL: Tokens) -> Vectors:
-        tokens = torch.from_numpy(tokens_BL).to(self._device)
+    def _text_rows(self, tokens_BL: Tokens, used: int) -> Vectors:
+        tokens = torch.from_numpy(tokens_BL[:, :used]).to(self._device)
         states_BLH = self._model.qformer(
             query_embeds=self._model.embeddings(input_ids=tokens),
             query_length=0,

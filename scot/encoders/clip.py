@@ -21,7 +21,7 @@ from open_clip.transformer import TextTransformer
 from PIL import Image
 
 from scot.encoders.base import Pixels, TokenisedText, Tokens, Vectors
-from scot.encoders.towers import in_batches, unit_rows, weights_hash
+from scot.encoders.towers import Towers, in_batches, unit_rows, weights_hash
 from scot.errors import InvalidInput
 
 TINY_DIR = Path(__file__).parent / "tiny"
@@ -82,7 +82,7 @@ class ClipFrontend:
         return bool(longer[-1] != longer[-2]) or _end(longer, longer[-1]) > _end(tokens, longer[-1])
 
 
-class ClipEncoder(ClipFrontend):
+class ClipEncoder(ClipFrontend, Towers):
     """An open_clip model as a frozen encoder (see :class:`scot.encoders.base.Encoder`)."""
 
     def __init__(
@@ -111,30 +111,18 @@ class ClipEncoder(ClipFrontend):
         rows = [self._image_rows(np.stack(chunk)) for chunk in in_batches(pixels)]
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
-    def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
-        """Embed tokenised texts: N × (L,) int64 to ``(N, D)`` float32 rows of unit length."""
-        if not len(tokens):
-            return np.zeros((0, self.dim), np.float32)
-        tokens_NL = np.stack(tokens)
-        used_N = _used_lengths(tokens_NL)
-        vectors_ND = np.empty((len(tokens_NL), self.dim), np.float32)
-        for rows in in_batches(np.argsort(used_N, kind="stable")):  # like lengths together: little padding to compute
-            vectors_ND[rows] = self._text_rows(tokens_NL[rows], int(used_N[rows[-1]]))
-        return vectors_ND
-
-    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
-        """Embed RGB pictures, to ``(N, D)``."""
-        return self.encode_pixels([self.preprocess(image) for image in images])
-
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts, to ``(N, D)``; what does not fit the context is cut (see :meth:`tokenise`)."""
-        return self.encode_tokens([text.tokens for text in self.tokenise(texts)])
-
     @torch.inference_mode()
     def _image_rows(self, pixels_BHWC: Pixels) -> Vectors:
-        images = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._device, torch.float32) / 255.0
-        images = (images - self._mean.to(self._device)) / self._std.to(self._device)
-        return unit_rows(self._model.encode_image(images.to(self._dtype)))
+        return unit_rows(self._model.encode_image(self._normalised(pixels_BHWC).to(self._dtype)))
+
+    def _used_lengths(self, tokens_NL: Tokens) -> npt.NDArray[np.int64]:
+        """At most that many places of each row are not padding (which is what the last two places have in common)."""
+        length = tokens_NL.shape[1]
+        if length < 2:
+            return np.full(len(tokens_NL), length)
+        text_NL = tokens_NL != tokens_NL[:, -1:]
+        padded_N = (tokens_NL[:, -1] == tokens_NL[:, -2]) & text_NL.any(axis=1)
+        return np.where(padded_N, length - text_NL[:, ::-1].argmax(axis=1), length)
 
     @torch.inference_mode()
     def _text_rows(self, tokens_BL: Tokens, used: int) -> Vectors:
@@ -147,16 +135,6 @@ class ClipEncoder(ClipFrontend):
 def _end(tokens: Tokens, pad: int) -> int:
     """The place after the last token that is not padding."""
     return int(np.max(np.nonzero(tokens != pad)[0], initial=-1)) + 1
-
-
-def _used_lengths(tokens_NL: Tokens) -> npt.NDArray[np.int64]:
-    """At most that many places of each row are not padding (which is what the last two places have in common)."""
-    length = tokens_NL.shape[1]
-    if length < 2:
-        return np.full(len(tokens_NL), length)
-    text_NL = tokens_NL != tokens_NL[:, -1:]
-    padded_N = (tokens_NL[:, -1] == tokens_NL[:, -2]) & text_NL.any(axis=1)
-    return np.where(padded_N, length - text_NL[:, ::-1].argmax(axis=1), length)
 
 
 def _shorter_towers(model: Any) -> dict[int, Any]:

@@ -1,16 +1,60 @@
-"""What the families of encoders share: batches, unit rows, and a hash of the weights."""
+"""What the families of encoders share: batches by length, pixels as a tower wants them, and a hash of the weights."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from PIL import Image
 
-from scot.encoders.base import Vectors
+from scot.encoders.base import Encoder, Pixels, Tokens, Vectors
 
 _BATCH = 128
+
+
+class Towers(Encoder, Protocol):
+    """The part of an encoder that is the same whatever the model: a family gives the rows of one batch."""
+
+    _device: torch.device
+    _mean: torch.Tensor
+    _std: torch.Tensor
+
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
+        """Embed tokenised texts: N × (L,) int64 to ``(N, D)`` float32 rows of unit length."""
+        if not len(tokens):
+            return np.zeros((0, self.dim), np.float32)
+        tokens_NL = np.stack(tokens)
+        used_N = self._used_lengths(tokens_NL)
+        vectors_ND = np.empty((len(tokens_NL), self.dim), np.float32)
+        for rows in in_batches(np.argsort(used_N, kind="stable")):  # like lengths together: little padding to compute
+            vectors_ND[rows] = self._text_rows(tokens_NL[rows], int(used_N[rows[-1]]))
+        return vectors_ND
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+        """Embed RGB pictures by one vector each, to ``(N, D)``."""
+        return self.encode_pixels([self.preprocess(image) for image in images])
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts, to ``(N, D)``; what does not fit the context is cut (see :meth:`tokenise`)."""
+        return self.encode_tokens([text.tokens for text in self.tokenise(texts)])
+
+    def _normalised(self, pixels_BHWC: Pixels) -> torch.Tensor:
+        """Pixels as the image tower reads them, float32 ``(B, 3, H, W)`` on the device."""
+        images = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._device, torch.float32) / 255.0
+        return (images - self._mean.to(self._device)) / self._std.to(self._device)
+
+    @abstractmethod
+    def _used_lengths(self, tokens_NL: Tokens) -> npt.NDArray[np.int64]:
+        """At most that many places of each row, from the first, are not padding."""
+
+    @abstractmethod
+    def _text_rows(self, tokens_BL: Tokens, used: int) -> Vectors:
+        """The unit rows of a batch, none of whose texts takes more than ``used`` places."""
 
 
 def in_batches(rows: Any) -> Iterator[Any]:

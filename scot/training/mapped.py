@@ -24,7 +24,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, overload
 
@@ -33,7 +33,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from scot.data.shards import MANIFEST
+from scot.data.shards import MANIFEST, Manifest
 from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.training import cache
 from scot.training.cache import CacheInfo, TripletEmbeddings, check_cache, load_cache, row_shards, vector_shards
@@ -94,30 +94,7 @@ def map_cache(folder: str | Path, scratch: str | Path) -> TripletEmbeddings:
         if not _complete(copy):
             shutil.rmtree(copy, ignore_errors=True)
             with _written(copy) as place:
-                counts = {part: manifest.count for part, manifest in manifests.items()}
-                for part in (cache.IMAGES, cache.TEXTS):
-                    with _Array(place / f"{part}.npy", np.float16, (counts[part], info.dim)) as vectors:
-                        if part == cache.TEXTS:
-                            for _, vectors_ND in vector_shards(folder, part, manifests[part], info.dim):
-                                vectors.append(vectors_ND)
-                            continue
-                        with (
-                            _Array(place / "folds.npy", np.uint32, (counts[part],)) as folds,
-                            _Strings(place / "image_ids.arrow") as ids,
-                        ):
-                            for keys, vectors_ND in vector_shards(folder, part, manifests[part], info.dim):
-                                vectors.append(vectors_ND)
-                                folds.append(cache.folds(keys.to_pylist()))
-                                ids.append(keys)
-                with (
-                    _Array(place / "rows.npy", np.int64, (counts[cache.TRIPLETS], 4)) as rows,
-                    _Strings(place / "triplet_ids.arrow") as ids,
-                ):
-                    for keys, rows_N4 in row_shards(folder, manifests):
-                        rows.append(rows_N4)
-                        ids.append(keys)
-                sizes = {path.name: path.stat().st_size for path in place.iterdir()}
-                (place / _META).write_text(json.dumps({"sizes": sizes}), encoding="utf-8")
+                _write_copy(place, folder, info, manifests)
     image_N, edit_N, caption_N, edited_N = _mapped(copy / "rows.npy").unbind(1)
     return TripletEmbeddings(
         info=info,
@@ -131,6 +108,33 @@ def map_cache(folder: str | Path, scratch: str | Path) -> TripletEmbeddings:
         edited_N=edited_N,
         mapped=copy,
     )
+
+
+def _write_copy(place: Path, folder: str | Path, info: CacheInfo, manifests: Mapping[str, Manifest]) -> None:
+    """Every shard of a cache as plain arrays in ``place``; the sizes are written last."""
+    counts = {part: manifest.count for part, manifest in manifests.items()}
+    images, texts, triplets = cache.IMAGES, cache.TEXTS, cache.TRIPLETS
+    with (
+        _Array(place / f"{images}.npy", np.float16, (counts[images], info.dim)) as vectors,
+        _Array(place / "folds.npy", np.uint32, (counts[images],)) as folds,
+        _Strings(place / "image_ids.arrow") as ids,
+    ):
+        for keys, vectors_ND in vector_shards(folder, images, manifests[images], info.dim):
+            vectors.append(vectors_ND)
+            folds.append(cache.folds(keys.to_pylist()))
+            ids.append(keys)
+    with _Array(place / f"{texts}.npy", np.float16, (counts[texts], info.dim)) as vectors:
+        for _, vectors_ND in vector_shards(folder, texts, manifests[texts], info.dim):
+            vectors.append(vectors_ND)
+    with (
+        _Array(place / "rows.npy", np.int64, (counts[triplets], 4)) as rows,
+        _Strings(place / "triplet_ids.arrow") as ids,
+    ):
+        for keys, rows_N4 in row_shards(folder, manifests):
+            rows.append(rows_N4)
+            ids.append(keys)
+    sizes = {path.name: path.stat().st_size for path in place.iterdir()}
+    (place / _META).write_text(json.dumps({"sizes": sizes}), encoding="utf-8")
 
 
 def split_mapped(data: TripletEmbeddings, limit: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -64,12 +65,15 @@ class ServiceWriter:
         if self._channel is not None:
             await self._channel.close()
 
+    def _open(self, kind: Any) -> Any:
+        """A channel of ``grpc`` or of ``grpc.aio``."""
+        if self._credentials is None:
+            return kind.insecure_channel(self._address)
+        return kind.secure_channel(self._address, self._credentials)
+
     def _stub(self) -> edits_pb2_grpc.EditServiceStub:
         if self._channel is None:  # bound to the loop that uses it
-            secure = self._credentials
-            self._channel = (
-                grpc.aio.secure_channel(self._address, secure) if secure else grpc.aio.insecure_channel(self._address)
-            )
+            self._channel = self._open(grpc.aio)
         return edits_pb2_grpc.EditServiceStub(self._channel)
 
     async def _call(self, request: edits_pb2.GenerateEditsRequest) -> edits_pb2.GenerateEditsResponse:
@@ -90,8 +94,7 @@ class ServiceWriter:
             pause = min(2 * pause, 5.0)
 
     def _ask(self) -> tuple[str, str]:
-        secure = self._credentials
-        with grpc.secure_channel(self._address, secure) if secure else grpc.insecure_channel(self._address) as channel:
+        with self._open(grpc) as channel:
             stub = edits_pb2_grpc.EditServiceStub(channel)
             try:
                 answer = stub.GenerateEdits(

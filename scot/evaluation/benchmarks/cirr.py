@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from scot.evaluation.benchmarks.base import SUBSET, WHOLE, Benchmark, Part, Query, size_deviation
+from scot.evaluation.benchmarks.base import SUBSET, Benchmark, Part, Query, size_deviation
 from scot.evaluation.benchmarks.config import BenchmarkConfig
 from scot.evaluation.benchmarks.pictures import Picture, find_pictures, located
 from scot.evaluation.benchmarks.reading import (
@@ -22,7 +22,7 @@ from scot.evaluation.benchmarks.reading import (
     read_entries,
     read_paths,
 )
-from scot.evaluation.benchmarks.scoring import recall_at
+from scot.evaluation.benchmarks.scoring import recalls
 
 PUBLISHED = {"val": (4_181, 2_297), "test1": (4_148, 2_315)}
 """Queries and pictures of each split."""
@@ -100,15 +100,10 @@ def load(config: CirrConfig) -> Benchmark:
 
 
 def _measure(query: Query, lists: Mapping[str, tuple[str, ...]], *, soft: bool) -> dict[str, float]:
-    found: dict[str, float] = {}
-    if WHOLE in lists:
-        found |= {f"recall@{k}": recall_at(lists[WHOLE], query.targets, k) for k in RECALL_AT}
-    for k in SUBSET_AT if SUBSET in lists else ():
-        if soft:
-            grades = [max(0.0, query.soft.get(name, 0.0)) for name in lists[SUBSET][:k]]
-            found[f"recall_subset@{k}"] = max(grades, default=0.0)
-        else:
-            found[f"recall_subset@{k}"] = recall_at(lists[SUBSET], query.targets, k)
+    found = recalls(lists, query.targets, RECALL_AT, SUBSET_AT)
+    for k in SUBSET_AT if soft and SUBSET in lists else ():
+        grades = [max(0.0, query.soft.get(name, 0.0)) for name in lists[SUBSET][:k]]
+        found[f"recall_subset@{k}"] = max(grades, default=0.0)
     return found
 
 

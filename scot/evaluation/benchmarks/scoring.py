@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scot.errors import InvalidInput
-from scot.evaluation.benchmarks.base import Benchmark, Rankings
+from scot.evaluation.benchmarks.base import SUBSET, WHOLE, Benchmark, Rankings
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,14 @@ class Scores:
 def recall_at(ranking: Sequence[str], targets: Collection[str], k: int) -> float:
     """1 when a right answer is among the first ``k`` names, otherwise 0."""
     return float(any(name in targets for name in ranking[:k]))
+
+
+def recalls(
+    lists: Mapping[str, Sequence[str]], targets: Collection[str], whole_at: Sequence[int], subset_at: Sequence[int]
+) -> dict[str, float]:
+    """``recall@K`` of the ranking of the gallery and ``recall_subset@K`` of the subset's, of those there are."""
+    depths = {WHOLE: whole_at, SUBSET: subset_at}
+    return {f"{kind}@{k}": recall_at(lists[kind], targets, k) for kind in depths if kind in lists for k in depths[kind]}
 
 
 def average_precision(ranking: Sequence[str], targets: Collection[str], k: int) -> float:

@@ -17,11 +17,11 @@ from scot.data.captioned import Refusals, read_captioned
 from scot.data.worlds.drawing import DrawConfig, draw
 from scot.data.worlds.queries import QUERIES, read_queries
 from scot.errors import InvalidInput
-from scot.evaluation.benchmarks.base import SUBSET, WHOLE, Benchmark, Part, Query
+from scot.evaluation.benchmarks.base import Benchmark, Part, Query
 from scot.evaluation.benchmarks.config import BenchmarkConfig
 from scot.evaluation.benchmarks.pictures import Picture
 from scot.evaluation.benchmarks.reading import check_distinct, check_known, check_split
-from scot.evaluation.benchmarks.scoring import recall_at
+from scot.evaluation.benchmarks.scoring import recalls
 from scot.evaluation.worlds import RECALL_AT, SUBSET_AT
 
 
@@ -112,12 +112,7 @@ def load(config: WorldConfig) -> Benchmark:
 
 
 def _measure(query: Query, lists: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    if WHOLE in lists:
-        found |= {f"recall@{k}": recall_at(lists[WHOLE], query.targets, k) for k in RECALL_AT}
-    if SUBSET in lists:
-        found |= {f"recall_subset@{k}": recall_at(lists[SUBSET], query.targets, k) for k in SUBSET_AT}
-    return found
+    return recalls(lists, query.targets, RECALL_AT, SUBSET_AT)
 
 
 def _locate(images: Path, *, pictures: dict[str, Picture]) -> dict[str, dict[str, Picture]]:
