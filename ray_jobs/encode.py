@@ -36,6 +36,8 @@ class EncodeConfig:
     """How many actors encode; they share a machine's cores."""
     use_gpu: bool = False
     """Give each actor a GPU."""
+    states: bool = False
+    """Keep the hidden states of pictures and edits too: what a token_combiner reads (docs/pretraining.md)."""
 
 
 def main(config: EncodeConfig) -> int:
@@ -51,6 +53,7 @@ def main(config: EncodeConfig) -> int:
             encoder=config.encoder,
             num_workers=config.num_workers,
             use_gpu=config.use_gpu,
+            states=config.states,
             on_progress=lambda line: print(line, flush=True),
         )
     counts = done.info.counts

@@ -25,7 +25,7 @@ from scot.errors import InvalidInput
 from scot.training import held_out
 from scot.training.cache import check_cache
 from scot.training.config import TrainConfig
-from scot.training.loop import check_shares
+from scot.training.loop import check_shares, state_widths
 from scot.training.mapped import open_cache
 from scot.training.runs import Run, check_writable
 from scot.training.workers import Source, train_in_process, train_with_ray
@@ -80,7 +80,8 @@ def main(config: PretrainConfig) -> int:
     settings = training_config(config)
     check_shares(config.batch_size, max(1, config.num_workers), config.max_workers)
     info, _ = check_cache(config.embeddings)
-    configure(settings.architecture, {"dim": info.dim, **settings.composer_settings()})  # refused before it trains
+    given = {"dim": info.dim, **state_widths(settings, info)}
+    configure(settings.architecture, given | settings.composer_settings())  # refused before it trains
     run = Run(config.runs, config.name or Run.default_name(settings, info), settings, info)
     registry = Registry(config.composers)
     with run.locked():

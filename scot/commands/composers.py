@@ -114,9 +114,10 @@ def compare(config: CompareConfig) -> int:
     paths = [registry.path(version) for version in (config.first, config.second)]
     encoder, console = load_encoder(config.encoder), report_console()
     first, second = (_load(path, encoder) for path in paths)
+    states = first.reads_states or second.reads_states
     checks: list[Check] = []
     for folder in config.gallery:
-        vectors = encode_gallery(folder, encoder, config.cache, on_progress=console.print)
+        vectors = encode_gallery(folder, encoder, config.cache, states=states, on_progress=console.print)
         checks += compared(vectors, first, second, COMPARED)
     console.print(_table(checks, config.first, config.second))
     return 0
@@ -145,9 +146,10 @@ def promote(config: PromoteConfig) -> int:
     encoder, console = load_encoder(config.encoder), report_console()
     candidate = _load(path, encoder)
     other = _load(registry.path(released), encoder) if released is not None and not objection else None
+    states = candidate.reads_states or (other is not None and other.reads_states)
     checks: list[Check] = []
     for folder in config.gallery:
-        vectors = encode_gallery(folder, encoder, config.cache, on_progress=console.print)
+        vectors = encode_gallery(folder, encoder, config.cache, states=states, on_progress=console.print)
         checks += compared(vectors, candidate, other)
     decision = decide(version, released, encoder.id, checks, objection=objection, force=config.force)
     console.print(_table(checks, version, released if other else None))

@@ -9,6 +9,7 @@ from typing import Any
 from scot.composers.base import ComposerModule
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.composers.film import FilmComposer, FilmConfig
+from scot.composers.token_combiner import TokenCombiner, TokenCombinerConfig
 from scot.composers.transformer import TransformerComposer, TransformerConfig
 from scot.errors import InvalidInput
 
@@ -16,6 +17,7 @@ ARCHITECTURES: dict[str, tuple[type[Any], type[ComposerModule]]] = {
     "combiner": (CombinerConfig, Combiner),
     "transformer": (TransformerConfig, TransformerComposer),
     "film": (FilmConfig, FilmComposer),
+    "token_combiner": (TokenCombinerConfig, TokenCombiner),
 }
 """Name to (config dataclass, module class); the config has a ``dim`` and the module takes only the config."""
 

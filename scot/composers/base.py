@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+from scot.composers.states import States
+
 
 class Composer(Protocol):
     """A composition function V_c = f(I, T_m) on the vectors of one frozen encoder (SCOT, arXiv 2501.08347).
 
-    ``encoder_id`` is the encoder whose vectors it was trained on, None when it works with any.
+    ``encoder_id`` is the encoder whose vectors it was trained on, None when it works with any. A composer that
+    ``reads_states`` takes the hidden states of references and edits too; any other takes the vectors alone.
     """
 
     name: str
     architecture: str
     encoder_id: str | None
+    reads_states: bool
 
-    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
         """Reference images and edits, unit float32 rows, to query vectors: unit float32 rows ``(B, D)``."""
 
 
 class ComposerModule(nn.Module):
     """The trainable side of a composer. Subclasses map two ``(B, D)`` batches of unit rows to unit rows ``(B, D)``.
 
-    The constructor of a subclass takes its typed config only, so that an artifact can rebuild it.
+    The constructor of a subclass takes its typed config only, so that an artifact can rebuild it. One that
+    ``reads_states`` is called with the hidden states of references and edits besides.
     """
 
     config: Any
+    reads_states: ClassVar[bool] = False
 
     def fit_statistics(self, image_ND: torch.Tensor, text_ND: torch.Tensor) -> None:
         """Called once with the training pool, before the first step; for what is measured rather than learned."""
@@ -77,12 +83,13 @@ class LearnedComposer:
     def __init__(self, name: str, architecture: str, encoder_id: str, module: ComposerModule) -> None:
         self.name, self.architecture = name, architecture
         self.encoder_id: str | None = encoder_id
+        self.reads_states = module.reads_states
         self.module = module.eval().requires_grad_(False)
 
     @torch.inference_mode()
-    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
-        """Unit float32 rows ``(B, D)``."""
-        query_BD: torch.Tensor = self.module(image_BD.float(), text_BD.float())
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
+        """Unit float32 rows ``(B, D)``; ``states`` are those of references and edits, where the composer reads them."""
+        query_BD: torch.Tensor = self.module(image_BD.float(), text_BD.float(), *states)
         return query_BD.float()
 
     def to(self, device: str | torch.device) -> LearnedComposer:

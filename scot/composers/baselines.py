@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import normalize
 
 from scot.composers.base import Composer
+from scot.composers.states import States
 from scot.errors import InvalidInput
 
 BASELINES = ("sum", "slerp", "text_only", "image_only")
@@ -22,12 +23,13 @@ class Sum:
 
     architecture = "sum"
     encoder_id: str | None = None
+    reads_states = False
 
     def __init__(self, weight: float = 0.5) -> None:
         self.weight = _share(self.architecture, weight)
         self.name = self.architecture if weight == 0.5 else f"{self.architecture}:{weight:g}"
 
-    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
         """Unit float32 rows ``(B, D)``."""
         return normalize(self.weight * text_BD.float() + (1.0 - self.weight) * image_BD.float(), dim=-1)
 
@@ -45,7 +47,7 @@ class CentredSum(Sum):
         super().__init__(weight)
         self._image_mean_D, self._text_mean_D = image_ND.float().mean(0), text_MD.float().mean(0)
 
-    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
         """Unit float32 rows ``(B, D)``."""
         image_BD = normalize(image_BD.float() - self._image_mean_D, dim=-1)
         return super().compose(image_BD, normalize(text_BD.float() - self._text_mean_D, dim=-1))
@@ -59,12 +61,13 @@ class Slerp:
 
     architecture = "slerp"
     encoder_id: str | None = None
+    reads_states = False
 
     def __init__(self, t: float = 0.5) -> None:
         self.t = _share("slerp", t)
         self.name = "slerp" if t == 0.5 else f"slerp:{t:g}"
 
-    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
         """Unit float32 rows ``(B, D)``."""
         image_BD, text_BD = image_BD.float(), text_BD.float()
         angle_B1 = (image_BD * text_BD).sum(-1, keepdim=True).clamp(-1.0, 1.0).arccos()
@@ -81,8 +84,9 @@ class TextOnly:
 
     name = architecture = "text_only"
     encoder_id: str | None = None
+    reads_states = False
 
-    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
         """The edits' rows ``(B, D)``."""
         return normalize(text_BD.float(), dim=-1)
 
@@ -92,8 +96,9 @@ class ImageOnly:
 
     name = architecture = "image_only"
     encoder_id: str | None = None
+    reads_states = False
 
-    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
         """The references' rows ``(B, D)``."""
         return normalize(image_BD.float(), dim=-1)
 

@@ -3,24 +3,30 @@
 from scot.encoders.base import (
     Encoder,
     Frontend,
+    HiddenStates,
     MultiVectorEncoder,
     MultiVectors,
     Pixels,
+    StateEncoder,
     TokenisedText,
     Tokens,
     Vectors,
+    state_encoder,
 )
 from scot.encoders.loading import load_encoder, load_frontend
 
 __all__ = [
     "Encoder",
     "Frontend",
+    "HiddenStates",
     "MultiVectorEncoder",
     "MultiVectors",
     "Pixels",
+    "StateEncoder",
     "TokenisedText",
     "Tokens",
     "Vectors",
     "load_encoder",
     "load_frontend",
+    "state_encoder",
 ]

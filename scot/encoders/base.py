@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from scot.errors import InvalidInput
+
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3), resized and cropped, not yet normalised
 Tokens = npt.NDArray[np.int64]  # (L,)
 Vectors = npt.NDArray[np.float32]  # (N, D), rows of unit length
 MultiVectors = npt.NDArray[np.float32]  # (N, V, D), each of a picture's V vectors of unit length
+HiddenStates = list[npt.NDArray[np.float16]]  # of each picture or text (L, W): a row for each token of its tower
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +70,24 @@ class MultiVectorEncoder(Encoder, Protocol):
 
     def pool(self, vectors_NVD: MultiVectors) -> Vectors:
         """One unit vector a picture, ``(N, D)``."""
+
+
+@runtime_checkable
+class StateEncoder(Encoder, Protocol):
+    """An encoder that also gives the last hidden states of its towers, for composers that read them.
+
+    A picture has as many as its tower has patches or places, a text as many as it has tokens.
+    """
+
+    def encode_pixels_states(self, pixels: Sequence[Pixels]) -> tuple[Vectors, HiddenStates]:
+        """What :meth:`encode_pixels` gives, and the states. Raises InvalidInput when the model has none."""
+
+    def encode_tokens_states(self, tokens: Sequence[Tokens]) -> tuple[Vectors, HiddenStates]:
+        """What :meth:`encode_tokens` gives, and the states. Raises InvalidInput when the model has none."""
+
+
+def state_encoder(encoder: Encoder) -> StateEncoder:
+    """The encoder, if it tells its hidden states. Raises InvalidInput if not."""
+    if not isinstance(encoder, StateEncoder):
+        raise InvalidInput(f"the encoder {encoder.id} does not tell its hidden states")
+    return encoder

@@ -26,13 +26,9 @@ class Towers(Encoder, Protocol):
 
     def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
         """Embed tokenised texts: N × (L,) int64 to ``(N, D)`` float32 rows of unit length."""
-        if not len(tokens):
-            return np.zeros((0, self.dim), np.float32)
-        tokens_NL = np.stack(tokens)
-        used_N = self._used_lengths(tokens_NL)
-        vectors_ND = np.empty((len(tokens_NL), self.dim), np.float32)
-        for rows in in_batches(np.argsort(used_N, kind="stable")):  # like lengths together: little padding to compute
-            vectors_ND[rows] = self._text_rows(tokens_NL[rows], int(used_N[rows[-1]]))
+        vectors_ND = np.zeros((len(tokens), self.dim), np.float32)
+        for rows, tokens_BL, used_B in self._by_length(tokens):
+            vectors_ND[rows] = self._text_rows(tokens_BL, int(used_B[-1]))
         return vectors_ND
 
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
@@ -42,6 +38,15 @@ class Towers(Encoder, Protocol):
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts, to ``(N, D)``; what does not fit the context is cut (see :meth:`tokenise`)."""
         return self.encode_tokens([text.tokens for text in self.tokenise(texts)])
+
+    def _by_length(self, tokens: Sequence[Tokens]) -> Iterator[tuple[Any, Tokens, npt.NDArray[np.int64]]]:
+        """Batches of like length, the longest last: rows, their tokens, and the places that each uses."""
+        if not len(tokens):
+            return
+        tokens_NL = np.stack(tokens)
+        used_N = self._used_lengths(tokens_NL)
+        for rows in in_batches(np.argsort(used_N, kind="stable")):  # like lengths together: little padding to compute
+            yield rows, tokens_NL[rows], used_N[rows]
 
     def _normalised(self, pixels_BHWC: Pixels) -> torch.Tensor:
         """Pixels as the image tower reads them, float32 ``(B, 3, H, W)`` on the device."""

@@ -59,7 +59,10 @@ def evaluate(config: EvaluateConfig) -> int:
     results: list[WorldResult] = []
     for folder in config.gallery:
         cache = config.output / "cache"
-        vectors = encode_gallery(folder, encoder, cache, multi=config.best_of_vectors, on_progress=console.print)
+        states = any(composer.reads_states for composer in composers)
+        vectors = encode_gallery(
+            folder, encoder, cache, multi=config.best_of_vectors, states=states, on_progress=console.print
+        )
         result = evaluate_world(vectors, composers)
         print_result(result, console)
         results.append(result)

@@ -20,11 +20,13 @@ from scot.data.worlds.queries import QUERIES, read_queries
 from scot.encoders import Encoder, MultiVectorEncoder, MultiVectors, Vectors
 from scot.errors import InvalidInput
 from scot.evaluation.metrics import Estimate, ranks, recall, subset_ranks
+from scot.evaluation.query_states import QueryStates, query_states
 from scot.index.bulk import embedded_batches
 
 ORACLE = "oracle"
 RECALL_AT = (1, 5, 10, 50)
 SUBSET_AT = (1, 2, 3)
+_CHUNK = 512  # queries whose hidden states are put side by side
 WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 
 
@@ -33,7 +35,7 @@ class WorldVectors:
     """A gallery with its embeddings. Rows: ``gallery_ND`` by item, ``edit_QD`` and ``oracle_QD`` by query.
 
     With ``multi_NVD``, pictures are ranked by the best of their V vectors; ``gallery_ND`` is what composers then see of
-    a reference, and no more.
+    a reference. ``states`` is there where a composer reads them.
     """
 
     world: str
@@ -45,6 +47,7 @@ class WorldVectors:
     edit_QD: Vectors
     oracle_QD: Vectors
     multi_NVD: MultiVectors | None = None
+    states: QueryStates | None = None
 
     @property
     def ranked(self) -> Vectors | MultiVectors:
@@ -100,14 +103,16 @@ def encode_gallery(
     cache: Path,
     *,
     multi: bool = False,
+    states: bool = False,
     on_progress: Callable[[str], None] = lambda line: None,
 ) -> WorldVectors:
     """Embed a drawn gallery and its queries; embeddings of this encoder and gallery are kept in ``cache``.
 
-    ``multi`` keeps every vector that the encoder has of a picture, to rank by the best of them.
+    ``multi`` keeps every vector that the encoder has of a picture, to rank by the best of them; ``states`` the hidden
+    states of references and edits, for composers that read them.
 
     Raises:
-        NotFound, InvalidInput: the gallery is not whole, or the encoder has one vector a picture.
+        NotFound, InvalidInput: the gallery is not whole, or the encoder has one vector a picture, or tells no states.
     """
     several = encoder if multi and isinstance(encoder, MultiVectorEncoder) else None
     if multi and several is None:
@@ -144,7 +149,8 @@ def encode_gallery(
         temporary = file.with_suffix(".tmp")
         save_file(tensors, temporary)
         temporary.rename(file)
-    roles = (tensors["gallery"], tensors["edit"], tensors["oracle"], tensors.get("multi"))
+    inside = query_states(folder, queries, encoder, cache / f"{world}-{key}-states.safetensors") if states else None
+    roles = (tensors["gallery"], tensors["edit"], tensors["oracle"], tensors.get("multi"), inside)
     return WorldVectors(world, folder, encoder.id, ids, queries, *roles)
 
 
@@ -172,11 +178,19 @@ def evaluate_world(
 
 
 def compose(vectors: WorldVectors, composer: Composer) -> Vectors:
-    """The query vectors ``(Q, D)`` of a composer."""
+    """The query vectors ``(Q, D)`` of a composer. Raises InvalidInput when it reads states, and there are none."""
     index = vectors.index
     reference_QD = torch.from_numpy(vectors.gallery_ND[[index[query.reference_id] for query in vectors.queries]])
-    composed: Vectors = composer.compose(reference_QD, torch.from_numpy(vectors.edit_QD)).numpy()
-    return composed
+    edit_QD = torch.from_numpy(vectors.edit_QD)
+    if not composer.reads_states:
+        return composer.compose(reference_QD, edit_QD).numpy()
+    if vectors.states is None:
+        raise InvalidInput(f"the composer {composer.name} reads hidden states, and this gallery was encoded without")
+    parts = []
+    for at in range(0, len(edit_QD), _CHUNK):
+        rows = slice(at, at + _CHUNK)
+        parts.append(composer.compose(reference_QD[rows], edit_QD[rows], *vectors.states.rows(rows)))
+    return torch.cat(parts).numpy()
 
 
 def measure(vectors: WorldVectors, query_QD: Vectors) -> dict[str, Estimate]:

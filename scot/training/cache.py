@@ -5,6 +5,7 @@
     images/    image_id, vector        one row a picture that some triplet uses
     texts/     text, vector            one row a distinct text: edits T_m, captions T_o, edited captions T_u
     triplets/  triplet_id and the rows of its image, edit, caption and edited caption
+    image_states/  text_states/        if wanted: hidden states of pictures and edits (scot/training/states.py)
     _manifest.json                     encoder id, dim, counts, hash of the source; written last
 
 Vectors are float16. Training gathers rows from the two tables, so a caption that a thousand triplets share is stored
@@ -26,13 +27,17 @@ import pyarrow as pa
 import torch
 from torch.nn.functional import normalize
 
+from scot.composers.states import States
 from scot.data.shards import MANIFEST, Folder, Manifest, read_manifest, read_shards, write_shards
 from scot.errors import EncoderMismatch, InvalidInput, NotFound
+from scot.training.states import StateTable, load_states
 
 KIND = "embeddings"
 IMAGES, TEXTS, TRIPLETS = "images", "texts", "triplets"
 PARTS = {IMAGES: IMAGES, TEXTS: TEXTS, TRIPLETS: "rows"}
 """Each part's folder and the kind of its shards."""
+STATES = {IMAGES: "image_states", TEXTS: "text_states"}
+"""The parts that hold hidden states of what another part holds the vectors of, where a cache has them."""
 SHARD_SIZE = 50_000
 
 COLUMNS = {"image": "image_id", "edit": "edit", "caption": "caption", "edited": "edited_caption"}
@@ -43,7 +48,10 @@ TRIPLET_SCHEMA = pa.schema([("triplet_id", pa.string()), *((role, pa.int64()) fo
 
 @dataclass(frozen=True, slots=True)
 class CacheInfo:
-    """The manifest of a cache. ``source`` is a hash of what it was made from, ``hash`` of what it holds."""
+    """The manifest of a cache. ``source`` is a hash of what it was made from, ``hash`` of what it holds.
+
+    ``states`` has the widths of hidden states by part (``images``, ``texts``); it is empty where the cache has none.
+    """
 
     encoder_id: str
     dim: int
@@ -52,6 +60,12 @@ class CacheInfo:
     rejected: Mapping[str, int]
     hash: str
     kind: str = KIND
+    states: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Each part's folder and the kind of its shards."""
+        return PARTS | {name: name for part, name in STATES.items() if part in self.states}
 
 
 @dataclass(slots=True)
@@ -60,8 +74,8 @@ class TripletEmbeddings:
 
     ``image_UD`` and ``text_VD`` are float16; ``image_N`` points into the first, ``edit_N``, ``caption_N`` and
     ``edited_N`` into the second. The ``*_ND`` properties gather float32 unit rows for all triplets; training gathers a
-    batch at a time. The tensors and ids may be memory-mapped (:mod:`scot.training.mapped`): then ``mapped`` is the
-    folder of the files, and ``texts`` is empty.
+    batch at a time. ``image_states`` and ``text_states`` have the rows of the two tables. The tensors and ids may be
+    memory-mapped (:mod:`scot.training.mapped`): then ``mapped`` is the folder of the files, and ``texts`` is empty.
     """
 
     info: CacheInfo
@@ -75,6 +89,8 @@ class TripletEmbeddings:
     edited_N: torch.Tensor
     texts: list[str] = field(default_factory=list)
     mapped: Path | None = None
+    image_states: StateTable | None = None
+    text_states: StateTable | None = None
 
     def __len__(self) -> int:
         return len(self.image_N)
@@ -83,6 +99,12 @@ class TripletEmbeddings:
     def dim(self) -> int:
         """The width D of the vectors."""
         return self.image_UD.shape[1]
+
+    def states(self, rows_B: torch.Tensor) -> tuple[States, States]:
+        """The hidden states of some triplets' pictures and edits. Raises InvalidInput when the cache has none."""
+        if self.image_states is None or self.text_states is None:
+            raise InvalidInput("this embedding cache has no hidden states: encode again with --states")
+        return self.image_states.rows(self.image_N[rows_B]), self.text_states.rows(self.edit_N[rows_B])
 
     @property
     def image_ND(self) -> torch.Tensor:
@@ -195,7 +217,7 @@ def check_cache(folder: str | Path, encoder_id: str | None = None) -> tuple[Cach
     info = read_info(folder)
     if encoder_id is not None and info.encoder_id != encoder_id:
         raise EncoderMismatch(f"the embedding cache {folder} is of the encoder {info.encoder_id}, not {encoder_id}")
-    manifests = {part: read_manifest(f"{folder}/{part}", kind) for part, kind in PARTS.items()}
+    manifests = {part: read_manifest(f"{folder}/{part}", kind) for part, kind in info.parts.items()}
     if content_hash(manifest.hash for manifest in manifests.values()) != info.hash:
         raise InvalidInput(f"{folder} is being rewritten, or a run that rewrote it did not finish: encode again")
     for part in (IMAGES, TEXTS):
@@ -265,6 +287,10 @@ def load_cache(folder: str | Path, encoder_id: str | None = None) -> TripletEmbe
     triplets = list(row_shards(folder, manifests))
     rows_N4 = np.concatenate([np.zeros((0, 4), np.int64), *(rows for _, rows in triplets)])
     image_N, edit_N, caption_N, edited_N = torch.from_numpy(rows_N4).T.contiguous()
+    image_states, text_states = (
+        load_states(folder, name, manifests[name], manifests[part].count) if part in info.states else None
+        for part, name in STATES.items()
+    )
     return TripletEmbeddings(
         info=info,
         image_ids=keys[IMAGES],
@@ -276,4 +302,6 @@ def load_cache(folder: str | Path, encoder_id: str | None = None) -> TripletEmbe
         edit_N=edit_N,
         caption_N=caption_N,
         edited_N=edited_N,
+        image_states=image_states,
+        text_states=text_states,
     )

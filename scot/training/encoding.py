@@ -18,14 +18,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from PIL import Image
 
 from scot.data.captioned import Refusals, read_captioned
+from scot.data.shards import read_manifest as read_shard_manifest
 from scot.data.triplets import iterate_triplets, read_manifest
-from scot.encoders import load_encoder
+from scot.encoders import Encoder, load_encoder, state_encoder
 from scot.errors import InvalidInput, NotFound
 from scot.training import cache
 from scot.training.cache import CacheInfo
 from scot.training.pipeline import EncoderPool, encode_stream
+from scot.training.states import state_shards, write_states
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,14 @@ class _Collected:
 
     keys: list[str] = field(default_factory=list)
     vectors: list[npt.NDArray[np.float16]] = field(default_factory=list)
+    states: list[bytes] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
 
-    def add(self, key: str, vector: npt.NDArray[np.float16]) -> None:
+    def add(self, key: str, vector: npt.NDArray[np.float16], states: bytes = b"") -> None:
         self.seen.add(key)
         self.keys.append(key)
         self.vectors.append(vector)
+        self.states.append(states)
 
     def matrix(self, dim: int) -> npt.NDArray[np.float16]:
         return np.stack(self.vectors) if self.vectors else np.zeros((0, dim), np.float16)
@@ -64,6 +69,7 @@ def encode_triplets(
     encoder: str = "tiny",
     num_workers: int = 1,
     use_gpu: bool = False,
+    states: bool = False,
     on_progress: Callable[[str], None] = lambda line: None,
 ) -> Encoded:
     """Write the embedding cache of ``triplets`` into ``output``; Ray must be running.
@@ -77,6 +83,7 @@ def encode_triplets(
         encoder: the name of the encoder.
         num_workers: how many actors encode; they share the machine's cores.
         use_gpu: give each actor a GPU.
+        states: keep the hidden states of pictures and edits too, for composers that read them.
         on_progress: receives a line of progress now and then.
 
     Raises:
@@ -92,8 +99,9 @@ def encode_triplets(
     manifest = read_manifest(triplets)
     model = load_encoder(encoder, device="cpu")
     encoder_id, dim = model.id, model.dim
+    widths = _state_widths(model) if states else {}
     del model
-    source_hash = _hash([*map(_fingerprint, sources), manifest.hash, encoder_id])
+    source_hash = _hash([*map(_fingerprint, sources), manifest.hash, encoder_id, *["states"] * states])
     if (done := _finished(output, source_hash)) is not None:
         return Encoded(done, done.counts["images"], done.counts["texts"], time.monotonic() - started)
 
@@ -106,8 +114,10 @@ def encode_triplets(
     ).unique().to_pylist()  # fmt: skip
 
     images_source = _hash([*map(_fingerprint, sources), encoder_id])
-    images = _earlier(output, cache.IMAGES, lambda extra: extra.get("source") == images_source, set(used))
-    known = _earlier(output, cache.TEXTS, lambda extra: extra.get("encoder_id") == encoder_id, set(texts))
+    edits = set(table.column("edit").unique().to_pylist()) if states else set()
+    shown = set(used) if states else set()
+    images = _earlier(output, cache.IMAGES, lambda extra: extra.get("source") == images_source, set(used), shown)
+    known = _earlier(output, cache.TEXTS, lambda extra: extra.get("encoder_id") == encoder_id, set(texts), edits)
     reused_images, reused_texts = len(images.keys), len(known.keys)
     missing = set(used) - set(images.keys)
     new_texts = list(set(texts) - set(known.keys))
@@ -115,16 +125,16 @@ def encode_triplets(
     truncated = 0
     if missing or new_texts:
         progress = _Progress(len(missing), len(new_texts), on_progress)
-        pool = EncoderPool(encoder, num_workers, use_gpu)
-        for row in encode_stream(list(sources) if missing else [], missing, sorted(new_texts), pool):
+        pool = EncoderPool(encoder, num_workers, use_gpu, states)
+        for row in encode_stream(list(sources) if missing else [], missing, sorted(new_texts), edits, pool):
             if row.refused:
                 refusals[row.refused] += row.count
             elif row.image_id in images.seen:
                 refusals["duplicate_id"] += 1
             elif row.image_id:
-                images.add(row.image_id, row.vector)
+                images.add(row.image_id, row.vector, row.states)
             else:
-                known.add(row.text, row.vector)
+                known.add(row.text, row.vector, row.states)
                 truncated += row.count
             progress.show(len(images.keys) - reused_images, len(known.keys) - reused_texts)
 
@@ -144,10 +154,15 @@ def encode_triplets(
         cache.write_triplet_rows(output, kept),
     ]
     counts = {"images": len(images.keys), "texts": len(known.keys), "triplets": kept.num_rows}
+    for part, rows in ((cache.IMAGES, images), (cache.TEXTS, known)) if states else ():
+        name, source = cache.STATES[part], images_source if part == cache.IMAGES else source_hash
+        inside = write_states(output, name, rows.keys, rows.states, width=widths[part], source=source)
+        parts.append(inside.hash)
+        counts[name] = int(inside.extra["total"])
     rejected = {f"image_{reason}": count for reason, count in sorted(refusals.items())}
     if dropped:
         rejected["triplet_without_image"] = dropped
-    info = CacheInfo(encoder_id, dim, source_hash, counts, rejected, cache.content_hash(parts))
+    info = CacheInfo(encoder_id, dim, source_hash, counts, rejected, cache.content_hash(parts), states=widths)
     cache.write_info(output, info)
     return Encoded(info, reused_images, reused_texts, time.monotonic() - started, truncated)
 
@@ -166,27 +181,47 @@ def _rows(table: pa.Table, image_row: dict[str, int], text_row: dict[str, int]) 
     return kept, int((~whole).sum())
 
 
+def _state_widths(model: Encoder) -> dict[str, int]:
+    """How wide the hidden states of pictures and texts are. Raises InvalidInput when the encoder does not tell them."""
+    telling = state_encoder(model)
+    _, (picture,) = telling.encode_pixels_states([model.preprocess(Image.new("RGB", (64, 64)))])
+    _, (text,) = telling.encode_tokens_states([model.tokenise(["a"])[0].tokens])
+    return {cache.IMAGES: picture.shape[1], cache.TEXTS: text.shape[1]}
+
+
 def _in_order(collected: _Collected, order: list[str]) -> dict[str, int]:
     """Sort what was collected by the triplets' order, so that equal inputs give equal files; returns key to row."""
     at = {key: n for n, key in enumerate(collected.keys)}
     chosen = [key for key in order if key in at]
     collected.vectors = [collected.vectors[at[key]] for key in chosen]
+    collected.states = [collected.states[at[key]] for key in chosen]
     collected.keys = chosen
     return {key: n for n, key in enumerate(chosen)}
 
 
-def _earlier(output: str, part: str, fits: Callable[[dict[str, Any]], bool], wanted: set[str]) -> _Collected:
-    """What an earlier run left of a part, when it fits this run."""
+def _earlier(
+    output: str, part: str, fits: Callable[[dict[str, Any]], bool], wanted: set[str], inside: set[str]
+) -> _Collected:
+    """What an earlier run left of a part, when it fits this run; of the keys in ``inside``, what it left states of."""
     collected = _Collected()
     try:
         keys, vectors_ND, extra = cache.read_vectors(output, part)
+        states = _earlier_states(output, cache.STATES[part]) if inside else {}
     except (NotFound, InvalidInput):
         return collected
     if fits(extra):
         for key, vector in zip(keys, vectors_ND, strict=True):
-            if key in wanted:
-                collected.add(key, vector)
+            if key in wanted and (key not in inside or states.get(key)):
+                collected.add(key, vector, states.get(key, b""))
     return collected
+
+
+def _earlier_states(output: str, name: str) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for keys, length_N, values_TW in state_shards(output, name, read_shard_manifest(f"{output}/{name}", name)):
+        parts = np.split(values_TW, np.cumsum(length_N)[:-1])
+        found |= {key: part.tobytes() for key, part in zip(keys, parts, strict=True)}
+    return found
 
 
 def _finished(output: str, source_hash: str) -> CacheInfo | None:

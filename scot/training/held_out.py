@@ -50,7 +50,9 @@ def evaluate(
         for start in range(0, len(rows_M), _CHUNK):
             rows, target = rows_M[start : start + _CHUNK], target_M[start : start + _CHUNK, None].to(device)
             image_BD = unit_rows(data.image_UD, data.image_N[rows]).to(device)
-            query_BD = module(image_BD, unit_rows(data.text_VD, data.edit_N[rows]).to(device)).float()
+            edit_BD = unit_rows(data.text_VD, data.edit_N[rows]).to(device)
+            states = [each.to(device) for each in data.states(rows)] if module.reads_states else []
+            query_BD = module(image_BD, edit_BD, *states).float()
             scores_BK = query_BD @ gallery_KD.T
             goal_B1 = scores_BK.gather(1, target)
             rank_B = (~(scores_BK < goal_B1)).sum(1) - 1  # a tie, or a score that is no number, is not a hit

@@ -17,11 +17,12 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from scot.composers.architectures import build
+from scot.composers.architectures import build, settings_of
 from scot.composers.base import ComposerModule
+from scot.composers.states import States
 from scot.errors import InvalidInput, ScotError
 from scot.training import held_out
-from scot.training.cache import TripletEmbeddings, unit_rows
+from scot.training.cache import STATES, CacheInfo, TripletEmbeddings, unit_rows
 from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
 from scot.training.feed import Feed
@@ -89,7 +90,7 @@ class Trainer:
             raise InvalidInput("one training triplet is too few: there is nothing to tell it from")
         self.batch_size = config.batch_size
         torch.manual_seed(config.seed)
-        self.composer = _composer(config, data.dim)
+        self.composer = _composer(config, data)
         rows_S = self.training_N[:: math.ceil(len(self.training_N) / _STATISTICS_ROWS)]
         self.composer.fit_statistics(
             unit_rows(data.image_UD, data.image_N[rows_S]), unit_rows(data.text_VD, data.edit_N[rows_S])
@@ -159,7 +160,7 @@ class Trainer:
 
     def best_composer(self) -> ComposerModule:
         """The composer as it was at its best evaluation."""
-        module = _composer(self.config, self.data.dim)
+        module = _composer(self.config, self.data)
         module.load_state_dict(self._best_state)
         return module.eval()
 
@@ -198,7 +199,10 @@ class Trainer:
         return self.training_N[torch.from_numpy(samples(start, count, len(self.training_N), self.config.seed))]
 
     def _gather(self, step: int) -> Batch:
-        batch = gather_batch(self.data, self.batch_rows(step), self.companions)
+        rows_B = self.batch_rows(step)
+        batch = gather_batch(self.data, rows_B, self.companions)
+        if self.composer.reads_states:
+            batch.states = self.data.states(rows_B)
         batch = noised(batch, self.config.loss, seed=(self.config.seed * 1_000_003 + step) * 4096 + 4095)
         return batch if self.device.type == "cpu" else _each(batch, torch.Tensor.pin_memory)
 
@@ -289,7 +293,7 @@ class _Objective(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         with torch.autocast(batch.image_BD.device.type, torch.bfloat16, enabled=self._bfloat16):
-            query_BD = self.composer(batch.image_BD, batch.edit_BD)
+            query_BD = self.composer(batch.image_BD, batch.edit_BD, *batch.states)
         # The loss is in float32: logits of a large scale need the mantissa.
         loss: tuple[torch.Tensor, dict[str, torch.Tensor]] = self.loss(query_BD, batch)
         return loss
@@ -344,8 +348,25 @@ def training_settings(config: TrainConfig) -> dict[str, Any]:
     return {key: value for key, value in asdict(config).items() if key != "loss"} | asdict(config.loss)
 
 
-def _composer(config: TrainConfig, dim: int) -> ComposerModule:
-    return build(config.architecture, {"dim": dim, **config.composer_settings()})
+def _composer(config: TrainConfig, data: TripletEmbeddings) -> ComposerModule:
+    given = {"dim": data.dim, **state_widths(config, data.info)}
+    return build(config.architecture, given | config.composer_settings())
+
+
+def state_widths(config: TrainConfig, info: CacheInfo) -> dict[str, int]:
+    """What an architecture that reads hidden states is told of them; nothing for any other.
+
+    Raises:
+        InvalidInput: it reads them, and the cache has none.
+    """
+    if "image_states" not in settings_of(config.architecture):
+        return {}
+    if not info.states:
+        raise InvalidInput(
+            f"the architecture {config.architecture} reads hidden states, and this embedding cache has none: "
+            "encode again with --states"
+        )
+    return {STATES[part]: width for part, width in info.states.items()}
 
 
 def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -373,4 +394,5 @@ def _autocast(precision: str, device: torch.device) -> bool:
 def _each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
     """The batch with every tensor changed."""
     values = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    return replace(batch, **{name: change(value) for name, value in values.items() if isinstance(value, torch.Tensor)})
+    tensors = {name: change(value) for name, value in values.items() if isinstance(value, torch.Tensor)}
+    return replace(batch, **tensors, states=tuple(States(*map(change, each)) for each in batch.states))

@@ -7,6 +7,7 @@ as plain arrays; training maps these, and a batch's rows are read by the kernel 
         images.npy  texts.npy     float16 (U, D) and (V, D)
         rows.npy                  int64 (N, 4): the rows of a triplet's image, edit, caption and edited caption
         folds.npy                 uint32 (U,): decides on which side of the held-out split a picture falls
+        image_states.npy  text_states.npy  *_states_starts.npy, where the cache has hidden states
         image_ids.arrow  triplet_ids.arrow
         train-*.npy  held-*.npy   the split of one share, once it was asked for
         _copy.json                sizes of the files; the folder appears complete, by a rename
@@ -37,6 +38,7 @@ from scot.data.shards import MANIFEST, Manifest
 from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.training import cache
 from scot.training.cache import CacheInfo, TripletEmbeddings, check_cache, load_cache, row_shards, vector_shards
+from scot.training.states import StateTable, starts, state_shards
 
 _META = "_copy.json"
 _CHUNK = 1_000_000  # triplets looked at together when they are split
@@ -78,7 +80,8 @@ def open_cache(
 def size_in_memory(info: CacheInfo) -> int:
     """About how many bytes a loaded cache takes: vectors, rows, and ids and texts as Python strings."""
     images, texts, triplets = (info.counts.get(part, 0) for part in (cache.IMAGES, cache.TEXTS, cache.TRIPLETS))
-    return (images + texts) * (2 * info.dim + 120) + triplets * (4 * 8 + 120)
+    states = sum(2 * width * info.counts.get(cache.STATES[part], 0) for part, width in info.states.items())
+    return (images + texts) * (2 * info.dim + 120) + triplets * (4 * 8 + 120) + states
 
 
 def map_cache(folder: str | Path, scratch: str | Path) -> TripletEmbeddings:
@@ -96,6 +99,10 @@ def map_cache(folder: str | Path, scratch: str | Path) -> TripletEmbeddings:
             with _written(copy) as place:
                 _write_copy(place, folder, info, manifests)
     image_N, edit_N, caption_N, edited_N = _mapped(copy / "rows.npy").unbind(1)
+    image_states, text_states = (
+        StateTable(_mapped(copy / f"{name}.npy"), _mapped(copy / f"{name}_starts.npy")) if part in info.states else None
+        for part, name in cache.STATES.items()
+    )
     return TripletEmbeddings(
         info=info,
         image_ids=_MappedStrings(copy / "image_ids.arrow"),
@@ -107,6 +114,8 @@ def map_cache(folder: str | Path, scratch: str | Path) -> TripletEmbeddings:
         caption_N=caption_N,
         edited_N=edited_N,
         mapped=copy,
+        image_states=image_states,
+        text_states=text_states,
     )
 
 
@@ -133,8 +142,21 @@ def _write_copy(place: Path, folder: str | Path, info: CacheInfo, manifests: Map
         for keys, rows_N4 in row_shards(folder, manifests):
             rows.append(rows_N4)
             ids.append(keys)
+    for part, name in cache.STATES.items():
+        if part in info.states:
+            _copy_states(place, folder, name, manifests[name], counts[part])
     sizes = {path.name: path.stat().st_size for path in place.iterdir()}
     (place / _META).write_text(json.dumps({"sizes": sizes}), encoding="utf-8")
+
+
+def _copy_states(place: Path, folder: str | Path, name: str, manifest: Manifest, count: int) -> None:
+    lengths = []
+    with _Array(place / f"{name}.npy", np.float16, (manifest.extra["total"], manifest.extra["width"])) as values:
+        for _, length_N, values_TW in state_shards(folder, name, manifest):
+            values.append(values_TW)
+            lengths.append(length_N)
+    with _Array(place / f"{name}_starts.npy", np.int64, (count + 1,)) as array:
+        array.append(starts(folder, lengths, count))
 
 
 def split_mapped(data: TripletEmbeddings, limit: int) -> tuple[torch.Tensor, torch.Tensor]:

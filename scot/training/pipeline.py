@@ -16,8 +16,7 @@ import torch
 
 from scot.data.captioned import Refusals, read_captioned
 from scot.data.images import decode_image
-from scot.encoders import load_encoder
-from scot.encoders.base import Pixels
+from scot.encoders import HiddenStates, Pixels, Vectors, load_encoder, state_encoder
 from scot.errors import ImageRefused, our_cause
 
 _IMAGE_BATCH = 64
@@ -31,6 +30,7 @@ _SCHEMA = pa.schema(
         ("image_id", pa.string()),
         ("data", pa.binary()),
         ("text", pa.string()),
+        ("edit", pa.bool_()),
         ("refused", pa.string()),
         ("count", pa.int64()),
     ]
@@ -39,11 +39,12 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class EncoderPool:
-    """How many actors encode, with which encoder, and whether each has a GPU."""
+    """How many actors encode, with which encoder, whether each has a GPU, and whether hidden states are wanted too."""
 
     encoder: str
     num_workers: int = 1
     use_gpu: bool = False
+    states: bool = False
 
     @property
     def threads(self) -> int:
@@ -55,7 +56,8 @@ class EncoderPool:
 class EncodedRow:
     """A picture's or a text's float16 vector; or, with ``refused``, the reason why ``count`` pictures have none.
 
-    On a text's row, ``count`` is 1 when the text was cut to the encoder's context.
+    On a text's row, ``count`` is 1 when the text was cut to the encoder's context. ``states`` are the float16 bytes of
+    the hidden states of a picture or an edit, where they were asked for.
     """
 
     image_id: str
@@ -63,20 +65,25 @@ class EncodedRow:
     refused: str
     count: int
     vector: npt.NDArray[np.float16]
+    states: bytes
 
 
-def encode_stream(sources: list[str], wanted: set[str], texts: list[str], pool: EncoderPool) -> Iterator[EncodedRow]:
+def encode_stream(
+    sources: list[str], wanted: set[str], texts: list[str], edits: set[str], pool: EncoderPool
+) -> Iterator[EncodedRow]:
     """Encode the ``wanted`` pictures of ``sources`` and all ``texts``; rows come as they are done, in input order.
+
+    ``edits`` are the texts whose hidden states are wanted where the pool gives them.
 
     Raises:
         ScotError: what a source or the encoder raised in a worker.
     """
-    dataset = _dataset(sources, wanted, texts, pool)
+    dataset = _dataset(sources, wanted, texts, edits, pool)
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
-            columns = (batch[name] for name in ("image_id", "text", "refused", "count", "vector"))
-            for image_id, text, refused, count, vector in zip(*columns, strict=True):
-                yield EncodedRow(str(image_id), str(text), str(refused), int(count), vector)
+            columns = (batch[name] for name in ("image_id", "text", "refused", "count", "vector", "states"))
+            for image_id, text, refused, count, vector, states in zip(*columns, strict=True):
+                yield EncodedRow(str(image_id), str(text), str(refused), int(count), vector, states)
     except Exception as error:
         raise our_cause(error) from None
 
@@ -112,10 +119,11 @@ class EncodeRows:
     def __init__(self, pool: EncoderPool) -> None:
         torch.set_num_threads(pool.threads)
         self._encoder = load_encoder(pool.encoder, device="cuda" if pool.use_gpu else "cpu")
+        self._states = pool.states
         self._threads = ThreadPoolExecutor(max(2, pool.threads))
 
     def __call__(self, batch: pa.Table) -> dict[str, Any]:
-        """Columns image_id, text, refused, count, and vector (float16; zeros where a row was refused)."""
+        """Columns image_id, text, refused, count, vector (float16; zeros where a row was refused) and states."""
         rows = batch.to_pylist()
         vectors_ND = np.zeros((len(rows), self._encoder.dim), np.float16)
         pictures = [n for n, row in enumerate(rows) if row["data"] is not None]
@@ -124,16 +132,20 @@ class EncodeRows:
         for n, pixels in zip(pictures, decoded, strict=True):
             if isinstance(pixels, str):
                 rows[n] |= {"refused": pixels, "count": 1}
-        good = [(n, pixels) for n, pixels in zip(pictures, decoded, strict=True) if not isinstance(pixels, str)]
-        if good:
-            vectors_ND[[n for n, _ in good]] = self._encoder.encode_pixels([pixels for _, pixels in good])
-        if texts:
-            tokenised = self._encoder.tokenise([rows[n]["text"] for n in texts])
-            vectors_ND[texts] = self._encoder.encode_tokens([text.tokens for text in tokenised])
-            for n, text in zip(texts, tokenised, strict=True):
-                rows[n]["count"] = int(text.truncated)
-        for n in [n for n, _ in good] + texts:
-            if not np.isfinite(vectors_ND[n]).all():
+        good = {n: pixels for n, pixels in zip(pictures, decoded, strict=True) if not isinstance(pixels, str)}
+        tokenised = dict(zip(texts, self._encoder.tokenise([rows[n]["text"] for n in texts]), strict=True))
+        for n, text in tokenised.items():
+            rows[n]["count"] = int(text.truncated)
+        tokens = {n: text.tokens for n, text in tokenised.items()}
+        told = [n for n in texts if self._states and rows[n]["edit"]]
+        vectors_ND[list(good)], states = self._pixels(list(good.values()))
+        inside = dict(zip(good, states, strict=False))
+        if told:
+            vectors_ND[told], states = state_encoder(self._encoder).encode_tokens_states([tokens.pop(n) for n in told])
+            inside |= dict(zip(told, states, strict=True))
+        vectors_ND[list(tokens)] = self._encoder.encode_tokens(list(tokens.values()))
+        for n in [*good, *texts]:
+            if not (np.isfinite(vectors_ND[n]).all() and (n not in inside or np.isfinite(inside[n]).all())):
                 rows[n].update(refused="not_finite", count=1)
         return {
             "image_id": np.array([row["image_id"] or "" for row in rows], object),
@@ -141,7 +153,14 @@ class EncodeRows:
             "refused": np.array([row["refused"] or "" for row in rows], object),
             "count": np.array([row["count"] or 0 for row in rows], np.int64),
             "vector": vectors_ND,
+            "states": np.array([inside[n].tobytes() if n in inside else b"" for n in range(len(rows))], object),
         }
+
+    def _pixels(self, pixels: list[Pixels]) -> tuple[Vectors, HiddenStates]:
+        """Vectors of pictures and, if wanted, their states."""
+        if self._states and pixels:
+            return state_encoder(self._encoder).encode_pixels_states(pixels)
+        return self._encoder.encode_pixels(pixels), []
 
     def _decode(self, data: bytes) -> Pixels | str:
         try:
@@ -150,7 +169,7 @@ class EncodeRows:
             return error.reason
 
 
-def _dataset(sources: list[str], wanted: set[str], texts: list[str], pool: EncoderPool) -> Any:
+def _dataset(sources: list[str], wanted: set[str], texts: list[str], edits: set[str], pool: EncoderPool) -> Any:
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -164,7 +183,7 @@ def _dataset(sources: list[str], wanted: set[str], texts: list[str], pool: Encod
         read = ReadSource(wanted).__call__
         parts.append(names.map_batches(read, batch_format="pyarrow", batch_size=1, num_cpus=_READER_CPUS))
     if texts:
-        rows = [{"text": text} for text in texts]
+        rows = [{"text": text, "edit": text in edits} for text in texts]
         blocks = [rows[i : i + _TEXT_BLOCK] for i in range(0, len(rows), _TEXT_BLOCK)]
         parts.append(ray.data.from_arrow([pa.Table.from_pylist(block, _SCHEMA) for block in blocks]))
     # The readers need a place beside the actors: without one they would wait for each other for ever.

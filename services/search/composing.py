@@ -12,9 +12,11 @@ import numpy.typing as npt
 import torch
 
 from scot.composers import Composer
+from scot.composers.states import States, padded
+from scot.encoders.base import state_encoder
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Encoder, Pixels, Tokens
+    from scot.encoders.base import Encoder, HiddenStates, Pixels, Tokens
 
 Vector = npt.NDArray[np.float32]  # (D,), unit length
 
@@ -64,26 +66,36 @@ def compose_batch(
         except Exception as error:
             answers[place] = error
     live = list(composers)
-    queries = _starts(encoder, jobs, live)
+    inside = any(composer is not None and composer.reads_states for composer in composers.values())
+    queries, shown = _starts(encoder, jobs, live, inside)
     moves = {place: jobs[place].moves for place in live}
-    texts_MD = encoder.encode_tokens([move.tokens for place in live for move in moves[place]])
+    tokens = [move.tokens for place in live for move in moves[place]]
+    said: HiddenStates = []
+    if inside:
+        texts_MD, said = state_encoder(encoder).encode_tokens_states(tokens)
+    else:
+        texts_MD = encoder.encode_tokens(tokens)
     offsets = dict(zip(live, np.cumsum([0] + [len(moves[place]) for place in live]), strict=False))
     for turn in range(max((len(each) for each in moves.values()), default=0)):
         groups: dict[int, list[int]] = defaultdict(list)
         for place in live:
             if turn < len(moves[place]):
-                if place not in queries:
-                    queries[place] = texts_MD[
-                        offsets[place] + turn
-                    ]  # text-only: the first edit is where the query starts
-                else:
+                if place in queries:
                     groups[id(composers[place])].append(place)
+                else:  # text-only: the first edit is where the query starts
+                    queries[place] = texts_MD[offsets[place] + turn]
         for places in groups.values():
             composer = composers[places[0]]
             assert composer is not None
+            edits = [int(offsets[place]) + turn for place in places]
             start_BD = np.stack([queries[place] for place in places])
-            text_BD = np.stack([texts_MD[offsets[place] + turn] for place in places])
-            end_BD = composer.compose(torch.from_numpy(start_BD), torch.from_numpy(text_BD)).cpu().numpy()
+            states: tuple[States, ...] = ()
+            if composer.reads_states:
+                # Only the start of a query can be a picture: once moved, it is known by its vector alone.
+                seen = padded([shown.get(place) if turn == 0 else None for place in places])
+                states = (seen, padded([said[edit] for edit in edits]))
+            text_BD = torch.from_numpy(texts_MD[edits])
+            end_BD = composer.compose(torch.from_numpy(start_BD), text_BD, *states).cpu().numpy()
             for row, place in enumerate(places):
                 queries[place] = _moved(start_BD[row], end_BD[row], moves[place][turn])
     done: dict[int, Composed | Exception] = dict(answers)
@@ -106,12 +118,19 @@ def _answered_by(job: Job, composer: Composer | None) -> str:
     return composer.name
 
 
-def _starts(encoder: Encoder, jobs: Sequence[Job], live: Sequence[int]) -> dict[int, Vector]:
-    starts: dict[int, Vector] = {}
+def _starts(
+    encoder: Encoder, jobs: Sequence[Job], live: Sequence[int], inside: bool
+) -> tuple[dict[int, Vector], dict[int, npt.NDArray[np.float16]]]:
+    """Where the queries start and, if wanted, the hidden states of those that start with a picture."""
     pictures = {place: pixels for place in live if (pixels := jobs[place].pixels) is not None}
-    starts.update(zip(pictures, encoder.encode_pixels(list(pictures.values())), strict=True))
-    starts.update({place: vector for place in live if (vector := jobs[place].vector) is not None})
-    return starts
+    states: HiddenStates = []
+    if inside:
+        vectors_BD, states = state_encoder(encoder).encode_pixels_states(list(pictures.values()))
+    else:
+        vectors_BD = encoder.encode_pixels(list(pictures.values()))
+    starts = dict(zip(pictures, vectors_BD, strict=True))
+    starts |= {place: vector for place in live if (vector := jobs[place].vector) is not None}
+    return starts, dict(zip(pictures, states, strict=False))
 
 
 def _moved(start_D: Vector, end_D: Vector, move: Move) -> Vector:

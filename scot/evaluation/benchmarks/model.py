@@ -17,7 +17,9 @@ from scot.evaluation.benchmarks.base import SUBSET, WHOLE, Benchmark, Part, Quer
 from scot.evaluation.benchmarks.pictures import Picture
 from scot.evaluation.benchmarks.reading import some
 from scot.evaluation.benchmarks.topk import top_k
-from scot.evaluation.benchmarks.vectors import StoredVectors, encode_pictures, encode_texts
+from scot.evaluation.benchmarks.vectors import StoredVectors, encode_pictures, encode_texts, pair_states
+
+_CHUNK = 256  # composed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +73,39 @@ def run_model(
     measured = benchmark.without({part: missing[part] | broken[part] for part in missing})
     rankings: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {}
     for part in measured.parts:
-        query_QD = compose(part, encoder, composer, stored[part.name], cache)
+        query_QD = compose(part, (encoder, composer), stored[part.name], cache, pictures[part.name])
         for kind, lists in _rank(part, query_QD, stored[part.name], measured).items():
             rankings.setdefault(kind, {})[part.name] = lists
     return ModelRun(measured, rankings, pictures)
 
 
-def compose(part: Part, encoder: Encoder, composer: Composer, stored: StoredVectors, cache: Path) -> torch.Tensor:
-    """The unit query vectors ``(Q, D)``: the mean of the unit vectors of a query's edits, normalised."""
+def compose(
+    part: Part,
+    models: tuple[Encoder, Composer],
+    stored: StoredVectors,
+    cache: Path,
+    pictures: Mapping[str, Picture],
+) -> torch.Tensor:
+    """The unit query vectors ``(Q, D)``: the mean of the unit vectors of a query's edits, normalised.
+
+    ``pictures`` are looked at again where the composer reads hidden states, which take too much room to be kept.
+    """
+    encoder, composer = models
     pairs = [(query.reference, edit) for query in part.queries for edit in query.edits]
     if not pairs:
         return torch.empty(0, encoder.dim)
     text = encode_texts([edit for _, edit in pairs], encoder, cache)
     text_PD = torch.from_numpy(np.stack([text[edit] for _, edit in pairs]))
-    composed_PD = normalize(composer.compose(stored.rows([name for name, _ in pairs]), text_PD), dim=-1)
+    image_PD = stored.rows([name for name, _ in pairs])
+    composed = [
+        composer.compose(
+            image_PD[at : at + _CHUNK],
+            text_PD[at : at + _CHUNK],
+            *(pair_states(pairs[at : at + _CHUNK], encoder, pictures) if composer.reads_states else ()),
+        )
+        for at in range(0, len(pairs), _CHUNK)
+    ]
+    composed_PD = normalize(torch.cat(composed), dim=-1)
     lengths = torch.tensor([len(query.edits) for query in part.queries])
     query_P = torch.arange(len(lengths)).repeat_interleave(lengths)
     sums_QD = torch.zeros(len(lengths), composed_PD.shape[1]).index_add_(0, query_P, composed_PD)

@@ -19,7 +19,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
-from scot.encoders import Encoder, Pixels, Vectors
+from scot.composers.states import States, padded
+from scot.encoders import Encoder, Pixels, Vectors, state_encoder
 from scot.errors import ImageRefused, InvalidInput
 from scot.evaluation.benchmarks.pictures import Picture
 from scot.evaluation.benchmarks.topk import BLOCK
@@ -125,6 +126,24 @@ def encode_texts(texts: Sequence[str], encoder: Encoder, cache: Path) -> Mapping
         cache.mkdir(parents=True, exist_ok=True)
         write_shard(file, torch.from_numpy(encoder.encode_texts(distinct)), distinct, {})
     return dict(zip(distinct, load_file(file)["vectors"], strict=True))
+
+
+def pair_states(
+    pairs: Sequence[tuple[str, str]], encoder: Encoder, pictures: Mapping[str, Picture]
+) -> tuple[States, States]:
+    """The hidden states of (picture, edit) pairs, for a composer that reads them.
+
+    Raises:
+        InvalidInput: the encoder does not tell its hidden states.
+    """
+    telling = state_encoder(encoder)
+    names = list(dict.fromkeys(name for name, _ in pairs))
+    with ThreadPoolExecutor(4, thread_name_prefix="decode") as pool:
+        decoded = list(pool.map(lambda name: _pixels(encoder, pictures[name]), names))
+    _, images = telling.encode_pixels_states([pixels for pixels in decoded if not isinstance(pixels, str)])
+    _, edits = telling.encode_tokens_states([text.tokens for text in encoder.tokenise([edit for _, edit in pairs])])
+    states_of = dict(zip(names, images, strict=True))
+    return padded([states_of[name] for name, _ in pairs]), padded(edits)
 
 
 def write_shard(file: Path, vectors_ND: torch.Tensor, names: Sequence[str], refused: Mapping[str, str]) -> None:

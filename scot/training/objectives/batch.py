@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
+from scot.composers.states import States
+
 
 @dataclass(slots=True)
 class Batch:
@@ -22,6 +24,8 @@ class Batch:
     edit_B: torch.Tensor
     caption_B: torch.Tensor
     edited_B: torch.Tensor
+    states: tuple[States, ...] = ()
+    """Hidden states of I and T_m, for a composer that reads them."""
     sibling_BKD: torch.Tensor | None = None
     """T_u of other edits of the same picture."""
     sibling_BK: torch.Tensor | None = None

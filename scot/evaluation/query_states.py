@@ -1,0 +1,69 @@
+"""Hidden states of a drawn gallery's references and edits, for composers that read them; kept beside the vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from scot.composers.states import States, padded
+from scot.data.captioned import Refusals, read_captioned
+from scot.data.worlds.gallery import Query
+from scot.encoders import Encoder, HiddenStates, Pixels, Vectors, state_encoder
+from scot.index.bulk import embedded_batches
+
+_NAMES = ("reference", "reference_there", "edit", "edit_there", "reference_row")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryStates:
+    """The states of R distinct references, which of them each of Q queries has, and the states of the Q edits."""
+
+    reference: States
+    edit: States
+    reference_Q: torch.Tensor
+
+    def rows(self, queries: slice) -> tuple[States, States]:
+        """References' and edits' states of some queries."""
+        rows = self.reference_Q[queries]
+        return States(*(part[rows] for part in self.reference)), States(*(part[queries] for part in self.edit))
+
+
+def query_states(folder: Path, queries: Sequence[Query], encoder: Encoder, file: Path) -> QueryStates:
+    """Embed the references and edits of a gallery's queries, or read them from ``file``, which is written then.
+
+    Raises:
+        InvalidInput: the encoder does not tell its hidden states.
+    """
+    if not file.exists():
+        found = _encode(folder, queries, encoder)
+        temporary = file.with_suffix(".tmp")
+        save_file(dict(zip(_NAMES, (*found.reference, *found.edit, found.reference_Q), strict=True)), temporary)
+        temporary.rename(file)
+    tensors = load_file(file)
+    reference, reference_there, edit, edit_there, row = (tensors[name] for name in _NAMES)
+    return QueryStates(States(reference, reference_there), States(edit, edit_there), row)
+
+
+def _encode(folder: Path, queries: Sequence[Query], encoder: Encoder) -> QueryStates:
+    telling = state_encoder(encoder)
+    inside: HiddenStates = []
+
+    def embed(pixels: list[Pixels]) -> Vectors:
+        vectors_ND, states = telling.encode_pixels_states(pixels)
+        inside.extend(states)
+        return vectors_ND
+
+    wanted = {query.reference_id for query in queries}
+    records = [record for record in read_captioned(folder, Refusals()) if record.image_id in wanted]
+    with ThreadPoolExecutor(4) as pool:
+        batches = list(embedded_batches(records, encoder, pool, batch_size=256, embed=embed))
+    ids = [record.image_id for batch in batches for record in batch.records]
+    tokens = [text.tokens for text in encoder.tokenise([query.edit for query in queries])]
+    _, edits = telling.encode_tokens_states(tokens)
+    row = {image_id: n for n, image_id in enumerate(ids)}
+    return QueryStates(padded(inside), padded(edits), torch.tensor([row[query.reference_id] for query in queries]))
