@@ -15,8 +15,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,17 @@ from scot.training.loop import Trainer
 from scot.training.objectives import LossConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE: dict[str, Any] = {"projection": 512, "hidden": 1_024, "steps": 800, "patience": 0}
-"""What every run starts from: the demo's Combiner and steps."""
+BASE: dict[str, Any] = {"projection": 512, "hidden": 1_024, "steps": 400, "patience": 0}
+"""What every run starts from: a small Combiner and a short schedule, so that all of them fit into hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One line of a table; ``labels``: true target pictures to train on instead, ``pictures``: how many to caption."""
+    """One line of a table.
+
+    ``labels``: true target pictures to train on instead; ``pictures``: how many to caption; ``width``: the width of the
+    tiny encoder (0: the one chosen); ``blind``: references are known by their vectors alone when it is measured.
+    """
 
     group: str
     name: str
@@ -53,6 +58,8 @@ class Run:
     loss: dict[str, Any] = field(default_factory=dict)
     labels: int = 0
     pictures: int = 0
+    width: int = 0
+    blind: bool = False
 
     def config(self, seed: int) -> TrainConfig:
         """The settings with a seed."""
@@ -61,18 +68,27 @@ class Run:
     @property
     def key(self) -> str:
         """The result's file name; equal settings have equal keys, whatever their group and name."""
-        sizes = {"labels": self.labels, "pictures": self.pictures}
+        sizes = {"labels": self.labels, "pictures": self.pictures, "width": self.width, "blind": self.blind}
         chosen = {**self.train, **self.loss} | {key: value for key, value in sizes.items() if value}
         return "-".join(f"{key}={value}" for key, value in sorted(chosen.items())) or "base"
 
 
 WIDE = {"projection": 0, "hidden": 0}
+TOKENS = {"architecture": "token_combiner"}
+LONG = {"steps": 1_600}
 LABELS = (500, 2_000, 10_000, 30_000)
+ENCODERS = {4: {"dim": 128, "steps": 700}, 8: {"dim": 128, "steps": 1_400}}
+"""The tiny encoders beside the packaged one (width 16, dim 256, 1,400 steps), by the width of their image tower."""
 RUNS = (
     Run("composer", "Combiner, half widths"),
     Run("composer", "Combiner, full widths", WIDE),
     Run("composer", "FiLM residual network", {**WIDE, "architecture": "film"}),
     Run("composer", "transformer over three tokens", {**WIDE, "architecture": "transformer"}),
+    Run("composer", "token Combiner", TOKENS),
+    Run("composer", "token Combiner, reference by its vector", TOKENS, blind=True),
+    Run("composer", "Combiner, full widths, 1,600 steps", {**WIDE, **LONG}),
+    Run("composer", "token Combiner, 1,600 steps", {**TOKENS, **LONG}),
+    Run("composer", "token Combiner, 1,600 steps, reference by its vector", {**TOKENS, **LONG}, blind=True),
     Run("objective", "InfoNCE to T_u, own-caption negatives"),
     Run("objective", "without caption negatives", loss={"caption_negatives": False}),
     Run("objective", "without centring", {"centre": False}),
@@ -90,8 +106,12 @@ RUNS = (
     Run("supervision", "retrieved picture", loss={"contrastive_weight": 0.0, "retrieved_weight": 1.0}),
     Run("supervision", "both, half each", loss={"contrastive_weight": 0.5, "retrieved_weight": 0.5}),
     *(Run("supervision", f"{count:,} labelled triplets", labels=count) for count in LABELS),
+    Run("supervision", "token Combiner, text target", TOKENS),
+    *(Run("supervision", f"token Combiner, {count:,} labelled triplets", TOKENS, labels=count) for count in LABELS),
     *(Run("data", f"{count:,} captioned pictures", pictures=count) for count in (500, 1_000, 2_000, 5_000)),
     Run("data", "all captioned pictures"),
+    *(Run("encoder", f"width {width}", width=width) for width in ENCODERS),
+    Run("encoder", "width 16 (packaged)"),
 )
 
 
@@ -105,10 +125,10 @@ class QualityBenchmark:
     work: Path = Path("quality")
     """Where data and results are kept."""
     only: tuple[str, ...] = ()
-    """Groups to train: composer, objective, supervision, data; none: all."""
+    """Groups to train: composer, objective, supervision, data, encoder; none: all."""
     seeds: int = 3
     """Training seeds of each run."""
-    size: int = 5_000
+    size: int = 8_000
     """Captioned pictures of each world to learn from."""
     queries: int = 2_000
     """Evaluation queries of each world, over twice as many pictures."""
@@ -127,47 +147,77 @@ def main(config: QualityBenchmark) -> int:
             f"--only knows {', '.join(dict.fromkeys(run.group for run in RUNS))}, not {', '.join(wrong)}"
         )
     print(machine(), flush=True)
-    encoder = load_encoder(config.encoder)
     prepare(config)
-    place = config.work / encoder.id.partition("@")[2]
-    results = place / f"results-{config.size}-{config.queries}"
-    results.mkdir(parents=True, exist_ok=True)
-    galleries = [
-        encode_gallery(config.work / "gallery" / world, encoder, place / "cache", on_progress=print) for world in WORLDS
-    ]
-    references(results, galleries)
-    captions = load_cache(config.work / "embeddings", encoder.id)
     wanted = [run for run in RUNS if not config.only or run.group in config.only]
+    widths = sorted({0, *(run.width for run in wanted)})
+    places = {width: Place(config, tiny(config, width) if width else config.encoder) for width in widths}
+    results = places[0].results
     for seed in range(config.seeds):
         for run in wanted:
-            file = results / f"{run.key}-{seed}.json"
-            if not file.exists():
-                data = captions if not run.labels else labelled_triplets(run.labels, encoder, place, config.seed)
-                train(run, seed, on_pictures(data, run.pictures), galleries, file)
-    write_report(RUNS, results, config.report, about=f"{machine()}; encoder {encoder.id}; {len(captions):,} triplets")
+            if not (results / f"{run.key}-{seed}.json").exists():
+                train(run, seed, places[run.width], config, results)
+    about = f"{machine()}; encoder {places[0].encoder.id}; {len(places[0].captions):,} triplets"
+    write_report(RUNS, results, config.report, about=about)
     return 0
 
 
 def prepare(config: QualityBenchmark) -> None:
-    """Worlds, triplets and embeddings, by the same commands that people use; what is there is kept."""
-    work, python = config.work, sys.executable
-    trains = [str(work / "train" / world) for world in WORLDS]
+    """Worlds and triplets, by the same commands that people use; what is there is kept."""
+    work = config.work
     for world in WORLDS:
-        draw = [python, "-m", "scot.cli", "draw", "--world", world, "--seed", str(config.seed)]
+        draw = ["-m", "scot.cli", "draw", "--world", world, "--seed", str(config.seed)]
         call(*draw, "--split", "train", "--size", str(config.size), "--output", str(work / "train" / world))
         size = ("--size", str(2 * config.queries), "--queries", str(config.queries))
         call(*draw, "--split", "eval", *size, "--output", str(work / "gallery" / world))
-    triplets = str(work / "triplets")
-    generate = [python, "ray_jobs/generate_edits.py", "--source", *trains, "--edits-per-caption", "6"]
-    call(*generate, "--output", triplets, "--overwrite")
-    images = ["--triplets", triplets, "--source", *trains, "--encoder", config.encoder]
-    call(python, "ray_jobs/encode.py", *images, "--output", str(work / "embeddings"))
+    generate = ["ray_jobs/generate_edits.py", "--source", *sources(config), "--edits-per-caption", "8"]
+    call(*generate, "--output", str(work / "triplets"), "--overwrite")
+
+
+def sources(config: QualityBenchmark) -> list[str]:
+    """The folders of captioned pictures."""
+    return [str(config.work / "train" / world) for world in WORLDS]
+
+
+def tiny(config: QualityBenchmark, width: int) -> str:
+    """The name of the tiny encoder of that width, which is trained where it is not there yet."""
+    folder = config.work / f"tiny-w{width}"
+    if not (folder / "open_clip_model.safetensors").exists():
+        size = [word for name, value in ENCODERS[width].items() for word in (f"--{name}", str(value))]
+        call("-m", "scot.encoders.train_tiny", "--out", str(folder), "--width", str(width), *size)
+    return f"local-dir:{folder}"
+
+
+class Place:
+    """One encoder's embeddings and galleries, made when they are first asked for."""
+
+    def __init__(self, config: QualityBenchmark, name: str) -> None:
+        self._config, self._name = config, name
+        self.encoder = load_encoder(name)
+        self.folder = config.work / self.encoder.id.partition("@")[2]
+        self.results = self.folder / f"results-{config.size}-{config.queries}"
+        self.results.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def captions(self) -> TripletEmbeddings:
+        """The triplets with their vectors and hidden states."""
+        embeddings = str(self.folder / "embeddings")
+        encode = ["ray_jobs/encode.py", "--triplets", str(self._config.work / "triplets"), "--output", embeddings]
+        call(*encode, "--source", *sources(self._config), "--encoder", self._name, "--states")
+        return load_cache(embeddings, self.encoder.id)
+
+    @cached_property
+    def galleries(self) -> list[WorldVectors]:
+        """The galleries; the oracle and the baselines at their best weights are measured once."""
+        work, cache = self._config.work, self.folder / "cache"
+        found = [encode_gallery(work / "gallery" / world, self.encoder, cache, states=True) for world in WORLDS]
+        references(self.results, found)
+        return found
 
 
 def call(*command: str) -> None:
-    """Run a command of the project."""
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:
-        raise ScotError(f"this failed: {' '.join(command)}")
+    """Run a Python command of the project."""
+    if subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode:
+        raise ScotError(f"this failed: python {' '.join(command)}")
 
 
 def references(results: Path, galleries: Sequence[WorldVectors]) -> None:
@@ -185,22 +235,36 @@ def references(results: Path, galleries: Sequence[WorldVectors]) -> None:
     file.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
-def train(run: Run, seed: int, data: TripletEmbeddings, galleries: Iterable[WorldVectors], file: Path) -> None:
-    """Train one run with one seed and keep what it measures."""
+def train(run: Run, seed: int, place: Place, config: QualityBenchmark, results: Path) -> None:
+    """Train one run with one seed and keep what it measures, blind as well where the composer reads states."""
+    triplets = labelled_triplets(run.labels, place.encoder, place.folder, config.seed) if run.labels else place.captions
+    data, worlds = on_pictures(triplets, run.pictures), place.galleries
     begun = time.perf_counter()
     trainer = Trainer(data, run.config(seed), "cuda" if torch.cuda.is_available() else "cpu")
     for _ in trainer.run():
         pass
     seconds = time.perf_counter() - begun
-    composer = LearnedComposer(run.name, trainer.config.architecture, data.info.encoder_id, trainer.best_composer())
-    worlds = {vectors.world: told(measure(vectors, compose(vectors, composer))) for vectors in galleries}
+    composer = LearnedComposer(run.name, trainer.config.architecture, place.encoder.id, trainer.best_composer())
     parameters = sum(parameter.numel() for parameter in composer.module.parameters())
     settings = dataclasses.asdict(run.config(seed))
     result = {"run": run.name, "seed": seed, "triplets": len(data), "seconds": seconds, "parameters": parameters}
-    result |= {"best_step": trainer.best_step, "held_out": trainer.best, "worlds": worlds, "settings": settings}
-    file.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    said = ", ".join(f"{world} {found['recall@1']['value']:.3f}" for world, found in worlds.items())
-    print(f"{run.group}: {run.name}, seed {seed}: R@1 {said} ({seconds:.0f} s)", flush=True)
+    result |= {"best_step": trainer.best_step, "held_out": trainer.best, "settings": settings}
+    result["references"] = json.loads((place.results / "references.json").read_text(encoding="utf-8"))
+    for blind in (False, True) if composer.reads_states else (False,):
+        galleries = [without_patches(vectors) for vectors in worlds] if blind else worlds
+        result["worlds"] = {vectors.world: told(measure(vectors, compose(vectors, composer))) for vectors in galleries}
+        file = results / f"{dataclasses.replace(run, blind=blind).key}-{seed}.json"
+        file.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        said = ", ".join(f"{world} {found['recall@1']['value']:.3f}" for world, found in result["worlds"].items())
+        print(f"{run.group}: {run.name}{', blind' * blind}, seed {seed}: R@1 {said} ({seconds:.0f} s)", flush=True)
+
+
+def without_patches(vectors: WorldVectors) -> WorldVectors:
+    """A gallery whose references are known by their vectors alone, as an item of an index is."""
+    assert vectors.states is not None
+    reference = vectors.states.reference
+    hidden = reference._replace(there_BL=torch.zeros_like(reference.there_BL))
+    return dataclasses.replace(vectors, states=dataclasses.replace(vectors.states, reference=hidden))
 
 
 def told(metrics: Any) -> dict[str, dict[str, float]]:

@@ -12,9 +12,10 @@ from safetensors.numpy import load_file, save_file
 
 from scot.data.worlds import WORLDS
 from scot.data.worlds.gallery import Query, draw_all, evaluation_gallery
-from scot.encoders import Encoder
+from scot.encoders import Encoder, state_encoder
 from scot.errors import InvalidInput
 from scot.training.cache import CacheInfo, TripletEmbeddings
+from scot.training.states import StateTable
 
 _AT_ONCE = 512
 
@@ -42,23 +43,32 @@ def labelled_triplets(count: int, encoder: Encoder, place: Path, seed: int) -> T
     targets: list[int] = []
     edits: list[str] = []
     ids: list[str] = []
-    pictures = []
+    drawn = []
     for world in WORLDS:
-        item_ids, queries, vectors_ND = _drawn(world, count // len(WORLDS), encoder, place, seed)
+        item_ids, queries, tensors = _drawn(world, count // len(WORLDS), encoder, place, seed)
         row = {item_id: len(ids) + n for n, item_id in enumerate(item_ids)}
         references += [row[query.reference_id] for query in queries]
         targets += [row[next(iter(query.targets))] for query in queries]
         edits += [query.edit for query in queries]
         ids += item_ids
-        pictures.append(vectors_ND)
-    image_UD = torch.from_numpy(np.concatenate(pictures)).half()
+        drawn.append(tensors)
+    image_UD, values_TW, lengths_U = (
+        torch.from_numpy(np.concatenate([tensors[name] for tensors in drawn]))
+        for name in ("vectors", "states", "lengths")
+    )
+    image_UD = image_UD.half()
     texts = list(dict.fromkeys(edits))
     row_of = {text: n for n, text in enumerate(texts)}
-    text_VD = torch.cat([torch.from_numpy(encoder.encode_texts(texts)).half(), image_UD])
+    text_ED, edit_states = state_encoder(encoder).encode_tokens_states(
+        [each.tokens for each in encoder.tokenise(texts)]
+    )
+    text_VD = torch.cat([torch.from_numpy(text_ED).half(), image_UD])
+    lengths_V = torch.cat([torch.tensor([len(each) for each in edit_states]), torch.zeros(len(ids), dtype=torch.long)])
     reference_N = torch.tensor(references)
+    widths = {"images": values_TW.shape[1], "texts": edit_states[0].shape[1]}
     counts = {"images": len(ids), "texts": len(text_VD), "triplets": len(edits)}
     return TripletEmbeddings(
-        info=CacheInfo(encoder.id, encoder.dim, "labelled", counts, {}, "labelled"),
+        info=CacheInfo(encoder.id, encoder.dim, "labelled", counts, {}, "labelled", states=widths),
         image_ids=ids,
         triplet_ids=[f"labelled-{n}" for n in range(len(edits))],
         image_UD=image_UD,
@@ -68,20 +78,34 @@ def labelled_triplets(count: int, encoder: Encoder, place: Path, seed: int) -> T
         caption_N=len(texts) + reference_N,
         edited_N=len(texts) + torch.tensor(targets),
         texts=texts + [f"picture {name}" for name in ids],
+        image_states=StateTable(values_TW, _starts(lengths_U)),
+        text_states=StateTable(torch.from_numpy(np.concatenate(edit_states)), _starts(lengths_V)),
     )
+
+
+def _starts(lengths_R: torch.Tensor) -> torch.Tensor:
+    return torch.cat([torch.zeros(1, dtype=torch.long), lengths_R.cumsum(0)])
 
 
 def _drawn(
     world: str, count: int, encoder: Encoder, place: Path, seed: int
-) -> tuple[list[str], tuple[Query, ...], np.ndarray]:
-    """Clusters of six training pictures with three queries each, and the pictures' vectors, kept in ``place``."""
+) -> tuple[list[str], tuple[Query, ...], dict[str, np.ndarray]]:
+    """Clusters of six training pictures with three queries each, and what the encoder says of them, kept in ``place``.
+
+    That is the pictures' vectors, and the references' hidden states, one after another, with how many each picture has.
+    """
     gallery = evaluation_gallery(world, size=6 * -(-count // 3), queries=count, seed=seed, split="train")
     file = place / f"labelled-{world}-{count}-{seed}.safetensors"
     if not file.exists():
         print(f"drawing and encoding {len(gallery.items):,} pictures of {world}", flush=True)
         drawn = (picture for _, picture in draw_all(list(gallery.items), num_workers=2))
-        parts = []
-        while batch := list(islice(drawn, _AT_ONCE)):
-            parts.append(encoder.encode_images(batch))
-        save_file({"vectors": np.concatenate(parts)}, file)
-    return [item.item_id for item in gallery.items], gallery.queries, load_file(file)["vectors"]
+        references = {query.reference_id for query in gallery.queries}
+        ids = iter([item.item_id for item in gallery.items])
+        parts, states = [], []
+        while batch := [encoder.preprocess(picture) for picture in islice(drawn, _AT_ONCE)]:
+            vectors_BD, inside = state_encoder(encoder).encode_pixels_states(batch)
+            parts.append(vectors_BD)
+            states += [each if next(ids) in references else each[:0] for each in inside]
+        lengths = np.array([len(each) for each in states])
+        save_file({"vectors": np.concatenate(parts), "states": np.concatenate(states), "lengths": lengths}, file)
+    return [item.item_id for item in gallery.items], gallery.queries, load_file(file)

@@ -11,6 +11,7 @@ from scot.composers import artifact, load_composer, save_composer
 from scot.composers.architectures import ARCHITECTURES, build
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
+from tests.composer_inputs import some_settings, some_states
 
 
 @pytest.fixture
@@ -38,15 +39,17 @@ def test_a_loaded_composer_composes_as_the_saved_one(folder: Path, module: Combi
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_is_saved_and_loaded(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)
-    module = build(name, {"dim": 8, "hidden": 16}).eval()
+    module = build(name, {**some_settings(name), "hidden": 16}).eval()
     module.fit_statistics(torch.rand(4, 8), torch.rand(4, 8))
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter)
     save_composer(tmp_path / "v1", module, encoder_id="tiny@1-8d", dim=8)
     composer = load_composer(tmp_path / "v1", encoder_id="tiny@1-8d", dim=8)
     image_BD, text_BD = normalize(torch.randn(3, 8), dim=-1), normalize(torch.randn(3, 8), dim=-1)
-    torch.testing.assert_close(composer.compose(image_BD, text_BD), module(image_BD, text_BD))
+    states = some_states(name, 3)
+    torch.testing.assert_close(composer.compose(image_BD, text_BD, *states), module(image_BD, text_BD, *states))
     assert composer.architecture == name
+    assert composer.reads_states == bool(states)
 
 
 def test_the_folder_tells_what_it_is(folder: Path) -> None:

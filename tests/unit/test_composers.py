@@ -12,6 +12,7 @@ from scot.composers.architectures import ARCHITECTURES, build
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.composers.film import FilmBlock, FilmConfig
 from scot.errors import InvalidInput
+from tests.composer_inputs import some_settings, some_states
 
 X, Y = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
 
@@ -95,17 +96,15 @@ def test_the_combiner_is_the_equation() -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_an_architecture_takes_the_modality_means_out(name: str) -> None:
     torch.manual_seed(0)
-    module = build(name, {"dim": 8}).eval()
+    module, states = build(name, some_settings(name)).eval(), some_states(name, 64)
     image_ND, text_ND = normalize(rows(64) + 2.0, dim=-1), normalize(rows(64, seed=3) - 1.0, dim=-1)
     module.fit_statistics(image_ND, text_ND)
     torch.testing.assert_close(module.get_buffer("image_mean_D"), image_ND.mean(0))
     torch.testing.assert_close(module.get_buffer("text_mean_D"), text_ND.mean(0))
-    plain = build(name, {"dim": 8, "centre": False}).eval()
+    plain = build(name, {**some_settings(name), "centre": False}).eval()
     plain.load_state_dict({**module.state_dict()})
-    torch.testing.assert_close(
-        module(image_ND, text_ND),
-        plain(normalize(image_ND - image_ND.mean(0), dim=-1), normalize(text_ND - text_ND.mean(0), dim=-1)),
-    )
+    centred = normalize(image_ND - image_ND.mean(0), dim=-1), normalize(text_ND - text_ND.mean(0), dim=-1)
+    torch.testing.assert_close(module(image_ND, text_ND, *states), plain(*centred, *states))
 
 
 @pytest.mark.parametrize("name", ["transformer", "film"])
@@ -120,11 +119,11 @@ def test_the_residual_architectures_start_as_the_centred_sum(name: str) -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_parameter_learns_from_the_second_step_on(name: str) -> None:
     torch.manual_seed(0)
-    module = build(name, {"dim": 8, "dropout": 0.0})
+    module, states = build(name, {**some_settings(name), "dropout": 0.0}), some_states(name, 6)
     optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
     for _ in range(3):
         optimiser.zero_grad()
-        (1.0 - (module(rows(seed=1), rows(seed=2)) * rows(seed=3)).sum(-1)).mean().backward()
+        (1.0 - (module(rows(seed=1), rows(seed=2), *states) * rows(seed=3)).sum(-1)).mean().backward()
         optimiser.step()
     for parameter in module.parameters():
         assert parameter.grad is not None
@@ -159,7 +158,7 @@ def test_the_transformer_tells_reference_from_edit() -> None:
 )
 def test_settings_that_cannot_be_are_refused(name: str, settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
-        build(name, settings)
+        build(name, (some_settings(name) if settings else {}) | settings)
 
 
 def test_the_width_of_a_transformer_is_shared_by_its_heads() -> None:
@@ -176,5 +175,5 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_builds_and_gives_unit_rows(name: str) -> None:
-    query_BD = build(name, {"dim": 8}).eval()(rows(seed=1), rows(seed=2))
+    query_BD = build(name, some_settings(name)).eval()(rows(seed=1), rows(seed=2), *some_states(name, 6))
     torch.testing.assert_close(query_BD.norm(dim=-1), torch.ones(6))

@@ -38,6 +38,7 @@ class Given:
 
     name = architecture = "given"
     encoder_id = None
+    reads_states = False
 
     def __init__(self, query_QD: np.ndarray) -> None:
         self._query_QD = torch.from_numpy(query_QD)

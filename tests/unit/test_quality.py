@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.quality import RUNS
+from benchmarks.quality import RUNS, Run
 from benchmarks.quality_data import labelled_triplets, on_pictures
 from scot.data.worlds import WORLDS, split_of
 from scot.data.worlds.gallery import evaluation_gallery
@@ -20,9 +20,12 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> TripletEmbeddings:
 
 
 def test_runs_of_other_settings_have_other_keys() -> None:
-    settings = {run.key: (run.config(0), run.labels, run.pictures) for run in RUNS}
+    def told(run: Run) -> tuple[object, ...]:
+        return run.config(0), run.labels, run.pictures, run.width, run.blind
+
+    settings = {run.key: told(run) for run in RUNS}
     for run in RUNS:
-        assert settings[run.key] == (run.config(0), run.labels, run.pictures)
+        assert settings[run.key] == told(run)
     assert len({repr(each) for each in settings.values()}) == len(settings)
 
 

@@ -217,6 +217,7 @@ def test_recall_by_hand() -> None:
 
     class Oracle(torch.nn.Module):
         config = None
+        reads_states = False
 
         def forward(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
             return answers_BD[: len(image_BD)]
