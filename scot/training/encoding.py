@@ -5,6 +5,7 @@ A picture that cannot be used is counted and its triplets are left out; it never
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -206,10 +207,10 @@ def _earlier(
     collected = _Collected()
     try:
         keys, vectors_ND, extra = cache.read_vectors(output, part)
-        states = _earlier_states(output, cache.STATES[part]) if inside else {}
     except (NotFound, InvalidInput):
         return collected
     if fits(extra):
+        states = _earlier_states(output, cache.STATES[part]) if inside else {}
         for key, vector in zip(keys, vectors_ND, strict=True):
             if key in wanted and (key not in inside or states.get(key)):
                 collected.add(key, vector, states.get(key, b""))
@@ -218,9 +219,10 @@ def _earlier(
 
 def _earlier_states(output: str, name: str) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    for keys, length_N, values_TW in state_shards(output, name, read_shard_manifest(f"{output}/{name}", name)):
-        parts = np.split(values_TW, np.cumsum(length_N)[:-1])
-        found |= {key: part.tobytes() for key, part in zip(keys, parts, strict=True)}
+    with contextlib.suppress(NotFound, InvalidInput):
+        for keys, length_N, values_TW in state_shards(output, name, read_shard_manifest(f"{output}/{name}", name)):
+            parts = np.split(values_TW, np.cumsum(length_N)[:-1])
+            found |= {key: part.tobytes() for key, part in zip(keys, parts, strict=True)}
     return found
 
 

@@ -115,6 +115,35 @@ def test_a_rerun_encodes_nothing_and_more_triplets_only_what_is_new(
     assert more.info.counts == {"images": 1, "texts": 5, "triplets": 2}
 
 
+def test_hidden_states_of_pictures_and_edits_are_kept_where_they_are_wanted(
+    source: str, triplets: str, tmp_path: Path, encoder_name: str, encoder: ClipEncoder
+) -> None:
+    out = str(tmp_path / "out")
+    encode_triplets([source], triplets, out, encoder=encoder_name)
+    told = encode_triplets([source], triplets, out, encoder=encoder_name, states=True)
+    edits = 3  # the captions' vectors are taken over
+    assert (told.reused_images, told.reused_texts) == (0, told.info.counts["texts"] - edits)
+    again = encode_triplets([source], triplets, out, encoder=encoder_name, states=True)
+    assert again.info == told.info
+    assert again.reused_images == told.info.counts["images"]
+
+    data = load_cache(out, encoder.id)
+    rows = torch.arange(len(data))
+    patches, words = data.states(rows)
+    pixels = [encoder.preprocess(picture(data.image_ids[n])) for n in data.image_N]
+    tokens = [text.tokens for text in encoder.tokenise([data.texts[n] for n in data.edit_N])]
+    for ours, (_, theirs) in (
+        (patches, encoder.encode_pixels_states(pixels)),
+        (words, encoder.encode_tokens_states(tokens)),
+    ):
+        for row, states in enumerate(theirs):
+            expected = torch.from_numpy(states).float()
+            torch.testing.assert_close(ours.values_BLW[row][ours.there_BL[row]].float(), expected, atol=5e-3, rtol=0)
+    captions = torch.unique(data.edited_N)
+    assert data.text_states is not None
+    assert not data.text_states.rows(captions).there_BL.any()
+
+
 def test_a_run_that_was_killed_ends_as_one_that_was_not(
     source: str, triplets: str, tmp_path: Path, encoder_name: str
 ) -> None:

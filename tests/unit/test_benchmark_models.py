@@ -14,8 +14,11 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from scot.cli import main
+from scot.composers import save_composer
+from scot.composers.architectures import build
 from scot.data.worlds.drawing import draw
 from scot.encoders import load_encoder
+from scot.evaluation.benchmarks import model as model_run
 from scot.evaluation.benchmarks import vectors, worlds
 from scot.evaluation.benchmarks.pictures import Picture
 from scot.evaluation.benchmarks.vectors import encode_pictures
@@ -118,6 +121,23 @@ def test_fashioniq_averages_both_orders_and_keeps_the_reference(home: Path, tmp_
     assert model(home, "fashioniq", tmp_path, "--caption-order", "first", "--gallery-split", "val") == 0
     ranked = load_json(ranking_files("fashioniq", tmp_path)[0])["shirt"]["2"]
     assert best_of(only(by_hand(files, entry["candidate"], edits[:1]), set(sorted(files)[:8])), ranked, 8)
+
+
+def test_a_composer_that_reads_states_is_shown_each_reference_and_edit(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder("tiny")
+    module = build("token_combiner", {"dim": encoder.dim, "image_states": 512, "text_states": 128, "heads": 1})
+    torch.nn.init.constant_(module.get_parameter("gate.3.bias"), 2.0)
+    save_composer(tmp_path / "reader", module, encoder_id=encoder.id, dim=encoder.dim)
+    root = str(home / FOLDERS["fashioniq"])
+    places = ["--annotations", root, "--images", root, "--composer", str(tmp_path / "reader")]
+    monkeypatch.setattr(model_run, "_CHUNK", 3)
+    assert main(["evaluate", "fashioniq", *places, "--output", str(tmp_path / "small")]) == 0
+    monkeypatch.setattr(model_run, "_CHUNK", 256)
+    assert main(["evaluate", "fashioniq", *places, "--output", str(tmp_path / "whole")]) == 0
+    (small,), (whole,) = (ranking_files("fashioniq", tmp_path / name) for name in ("small", "whole"))
+    assert load_json(small) == load_json(whole)
 
 
 def test_circo_ranks_integer_ids_with_the_reference_among_them(home: Path, tmp_path: Path) -> None:
