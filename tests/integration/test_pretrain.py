@@ -64,13 +64,18 @@ def test_a_run_publishes_once(config: pretrain.PretrainConfig, capsys: pytest.Ca
     assert "step    40/40 · loss" in out
     assert "triplets/s · held-out R@1" in out
     assert "published v1 (released)" in out
+    page = f"report: {Path(config.runs) / 'run' / 'report.md'}"
+    assert out.splitlines()[-1] == page
+    assert Path(page.removeprefix("report: ")).read_text(encoding="utf-8").startswith("# run\n")
     assert registry.released() == "v1"
     about = registry.config("v1")
     assert (about["encoder_id"], about["dim"], about["training"]["run"]) == (ENCODER, 32, "run")
     assert registry.metrics("v1")["recall@10"] > 0.1
 
     assert pretrain.main(config) == 0
-    assert "run run is finished" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "run run is finished" in out
+    assert out.splitlines()[-1] == page
     assert registry.versions() == ["v1"]
     assert pretrain.main(dataclasses.replace(config, republish=True, release=False)) == 0
     assert registry.versions() == ["v1", "v2"]
