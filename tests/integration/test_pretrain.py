@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from scot.composers import Registry, load_composer
 from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
 from scot.training.config import TrainConfig
 from scot.training.objectives import LossConfig
+from tests.ports import free_port
 from tests.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -288,12 +288,6 @@ def test_a_reason_to_stop_reaches_the_caller(
     assert flags.run("pretrain.py", pretrain.main, pretrain.PretrainConfig, [*arguments, "--num-workers", "1"]) == 1
     assert "too few to hold out" in capsys.readouterr().err
     assert Registry(config.composers).versions() == []
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
