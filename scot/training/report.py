@@ -21,12 +21,15 @@ from scot.training.loop import Trainer, training_settings
 from scot.training.runs import Run
 
 _RECALLS = {"recall@1": "R@1", "recall@10": "R@10", "beats_caption": "beats caption"}
+_LINE = '{"step"'  # how a line begins
 
 Line = dict[str, Any]
 
 
 def write_report(run: Run, trainer: Trainer) -> Path:
     """Write ``report.md`` and its plots, ``report-*.png``, into the folder of a run whose training is over.
+
+    Machine and workers are those that the run ended on; what it went on with before is among its notes.
 
     Raises:
         OSError: they cannot be written.
@@ -51,7 +54,7 @@ def read_progress(path: Path) -> list[Line]:
     """The lines of a ``progress.jsonl`` by rising step; none when it cannot be read.
 
     A run that lost workers goes back to a checkpoint and writes steps again: a line takes the place of every line
-    before it that is of its step or a later one. A line that a killed process left half written is passed over.
+    before it that is of its step or a later one. What a killed process left half written is passed over.
     """
     kept: list[Line] = []
     try:
@@ -60,7 +63,7 @@ def read_progress(path: Path) -> list[Line]:
         return []
     for row in text.splitlines():
         try:
-            line = json.loads(row)
+            line = json.loads(row[max(0, row.rfind(_LINE)) :])  # a half line has the next one behind it
         except ValueError:
             continue
         while kept and kept[-1]["step"] >= line["step"]:

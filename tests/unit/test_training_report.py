@@ -144,8 +144,8 @@ def test_the_later_line_of_a_step_wins_and_with_it_the_way_from_there(tmp_path: 
     file = tmp_path / "progress.jsonl"
     first = [line(20, loss=3.0), line(40, loss=2.0), line(50, loss=1.5), line(60, loss=1.4)]
     again = [line(40, loss=1.9), line(50, loss=1.3)]  # with other workers it may end sooner than it had been before
-    torn = '{"step": 55, "loss"'
-    file.write_text("\n".join([*map(json.dumps, first), torn, *map(json.dumps, again), torn]), encoding="utf-8")
+    torn = '{"step": 55, "loss"'  # by a process that was killed; the next one appends to it
+    file.write_text("\n".join(map(json.dumps, first)) + "\n" + torn + "\n".join(map(json.dumps, again)) + "\n" + torn)
     assert [(line["step"], line["loss"]) for line in read_progress(file)] == [(20, 3.0), (40, 1.9), (50, 1.3)]
 
 
