@@ -34,7 +34,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image
 
-from benchmarks.machine import machine
 from scot import flags
 from scot.data.captioned import write_captioned
 from scot.data.worlds import load_world
@@ -45,6 +44,7 @@ from scot.edits.prompt import Prompt
 from scot.edits.rules import RulesEngine
 from scot.edits.writing import ModelWriter
 from scot.errors import Unavailable
+from scot.machine import machine
 from tests.rules_endpoint import MODEL, rules_endpoint
 
 Alone = Callable[[int], Awaitable[None]]

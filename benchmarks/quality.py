@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from benchmarks.machine import machine
 from benchmarks.quality_data import labelled_triplets, on_pictures
 from benchmarks.quality_report import write_report
 from scot import flags
@@ -34,6 +33,7 @@ from scot.data.worlds import WORLDS
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput, ScotError
 from scot.evaluation.worlds import ORACLE, WorldVectors, compose, encode_gallery, evaluate_world, measure
+from scot.machine import machine
 from scot.training.cache import TripletEmbeddings, load_cache
 from scot.training.config import TrainConfig
 from scot.training.loop import Trainer

@@ -18,10 +18,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.machine import machine
 from scot import flags
 from scot.data.worlds import WORLDS, load_world
 from scot.edits.rules import RulesEngine
+from scot.machine import machine
 
 COUNTS = (1, 4)
 

@@ -27,10 +27,10 @@ from torch.nn.functional import normalize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.machine import machine
 from scot import flags
 from scot.evaluation.benchmarks.topk import BLOCK, top_k
 from scot.evaluation.benchmarks.vectors import SHARD, StoredVectors, write_shard
+from scot.machine import machine
 
 DEPTH = 50
 NAMES = ("scot, from the cache on disk", "plain product and top-k, in memory")

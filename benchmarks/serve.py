@@ -29,12 +29,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from PIL import Image
 
-from benchmarks.machine import machine
 from scot import flags
 from scot.client import ScotClient
 from scot.encoders import load_encoder
 from scot.errors import Unavailable
 from scot.index.store import GalleryStore, Item
+from scot.machine import machine
 
 EDIT = "make it red and give it long sleeves"
 

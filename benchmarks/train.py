@@ -29,11 +29,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import train_loops
-from benchmarks.machine import machine
 from benchmarks.synthetic_cache import write_cache
 from benchmarks.train_loops import SEGMENT, Segment
 from ray_jobs.session import ray_session
 from scot import flags
+from scot.machine import machine
 from scot.training.cache import load_cache
 from scot.training.config import TrainConfig
 from scot.training.mapped import map_cache

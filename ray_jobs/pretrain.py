@@ -70,7 +70,7 @@ def training_config(config: PretrainConfig) -> TrainConfig:
 
 
 def main(config: PretrainConfig) -> int:
-    """Train, write the artifact, publish it."""
+    """Train, write the report and the artifact, publish it."""
     if not config.embeddings:
         raise InvalidInput("--embeddings is missing")
     if config.num_workers < 0:
@@ -90,6 +90,7 @@ def main(config: PretrainConfig) -> int:
         published = done is not None and done["version"] in registry.versions()
         if done is not None and published and not config.republish:
             print(f"run {run.name} is finished: {_recall(done['metrics'])}, published as {done['version']}")
+            _name_report(run)
             return 0
         if not run.trained():
             check_writable(config.composers)
@@ -98,6 +99,7 @@ def main(config: PretrainConfig) -> int:
         version = run.publish(registry, release=config.release, again=config.republish)
     said = "released" if registry.released() == version else "not released"
     print(f"published {version} ({said}) in {config.composers}: {_recall(registry.metrics(version))}")
+    _name_report(run)
     return 0
 
 
@@ -118,6 +120,11 @@ def _train(config: PretrainConfig, run: Run) -> None:
     workers = (config.num_workers, config.max_workers) if config.max_workers else config.num_workers
     with ray_session(num_cpus=max(os.cpu_count() or 1, config.num_workers, config.max_workers)):
         train_with_ray(run, source, say, num_workers=workers, use_gpu=config.use_gpu)
+
+
+def _name_report(run: Run) -> None:
+    if run.page().exists():  # not of a run of an older version
+        print(f"report: {run.page()}")
 
 
 def _recall(metrics: dict[str, float]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,9 +20,10 @@ from scot.data.worlds.gallery import Query
 from scot.data.worlds.queries import read_queries
 from scot.demo.config import DemoConfig
 from scot.demo.steps import Workspace, run_step, shown, steps_of
-from scot.errors import Conflict, Unavailable
+from scot.errors import Unavailable
 from scot.evaluation.report import report_console
 from scot.evaluation.sheet import SheetRow, contact_sheet, save_sheet
+from scot.ports import check_port
 
 _SEARCHES = 4
 """Composed searches shown for each world."""
@@ -34,12 +34,12 @@ def demo(config: DemoConfig) -> int:
     """Run every step, reusing what an earlier run left, then search and serve.
 
     Raises:
-        Conflict: the port is in use.
+        InvalidInput, Conflict: the service could not listen on the port; nothing was started.
         Unavailable: a step failed.
     """
     console = report_console()
     started = time.monotonic()
-    _check_port(config.port)
+    check_port(config.port)
     steps = steps_of(config)
     for number, step in enumerate(steps, 1):
         begun = time.monotonic()
@@ -132,14 +132,3 @@ def _service(config: DemoConfig, console: Console) -> Iterator[subprocess.Popen[
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         process.wait()
-
-
-def _check_port(port: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            raise Conflict(
-                f"port {port} cannot be used (is something listening there?); choose another with --port"
-            ) from None

@@ -7,7 +7,8 @@
     notes.txt         one line for each thing worth knowing that happened: a resumption, a damaged checkpoint
     checkpoints/      the newest two
     tensorboard/      curves
-    composer/         the artifact, once training is over
+    report.md         what the run was and what came of it, with report-*.png: once training is over
+    composer/         the artifact, written after it
     finished.json     the published version and its held-out recall: written last
 """
 
@@ -19,6 +20,7 @@ import hashlib
 import json
 import math
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +35,7 @@ from scot.training.config import TrainConfig
 from scot.training.loop import Progress, Trainer, training_settings
 
 _RUN, _FINISHED, _PROGRESS, _NOTES = "run.json", "finished.json", "progress.jsonl", "notes.txt"
+_PAGE = "report.md"
 
 
 class Run:
@@ -147,6 +150,10 @@ class Run:
         """The file that :class:`ProgressLog` appends events to, as JSON."""
         return self.folder / _PROGRESS
 
+    def page(self) -> Path:
+        """The page that :func:`scot.training.report.write_report` writes, as Markdown."""
+        return self.folder / _PAGE
+
     def notes_file(self) -> Path:
         """The file that :class:`ProgressLog` appends notes to, as text."""
         return self.folder / _NOTES
@@ -172,9 +179,10 @@ class ProgressLog:
             _append(self._folder / _NOTES, line)
 
     def write(self, event: Progress) -> None:
-        """Record one event."""
+        """Record one event, and when it was (``at``, Unix seconds)."""
+        line = {**asdict(event), "eta_s": event.eta_s, "at": round(time.time(), 2)}
         with contextlib.suppress(OSError):
-            _append(self._folder / _PROGRESS, json.dumps({**asdict(event), "eta_s": event.eta_s}))
+            _append(self._folder / _PROGRESS, json.dumps(line))
             self._draw(event)
 
     def _draw(self, event: Progress) -> None:

@@ -26,6 +26,7 @@ from scot.training.config import TrainConfig
 from scot.training.group import WorkerFailed, from_first, together
 from scot.training.loop import Progress, Trainer
 from scot.training.mapped import open_cache
+from scot.training.report import write_report
 from scot.training.runs import Run, progress_line
 
 Say = Callable[[str], None]
@@ -50,7 +51,13 @@ def train_in_process(run: Run, source: Source, say: Say) -> None:
     """
     data = open_cache(source.embeddings, memory_gib=source.memory_gib, scratch=source.scratch)
     trainer = Trainer(data, run.config, "cuda" if torch.cuda.is_available() else "cpu")
-    _train(run, trainer, say, lambda event: say(progress_line({**dataclasses.asdict(event), "eta_s": event.eta_s})))
+    log = run.log()
+
+    def tell(line: str) -> None:
+        log.note(line)
+        say(line)
+
+    _train(run, trainer, tell, lambda event: say(progress_line({**dataclasses.asdict(event), "eta_s": event.eta_s})))
 
 
 def train_with_ray(
@@ -151,7 +158,7 @@ def _worker(settings: dict[str, Any]) -> Any:
 
 
 def _train(run: Run, trainer: Trainer, say: Say, report: Callable[[Progress], None]) -> None:
-    """From the newest whole checkpoint to the artifact; the first worker writes and says."""
+    """From the newest whole checkpoint to the report and the artifact; the first worker writes and says."""
     first = trainer.rank == 0
     root = run.checkpoints()
     _resume(trainer, root, say if first else lambda line: None)
@@ -170,6 +177,10 @@ def _train(run: Run, trainer: Trainer, say: Say, report: Callable[[Progress], No
     finally:
         log.close()
     if first:
+        try:  # before the artifact, with which a run is over: one that was killed in between writes both again
+            write_report(run, trainer)
+        except Exception as error:  # whatever a plot failed on, it must not cost what was trained
+            say(f"the report could not be written: {error}")
         run.write_artifact(trainer)
 
 

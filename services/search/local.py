@@ -20,14 +20,14 @@ from pathlib import Path
 from types import FrameType
 
 from scot import flags
-from scot.errors import Conflict, InvalidInput, Unavailable
+from scot.errors import Unavailable
 from scot.index.connection import check_free
 from scot.local_ray import LOCAL_RAY
+from scot.ports import check_port
 from services.search.descendants import adopt_orphans, outlive
 from services.search.settings import SearchSettings, from_args
 
 APP = "search"
-_RAY_PORTS = range(10_002, 20_000)
 _START_S = 900.0
 _STOP_S = 60.0
 _RAY_ATTEMPTS = 3
@@ -83,7 +83,7 @@ def main(config: LocalConfig) -> int:
     stop = threading.Event()
     with _Signals(stop) as signals:
         settings = settings_of(config)
-        _check_port(config.port)
+        check_port(config.port)
         if settings.store:
             check_free(Path(settings.store))
         adopt_orphans()
@@ -211,25 +211,6 @@ def _explain(settings: SearchSettings) -> None:
             await store.close()
 
     asyncio.run(open_store())
-
-
-def _check_port(port: int) -> None:
-    if not 1 <= port <= 65_535:
-        raise InvalidInput(f"port {port} is not between 1 and 65535")
-    if port in _RAY_PORTS:
-        raise InvalidInput(f"port {port} is in the range that Ray keeps for its workers; choose one below 10002")
-    for family, host in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
-        try:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind((host, port))
-        except PermissionError as error:
-            raise InvalidInput(f"port {port} needs privileges; choose one from 1024 on") from error
-        except OSError as error:
-            if error.errno == 98 or "in use" in str(error):
-                raise Conflict(f"port {port} is in use; stop what listens there or choose another port") from error
 
 
 def _free_port() -> int:

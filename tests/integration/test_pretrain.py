@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from scot.composers import Registry, load_composer
 from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
 from scot.training.config import TrainConfig
 from scot.training.objectives import LossConfig
+from tests.ports import free_port
 from tests.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,13 +64,18 @@ def test_a_run_publishes_once(config: pretrain.PretrainConfig, capsys: pytest.Ca
     assert "step    40/40 · loss" in out
     assert "triplets/s · held-out R@1" in out
     assert "published v1 (released)" in out
+    page = f"report: {Path(config.runs) / 'run' / 'report.md'}"
+    assert out.splitlines()[-1] == page
+    assert Path(page.removeprefix("report: ")).read_text(encoding="utf-8").startswith("# run\n")
     assert registry.released() == "v1"
     about = registry.config("v1")
     assert (about["encoder_id"], about["dim"], about["training"]["run"]) == (ENCODER, 32, "run")
     assert registry.metrics("v1")["recall@10"] > 0.1
 
     assert pretrain.main(config) == 0
-    assert "run run is finished" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "run run is finished" in out
+    assert out.splitlines()[-1] == page
     assert registry.versions() == ["v1"]
     assert pretrain.main(dataclasses.replace(config, republish=True, release=False)) == 0
     assert registry.versions() == ["v1", "v2"]
@@ -283,12 +288,6 @@ def test_a_reason_to_stop_reaches_the_caller(
     assert flags.run("pretrain.py", pretrain.main, pretrain.PretrainConfig, [*arguments, "--num-workers", "1"]) == 1
     assert "too few to hold out" in capsys.readouterr().err
     assert Registry(config.composers).versions() == []
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from scot.encoders import load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.errors import EncoderMismatch, InvalidInput, NotFound, ScotError, Unavailable
 from scot.v1 import index_pb2, search_pb2, search_pb2_grpc
+from tests.ports import free_port
 from tests.random_encoder import save_random_encoder
 
 pytestmark = pytest.mark.timeout(600)
@@ -47,15 +47,6 @@ class Service:
     @property
     def target(self) -> str:
         return f"localhost:{self.port}"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        while True:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if port >= 20_000:
-                return port
 
 
 def start(data: Path, encoder: str, port: int) -> subprocess.Popen[str]:

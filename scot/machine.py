@@ -1,4 +1,4 @@
-"""The line that a benchmark's numbers mean nothing without."""
+"""The line that a measured number means nothing without."""
 
 from __future__ import annotations
 

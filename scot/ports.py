@@ -1,0 +1,34 @@
+"""Whether a service can listen on a port, asked before anything is started for it."""
+
+from __future__ import annotations
+
+import socket
+
+from scot.errors import Conflict, InvalidInput
+
+_RAY_PORTS = range(10_002, 20_000)
+
+
+def check_port(port: int) -> None:
+    """Check that a service may listen on a port of this machine, and that nothing else does.
+
+    Raises:
+        InvalidInput: there is no such port, Ray keeps it for its workers, or it needs privileges.
+        Conflict: it is in use.
+    """
+    if not 1 <= port <= 65_535:
+        raise InvalidInput(f"port {port} is not between 1 and 65535")
+    if port in _RAY_PORTS:
+        raise InvalidInput(f"port {port} is in the range that Ray keeps for its workers; choose one below 10002")
+    for family, host in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind((host, port))
+        except PermissionError as error:
+            raise InvalidInput(f"port {port} needs privileges; choose one from 1024 on") from error
+        except OSError as error:
+            if error.errno == 98 or "in use" in str(error):
+                raise Conflict(f"port {port} is in use; stop what listens there or choose another port") from error

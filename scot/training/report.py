@@ -1,0 +1,199 @@
+"""The last page of a run, ``report.md``: its settings and data, what it took, what came of it, and its curves.
+
+All but the curves is there without matplotlib, which the extra ``train`` brings.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scot.machine import machine
+from scot.training.config import TrainConfig
+from scot.training.loop import Trainer, training_settings
+from scot.training.runs import Run
+
+_RECALLS = {"recall@1": "R@1", "recall@10": "R@10", "beats_caption": "beats caption"}
+_LINE = '{"step"'  # how a line begins
+
+Line = dict[str, Any]
+
+
+def write_report(run: Run, trainer: Trainer) -> Path:
+    """Write ``report.md`` and its plots, ``report-*.png``, into the folder of a run whose training is over.
+
+    Machine and workers are those that the run ended on; what it went on with before is among its notes.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    lines = read_progress(run.progress_file())
+    parts = [
+        f"# {run.name}",
+        _outcome(trainer, lines),
+        "## Curves\n\n" + _curves(run.folder, lines, trainer.best_step),
+        "## Time\n\n" + _time(trainer, lines),
+        "## Data\n\n" + _data(run, trainer),
+        "## Settings\n\nBold is what differs from the default.\n\n" + _settings(run.config),
+    ]
+    if run.notes_file().exists():
+        notes = run.notes_file().read_text(encoding="utf-8").splitlines()
+        parts.append("## What happened\n\n" + "\n".join(f"- {note}" for note in notes))
+    run.page().write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return run.page()
+
+
+def read_progress(path: Path) -> list[Line]:
+    """The lines of a ``progress.jsonl`` by rising step; none when it cannot be read.
+
+    A run that lost workers goes back to a checkpoint and writes steps again: a line takes the place of every line
+    before it that is of its step or a later one. What a killed process left half written is passed over.
+    """
+    kept: list[Line] = []
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    for row in text.splitlines():
+        try:
+            line = json.loads(row[max(0, row.rfind(_LINE)) :])  # a half line has the next one behind it
+        except ValueError:
+            continue
+        while kept and kept[-1]["step"] >= line["step"]:
+            kept.pop()
+        kept.append(line)
+    return kept
+
+
+def _outcome(trainer: Trainer, lines: Sequence[Line]) -> str:
+    measured = [line for line in lines if line["evaluated"]]
+    rows = [("best", trainer.best_step, trainer.best)]
+    if measured:
+        rows.append(("last", measured[-1]["step"], measured[-1]["held_out"]))
+    more = "" if trainer.stale == 1 else f"{trainer.stale} "
+    early = f": the last {more}evaluation{'s' * bool(more)} brought no better R@1" if trainer.stopped else ""
+    cells = [(kind, f"{step:,}", *(f"{recall[key]:.3f}" for key in _RECALLS)) for kind, step, recall in rows if recall]
+    return (
+        f"The composer is that of step {trainer.best_step:,}. Training ended after step {trainer.step:,} of "
+        f"{trainer.config.steps:,}{early}.\n\n" + _table(("held-out", "step", *_RECALLS.values()), cells)
+    )
+
+
+def _time(trainer: Trainer, lines: Sequence[Line]) -> str:
+    device = "CPU" if trainer.device.type == "cpu" else torch.cuda.get_device_name(trainer.device)
+    rows = [
+        ("machine", machine()),
+        ("workers", f"{trainer.world}, on {device}, PyTorch {torch.__version__}"),
+        ("steps", f"{trainer.step:,} of {trainer.batch_size:,} triplets"),
+    ]
+    if not lines:
+        return _table(("", ""), rows) + "\n\nThe run has no progress log."
+    seconds = [_seconds(before, line) for before, line in pairwise([{"step": 0}, *lines])]
+    whole, triplets = sum(seconds), lines[-1]["step"] * trainer.batch_size
+    waited = sum(share * line.get("data_wait", 0.0) for share, line in zip(seconds, lines, strict=True))
+    saved = [line["checkpoint_s"] for line in lines if line.get("checkpoint_s")]
+    rows.append(("time in steps", f"{whole:,.1f} s, without evaluations and checkpoints"))
+    if "at" in lines[0]:
+        passed = lines[-1]["at"] - lines[0]["at"] + seconds[0]
+        rows.append(("time passed", f"{passed:,.1f} s up to the last step, stops included"))
+    rows.append(("speed", f"{triplets / whole:,.0f} triplets/s"))
+    rows.append(("waiting for data", f"{waited / whole:.1%} of the time in steps"))
+    if saved:
+        rows.append(("a checkpoint", f"{statistics.median(saved):.2f} s (median), {max(saved):.2f} s at most"))
+    return _table(("", ""), rows)
+
+
+def _seconds(before: Line, line: Line) -> float:
+    return float((line["step"] - before["step"]) * line["batch_size"] / line["triplets_per_s"])
+
+
+def _data(run: Run, trainer: Trainer) -> str:
+    data, training, measured = trainer.data, len(trainer.training_N), len(trainer.measured_M)
+    rows = [
+        ("embedding cache", f"`{run.data.hash}`, made from `{run.data.source}`"),
+        ("encoder", f"`{run.data.encoder_id}`, {data.dim} dimensions"),
+        ("triplets", f"{len(data):,}"),
+        ("pictures, texts", f"{len(data.image_ids):,}, {len(data.text_VD):,}"),
+        ("trained on, held out", f"{training:,}, {measured:,} triplets"),
+        ("epochs", f"{trainer.step * trainer.batch_size / training:.2f}"),
+    ]
+    return _table(("", ""), rows)
+
+
+def _settings(config: TrainConfig) -> str:
+    defaults = training_settings(TrainConfig())
+    rows = [
+        (key, str(value), "") if value == defaults[key] else (f"**{key}**", f"**{value}**", str(defaults[key]))
+        for key, value in training_settings(config).items()
+    ]
+    return _table(("setting", "value", "default"), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _curves(folder: Path, lines: Sequence[Line], best_step: int) -> str:
+    if not lines:
+        return "The run has no progress log."
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return "There are no plots: matplotlib is not installed."
+    shown = []
+    for name, title, panels, draw in (
+        ("loss", "Loss and its terms before their weights", 1, _draw_loss),
+        ("recall", "Held-out recall, with the best step", 1, _draw_recall),
+        ("optimiser", "Inverse temperature, gradient norm before clipping, learning rate", 3, _draw_optimiser),
+        ("speed", "Triplets per second", 1, _draw_speed),
+    ):
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        axes = figure.subplots(1, panels, squeeze=False)[0]
+        draw(axes, lines, best_step)
+        for each in axes:
+            each.set_xlabel("step")
+            each.grid(alpha=0.3)
+        figure.savefig(folder / f"report-{name}.png", dpi=110)
+        shown.append(f"![{title}](report-{name}.png)")
+    return "\n\n".join(shown)
+
+
+def _draw_loss(axes: Any, lines: Sequence[Line], best_step: int) -> None:
+    _plot(axes[0], lines, [line["loss"] for line in lines], label="loss", color="black")
+    for term in dict.fromkeys(term for line in lines for term in line.get("terms", {})):
+        values = [line.get("terms", {}).get(term, math.nan) for line in lines]
+        _plot(axes[0], lines, values, label=term, linestyle="--")
+    axes[0].legend()
+
+
+def _draw_recall(axes: Any, lines: Sequence[Line], best_step: int) -> None:
+    measured = [line for line in lines if line["evaluated"]]
+    for key, name in _RECALLS.items():
+        _plot(axes[0], measured, [line["held_out"][key] for line in measured], label=name)
+    axes[0].axvline(best_step, color="#b5473c", linewidth=1, label="best step")
+    axes[0].legend()
+
+
+def _draw_optimiser(axes: Any, lines: Sequence[Line], best_step: int) -> None:
+    named = {"scale": "inverse temperature", "gradient_norm": "gradient norm", "lr": "learning rate"}
+    for each, (key, name) in zip(axes, named.items(), strict=True):
+        _plot(each, lines, [line.get(key, math.nan) for line in lines])
+        each.set_title(name, fontsize=10)
+
+
+def _draw_speed(axes: Any, lines: Sequence[Line], best_step: int) -> None:
+    _plot(axes[0], lines, [line["triplets_per_s"] for line in lines])
+    axes[0].set_ylabel("triplets/s")
+    axes[0].set_ylim(bottom=0)
+
+
+def _plot(axes: Any, lines: Sequence[Line], values: Sequence[float], **style: Any) -> None:
+    axes.plot([line["step"] for line in lines], values, marker=".", **style)
