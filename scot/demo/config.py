@@ -27,12 +27,10 @@ class DemoConfig:
     """Evaluation queries of each world."""
     edits_per_caption: int = 6
     """Edits to learn from, of each caption."""
-    steps: int = 800
+    architecture: str = "token_combiner"
+    """The composer: token_combiner, combiner, transformer or film (docs/quality.md compares them)."""
+    steps: int = 600
     """Pretraining steps."""
-    projection: int = 512
-    """The Combiner's projection width; 0: the default, twice as wide and about a point of R@1 better."""
-    hidden: int = 1_024
-    """The Combiner's hidden width; 0: the default, twice as wide."""
     engine: str = "rules"
     """What writes the edits: rules, openai, vllm or service (docs/edits.md)."""
     model: str = ""

@@ -74,14 +74,14 @@ def steps_of(config: DemoConfig) -> list[Step]:
     )
     pretrain = _job(
         *("pretrain", "--embeddings", embeddings, "--composers", composers, "--runs", str(data / "runs")),
-        *("--steps", str(config.steps), "--projection", str(config.projection), "--hidden", str(config.hidden), *seed),
+        *("--steps", str(config.steps), "--architecture", config.architecture, *seed),
     )
     return [
         Step("drawing two catalogues of captioned pictures", tuple(draw)),
         Step("writing edits of the captions", (generate,)),
         Step(
             "encoding pictures and texts once",
-            (_job("encode", "--source", *trains, "--triplets", triplets, "--output", embeddings),),
+            (_job("encode", "--states", "--source", *trains, "--triplets", triplets, "--output", embeddings),),
         ),
         Step("pretraining the composer, without a single labelled triplet", (pretrain,)),
         Step(

@@ -86,13 +86,3 @@ def test_a_service_that_is_away_is_said(capsys: pytest.CaptureFixture[str]) -> N
         port = free.getsockname()[1]
     assert main(["search", "--edit", "red", "--address", f"localhost:{port}"]) == 1
     assert f"localhost:{port}" in capsys.readouterr().err
-
-
-def test_the_demo_refuses_a_port_in_use(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert main(["demo", "--port", str(port), "--data", str(tmp_path / "demo")]) == 1
-    assert f"port {port} cannot be used" in capsys.readouterr().err
-    assert not (tmp_path / "demo").exists()
