@@ -75,6 +75,7 @@ class Run:
 
 WIDE = {"projection": 0, "hidden": 0}
 TOKENS = {"architecture": "token_combiner"}
+BOTH = {"contrastive_weight": 0.5, "retrieved_weight": 0.5}
 LONG = {"steps": 1_600}
 LABELS = (500, 2_000, 10_000, 30_000)
 ENCODERS = {4: {"dim": 128, "steps": 700}, 8: {"dim": 128, "steps": 1_400}}
@@ -84,6 +85,7 @@ RUNS = (
     Run("composer", "Combiner, full widths", WIDE),
     Run("composer", "token Combiner", TOKENS),
     Run("composer", "token Combiner, reference by its vector", TOKENS, blind=True),
+    Run("composer", "token Combiner, text and retrieved targets", TOKENS, BOTH),
     Run("composer", "Combiner, full widths, 1,600 steps", {**WIDE, **LONG}),
     Run("composer", "token Combiner, 1,600 steps", {**TOKENS, **LONG}),
     Run("composer", "token Combiner, 1,600 steps, reference by its vector", {**TOKENS, **LONG}, blind=True),
@@ -104,7 +106,7 @@ RUNS = (
     Run("objective", "+ noise 0.03 on targets", loss={"target_noise": 0.03}),
     Run("supervision", "text target (SCOT)"),
     Run("supervision", "retrieved picture", loss={"contrastive_weight": 0.0, "retrieved_weight": 1.0}),
-    Run("supervision", "both, half each", loss={"contrastive_weight": 0.5, "retrieved_weight": 0.5}),
+    Run("supervision", "both, half each", loss=BOTH),
     *(Run("supervision", f"{count:,} labelled triplets", labels=count) for count in LABELS),
     Run("supervision", "token Combiner, text target", TOKENS),
     *(

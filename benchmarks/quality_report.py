@@ -36,8 +36,12 @@ def write_report(runs: Sequence[Any], results: Path, page: Path | None, *, about
         head = (
             "# Quality\n\nZero-shot recall of composers on galleries of the two drawn worlds, whose combinations of "
             "attributes no training saw.\n`python benchmarks/quality.py --work quality --report docs/quality.md` makes "
-            f"this page; what was trained before is kept.\n\n{about}. *±* is half the range over the seeds, whose "
-            "number is in the last column;\na metric's 95 % interval over the queries is in the first table."
+            "this page; what was trained before is kept.\n\nThe runs share one set of triplets, a batch of 1,024 and 400 "
+            "steps unless a line says otherwise. Nothing was chosen on these\ngalleries, whose pictures are all in groups "
+            "of six that differ in one or two attributes: they are harder than those of `make demo`.\nA labelled triplet "
+            "has its true target picture; the same network and trainer learn from it.\n\n"
+            f"{about}. *±* is half the range over the seeds, whose number is in the last column;\na metric's 95 % "
+            "interval over the queries is in the first table. *s* is the time of training on a shared machine."
         )
         page.write_text("\n\n".join([head, *text]) + "\n", encoding="utf-8")
 
