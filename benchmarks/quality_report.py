@@ -16,6 +16,19 @@ _TITLES = {
     "encoder": "Encoders",
 }
 _METRICS = {"recall@1": "R@1", "recall@10": "R@10", "recall_subset@1": "Rsub@1"}
+_HEAD = """# Quality
+
+Zero-shot recall of composers on galleries of the two drawn worlds, whose combinations of attributes no training saw.
+`python benchmarks/quality.py --work quality --report docs/quality.md` makes this page; what was trained before is kept.
+
+The runs share one set of triplets, a batch of 1,024 and 400 steps, unless a line says otherwise. Nothing was chosen on
+these galleries. All of their pictures are in groups of six that differ in one or two attributes, so they are harder than
+those of `make demo`. A labelled triplet has its true target picture; the same network and trainer learn from it.
+
+*±* is half the range over the seeds, whose number is in the last column; a metric's 95 % interval over the queries is in
+the first table. *s* is the time of training, on a machine that did other work too.
+
+"""
 
 
 def write_report(runs: Sequence[Any], results: Path, page: Path | None, *, about: str) -> None:
@@ -33,17 +46,8 @@ def write_report(runs: Sequence[Any], results: Path, page: Path | None, *, about
                 text.append(f"![{title}: recall at 1]({image.relative_to(page.parent)})")
     print("\n\n".join(text))
     if page is not None:
-        head = (
-            "# Quality\n\nZero-shot recall of composers on galleries of the two drawn worlds, whose combinations of "
-            "attributes no training saw.\n`python benchmarks/quality.py --work quality --report docs/quality.md` makes "
-            "this page; what was trained before is kept.\n\nThe runs share one set of triplets, a batch of 1,024 and 400 "
-            "steps unless a line says otherwise. Nothing was chosen on these\ngalleries, whose pictures are all in groups "
-            "of six that differ in one or two attributes: they are harder than those of `make demo`.\nA labelled triplet "
-            "has its true target picture; the same network and trainer learn from it.\n\n"
-            f"{about}. *±* is half the range over the seeds, whose number is in the last column;\na metric's 95 % "
-            "interval over the queries is in the first table. *s* is the time of training on a shared machine."
-        )
-        page.write_text("\n\n".join([head, *text]) + "\n", encoding="utf-8")
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text("\n\n".join([_HEAD + about, *text]) + "\n", encoding="utf-8")
 
 
 def reference_table(references: dict[str, Any]) -> str:
