@@ -22,11 +22,11 @@ Zero-shot recall of composers on galleries of the two drawn worlds, whose combin
 `python benchmarks/quality.py --work quality --report docs/quality.md` makes this page; what was trained before is kept.
 
 The runs share one set of triplets, a batch of 1,024 and 400 steps, unless a line says otherwise. Nothing was chosen on
-these galleries. All of their pictures are in groups of six that differ in one or two attributes, so they are harder than
-those of `make demo`. A labelled triplet has its true target picture; the same network and trainer learn from it.
+these galleries. All of their pictures are in groups of six that differ in one or two attributes, so they are harder
+than those of `make demo`. A labelled triplet has its true target picture; the same network and trainer learn from it.
 
-*±* is half the range over the seeds, whose number is in the last column; a metric's 95 % interval over the queries is in
-the first table. *s* is the time of training, on a machine that did other work too.
+*±* is half the range over the seeds, whose number is in the last column; a metric's 95 % interval over the queries is
+in the first table. *s* is the time of training, on a machine that did other work too.
 
 """
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks.quality import RUNS, Run
 from benchmarks.quality_data import labelled_triplets, on_pictures
+from benchmarks.quality_report import write_report
 from scot.data.worlds import WORLDS, split_of
 from scot.data.worlds.gallery import evaluation_gallery
 from scot.encoders import load_encoder
@@ -60,3 +65,31 @@ def test_some_of_the_pictures_are_taken_with_all_of_their_triplets(labelled: Tri
     assert len(some) == sum(row in kept for row in labelled.image_N.tolist()) == len(some.triplet_ids)
     with pytest.raises(InvalidInput, match="there are 24 pictures, not 25"):
         on_pictures(labelled, 25)
+
+
+def test_the_page_shows_every_run_that_has_results(tmp_path: Path) -> None:
+    def metrics(value: float) -> dict[str, dict[str, float]]:
+        kinds = ("recall@1", "recall@10", "recall_subset@1")
+        return {kind: {"value": value, "low": value - 0.02, "high": value + 0.02} for kind in kinds}
+
+    references = {world: {"oracle": metrics(0.8), "best baseline (sum:0.5)": metrics(0.2)} for world in WORLDS}
+    (tmp_path / "references.json").write_text(json.dumps(references))
+    shown = [run for run in RUNS if run.name in ("Combiner, half widths", "token Combiner", "+ queue of 4 steps")]
+    for run in shown:
+        for seed, value in enumerate((0.5, 0.7)):
+            worlds = dict.fromkeys(WORLDS, metrics(value))
+            result = {"worlds": worlds, "references": references, "seconds": 3.0}
+            (tmp_path / f"{run.key}-{seed}.json").write_text(json.dumps(result))
+    page = tmp_path / "page" / "quality.md"
+    write_report(RUNS, tmp_path, page, about="here")
+    text = page.read_text()
+    assert [name for name in text.splitlines() if name.startswith("## ")] == [
+        "## Composers", "## Objectives", "## Supervision", "## Amount of data", "## Encoders"
+    ]  # fmt: skip
+    row = next(line for line in text.splitlines() if line.startswith("| token Combiner |"))
+    assert "| 0.600 ± 0.100 | 0.75 |" in row
+    assert row.endswith("| 3 | 2 |")
+    assert "FiLM" not in text
+    assert "| wardrobe | oracle | 0.800 ± 0.020 |" in text
+    with Image.open(page.parent / "images" / "quality-composer.png") as plot:
+        assert len(plot.convert("L").getcolors(256) or []) > 20
