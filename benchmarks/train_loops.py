@@ -16,10 +16,11 @@ from torch import nn
 
 from scot.composers.architectures import build
 from scot.training import cache
+from scot.training.batches import gather_batch
 from scot.training.cache import TripletEmbeddings
 from scot.training.checkpoint import checkpoint_name
 from scot.training.config import TrainConfig
-from scot.training.loop import Trainer, gather_batch
+from scot.training.loop import Trainer
 from scot.training.mapped import map_cache
 from scot.training.objectives import Batch, ContrastiveLoss
 from scot.training.order import samples

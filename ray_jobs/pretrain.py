@@ -25,7 +25,8 @@ from scot.errors import InvalidInput
 from scot.training import held_out
 from scot.training.cache import check_cache
 from scot.training.config import TrainConfig
-from scot.training.loop import check_shares, state_widths
+from scot.training.group import check_shares
+from scot.training.loop import state_widths
 from scot.training.mapped import open_cache
 from scot.training.runs import Run, check_writable
 from scot.training.workers import Source, train_in_process, train_with_ray

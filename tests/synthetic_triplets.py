@@ -97,7 +97,7 @@ def write_synthetic_cache(folder: Path, data: TripletEmbeddings, *, states: bool
     for (part, width), keys in zip(widths.items(), (data.image_ids, data.texts), strict=False):
         name = cache.STATES[part]
         rows_of = state_rows(getattr(data, name))
-        parts.append(write_states(folder, name, list(keys), rows_of, width=width, source="synthetic").hash)
+        parts.append(write_states(folder, name, list(keys), rows_of, width=width, about={}).hash)
         counts[name] = len(getattr(data, name).values_TW)
     hashed = cache.content_hash(parts)
     cache.write_info(folder, CacheInfo(ENCODER, dim, "synthetic", counts, {}, hashed, states=widths))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from scot.composers.architectures import settings_of
@@ -95,3 +95,8 @@ class TrainConfig:
             raise InvalidInput("patience and weight_decay must not be negative")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise InvalidInput(f"precision must be auto, float32 or bfloat16, not {self.precision!r}")
+
+
+def training_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings as plain JSON, for manifests and model cards."""
+    return {key: value for key, value in asdict(config).items() if key != "loss"} | asdict(config.loss)

@@ -156,8 +156,9 @@ def encode_triplets(
     ]
     counts = {"images": len(images.keys), "texts": len(known.keys), "triplets": kept.num_rows}
     for part, rows in ((cache.IMAGES, images), (cache.TEXTS, known)) if states else ():
-        name, source = cache.STATES[part], images_source if part == cache.IMAGES else source_hash
-        inside = write_states(output, name, rows.keys, rows.states, width=widths[part], source=source)
+        name = cache.STATES[part]
+        about = {"encoder_id": encoder_id, "source": images_source if part == cache.IMAGES else source_hash}
+        inside = write_states(output, name, rows.keys, rows.states, width=widths[part], about=about)
         parts.append(inside.hash)
         counts[name] = int(inside.extra["total"])
     rejected = {f"image_{reason}": count for reason, count in sorted(refusals.items())}
@@ -210,17 +211,19 @@ def _earlier(
     except (NotFound, InvalidInput):
         return collected
     if fits(extra):
-        states = _earlier_states(output, cache.STATES[part]) if inside else {}
+        states = _earlier_states(output, cache.STATES[part], fits) if inside else {}
         for key, vector in zip(keys, vectors_ND, strict=True):
             if key in wanted and (key not in inside or states.get(key)):
                 collected.add(key, vector, states.get(key, b""))
     return collected
 
 
-def _earlier_states(output: str, name: str) -> dict[str, bytes]:
+def _earlier_states(output: str, name: str, fits: Callable[[dict[str, Any]], bool]) -> dict[str, bytes]:
+    """What an earlier run left of hidden states; a run without them may have left those of another encoder."""
     found: dict[str, bytes] = {}
     with contextlib.suppress(NotFound, InvalidInput):
-        for keys, length_N, values_TW in state_shards(output, name, read_shard_manifest(f"{output}/{name}", name)):
+        manifest = read_shard_manifest(f"{output}/{name}", name)
+        for keys, length_N, values_TW in state_shards(output, name, manifest) if fits(dict(manifest.extra)) else ():
             parts = np.split(values_TW, np.cumsum(length_N)[:-1])
             found |= {key: part.tobytes() for key, part in zip(keys, parts, strict=True)}
     return found

@@ -1,15 +1,16 @@
-"""The workers of one run as a process group: who they are, and how all of them come to the same end."""
+"""The workers of one run as a process group: who they are, how they share, and how all come to the same end."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from scot.errors import ScotError
+from scot.errors import InvalidInput, ScotError
 
 
 class WorkerFailed(ScotError):
@@ -61,3 +62,18 @@ def together() -> Iterator[None]:
         raise own
     if reason := next(filter(None, said), None):
         raise WorkerFailed(reason)
+
+
+def check_shares(batch_size: int, fewest: int, most: int = 0) -> None:
+    """Every worker must have as many rows of the global batch as every other, for each number of workers there may be.
+
+    Raises:
+        InvalidInput: it is not so; the message names the nearest batch sizes with which it is.
+    """
+    most = max(fewest, most)
+    unit = math.lcm(*range(fewest, most + 1))
+    if batch_size % unit:
+        workers = f"{fewest} workers" if most == fewest else f"every number of workers from {fewest} to {most}"
+        near = batch_size // unit * unit
+        right = f"{near} or {near + unit}" if near else f"{unit}"
+        raise InvalidInput(f"batch_size {batch_size} cannot be shared evenly by {workers}, but {right} can")

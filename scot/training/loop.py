@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,15 +18,16 @@ from torch import nn
 
 from scot.composers.architectures import build, settings_of
 from scot.composers.base import ComposerModule
-from scot.composers.states import States
 from scot.errors import InvalidInput, ScotError
 from scot.training import held_out
+from scot.training.batches import each_tensor, gather_batch
 from scot.training.cache import STATES, CacheInfo, TripletEmbeddings, unit_rows
 from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
 from scot.training.feed import Feed
-from scot.training.group import from_first, rank_and_world, reduced, together
+from scot.training.group import check_shares, from_first, rank_and_world, reduced, together
 from scot.training.objectives import Batch, Companions, ContrastiveLoss, TargetQueue, noised
+from scot.training.optimisation import computes_in_bfloat16, learning_rate, parameter_groups
 from scot.training.order import samples
 
 _SHOW_EVERY = 50  # steps between two progress events
@@ -100,7 +100,7 @@ class Trainer:
             self.composer.compile()
         self.loss = ContrastiveLoss(config.loss).to(self.device)
         self.companions = Companions.of(self.data, self.training_N, config.loss, self.device)
-        self.objective = _Objective(self.composer, self.loss, _autocast(config.precision, self.device))
+        self.objective = _Objective(self.composer, self.loss, computes_in_bfloat16(config.precision, self.device))
         self._step_module: nn.Module = self.objective
         if self.world > 1:
             # Looking for unused parameters keeps the first layout of the buckets, and with it the order in which
@@ -108,7 +108,9 @@ class Trainer:
             self._step_module = nn.parallel.DistributedDataParallel(
                 self.objective, broadcast_buffers=False, find_unused_parameters=True
             )
-        self.optimiser = torch.optim.AdamW(_groups(self.objective, config.weight_decay), lr=config.lr, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            parameter_groups(self.objective, config.weight_decay), lr=config.lr, fused=True
+        )
         self.step = 0
         self.best: dict[str, float] = {}
         self.best_step = 0
@@ -200,16 +202,14 @@ class Trainer:
 
     def _gather(self, step: int) -> Batch:
         rows_B = self.batch_rows(step)
-        batch = gather_batch(self.data, rows_B, self.companions)
-        if self.composer.reads_states:
-            batch.states = self.data.states(rows_B)
+        batch = gather_batch(self.data, rows_B, self.companions, states=self.composer.reads_states)
         batch = noised(batch, self.config.loss, seed=(self.config.seed * 1_000_003 + step) * 4096 + 4095)
-        return batch if self.device.type == "cpu" else _each(batch, torch.Tensor.pin_memory)
+        return batch if self.device.type == "cpu" else each_tensor(batch, torch.Tensor.pin_memory)
 
     def _moved(self, batch: Batch) -> Batch:
         if self.device.type == "cpu":
             return batch
-        return _each(batch, lambda tensor: tensor.to(self.device, non_blocking=True))
+        return each_tensor(batch, lambda tensor: tensor.to(self.device, non_blocking=True))
 
     def _queue(self) -> TargetQueue | None:
         """The targets of the steps before this one: a resumed run goes through them again."""
@@ -299,55 +299,6 @@ class _Objective(nn.Module):
         return loss
 
 
-def gather_batch(data: TripletEmbeddings, rows_B: torch.Tensor, companions: Companions) -> Batch:
-    """The frozen vectors of some triplets, and of what was looked up for them."""
-    edit_B, caption_B, edited_B = data.edit_N[rows_B], data.caption_N[rows_B], data.edited_N[rows_B]
-    batch = Batch(
-        image_BD=unit_rows(data.image_UD, data.image_N[rows_B]),
-        edit_BD=unit_rows(data.text_VD, edit_B),
-        caption_BD=unit_rows(data.text_VD, caption_B),
-        edited_BD=unit_rows(data.text_VD, edited_B),
-        edit_B=edit_B,
-        caption_B=caption_B,
-        edited_B=edited_B,
-    )
-    if companions.sibling_NK is not None:
-        batch.sibling_BK = companions.sibling_NK[rows_B]
-        batch.sibling_BKD = unit_rows(data.text_VD, batch.sibling_BK.clamp(min=0))
-    if companions.retrieved_N is not None:
-        batch.retrieved_B = companions.retrieved_N[rows_B]
-        batch.retrieved_BD = unit_rows(data.image_UD, batch.retrieved_B)
-    return batch
-
-
-def check_shares(batch_size: int, fewest: int, most: int = 0) -> None:
-    """Every worker must have as many rows of the global batch as every other, for each number of workers there may be.
-
-    Raises:
-        InvalidInput: it is not so; the message names the nearest batch sizes with which it is.
-    """
-    most = max(fewest, most)
-    unit = math.lcm(*range(fewest, most + 1))
-    if batch_size % unit:
-        workers = f"{fewest} workers" if most == fewest else f"every number of workers from {fewest} to {most}"
-        near = batch_size // unit * unit
-        right = f"{near} or {near + unit}" if near else f"{unit}"
-        raise InvalidInput(f"batch_size {batch_size} cannot be shared evenly by {workers}, but {right} can")
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then a cosine to zero (Loshchilov & Hutter, arXiv 1608.03983)."""
-    warm = int(config.warmup * config.steps)
-    if step < warm:
-        return config.lr * (step + 1) / warm
-    return config.lr * 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
-
-
-def training_settings(config: TrainConfig) -> dict[str, Any]:
-    """The settings as plain JSON, for manifests and model cards."""
-    return {key: value for key, value in asdict(config).items() if key != "loss"} | asdict(config.loss)
-
-
 def _composer(config: TrainConfig, data: TripletEmbeddings) -> ComposerModule:
     given = {"dim": data.dim, **state_widths(config, data.info)}
     return build(config.architecture, given | config.composer_settings())
@@ -367,32 +318,3 @@ def state_widths(config: TrainConfig, info: CacheInfo) -> dict[str, int]:
             "encode again with --states"
         )
     return {STATES[part]: width for part, width in info.states.items()}
-
-
-def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases and the temperature do not."""
-    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in learned if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in learned if p.ndim < 2], "weight_decay": 0.0},
-    ]
-
-
-def _autocast(precision: str, device: torch.device) -> bool:
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    # On a CPU without bfloat16 instructions autocast is slower than float32; with them it was twice as fast (AVX-512).
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-    """The batch with every tensor changed."""
-    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    tensors = {name: change(value) for name, value in values.items() if isinstance(value, torch.Tensor)}
-    return replace(batch, **tensors, states=tuple(States(*map(change, each)) for each in batch.states))

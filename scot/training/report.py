@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from scot.machine import machine
-from scot.training.config import TrainConfig
-from scot.training.loop import Trainer, training_settings
+from scot.training.config import TrainConfig, training_settings
+from scot.training.loop import Trainer
 from scot.training.runs import Run
 
 _RECALLS = {"recall@1": "R@1", "recall@10": "R@10", "beats_caption": "beats caption"}

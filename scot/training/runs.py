@@ -31,8 +31,8 @@ from scot.composers.registry import Registry
 from scot.data.durable import rename_durably, write_durably
 from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.training.cache import CacheInfo
-from scot.training.config import TrainConfig
-from scot.training.loop import Progress, Trainer, training_settings
+from scot.training.config import TrainConfig, training_settings
+from scot.training.loop import Progress, Trainer
 
 _RUN, _FINISHED, _PROGRESS, _NOTES = "run.json", "finished.json", "progress.jsonl", "notes.txt"
 _PAGE = "report.md"

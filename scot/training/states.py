@@ -11,7 +11,7 @@ room of L · W/D vectors, so they are there only where they were asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,11 +54,14 @@ class StateTable:
 
 
 def write_states(
-    folder: str | Path, part: str, keys: Sequence[str], states: Sequence[bytes], *, width: int, source: str
+    folder: str | Path, part: str, keys: Sequence[str], states: Sequence[bytes], *, width: int, about: Mapping[str, str]
 ) -> Manifest:
-    """Write ``image_states/`` or ``text_states/`` of a cache: the states of each key as float16 bytes."""
+    """Write ``image_states/`` or ``text_states/`` of a cache: the states of each key as float16 bytes.
+
+    ``about`` tells the encoder and the source that they are of.
+    """
     total = sum(map(len, states)) // (2 * width)
-    extra = {"width": width, "total": total, "source": source}
+    extra = {"width": width, "total": total, **about}
     return write_shards(f"{folder}/{part}", part, _tables(part, keys, states), shard_size=_SHARD_SIZE, extra=extra)
 
 

@@ -144,6 +144,16 @@ def test_hidden_states_of_pictures_and_edits_are_kept_where_they_are_wanted(
     assert not data.text_states.rows(captions).there_BL.any()
 
 
+def test_states_of_another_encoder_are_not_taken_over(source: str, triplets: str, tmp_path: Path) -> None:
+    first, second = (save_random_encoder(tmp_path / name, seed=seed) for seed, name in enumerate(("one", "two")))
+    out = str(tmp_path / "out")
+    encode_triplets([source], triplets, out, encoder=first, states=True)
+    encode_triplets([source], triplets, out, encoder=second)
+    again = encode_triplets([source], triplets, out, encoder=second, states=True)
+    fresh = encode_triplets([source], triplets, str(tmp_path / "fresh"), encoder=second, states=True)
+    assert again.info.hash == fresh.info.hash
+
+
 def test_a_run_that_was_killed_ends_as_one_that_was_not(
     source: str, triplets: str, tmp_path: Path, encoder_name: str
 ) -> None:

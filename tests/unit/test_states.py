@@ -71,7 +71,7 @@ def test_damaged_states_are_refused(tmp_path: Path, damage: object, said: str) -
     assert data.image_states is not None
     rows = damage(state_rows(data.image_states))  # type: ignore[operator]
     ids = list(data.image_ids)[: len(rows)]
-    written = write_states(folder, "image_states", ids, rows, width=64, source="synthetic")
+    written = write_states(folder, "image_states", ids, rows, width=64, about={})
     info = cache.read_info(folder)
     hashes = [cache.read_manifest(f"{folder}/{part}", kind).hash for part, kind in info.parts.items()]
     assert written.hash in hashes

@@ -17,8 +17,10 @@ from scot.training import held_out
 from scot.training.cache import ROLES
 from scot.training.checkpoint import checkpoint_name, checkpoints, keep_newest
 from scot.training.config import TrainConfig
-from scot.training.loop import Diverged, Progress, Trainer, check_shares, learning_rate
+from scot.training.group import check_shares
+from scot.training.loop import Diverged, Progress, Trainer
 from scot.training.objectives import LossConfig
+from scot.training.optimisation import learning_rate
 from scot.training.runs import ProgressLog
 from tests.synthetic_triplets import synthetic_triplets
 
