@@ -1,4 +1,4 @@
-"""Where a request enters and leaves: its id, its one line in the log, and errors as gRPC statuses.
+"""Where a request enters and leaves: its key, its id, its one line in the log, and errors as gRPC statuses.
 
 Whatever goes wrong inside, a caller sees one of the codes of :data:`scot.errors.GRPC_STATUS` with one sentence, and
 nothing of the process, address or stack that it came from.
@@ -23,12 +23,15 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.grpc_util import RayServegRPCContext
 
 from scot.errors import Overloaded, ScotError, Unavailable, grpc_status
+from scot.keys import Role
+from services.access import Caller, Keys
 
 logger = logging.getLogger("ray.serve")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered: the caller's ``x-request-id``, or a new one."""
+_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 
 def public_error(error: BaseException) -> tuple[str, str]:
@@ -44,12 +47,26 @@ def public_error(error: BaseException) -> tuple[str, str]:
     return "INTERNAL", "something went wrong inside the service"
 
 
-def unary(method: Callable[[Any, Any], Awaitable[Any]], empty: type) -> Callable[..., Any]:
-    """A Serve gRPC method around ``method(self, request_or_stream)``; ``empty`` is the response type."""
+def count_request() -> None:
+    """Count one request of the stream that is being answered. Raises Overloaded over the rate of the caller's key."""
+    if (caller := _caller.get()) is not None:
+        caller.spend()
+
+
+def unary(
+    method: Callable[[Any, Any], Awaitable[Any]], empty: type, *, role: Role | None = "read"
+) -> Callable[..., Any]:
+    """A Serve gRPC method around ``method(self, request_or_stream)``; ``empty`` is the response type.
+
+    ``self.metrics`` counts the call. Where ``self.keys`` is set, the caller needs a key of that role; ``None`` leaves
+    the method open. A request counts against the rate of its key; those of a stream are the method's to count, by
+    :func:`count_request`.
+    """
 
     async def handler(self: Any, request: Any, grpc_context: RayServegRPCContext) -> Any:
-        with _Request(method.__name__, grpc_context) as call:
+        with _Request(self, method.__name__, grpc_context) as call:
             try:
+                call.admit(role, counted=not isinstance(request, AsyncIterator))
                 return await method(self, request)
             except asyncio.CancelledError:
                 call.status = "CANCELLED"
@@ -63,12 +80,13 @@ def unary(method: Callable[[Any, Any], Awaitable[Any]], empty: type) -> Callable
     return _named(handler, method)
 
 
-def streaming(method: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[..., Any]:
+def streaming(method: Callable[[Any, Any], AsyncIterator[Any]], *, role: Role | None = "read") -> Callable[..., Any]:
     """The same for ``method(self, request_or_stream)`` that yields responses."""
 
     async def handler(self: Any, request: Any, grpc_context: RayServegRPCContext) -> AsyncIterator[Any]:
-        with _Request(method.__name__, grpc_context) as call:
+        with _Request(self, method.__name__, grpc_context) as call:
             try:
+                call.admit(role, counted=not isinstance(request, AsyncIterator))
                 async for response in method(self, request):
                     yield response
             except (asyncio.CancelledError, GeneratorExit):
@@ -81,17 +99,27 @@ def streaming(method: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[...,
 
 
 class _Request:
-    def __init__(self, method: str, context: RayServegRPCContext) -> None:
+    def __init__(self, gateway: Any, method: str, context: RayServegRPCContext) -> None:
         given = dict(context.invocation_metadata()).get("x-request-id", "")
         self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        self._method, self._context = method, context
-        self.status, self._message = "OK", ""
+        self._gateway, self._method, self._context = gateway, method, context
+        self.status, self._message, self._key = "OK", "", ""
 
     def __enter__(self) -> _Request:
         self._begun = time.perf_counter()
         request_id.set(self._id)
         self._context.set_trailing_metadata([("x-request-id", self._id)])
         return self
+
+    def admit(self, role: Role | None, *, counted: bool) -> None:
+        keys: Keys | None = self._gateway.keys
+        if keys is None or role is None:
+            return
+        caller = keys.admit(str(dict(self._context.invocation_metadata()).get("authorization", "")), role)
+        _caller.set(caller)
+        self._key = caller.key.name
+        if counted:
+            caller.spend()
 
     def fail(self, error: Exception) -> None:
         self.status, self._message = public_error(error)
@@ -101,8 +129,11 @@ class _Request:
         self._context.set_details(self._message)
 
     def __exit__(self, *_: object) -> None:
-        seconds = round(time.perf_counter() - self._begun, 6)
-        event = {"event": "request", "method": self._method, "status": self.status, "seconds": seconds}
+        seconds = time.perf_counter() - self._begun
+        self._gateway.metrics.request(self._method, self.status, seconds)
+        event = {"event": "request", "method": self._method, "status": self.status, "seconds": round(seconds, 6)}
+        if self._key:
+            event["key"] = self._key
         if self._message:
             event["message"] = self._message
         logger.info(json.dumps({**event, "request_id": self._id}, ensure_ascii=False))

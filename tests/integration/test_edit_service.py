@@ -26,7 +26,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from scot.edits.engines import EngineConfig, load_writer
 from scot.edits.rules import RulesEngine
-from scot.errors import InvalidInput, PermissionDenied, Unauthenticated, Unavailable
+from scot.errors import InvalidInput, Unauthenticated, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from tests.ports import free_port
 
@@ -167,11 +167,11 @@ def test_keys(tmp_path: Path) -> None:
         assert ask("first") == "rules"
         with pytest.raises(Unauthenticated):
             ask("")
-        with pytest.raises(PermissionDenied):
+        with pytest.raises(Unauthenticated):
             ask("second")
         keys.write_text(hashlib.sha256(b"second").hexdigest())  # read again while the service runs
         assert ask("second") == "rules"
-        with pytest.raises(PermissionDenied):
+        with pytest.raises(Unauthenticated):
             ask("first")
 
 
