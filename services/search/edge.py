@@ -94,6 +94,9 @@ def streaming(method: Callable[[Any, Any], AsyncIterator[Any]], *, role: Role | 
                 raise
             except Exception as error:
                 call.fail(error)
+                # Serve sends what is set here along with the next response, of which there is none: only raised does
+                # the status of a stream arrive, without the trailing metadata.
+                raise ScotError(call.message) from None
 
     return _named(handler, method)
 
@@ -103,7 +106,7 @@ class _Request:
         given = dict(context.invocation_metadata()).get("x-request-id", "")
         self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         self._gateway, self._method, self._context = gateway, method, context
-        self.status, self._message, self._key = "OK", "", ""
+        self.status, self.message, self._key = "OK", "", ""
 
     def __enter__(self) -> _Request:
         self._begun = time.perf_counter()
@@ -122,11 +125,11 @@ class _Request:
             caller.spend()
 
     def fail(self, error: Exception) -> None:
-        self.status, self._message = public_error(error)
+        self.status, self.message = public_error(error)
         if self.status == "INTERNAL":
             logger.error("request %s failed", self._id, exc_info=error)
         self._context.set_code(grpc.StatusCode[self.status])
-        self._context.set_details(self._message)
+        self._context.set_details(self.message)
 
     def __exit__(self, *_: object) -> None:
         seconds = time.perf_counter() - self._begun
@@ -134,8 +137,8 @@ class _Request:
         event = {"event": "request", "method": self._method, "status": self.status, "seconds": round(seconds, 6)}
         if self._key:
             event["key"] = self._key
-        if self._message:
-            event["message"] = self._message
+        if self.message:
+            event["message"] = self.message
         logger.info(json.dumps({**event, "request_id": self._id}, ensure_ascii=False))
 
 
