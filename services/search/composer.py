@@ -90,9 +90,12 @@ class Shelf:
 
     def _load(self, name: str) -> Composer:
         with self._lock:
-            if name not in self._loaded:
-                self._loaded[name] = self._open(name)
-            return self._loaded[name]
+            if name in self._loaded:
+                return self._loaded[name]
+            composer = self._open(name)
+            if ":" not in name or name == self.default:  # weights are the callers' to choose: kept, they would pile up
+                self._loaded[name] = composer
+            return composer
 
     def _open(self, name: str) -> Composer:
         if name.partition(":")[0] in BASELINES:

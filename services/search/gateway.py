@@ -16,7 +16,7 @@ from PIL import Image
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from scot.errors import NotFound, Unavailable
+from scot.errors import NotFound, Overloaded, Unavailable
 from scot.index.store import GalleryStore
 from scot.v1 import index_pb2, search_pb2
 from services.access import Keys
@@ -24,7 +24,7 @@ from services.search import indexing, searching
 from services.search.composer import EncoderCard
 from services.search.edge import count_request, public_error, streaming, unary
 from services.search.images import preprocess
-from services.search.limits import STREAM_WINDOW
+from services.search.limits import MAX_WATCHES, STREAM_WINDOW
 from services.search.metrics import GatewayMetrics
 from services.search.ordered import in_order
 from services.search.settings import SearchSettings
@@ -54,6 +54,7 @@ class Gateway:
         self.threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self.store = GalleryStore.open(path=settings.store, url=settings.qdrant_url, api_key=settings.qdrant_api_key)
         self.card: EncoderCard = await composer.encoder_card.remote()
+        self._watches = 0
         self._health = (0.0, health_pb2.HealthCheckResponse.UNKNOWN)
         try:
             await self.store.ensure(settings.collection, self.card.encoder_id, self.card.dim)
@@ -148,16 +149,22 @@ class Gateway:
     async def health_watch(
         self, request: health_pb2.HealthCheckRequest
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """grpc.health.v1: the status now, and again whenever it changes."""
-        last = None
-        while True:
-            response = await self._status(request.service, watching=True)
-            if response.status != last:
-                last = response.status
-                yield response
-            if last == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
-                return
-            await asyncio.sleep(_HEALTH_S)
+        """grpc.health.v1: the status now, and again whenever it changes. Raises Overloaded over MAX_WATCHES."""
+        if self._watches == MAX_WATCHES:
+            raise Overloaded(f"{MAX_WATCHES} watches are open already; ask for Check instead")
+        self._watches += 1
+        try:
+            last = None
+            while True:
+                response = await self._status(request.service, watching=True)
+                if response.status != last:
+                    last = response.status
+                    yield response
+                if last == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+                    return
+                await asyncio.sleep(_HEALTH_S)
+        finally:
+            self._watches -= 1
 
     async def _warm(self) -> None:
         """Answer one query with a picture and encode a text, so that the first caller waits for no lazy start."""

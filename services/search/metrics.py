@@ -6,6 +6,8 @@ weight that a baseline's name may carry.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ray.serve.metrics import Counter, Histogram
 
 from scot.v1 import index_pb2, search_pb2
@@ -18,8 +20,8 @@ class GatewayMetrics:
     """The numbers of one Gateway replica; to be made inside of it."""
 
     def __init__(self) -> None:
-        two = ("method", "code")
-        self._requests = Counter("scot_search_requests", "RPCs answered, by gRPC code.", two)  # type: ignore[arg-type]
+        labels: Any = ("method", "code")  # Ray's annotation knows one label only
+        self._requests = Counter("scot_search_requests", "RPCs answered, by gRPC code.", labels)
         self._request_seconds = Histogram("scot_search_request_seconds", "Time of an RPC.", _SECONDS, ("method",))
         self._stage_seconds = Histogram("scot_search_stage_seconds", "Time of a query's stages.", _SECONDS, ("stage",))
         self._answers = Counter("scot_search_answers", "Queries answered, by composer.", ("composer",))

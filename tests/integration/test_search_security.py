@@ -26,6 +26,7 @@ from scot.client import AsyncScotClient, NewItem, ScotClient
 from scot.errors import NotFound, Overloaded, PermissionDenied, ScotError, Unauthenticated
 from scot.keys import ApiKey, digest_of, new_key
 from scot.v1 import index_pb2, search_pb2
+from services.search.limits import MAX_WATCHES
 from tests.ports import free_port
 from tests.random_encoder import save_random_encoder
 from tests.tls import self_signed, tls_proxy
@@ -130,6 +131,33 @@ def test_health_and_reflection_stay_open(service: Service) -> None:
         assert next(watch).status == serving
         watch.cancel()
         assert "scot.v1.SearchService" in ProtoReflectionDescriptorDatabase(channel).get_services()
+
+
+def test_watches_of_health_leave_room_for_callers(service: Service, writer: ScotClient) -> None:
+    request = health_pb2.HealthCheckRequest()
+    with grpc.insecure_channel(service.target) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        watches = [health.Watch(request) for _ in range(MAX_WATCHES)]
+        for watch in watches:
+            next(watch)
+        with pytest.raises(grpc.RpcError) as over:
+            next(health.Watch(request))
+        assert over.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert writer.search(edits="a").hits
+        for watch in watches:
+            watch.cancel()
+        while not watched(health):  # until the service has seen that they are gone; the test's time limit ends it
+            time.sleep(0.2)
+
+
+def watched(health: health_pb2_grpc.HealthStub) -> bool:
+    watch = health.Watch(health_pb2.HealthCheckRequest())
+    try:
+        return bool(next(watch).status == health_pb2.HealthCheckResponse.SERVING)
+    except grpc.RpcError:
+        return False
+    finally:
+        watch.cancel()
 
 
 def test_a_reader_reads_and_writes_nothing(service: Service, writer: ScotClient) -> None:

@@ -10,6 +10,7 @@ from google.protobuf import struct_pb2
 
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.v1 import search_pb2
+from services.search.composer import Shelf
 from services.search.edge import public_error
 from services.search.ordered import in_order
 from services.search.query import Step, parse_edits
@@ -111,6 +112,14 @@ def test_neighbouring_plain_edits_are_one_step() -> None:
         Step("long", weight=0.5),
         Step("wide"),
     )
+
+
+def test_a_shelf_keeps_composers_but_not_every_weight_that_is_asked_for() -> None:
+    shelf = Shelf(None, "encoder", 4)
+    assert shelf.get("sum") is shelf.get("sum")
+    assert shelf.get("sum:0.25") is not shelf.get("sum:0.25")
+    shelf.release("sum:0.25")
+    assert shelf.get("") is shelf.get("sum:0.25")
 
 
 def test_payload_numbers_come_back_whole() -> None:
