@@ -19,7 +19,7 @@ from typing import Any
 
 import grpc
 from ray.exceptions import RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, gRPCStatusError
 from ray.serve.grpc_util import RayServegRPCContext
 
 from scot.errors import Overloaded, ScotError, Unavailable, grpc_status
@@ -45,6 +45,11 @@ def public_error(error: BaseException) -> tuple[str, str]:
     if isinstance(error, ScotError):
         return grpc_status(error), str(error)
     return "INTERNAL", "something went wrong inside the service"
+
+
+def drop_told(record: logging.LogRecord) -> bool:
+    """A filter of Serve's log: leave out the stack of a refused stream, which has its line from here already."""
+    return not (record.exc_info and isinstance(record.exc_info[1], gRPCStatusError))
 
 
 def count_request() -> None:

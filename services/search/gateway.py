@@ -22,7 +22,7 @@ from scot.v1 import index_pb2, search_pb2
 from services.access import Keys
 from services.search import indexing, searching
 from services.search.composer import EncoderCard
-from services.search.edge import count_request, public_error, streaming, unary
+from services.search.edge import count_request, drop_told, public_error, streaming, unary
 from services.search.images import preprocess
 from services.search.limits import MAX_WATCHES, STREAM_WINDOW
 from services.search.metrics import GatewayMetrics
@@ -50,6 +50,7 @@ class Gateway:
         self.settings, self.composer, self.encoder = settings, composer, encoder
         self.keys = Keys(Path(settings.api_keys), logger) if settings.api_keys else None
         self.metrics = GatewayMetrics()
+        logger.addFilter(drop_told)
         self.frontend = load_frontend(settings.encoder)
         self.threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self.store = GalleryStore.open(path=settings.store, url=settings.qdrant_url, api_key=settings.qdrant_api_key)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 from google.protobuf import struct_pb2
+from ray.serve.exceptions import gRPCStatusError
 
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.v1 import search_pb2
 from services.search.composer import Shelf
-from services.search.edge import public_error
+from services.search.edge import drop_told, public_error
 from services.search.ordered import in_order
 from services.search.query import Step, parse_edits
 from services.search.settings import from_args
@@ -96,6 +99,17 @@ def test_a_broken_stream_raises_after_its_answers() -> None:
 )
 def test_what_a_caller_sees_of_an_error(error: Exception, status: str, message: str) -> None:
     assert public_error(error) == (status, message)
+
+
+def test_a_refused_stream_leaves_no_stack_in_the_log() -> None:
+    def record(error: Exception | None) -> logging.LogRecord:
+        stack = None if error is None else (type(error), error, None)
+        return logging.LogRecord("ray.serve", logging.ERROR, "", 0, "Request failed.", None, stack)
+
+    refused = gRPCStatusError(NotFound("x"), code=grpc.StatusCode.NOT_FOUND, details="x")
+    assert not drop_told(record(refused))
+    assert drop_told(record(RuntimeError("not told yet")))
+    assert drop_told(record(None))
 
 
 def test_neighbouring_plain_edits_are_one_step() -> None:
