@@ -22,11 +22,23 @@ class AsyncScotClient:
     Args:
         target: ``host:port`` of the service.
         timeout: seconds after which a call raises ``DeadlineExceeded``; a method's own ``timeout`` wins.
+        api_key: what a service with keys asks for, sent with every call.
+        tls: speak TLS, as a proxy in front of the service does. Without it a key can be read on the way.
+
+    Raises:
+        InvalidInput: the key has characters that no key has.
     """
 
-    def __init__(self, target: str = "localhost:9000", *, timeout: float = 30.0) -> None:
+    def __init__(
+        self, target: str = "localhost:9000", *, timeout: float = 30.0, api_key: str | None = None, tls: bool = False
+    ) -> None:
         self.target, self.timeout = target, timeout
-        self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        self._metadata = requests.key_metadata(api_key)
+        self._channel = (
+            grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
+            if tls
+            else grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        )
         self._search: Any = search_pb2_grpc.SearchServiceStub(self._channel)
         self._index: Any = index_pb2_grpc.IndexServiceStub(self._channel)
 
@@ -41,7 +53,7 @@ class AsyncScotClient:
         """See :meth:`scot.client.ScotClient.search_many`."""
         stream = (requests.search_request(**query) for query in queries)
         try:
-            async for response in self._search.ComposeSearchStream(stream, timeout=timeout):
+            async for response in self._search.ComposeSearchStream(stream, timeout=timeout, metadata=self._metadata):
                 yield results.result_or_error(response)
         except grpc.RpcError as error:
             raise from_rpc(error, self.target) from error
@@ -109,7 +121,7 @@ class AsyncScotClient:
 
     async def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
         try:
-            return await method(request, timeout=self.timeout if timeout is None else timeout)
+            return await method(request, timeout=self.timeout if timeout is None else timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise from_rpc(error, self.target) from error
         except grpc.aio.UsageError as error:

@@ -48,6 +48,15 @@ class NewItem:
     payload: Mapping[str, Any] = field(default_factory=dict)
 
 
+def key_metadata(api_key: str | None) -> list[tuple[str, str]]:
+    """How a call says who makes it. Raises InvalidInput."""
+    if not api_key:
+        return []
+    if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        raise InvalidInput("the API key must be printable ASCII characters without spaces")
+    return [("authorization", f"Bearer {api_key}")]
+
+
 class Query(TypedDict, total=False):
     """The arguments of :meth:`scot.client.ScotClient.search`, which explains them."""
 

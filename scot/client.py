@@ -65,11 +65,23 @@ class ScotClient:
     Args:
         target: ``host:port`` of the service.
         timeout: seconds after which a call raises ``DeadlineExceeded``; a method's own ``timeout`` wins.
+        api_key: what a service with keys asks for, sent with every call.
+        tls: speak TLS, as a proxy in front of the service does. Without it a key can be read on the way.
+
+    Raises:
+        InvalidInput: the key has characters that no key has.
     """
 
-    def __init__(self, target: str = "localhost:9000", *, timeout: float = 30.0) -> None:
+    def __init__(
+        self, target: str = "localhost:9000", *, timeout: float = 30.0, api_key: str | None = None, tls: bool = False
+    ) -> None:
         self.target, self.timeout = target, timeout
-        self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+        self._metadata = requests.key_metadata(api_key)
+        self._channel = (
+            grpc.secure_channel(target, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
+            if tls
+            else grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+        )
         self._search: Any = search_pb2_grpc.SearchServiceStub(self._channel)
         self._index: Any = index_pb2_grpc.IndexServiceStub(self._channel)
 
@@ -132,7 +144,7 @@ class ScotClient:
         """
         stream = (requests.search_request(**query) for query in queries)
         try:
-            for response in self._search.ComposeSearchStream(stream, timeout=timeout):
+            for response in self._search.ComposeSearchStream(stream, timeout=timeout, metadata=self._metadata):
                 yield results.result_or_error(response)
         except grpc.RpcError as error:
             raise from_rpc(error, self.target) from error
@@ -199,7 +211,7 @@ class ScotClient:
 
     def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
         try:
-            return method(request, timeout=self.timeout if timeout is None else timeout)
+            return method(request, timeout=self.timeout if timeout is None else timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise from_rpc(error, self.target) from error
         except ValueError as error:  # grpc says this, and only this, of a closed channel

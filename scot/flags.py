@@ -11,11 +11,12 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
 
-from scot.errors import ScotError
+from scot.errors import InvalidInput, ScotError
 
 Config = TypeVar("Config")
 
@@ -33,6 +34,23 @@ def parse(config: type[Config], argv: Sequence[str], *, prog: str, description: 
     text = f"{description or config.__doc__ or ''}\n\n{_EPILOGUE}"
     arguments = [*_from_environment(config, os.environ), *argv]
     return tyro.cli(config, args=arguments, prog=prog, description=text, config=(tyro.conf.OmitArgPrefixes,))
+
+
+def secret(name: str, file: Path | None) -> str | None:
+    """A secret that must not be a flag, where other people's ``ps`` would show it: ``file``'s text, else ``SCOT_NAME``.
+
+    Raises:
+        InvalidInput: the file cannot be read, or is empty.
+    """
+    if file is None:
+        return os.environ.get(f"SCOT_{name}") or None
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"the file {file} cannot be read") from error
+    if not text:
+        raise InvalidInput(f"the file {file} is empty")
+    return text
 
 
 def run(command: str, main: object, config: type[Config], argv: Sequence[str] | None = None) -> int:

@@ -25,7 +25,7 @@ class EditServiceConfig(EngineConfig):
     most_waiting: int = 4_096
     """Captions under way at a time; a call that would go over it is refused with RESOURCE_EXHAUSTED."""
     api_keys: Path | None = None
-    """A file with the sha256 of an API key on each line, read again when it changes; none: no key is asked for."""
+    """The file of API keys (`scot keys new`), read again when it changes; none: no key is asked for."""
     tls_certificate: Path | None = None
     """A PEM file; with --tls-key the service speaks TLS."""
     tls_key: Path | None = None

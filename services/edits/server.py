@@ -19,8 +19,8 @@ from prometheus_client import start_http_server
 from scot.edits.engines import load_writer
 from scot.errors import Conflict, InvalidInput, ScotError, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
+from services.access import Keys
 from services.edits import metrics
-from services.edits.access import Keys
 from services.edits.config import EditServiceConfig
 from services.edits.servicer import EditServicer
 
@@ -37,7 +37,7 @@ class EditServer:
 
     def __init__(self, config: EditServiceConfig) -> None:
         self._config = config
-        self._servicer = EditServicer(Keys(config.api_keys) if config.api_keys else None, config.most_waiting)
+        self._servicer = EditServicer(Keys(config.api_keys, logger) if config.api_keys else None, config.most_waiting)
         self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
 

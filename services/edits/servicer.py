@@ -16,8 +16,8 @@ from scot.edits.record import CaptionEdits
 from scot.edits.writing import MAX_COUNT, EditWriter
 from scot.errors import InvalidInput, Overloaded, ScotError, Unavailable, grpc_status
 from scot.v1 import edits_pb2, edits_pb2_grpc
+from services.access import Caller, Keys
 from services.edits import metrics
-from services.edits.access import Keys
 
 logger = logging.getLogger("scot.edits")
 
@@ -36,18 +36,18 @@ class EditServicer(edits_pb2_grpc.EditServiceServicer):
 
     async def GenerateEdits(self, request: edits_pb2.GenerateEditsRequest, context: Any) -> Any:
         """Edits of each caption, in order."""
-        async with _Call(self, "GenerateEdits", context):
-            return await self._answer(request)
+        async with _Call(self, "GenerateEdits", context) as caller:
+            return await self._answer(request, caller)
 
     async def GenerateEditsStream(
         self, request_iterator: AsyncIterator[edits_pb2.GenerateEditsRequest], context: Any
     ) -> AsyncIterator[Any]:
         """The same for many requests, answered in order; a few are under way at a time."""
-        async with _Call(self, "GenerateEditsStream", context):
+        async with _Call(self, "GenerateEditsStream", context) as caller:
             under_way: list[asyncio.Task[Any]] = []
             try:
                 async for request in request_iterator:
-                    under_way.append(asyncio.create_task(self._answer(request)))
+                    under_way.append(asyncio.create_task(self._answer(request, caller)))
                     if len(under_way) == _AT_ONCE:
                         yield await under_way.pop(0)
                 while under_way:
@@ -56,7 +56,11 @@ class EditServicer(edits_pb2_grpc.EditServiceServicer):
                 for task in under_way:
                     task.cancel()
 
-    async def _answer(self, request: edits_pb2.GenerateEditsRequest) -> edits_pb2.GenerateEditsResponse:
+    async def _answer(
+        self, request: edits_pb2.GenerateEditsRequest, caller: Caller | None
+    ) -> edits_pb2.GenerateEditsResponse:
+        if caller is not None:
+            caller.spend()
         if self.writer is None:
             raise Unavailable("the engine is still loading")
         count = request.edits_per_caption or DEFAULT_COUNT
@@ -85,10 +89,11 @@ class EditServicer(edits_pb2_grpc.EditServiceServicer):
             self._waiting -= captions
             metrics.WAITING.set(self._waiting)
 
-    def admit(self, context: Any) -> None:
-        """Check the caller's key. Raises Unauthenticated or PermissionDenied."""
-        if self._keys is not None:
-            self._keys.check(str(dict(context.invocation_metadata()).get("authorization", "")))
+    def admit(self, context: Any) -> Caller | None:
+        """Whose key it is, or None where no key is asked for. Raises Unauthenticated."""
+        if self._keys is None:
+            return None
+        return self._keys.admit(str(dict(context.invocation_metadata()).get("authorization", "")))
 
 
 class _Call:
@@ -97,12 +102,13 @@ class _Call:
     def __init__(self, servicer: EditServicer, method: str, context: Any) -> None:
         self._servicer, self._method, self._context = servicer, method, context
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Caller | None:
         self._begun = time.perf_counter()
         try:
-            self._servicer.admit(self._context)
+            return self._servicer.admit(self._context)
         except ScotError as error:
             await self._refuse(error)
+            raise
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None:

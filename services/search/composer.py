@@ -16,6 +16,7 @@ from ray import serve
 from scot.composers import BASELINES, Composer, Registry, baseline, load_composer
 from scot.errors import EncoderMismatch, NotFound, ScotError, Unavailable
 from services.search.composing import Composed, Job, compose_batch
+from services.search.metrics import batch_sizes
 from services.search.settings import SearchSettings
 
 logger = logging.getLogger("ray.serve")
@@ -89,9 +90,12 @@ class Shelf:
 
     def _load(self, name: str) -> Composer:
         with self._lock:
-            if name not in self._loaded:
-                self._loaded[name] = self._open(name)
-            return self._loaded[name]
+            if name in self._loaded:
+                return self._loaded[name]
+            composer = self._open(name)
+            if ":" not in name or name == self.default:  # weights are the callers' to choose: kept, they would pile up
+                self._loaded[name] = composer
+            return composer
 
     def _open(self, name: str) -> Composer:
         if name.partition(":")[0] in BASELINES:
@@ -121,6 +125,7 @@ class ComposerReplica:
         self._shelf = Shelf(registry, self._encoder.id, self._encoder.dim)
         self._serving = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="towers")  # torch brings its own threads
+        self._batch_sizes = batch_sizes()
         self._batched.set_max_batch_size(settings.batch)  # type: ignore[attr-defined]
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -146,6 +151,7 @@ class ComposerReplica:
     # A wait of zero takes whatever has queued up while the last batch was composed: an idle service answers at once.
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.0)
     async def _batched(self, arrivals: list[tuple[Job, float]]) -> list[Composed | Exception]:
+        self._batch_sizes.observe(len(arrivals))
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._compose, arrivals)
 
     def _compose(self, arrivals: list[tuple[Job, float]]) -> list[Composed | Exception]:

@@ -1,4 +1,4 @@
-"""Where a request enters and leaves: its id, its one line in the log, and errors as gRPC statuses.
+"""Where a request enters and leaves: its key, its id, its one line in the log, and errors as gRPC statuses.
 
 Whatever goes wrong inside, a caller sees one of the codes of :data:`scot.errors.GRPC_STATUS` with one sentence, and
 nothing of the process, address or stack that it came from.
@@ -19,16 +19,19 @@ from typing import Any
 
 import grpc
 from ray.exceptions import RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, gRPCStatusError
 from ray.serve.grpc_util import RayServegRPCContext
 
 from scot.errors import Overloaded, ScotError, Unavailable, grpc_status
+from scot.keys import Role
+from services.access import Caller, Keys
 
 logger = logging.getLogger("ray.serve")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered: the caller's ``x-request-id``, or a new one."""
+_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 
 def public_error(error: BaseException) -> tuple[str, str]:
@@ -44,12 +47,31 @@ def public_error(error: BaseException) -> tuple[str, str]:
     return "INTERNAL", "something went wrong inside the service"
 
 
-def unary(method: Callable[[Any, Any], Awaitable[Any]], empty: type) -> Callable[..., Any]:
-    """A Serve gRPC method around ``method(self, request_or_stream)``; ``empty`` is the response type."""
+def drop_told(record: logging.LogRecord) -> bool:
+    """A filter of Serve's log: leave out the stack of a refused stream, which has its line from here already."""
+    return not (record.exc_info and isinstance(record.exc_info[1], gRPCStatusError))
+
+
+def count_request() -> None:
+    """Count one request of the stream that is being answered. Raises Overloaded over the rate of the caller's key."""
+    if (caller := _caller.get()) is not None:
+        caller.spend()
+
+
+def unary(
+    method: Callable[[Any, Any], Awaitable[Any]], empty: type, *, role: Role | None = "read"
+) -> Callable[..., Any]:
+    """A Serve gRPC method around ``method(self, request_or_stream)``; ``empty`` is the response type.
+
+    ``self.metrics`` counts the call. Where ``self.keys`` is set, the caller needs a key of that role; ``None`` leaves
+    the method open. A request counts against the rate of its key; those of a stream are the method's to count, by
+    :func:`count_request`.
+    """
 
     async def handler(self: Any, request: Any, grpc_context: RayServegRPCContext) -> Any:
-        with _Request(method.__name__, grpc_context) as call:
+        with _Request(self, method.__name__, grpc_context) as call:
             try:
+                call.admit(role, counted=not isinstance(request, AsyncIterator))
                 return await method(self, request)
             except asyncio.CancelledError:
                 call.status = "CANCELLED"
@@ -63,12 +85,13 @@ def unary(method: Callable[[Any, Any], Awaitable[Any]], empty: type) -> Callable
     return _named(handler, method)
 
 
-def streaming(method: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[..., Any]:
+def streaming(method: Callable[[Any, Any], AsyncIterator[Any]], *, role: Role | None = "read") -> Callable[..., Any]:
     """The same for ``method(self, request_or_stream)`` that yields responses."""
 
     async def handler(self: Any, request: Any, grpc_context: RayServegRPCContext) -> AsyncIterator[Any]:
-        with _Request(method.__name__, grpc_context) as call:
+        with _Request(self, method.__name__, grpc_context) as call:
             try:
+                call.admit(role, counted=not isinstance(request, AsyncIterator))
                 async for response in method(self, request):
                     yield response
             except (asyncio.CancelledError, GeneratorExit):
@@ -76,16 +99,19 @@ def streaming(method: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[...,
                 raise
             except Exception as error:
                 call.fail(error)
+                # Serve sends what is set here along with the next response, of which there is none: only raised does
+                # the status of a stream arrive, without the trailing metadata.
+                raise ScotError(call.message) from None
 
     return _named(handler, method)
 
 
 class _Request:
-    def __init__(self, method: str, context: RayServegRPCContext) -> None:
+    def __init__(self, gateway: Any, method: str, context: RayServegRPCContext) -> None:
         given = dict(context.invocation_metadata()).get("x-request-id", "")
         self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        self._method, self._context = method, context
-        self.status, self._message = "OK", ""
+        self._gateway, self._method, self._context = gateway, method, context
+        self.status, self.message, self._key = "OK", "", ""
 
     def __enter__(self) -> _Request:
         self._begun = time.perf_counter()
@@ -93,18 +119,31 @@ class _Request:
         self._context.set_trailing_metadata([("x-request-id", self._id)])
         return self
 
+    def admit(self, role: Role | None, *, counted: bool) -> None:
+        keys: Keys | None = self._gateway.keys
+        if keys is None or role is None:
+            return
+        caller = keys.admit(str(dict(self._context.invocation_metadata()).get("authorization", "")), role)
+        _caller.set(caller)
+        self._key = caller.key.name
+        if counted:
+            caller.spend()
+
     def fail(self, error: Exception) -> None:
-        self.status, self._message = public_error(error)
+        self.status, self.message = public_error(error)
         if self.status == "INTERNAL":
             logger.error("request %s failed", self._id, exc_info=error)
         self._context.set_code(grpc.StatusCode[self.status])
-        self._context.set_details(self._message)
+        self._context.set_details(self.message)
 
     def __exit__(self, *_: object) -> None:
-        seconds = round(time.perf_counter() - self._begun, 6)
-        event = {"event": "request", "method": self._method, "status": self.status, "seconds": seconds}
-        if self._message:
-            event["message"] = self._message
+        seconds = time.perf_counter() - self._begun
+        self._gateway.metrics.request(self._method, self.status, seconds)
+        event = {"event": "request", "method": self._method, "status": self.status, "seconds": round(seconds, 6)}
+        if self._key:
+            event["key"] = self._key
+        if self.message:
+            event["message"] = self.message
         logger.info(json.dumps({**event, "request_id": self._id}, ensure_ascii=False))
 
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpc_health.v1 import health_pb2
+from PIL import Image
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from scot.errors import NotFound, Unavailable
+from scot.errors import NotFound, Overloaded, Unavailable
 from scot.index.store import GalleryStore
 from scot.v1 import index_pb2, search_pb2
+from services.access import Keys
 from services.search import indexing, searching
 from services.search.composer import EncoderCard
-from services.search.edge import public_error, streaming, unary
+from services.search.edge import count_request, drop_told, public_error, streaming, unary
 from services.search.images import preprocess
-from services.search.limits import STREAM_WINDOW
+from services.search.limits import MAX_WATCHES, STREAM_WINDOW
+from services.search.metrics import GatewayMetrics
 from services.search.ordered import in_order
 from services.search.settings import SearchSettings
 
@@ -43,13 +48,18 @@ class Gateway:
         from scot.encoders import load_frontend
 
         self.settings, self.composer, self.encoder = settings, composer, encoder
+        self.keys = Keys(Path(settings.api_keys), logger) if settings.api_keys else None
+        self.metrics = GatewayMetrics()
+        logger.addFilter(drop_told)
         self.frontend = load_frontend(settings.encoder)
         self.threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self.store = GalleryStore.open(path=settings.store, url=settings.qdrant_url, api_key=settings.qdrant_api_key)
         self.card: EncoderCard = await composer.encoder_card.remote()
+        self._watches = 0
         self._health = (0.0, health_pb2.HealthCheckResponse.UNKNOWN)
         try:
             await self.store.ensure(settings.collection, self.card.encoder_id, self.card.dim)
+            await self._warm()
         except Unavailable as error:
             logger.error("starting without the vector store: %s", error)
 
@@ -64,7 +74,9 @@ class Gateway:
 
     async def compose_search(self, request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
         """One query."""
-        return await searching.compose_search(self, request)
+        response = await searching.compose_search(self, request)
+        self.metrics.answer(request, response)
+        return response
 
     async def compose_search_stream(
         self, requests: AsyncIterator[search_pb2.ComposeSearchRequest]
@@ -72,13 +84,20 @@ class Gateway:
         """Many queries; one that is refused is answered with its error, and the stream goes on."""
 
         async def answer(request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
+            begun, status = time.perf_counter(), "OK"
             try:
-                return await searching.compose_search(self, request)
+                count_request()
+                return await self.compose_search(request)
+            except asyncio.CancelledError:
+                status = "CANCELLED"
+                raise
             except Exception as error:
                 status, message = public_error(error)
                 if status == "INTERNAL":
                     logger.error("a query of a stream failed", exc_info=error)
                 return search_pb2.ComposeSearchResponse(error=search_pb2.QueryError(status=status, message=message))
+            finally:
+                self.metrics.request("stream_query", status, time.perf_counter() - begun)
 
         async for response in in_order(requests, answer, window=STREAM_WINDOW):
             yield response
@@ -93,7 +112,9 @@ class Gateway:
 
     async def upsert_items(self, request: index_pb2.UpsertItemsRequest) -> index_pb2.UpsertItemsResponse:
         """Insert or replace."""
-        return await indexing.upsert_items(self, request)
+        response = await indexing.upsert_items(self, request)
+        self.metrics.upserted(response)
+        return response
 
     async def upsert_items_stream(
         self, requests: AsyncIterator[index_pb2.UpsertItemsRequest]
@@ -101,7 +122,8 @@ class Gateway:
         """As many requests as the caller likes; the response names the refused items."""
         total = index_pb2.UpsertItemsResponse()
         async for request in requests:
-            response = await indexing.upsert_items(self, request)
+            count_request()
+            response = await self.upsert_items(request)
             total.upserted += response.upserted
             total.refused += response.refused
             total.results.extend(result for result in response.results if not result.ok)
@@ -109,7 +131,9 @@ class Gateway:
 
     async def delete_items(self, request: index_pb2.DeleteItemsRequest) -> index_pb2.DeleteItemsResponse:
         """Delete."""
-        return await indexing.delete_items(self, request)
+        response = await indexing.delete_items(self, request)
+        self.metrics.deleted(response)
+        return response
 
     async def get_items(self, request: index_pb2.GetItemsRequest) -> index_pb2.GetItemsResponse:
         """Look up by id."""
@@ -126,16 +150,31 @@ class Gateway:
     async def health_watch(
         self, request: health_pb2.HealthCheckRequest
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """grpc.health.v1: the status now, and again whenever it changes."""
-        last = None
-        while True:
-            response = await self._status(request.service, watching=True)
-            if response.status != last:
-                last = response.status
-                yield response
-            if last == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
-                return
-            await asyncio.sleep(_HEALTH_S)
+        """grpc.health.v1: the status now, and again whenever it changes. Raises Overloaded over MAX_WATCHES."""
+        if self._watches == MAX_WATCHES:
+            raise Overloaded(f"{MAX_WATCHES} watches are open already; ask for Check instead")
+        self._watches += 1
+        try:
+            last = None
+            while True:
+                response = await self._status(request.service, watching=True)
+                if response.status != last:
+                    last = response.status
+                    yield response
+                if last == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+                    return
+                await asyncio.sleep(_HEALTH_S)
+        finally:
+            self._watches -= 1
+
+    async def _warm(self) -> None:
+        """Answer one query with a picture and encode a text, so that the first caller waits for no lazy start."""
+        search, buffer = search_pb2.ComposeSearchRequest(limit=1), io.BytesIO()
+        Image.new("RGB", (64, 64), "white").save(buffer, "PNG")
+        search.reference.image = buffer.getvalue()
+        search.edits.add(text="warm")
+        await searching.compose_search(self, search)
+        await searching.encode(self, search_pb2.EncodeRequest(inputs=[search_pb2.EncodeInput(text="warm")]))
 
     async def _status(self, service: str, *, watching: bool = False) -> health_pb2.HealthCheckResponse:
         states = health_pb2.HealthCheckResponse
@@ -163,13 +202,13 @@ class Gateway:
     ComposeSearchStream = streaming(compose_search_stream)
     Encode = unary(encode, search_pb2.EncodeResponse)
     ListComposers = unary(list_composers, search_pb2.ListComposersResponse)
-    UpsertItems = unary(upsert_items, index_pb2.UpsertItemsResponse)
-    UpsertItemsStream = unary(upsert_items_stream, index_pb2.UpsertItemsResponse)
-    DeleteItems = unary(delete_items, index_pb2.DeleteItemsResponse)
+    UpsertItems = unary(upsert_items, index_pb2.UpsertItemsResponse, role="read-write")
+    UpsertItemsStream = unary(upsert_items_stream, index_pb2.UpsertItemsResponse, role="read-write")
+    DeleteItems = unary(delete_items, index_pb2.DeleteItemsResponse, role="read-write")
     GetItems = unary(get_items, index_pb2.GetItemsResponse)
     CollectionInfo = unary(collection_info, index_pb2.CollectionInfoResponse)
-    Check = unary(health_check, health_pb2.HealthCheckResponse)
-    Watch = streaming(health_watch)
+    Check = unary(health_check, health_pb2.HealthCheckResponse, role=None)
+    Watch = streaming(health_watch, role=None)
 
 
 GatewayDeployment = serve.deployment(

@@ -20,5 +20,7 @@ MAX_CONDITIONS = 64  # of one filter
 MAX_PAYLOAD_BYTES = 65_536
 STREAM_WINDOW = 16  # queries of one stream that are worked on at the same time
 """At most this many queries of a stream are in work; the client's sending waits for the oldest answer."""
+MAX_WATCHES = 16
+"""Watches of a gateway's health, which nobody needs a key for and each of which keeps one of its places."""
 HANDLE_BYTES = 3_000_000
 """Pixels sent to another deployment at once: Serve's throughput mode caps a message at 4 MiB."""

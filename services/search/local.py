@@ -1,7 +1,7 @@
 """The search service on this machine: ``python -m services.search.local --data ./scot-data``.
 
-Starts a Ray of its own (it never joins another one), runs the application on it, answers one query to warm up, prints
-one line that says where it listens, and stays until Ctrl-C or SIGTERM. Then everything it started is stopped.
+Starts a Ray of its own (it never joins another one), runs the application on it, prints one line that says where it
+listens, and stays until Ctrl-C or SIGTERM. Then everything it started is stopped.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from scot.errors import Unavailable
 from scot.index.connection import check_free
 from scot.local_ray import LOCAL_RAY
 from scot.ports import check_port
+from services.access import Keys
 from services.search.descendants import adopt_orphans, outlive
 from services.search.settings import SearchSettings, from_args
 
@@ -50,6 +51,10 @@ class LocalConfig:
     """The collection a request means when it names none."""
     qdrant_url: str | None = None
     """Address of a Qdrant server to use instead of the embedded store."""
+    api_keys: Path | None = None
+    """The file of API keys (`scot keys new`), read again when it changes; none: no key is asked for."""
+    metrics_port: int = 0
+    """Where Ray shows Prometheus its metrics and SCOT's; 0: a port that Ray chooses."""
     device: str | None = None
     """Where the towers run: cpu, cuda, cuda:1 …; by default a GPU when there is one."""
     threads: int = 0
@@ -66,6 +71,7 @@ def settings_of(config: LocalConfig) -> SearchSettings:
             "composers": str((config.data / "composers").resolve()),
             "store": None if config.qdrant_url else str((config.data / "qdrant").resolve()),
             "qdrant_url": config.qdrant_url,
+            "api_keys": str(config.api_keys.resolve()) if config.api_keys else None,
             "collection": config.collection,
             "device": config.device,
             "threads": config.threads,
@@ -84,6 +90,10 @@ def main(config: LocalConfig) -> int:
     with _Signals(stop) as signals:
         settings = settings_of(config)
         check_port(config.port)
+        if config.metrics_port:
+            check_port(config.metrics_port)
+        if config.api_keys:
+            Keys(config.api_keys)  # what is wrong with it is said before anything starts
         if settings.store:
             check_free(Path(settings.store))
         adopt_orphans()
@@ -108,7 +118,7 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, sto
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     # A signal during these calls is only noted: cut short, they would lose track of what they started.
-    _start_ray(signals, stop)
+    _start_ray(config, signals, stop)
     if stop.is_set():
         return
     serve.start(
@@ -121,7 +131,7 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, sto
     deadline = time.monotonic() + _START_S
     while not stop.is_set():
         app = serve.status().applications.get(APP)
-        if app and app.status == "RUNNING" and _warm(config.port):
+        if app and app.status == "RUNNING" and _answers(config.port):
             return
         if app and app.status in ("DEPLOY_FAILED", "UNHEALTHY"):
             _stop_everything()
@@ -132,7 +142,7 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, sto
         stop.wait(0.1)
 
 
-def _start_ray(signals: _Signals, stop: threading.Event) -> None:
+def _start_ray(config: LocalConfig, signals: _Signals, stop: threading.Event) -> None:
     import ray
 
     for attempts_left in reversed(range(_RAY_ATTEMPTS)):
@@ -145,6 +155,7 @@ def _start_ray(signals: _Signals, stop: threading.Event) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 _node_ip_address="127.0.0.1",
+                _metrics_export_port=config.metrics_port or None,
             )
             return
         except Exception as error:
@@ -174,21 +185,11 @@ def _environment(config: LocalConfig) -> dict[str, str]:
     return environment
 
 
-def _warm(port: int) -> bool:
-    """Answer one query with a picture, so that the first caller does not wait for lazy initialisation."""
-    from PIL import Image
-
+def _answers(port: int) -> bool:
     from scot.client import ScotClient
 
-    try:
-        with ScotClient(f"localhost:{port}", timeout=60) as client:
-            if not client.healthy():
-                return False
-            client.search(image=Image.new("RGB", (64, 64), "white"), edits="warm", limit=1)
-            client.encode(texts=["warm"])
-            return True
-    except Unavailable:
-        return False
+    with ScotClient(f"localhost:{port}") as client:
+        return client.healthy()
 
 
 def _explain(settings: SearchSettings) -> None:

@@ -24,6 +24,8 @@ class SearchSettings:
     """Address of a Qdrant server."""
     qdrant_api_key: str | None = None
     """The API key of that server."""
+    api_keys: str | None = None
+    """The file of API keys (`scot keys new`), read again when it changes; none: no key is asked for."""
     collection: str = "gallery"
     """The collection a request means when it names none."""
     device: str | None = None

@@ -11,24 +11,19 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from scot.edits.engines import EngineConfig, load_writer
 from scot.edits.rules import RulesEngine
-from scot.errors import InvalidInput, PermissionDenied, Unauthenticated, Unavailable
+from scot.errors import InvalidInput, Unauthenticated, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from tests.ports import free_port
+from tests.tls import self_signed
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -167,11 +162,11 @@ def test_keys(tmp_path: Path) -> None:
         assert ask("first") == "rules"
         with pytest.raises(Unauthenticated):
             ask("")
-        with pytest.raises(PermissionDenied):
+        with pytest.raises(Unauthenticated):
             ask("second")
         keys.write_text(hashlib.sha256(b"second").hexdigest())  # read again while the service runs
         assert ask("second") == "rules"
-        with pytest.raises(PermissionDenied):
+        with pytest.raises(Unauthenticated):
             ask("first")
 
 
@@ -190,31 +185,6 @@ def test_it_speaks_tls(tmp_path: Path) -> None:
         load_writer(replace(trusting, tls_authority=str(tmp_path / "nowhere")))
     with pytest.raises(InvalidInput, match="HOST:PORT or https://HOST:PORT, not 'ftp://"):
         load_writer(replace(trusting, url="ftp://there:1"))
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 and its key, as PEM files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "scot-test")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    )
-    return folder / "certificate.pem", folder / "key.pem"
 
 
 def test_what_cannot_start_says_why(tmp_path: Path, address: str) -> None:

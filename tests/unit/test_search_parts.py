@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 from google.protobuf import struct_pb2
+from ray.serve.exceptions import gRPCStatusError
 
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.v1 import search_pb2
-from services.search.edge import public_error
+from services.search.composer import Shelf
+from services.search.edge import drop_told, public_error
 from services.search.ordered import in_order
 from services.search.query import Step, parse_edits
 from services.search.settings import from_args
@@ -97,6 +101,17 @@ def test_what_a_caller_sees_of_an_error(error: Exception, status: str, message: 
     assert public_error(error) == (status, message)
 
 
+def test_a_refused_stream_leaves_no_stack_in_the_log() -> None:
+    def record(error: Exception | None) -> logging.LogRecord:
+        stack = None if error is None else (type(error), error, None)
+        return logging.LogRecord("ray.serve", logging.ERROR, "", 0, "Request failed.", None, stack)
+
+    refused = gRPCStatusError(NotFound("x"), code=grpc.StatusCode.NOT_FOUND, details="x")
+    assert not drop_told(record(refused))
+    assert drop_told(record(RuntimeError("not told yet")))
+    assert drop_told(record(None))
+
+
 def test_neighbouring_plain_edits_are_one_step() -> None:
     edits = [
         search_pb2.Edit(text=" red "),
@@ -111,6 +126,14 @@ def test_neighbouring_plain_edits_are_one_step() -> None:
         Step("long", weight=0.5),
         Step("wide"),
     )
+
+
+def test_a_shelf_keeps_composers_but_not_every_weight_that_is_asked_for() -> None:
+    shelf = Shelf(None, "encoder", 4)
+    assert shelf.get("sum") is shelf.get("sum")
+    assert shelf.get("sum:0.25") is not shelf.get("sum:0.25")
+    shelf.release("sum:0.25")
+    assert shelf.get("") is shelf.get("sum:0.25")
 
 
 def test_payload_numbers_come_back_whole() -> None:

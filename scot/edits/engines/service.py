@@ -130,7 +130,7 @@ def _edits(result: edits_pb2.CaptionEdits) -> CaptionEdits:
 def _told(error: grpc.RpcError) -> Exception:
     code = error.code()
     if code == grpc.StatusCode.UNAUTHENTICATED:
-        return Unauthenticated("the edit service wants an API key: --api-key")
+        return Unauthenticated("the edit service wants an API key that it knows: --api-key")
     if code == grpc.StatusCode.PERMISSION_DENIED:
         return PermissionDenied("the edit service refuses this API key")
     if code == grpc.StatusCode.INVALID_ARGUMENT:

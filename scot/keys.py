@@ -1,0 +1,120 @@
+"""API keys of SCOT's services: how one is made, and the file that names those a service takes.
+
+A keys file has a line for each key: the sha256 of the key in hex, then ``WORD=VALUE`` in any order; ``#`` starts a
+comment. A key without a role may read, and one without a rate may ask as often as it likes::
+
+    2bb80d537b1da3e3… name=shop role=read rate=50 burst=100
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from scot.errors import InvalidInput
+
+Role: TypeAlias = Literal["read", "read-write"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII | re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
+_WORDS = ("name", "role", "rate", "burst")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One line of a keys file.
+
+    Raises:
+        InvalidInput: a field is malformed; the sentence says which.
+    """
+
+    digest: bytes
+    """The sha256 of the key: 32 bytes."""
+    name: str
+    """Who has it, for logs."""
+    role: Role = "read"
+    """What it may do: ``read`` searches, encodes and lists; ``read-write`` stores and deletes items too."""
+    rate: float | None = None
+    """Requests a second, on average; without one there is no limit."""
+    burst: float | None = None
+    """Requests at once after a pause; by default one second's worth, and at least one."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InvalidInput("name must be 1 to 64 letters, digits, dots, dashes or underscores")
+        if self.role not in ROLES:
+            raise InvalidInput(f"role must be one of {', '.join(ROLES)}")
+        if self.rate is None and self.burst is not None:
+            raise InvalidInput("burst needs a rate")
+        if self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0):
+            raise InvalidInput("rate must be a number of requests a second above 0")
+        if self.burst is not None and not (math.isfinite(self.burst) and self.burst >= 1):
+            raise InvalidInput("burst must be a number of requests from 1 on")
+
+    @property
+    def line(self) -> str:
+        """The line of the file."""
+        given = {"name": self.name, "role": self.role, "rate": self.rate, "burst": self.burst}
+        words = [
+            f"{word}={value:g}" if isinstance(value, float) else f"{word}={value}"
+            for word, value in given.items()
+            if value is not None
+        ]
+        return " ".join([self.digest.hex(), *words])
+
+
+def new_key() -> str:
+    """A key of 256 random bits."""
+    return f"scot_{secrets.token_urlsafe(32)}"
+
+
+def digest_of(key: str) -> bytes:
+    """What a service keeps of a key. A plain sha256 is enough for random bits, which nobody can try through."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def read_keys(path: Path) -> tuple[ApiKey, ...]:
+    """The keys of a file.
+
+    Raises:
+        InvalidInput: it cannot be read, or a line is malformed. The sentence has the line's number and none of its
+            text, which might be a key that somebody put there in place of its digest.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"the file of API keys {path} cannot be read") from error
+    keys: list[ApiKey] = []
+    for number, line in enumerate(lines, 1):
+        if not (words := line.partition("#")[0].split()):
+            continue
+        try:
+            key = _key(words)
+            if any(key.digest == other.digest or key.name == other.name for other in keys):
+                raise InvalidInput("it has the name or the digest of an earlier line")
+        except InvalidInput as error:
+            raise InvalidInput(f"line {number} of the file of API keys {path}: {error}") from error
+        keys.append(key)
+    return tuple(keys)
+
+
+def _key(words: list[str]) -> ApiKey:
+    first, *rest = words
+    if not _DIGEST.fullmatch(first):
+        raise InvalidInput("it must begin with the sha256 of a key, 64 hex digits")
+    given = dict(word.split("=", 1) for word in rest if "=" in word)
+    if len(given) != len(rest) or not given.keys() <= set(_WORDS):
+        raise InvalidInput(f"after the digest may come each of {', '.join(f'{word}=' for word in _WORDS)} once")
+    try:
+        numbers = {word: float(given[word]) for word in ("rate", "burst") if word in given}
+    except ValueError:
+        raise InvalidInput("rate and burst must be numbers") from None
+    digest = bytes.fromhex(first)
+    # The role is checked when the key is made.
+    return ApiKey(digest, given.get("name", digest.hex()[:8]), given.get("role", "read"), **numbers)  # type: ignore[arg-type]

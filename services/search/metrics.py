@@ -1,0 +1,66 @@
+"""What the search service counts, through Ray's metrics endpoint: ``ray_scot_search_…`` (docs/metrics.md lists them).
+
+Every label has few values, whatever callers send: an answer is counted under the composer that gave it, without the
+weight that a baseline's name may carry.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.serve.metrics import Counter, Histogram
+
+from scot.v1 import index_pb2, search_pb2
+
+STAGES = ("decode", "queue", "compose", "search", "total")
+_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
+
+
+class GatewayMetrics:
+    """The numbers of one Gateway replica; to be made inside of it."""
+
+    def __init__(self) -> None:
+        labels: Any = ("method", "code")  # Ray's annotation knows one label only
+        self._requests = Counter("scot_search_requests", "RPCs answered, by gRPC code.", labels)
+        self._request_seconds = Histogram("scot_search_request_seconds", "Time of an RPC.", _SECONDS, ("method",))
+        self._stage_seconds = Histogram("scot_search_stage_seconds", "Time of a query's stages.", _SECONDS, ("stage",))
+        self._answers = Counter("scot_search_answers", "Queries answered, by composer.", ("composer",))
+        self._thresholds = Counter(
+            "scot_search_threshold_answers",
+            "Answers to queries with a score threshold, by whether anything was over it.",
+            ("found",),
+        )
+        self._items = Counter("scot_search_items", "Items indexed, refused and deleted.", ("outcome",))
+
+    def request(self, method: str, code: str, seconds: float) -> None:
+        """Count one RPC, or one query of a stream."""
+        self._requests.inc(tags={"method": method, "code": code})
+        self._request_seconds.observe(seconds, tags={"method": method})
+
+    def answer(self, request: search_pb2.ComposeSearchRequest, response: search_pb2.ComposeSearchResponse) -> None:
+        """Count the answer to a query."""
+        for stage in STAGES:
+            self._stage_seconds.observe(getattr(response.timings, stage), tags={"stage": stage})
+        self._answers.inc(tags={"composer": response.composer.partition(":")[0]})
+        if request.HasField("score_threshold"):
+            self._thresholds.inc(tags={"found": "yes" if response.hits else "no"})
+
+    def upserted(self, response: index_pb2.UpsertItemsResponse) -> None:
+        """Count what became of items."""
+        self._count_items("indexed", response.upserted)
+        self._count_items("refused", response.refused)
+
+    def deleted(self, response: index_pb2.DeleteItemsResponse) -> None:
+        """Count deleted items."""
+        self._count_items("deleted", response.deleted)
+
+    def _count_items(self, outcome: str, number: int) -> None:
+        if number:  # Ray refuses to add nothing
+            self._items.inc(number, tags={"outcome": outcome})
+
+
+def batch_sizes() -> Histogram:
+    """How many queries a Composer replica composes at once; to be made inside of it."""
+    return Histogram(
+        "scot_search_batch_size", "Queries composed at once.", [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
+    )
