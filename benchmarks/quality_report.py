@@ -38,7 +38,7 @@ def write_report(runs: Sequence[Any], results: Path, page: Path | None, *, about
     text = [reference_table(references)]
     for group, title in _TITLES.items():
         found = [(run, seeds) for run in runs if run.group == group and (seeds := _seeds(run, results))]
-        if found:
+        if len(found) > 1:  # one run alone is compared with nothing
             text.append(f"## {title}\n\n" + group_table(found, worlds))
             if page is not None:
                 image = page.parent / "images" / f"quality-{group}.png"

@@ -84,7 +84,7 @@ def test_the_page_shows_every_run_that_has_results(tmp_path: Path) -> None:
     write_report(RUNS, tmp_path, page, about="here")
     text = page.read_text()
     assert [name for name in text.splitlines() if name.startswith("## ")] == [
-        "## Composers", "## Objectives", "## Supervision", "## Amount of data", "## Encoders"
+        "## Composers", "## Objectives", "## Supervision"
     ]  # fmt: skip
     row = next(line for line in text.splitlines() if line.startswith("| token Combiner |"))
     assert "| 0.600 ± 0.100 | 0.75 |" in row
