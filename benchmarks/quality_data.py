@@ -15,7 +15,7 @@ from scot.data.worlds.gallery import Query, draw_all, evaluation_gallery
 from scot.encoders import Encoder, state_encoder
 from scot.errors import InvalidInput
 from scot.training.cache import CacheInfo, TripletEmbeddings
-from scot.training.states import StateTable
+from scot.training.states import StateTable, starts
 
 _AT_ONCE = 512
 
@@ -59,13 +59,14 @@ def labelled_triplets(count: int, encoder: Encoder, place: Path, seed: int) -> T
     image_UD = image_UD.half()
     texts = list(dict.fromkeys(edits))
     row_of = {text: n for n, text in enumerate(texts)}
-    text_ED, edit_states = state_encoder(encoder).encode_tokens_states(
-        [each.tokens for each in encoder.tokenise(texts)]
-    )
+    text_ED, edit_states = state_encoder(encoder).encode_texts_states(texts)
     text_VD = torch.cat([torch.from_numpy(text_ED).half(), image_UD])
-    lengths_V = torch.cat([torch.tensor([len(each) for each in edit_states]), torch.zeros(len(ids), dtype=torch.long)])
+    lengths_V = np.array([len(each) for each in edit_states] + [0] * len(ids))
+    image_states = StateTable(values_TW, torch.from_numpy(starts(place, [lengths_U.numpy()], len(ids))))
+    text_starts = torch.from_numpy(starts(place, [lengths_V], len(lengths_V)))
+    text_states = StateTable(torch.from_numpy(np.concatenate(edit_states)), text_starts)
     reference_N = torch.tensor(references)
-    widths = {"images": values_TW.shape[1], "texts": edit_states[0].shape[1]}
+    widths = {"images": image_states.width, "texts": text_states.width}
     counts = {"images": len(ids), "texts": len(text_VD), "triplets": len(edits)}
     return TripletEmbeddings(
         info=CacheInfo(encoder.id, encoder.dim, "labelled", counts, {}, "labelled", states=widths),
@@ -78,13 +79,9 @@ def labelled_triplets(count: int, encoder: Encoder, place: Path, seed: int) -> T
         caption_N=len(texts) + reference_N,
         edited_N=len(texts) + torch.tensor(targets),
         texts=texts + [f"picture {name}" for name in ids],
-        image_states=StateTable(values_TW, _starts(lengths_U)),
-        text_states=StateTable(torch.from_numpy(np.concatenate(edit_states)), _starts(lengths_V)),
+        image_states=image_states,
+        text_states=text_states,
     )
-
-
-def _starts(lengths_R: torch.Tensor) -> torch.Tensor:
-    return torch.cat([torch.zeros(1, dtype=torch.long), lengths_R.cumsum(0)])
 
 
 def _drawn(

@@ -26,8 +26,8 @@ from scot.training import held_out
 from scot.training.cache import check_cache
 from scot.training.config import TrainConfig
 from scot.training.group import check_shares
-from scot.training.loop import state_widths
 from scot.training.mapped import open_cache
+from scot.training.network import network_settings
 from scot.training.runs import Run, check_writable
 from scot.training.workers import Source, train_in_process, train_with_ray
 
@@ -81,8 +81,7 @@ def main(config: PretrainConfig) -> int:
     settings = training_config(config)
     check_shares(config.batch_size, max(1, config.num_workers), config.max_workers)
     info, _ = check_cache(config.embeddings)
-    given = {"dim": info.dim, **state_widths(settings, info)}
-    configure(settings.architecture, given | settings.composer_settings())  # refused before it trains
+    configure(settings.architecture, network_settings(settings, info))  # refused before it trains
     run = Run(config.runs, config.name or Run.default_name(settings, info), settings, info)
     registry = Registry(config.composers)
     with run.locked():

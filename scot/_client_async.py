@@ -12,6 +12,7 @@ from scot import _client_requests as requests
 from scot import _client_results as results
 from scot._client_errors import from_rpc
 from scot._client_requests import CHANNEL_OPTIONS, HEALTH, SERVING, NewItem, Picture, Query
+from scot.channels import open_channel
 from scot.errors import ScotError, Unavailable
 from scot.v1 import index_pb2, index_pb2_grpc, search_pb2, search_pb2_grpc
 
@@ -34,11 +35,8 @@ class AsyncScotClient:
     ) -> None:
         self.target, self.timeout = target, timeout
         self._metadata = requests.key_metadata(api_key)
-        self._channel = (
-            grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
-            if tls
-            else grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
-        )
+        credentials = grpc.ssl_channel_credentials() if tls else None
+        self._channel = open_channel(grpc.aio, target, credentials, CHANNEL_OPTIONS)
         self._search: Any = search_pb2_grpc.SearchServiceStub(self._channel)
         self._index: Any = index_pb2_grpc.IndexServiceStub(self._channel)
 

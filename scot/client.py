@@ -34,6 +34,7 @@ from scot._client_results import (
     StoredItem,
     UpsertResult,
 )
+from scot.channels import open_channel
 from scot.errors import ScotError, Unavailable
 from scot.index.filters import Exists, Filter, Match, Range
 from scot.v1 import index_pb2, index_pb2_grpc, search_pb2, search_pb2_grpc
@@ -77,11 +78,8 @@ class ScotClient:
     ) -> None:
         self.target, self.timeout = target, timeout
         self._metadata = requests.key_metadata(api_key)
-        self._channel = (
-            grpc.secure_channel(target, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
-            if tls
-            else grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
-        )
+        credentials = grpc.ssl_channel_credentials() if tls else None
+        self._channel = open_channel(grpc, target, credentials, CHANNEL_OPTIONS)
         self._search: Any = search_pb2_grpc.SearchServiceStub(self._channel)
         self._index: Any = index_pb2_grpc.IndexServiceStub(self._channel)
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from scot.composers import Composer, Registry, artifact, load_composer
 from scot.encoders import Encoder, load_encoder
 from scot.errors import EncoderMismatch, InvalidInput, NotFound, NotPromoted, ScotError
-from scot.evaluation.gate import COMPARED, Check, compared, decide, utc_now
+from scot.evaluation.gate import COMPARED, GATE_METRICS, Check, compared, decide, utc_now
 from scot.evaluation.metrics import Estimate
 from scot.evaluation.report import report_console
 from scot.evaluation.worlds import encode_gallery
@@ -114,11 +114,7 @@ def compare(config: CompareConfig) -> int:
     paths = [registry.path(version) for version in (config.first, config.second)]
     encoder, console = load_encoder(config.encoder), report_console()
     first, second = (_load(path, encoder) for path in paths)
-    states = first.reads_states or second.reads_states
-    checks: list[Check] = []
-    for folder in config.gallery:
-        vectors = encode_gallery(folder, encoder, config.cache, states=states, on_progress=console.print)
-        checks += compared(vectors, first, second, COMPARED)
+    checks = _checks(config, encoder, first, second, COMPARED)
     console.print(_table(checks, config.first, config.second))
     return 0
 
@@ -146,11 +142,7 @@ def promote(config: PromoteConfig) -> int:
     encoder, console = load_encoder(config.encoder), report_console()
     candidate = _load(path, encoder)
     other = _load(registry.path(released), encoder) if released is not None and not objection else None
-    states = candidate.reads_states or (other is not None and other.reads_states)
-    checks: list[Check] = []
-    for folder in config.gallery:
-        vectors = encode_gallery(folder, encoder, config.cache, states=states, on_progress=console.print)
-        checks += compared(vectors, candidate, other)
+    checks = _checks(config, encoder, candidate, other, GATE_METRICS)
     decision = decide(version, released, encoder.id, checks, objection=objection, force=config.force)
     console.print(_table(checks, version, released if other else None))
     # Recorded first: a version that the pointer names has its numbers, whatever happens in between.
@@ -181,6 +173,22 @@ def rollback(config: RollbackConfig) -> int:
 def _check_galleries(folders: Sequence[Path]) -> None:
     if not folders:
         raise InvalidInput("--gallery is missing: draw one with `scot draw --world wardrobe --split eval --output DIR`")
+
+
+def _checks(
+    config: CompareConfig | PromoteConfig,
+    encoder: Encoder,
+    first: Composer,
+    second: Composer | None,
+    metrics: Sequence[str],
+) -> list[Check]:
+    """Measure one or two composers on every gallery."""
+    states = any(composer is not None and composer.reads_states for composer in (first, second))
+    checks: list[Check] = []
+    for folder in config.gallery:
+        vectors = encode_gallery(folder, encoder, config.cache, states=states, on_progress=report_console().print)
+        checks += compared(vectors, first, second, metrics)
+    return checks
 
 
 def _registry(place: str) -> Registry:

@@ -29,6 +29,11 @@ class CombinerConfig:
             raise InvalidInput(f"dropout must be at least 0 and below 1, not {self.dropout}")
 
 
+def layer(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
+    """Linear, ReLU, dropout."""
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(dropout))
+
+
 class Combiner(CentredModule):
     """V_c = normalize(MLP(h) + λ·t + (1 − λ)·i), with h = [ReLU(P_i i); ReLU(P_t t)] and the gate λ = σ(MLP'(h)).
 
@@ -39,13 +44,9 @@ class Combiner(CentredModule):
         super().__init__(config)
         dim, dropout = config.dim, config.dropout
         projection, hidden = config.projection or 4 * dim, config.hidden or 8 * dim
-        self.project_image = nn.Sequential(nn.Linear(dim, projection), nn.ReLU(), nn.Dropout(dropout))
-        self.project_text = nn.Sequential(nn.Linear(dim, projection), nn.ReLU(), nn.Dropout(dropout))
-        self.mix = nn.Sequential(
-            nn.Linear(2 * projection, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
-        )
-        self.gate = nn.Sequential(
-            nn.Linear(2 * projection, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1)
+        self.project_image, self.project_text = (layer(dim, projection, dropout) for _ in range(2))
+        self.mix, self.gate = (
+            nn.Sequential(*layer(2 * projection, hidden, dropout), nn.Linear(hidden, outputs)) for outputs in (dim, 1)
         )
 
     def forward(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:

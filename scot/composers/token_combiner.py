@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from scot.composers.base import CentredModule, gated_sum
+from scot.composers.combiner import layer
 from scot.composers.states import States
 from scot.errors import InvalidInput
 
@@ -82,13 +83,13 @@ class TokenCombiner(CentredModule):
         super().__init__(config)
         dim, dropout = config.dim, config.dropout
         projection, hidden, width = config.projection or 2 * dim, config.hidden or 4 * dim, config.width or dim // 2
-        self.project_image = nn.Sequential(nn.Linear(dim, projection), nn.ReLU(), nn.Dropout(dropout))
-        self.project_text = nn.Sequential(nn.Linear(dim, projection), nn.ReLU(), nn.Dropout(dropout))
+        self.project_image, self.project_text = (layer(dim, projection, dropout) for _ in range(2))
         self.look_image = Look(config.image_states, 2 * dim, width, config.heads)
         self.look_text = Look(config.text_states, 2 * dim, width, config.heads)
         joint = 2 * (projection + config.heads * width)
-        self.mix = nn.Sequential(nn.Linear(joint, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
-        self.gate = nn.Sequential(nn.Linear(joint, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
+        self.mix, self.gate = (
+            nn.Sequential(*layer(joint, hidden, dropout), nn.Linear(hidden, outputs)) for outputs in (dim, 1)
+        )
 
     def forward(
         self, image_BD: torch.Tensor, text_BD: torch.Tensor, image_states: States, text_states: States

@@ -85,9 +85,26 @@ class StateEncoder(Encoder, Protocol):
     def encode_tokens_states(self, tokens: Sequence[Tokens]) -> tuple[Vectors, HiddenStates]:
         """What :meth:`encode_tokens` gives, and the states. Raises InvalidInput when the model has none."""
 
+    def encode_texts_states(self, texts: Sequence[str]) -> tuple[Vectors, HiddenStates]:
+        """What :meth:`encode_texts` gives, and the states. Raises InvalidInput when the model has none."""
+
 
 def state_encoder(encoder: Encoder) -> StateEncoder:
     """The encoder, if it tells its hidden states. Raises InvalidInput if not."""
     if not isinstance(encoder, StateEncoder):
         raise InvalidInput(f"the encoder {encoder.id} does not tell its hidden states")
     return encoder
+
+
+def encode_pixels(encoder: Encoder, pixels: Sequence[Pixels], *, states: bool) -> tuple[Vectors, HiddenStates]:
+    """Embed preprocessed pictures, with their hidden states if they are wanted; without, their list is empty.
+
+    Raises:
+        InvalidInput: they are wanted, and the encoder does not tell them.
+    """
+    return state_encoder(encoder).encode_pixels_states(pixels) if states else (encoder.encode_pixels(pixels), [])
+
+
+def encode_tokens(encoder: Encoder, tokens: Sequence[Tokens], *, states: bool) -> tuple[Vectors, HiddenStates]:
+    """The same for tokenised texts."""
+    return state_encoder(encoder).encode_tokens_states(tokens) if states else (encoder.encode_tokens(tokens), [])

@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from transformers import AutoTokenizer, Blip2Config, Blip2ForImageTextRetrieval
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from scot.encoders.base import HiddenStates, MultiVectors, Pixels, TokenisedText, Tokens, Vectors
+from scot.encoders.base import MultiVectors, Pixels, TokenisedText, Tokens, Vectors
 from scot.encoders.towers import Towers, in_batches, unit_rows, weights_hash
 from scot.errors import InvalidInput
 
@@ -117,32 +117,17 @@ class Blip2Encoder(Blip2Frontend, Towers):
         """Embed preprocessed pictures by one vector each: N × (H, W, 3) uint8 to ``(N, D)`` float32 unit rows."""
         return self.pool(self.encode_pixels_multi(pixels))
 
-    def encode_pixels_states(self, pixels: Sequence[Pixels]) -> tuple[Vectors, HiddenStates]:
-        """:meth:`encode_pixels`, and a float16 ``(V, W)`` of each picture's queries as the Q-Former left them."""
-        multi_NVD = np.zeros((len(pixels), self.vectors_per_image, self.dim), np.float32)
-        states = HiddenStates()
-        for rows in in_batches(range(len(pixels))):
-            queries_BVH = self._queries(np.stack([pixels[row] for row in rows]))
-            multi_NVD[rows] = unit_rows(self._model.vision_projection(queries_BVH))
-            states += [*queries_BVH.to(torch.float16).cpu().numpy()]
-        return self.pool(multi_NVD), states
-
-    def encode_tokens_states(self, tokens: Sequence[Tokens]) -> tuple[Vectors, HiddenStates]:
-        """:meth:`encode_tokens`, and a float16 ``(tokens, W)`` of each text's last hidden states."""
-        vectors_ND = np.zeros((len(tokens), self.dim), np.float32)
-        states: dict[int, npt.NDArray[np.float16]] = {}
-        for rows, tokens_BL, used_B in self._by_length(tokens):
-            last_BLH = self._text_states(tokens_BL, int(used_B[-1]))
-            vectors_ND[rows] = unit_rows(self._model.text_projection(last_BLH[:, 0]))
-            half_BLH = last_BLH.to(torch.float16).cpu().numpy()
-            states |= {int(row): half_LH[:own] for row, half_LH, own in zip(rows, half_BLH, used_B, strict=True)}
-        return vectors_ND, [states[row] for row in range(len(tokens))]
-
+    @torch.inference_mode()
     def _image_rows(self, pixels_BHWC: Pixels) -> MultiVectors:
         return unit_rows(self._model.vision_projection(self._queries(pixels_BHWC)))
 
+    @torch.inference_mode()
+    def _image_states(self, pixels_BHWC: Pixels) -> tuple[Vectors, torch.Tensor]:
+        queries_BVH = self._queries(pixels_BHWC)
+        return self.pool(unit_rows(self._model.vision_projection(queries_BVH))), queries_BVH
+
     def _text_rows(self, tokens_BL: Tokens, used: int) -> Vectors:
-        return unit_rows(self._model.text_projection(self._text_states(tokens_BL, used)[:, 0]))
+        return self._text_states(tokens_BL, used)[0]
 
     # The two halves of Blip2ForImageTextRetrieval.forward without its matching head; it offers only both at once.
 
@@ -162,14 +147,14 @@ class Blip2Encoder(Blip2Frontend, Towers):
         return used_N
 
     @torch.inference_mode()
-    def _text_states(self, tokens_BL: Tokens, used: int) -> torch.Tensor:
+    def _text_states(self, tokens_BL: Tokens, used: int) -> tuple[Vectors, torch.Tensor]:
         tokens = torch.from_numpy(tokens_BL[:, :used]).to(self._device)
-        states_BLH: torch.Tensor = self._model.qformer(
+        states_BLH = self._model.qformer(
             query_embeds=self._model.embeddings(input_ids=tokens),
             query_length=0,
             attention_mask=(tokens != self._tokenizer.pad_token_id).long(),
         ).last_hidden_state
-        return states_BLH
+        return unit_rows(self._model.text_projection(states_BLH[:, 0])), states_BLH
 
 
 def _place(name: str) -> str:

@@ -20,7 +20,7 @@ import torch
 from open_clip.transformer import TextTransformer
 from PIL import Image
 
-from scot.encoders.base import HiddenStates, Pixels, TokenisedText, Tokens, Vectors
+from scot.encoders.base import Pixels, TokenisedText, Tokens, Vectors
 from scot.encoders.towers import Towers, in_batches, unit_rows, weights_hash
 from scot.errors import InvalidInput
 
@@ -116,34 +116,21 @@ class ClipEncoder(ClipFrontend, Towers):
         return unit_rows(self._model.encode_image(self._normalised(pixels_BHWC).to(self._dtype)))
 
     @torch.inference_mode()
-    def encode_pixels_states(self, pixels: Sequence[Pixels]) -> tuple[Vectors, HiddenStates]:
-        """:meth:`encode_pixels`, and a float16 ``(places, W)`` of each picture's last hidden states."""
-        vectors_ND, states = np.zeros((len(pixels), self.dim), np.float32), HiddenStates()
-        for rows in in_batches(range(len(pixels))):
-            images_BCHW = self._normalised(np.stack([pixels[row] for row in rows])).to(self._dtype)
-            found = self._inside(self._model, image=images_BCHW, image_indices=1, normalize=False)
-            vectors_ND[rows] = unit_rows(found["image_features"])
-            states += [*_half(found["image_intermediates"][0].flatten(2).transpose(1, 2))]
-        return vectors_ND, states
+    def _image_states(self, pixels_BHWC: Pixels) -> tuple[Vectors, torch.Tensor]:
+        images = self._normalised(pixels_BHWC).to(self._dtype)
+        found = self._inside(self._model, image=images, image_indices=1, normalize=False)
+        return unit_rows(found["image_features"]), found["image_intermediates"][0].flatten(2).transpose(1, 2)
 
     @torch.inference_mode()
-    def encode_tokens_states(self, tokens: Sequence[Tokens]) -> tuple[Vectors, HiddenStates]:
-        """:meth:`encode_tokens`, and a float16 ``(tokens, W)`` of each text's last hidden states."""
-        vectors_ND = np.zeros((len(tokens), self.dim), np.float32)
-        states: dict[int, npt.NDArray[np.float16]] = {}
-        for rows, tokens_BL, used_B in self._by_length(tokens):
-            used = int(used_B[-1])
-            tower = self._towers.get(used)
-            if tower is None:
-                text_BL = torch.from_numpy(tokens_BL).to(self._device)
-                found = self._inside(self._model, text=text_BL, text_indices=1, normalize=False)
-            else:
-                text_BL = torch.from_numpy(tokens_BL[:, :used]).to(self._device)
-                found = self._inside(tower, text=text_BL, indices=1, output_fmt="NLC")
-            vectors_ND[rows] = unit_rows(found["text_features"])
-            last_BLW = _half(found["text_intermediates"][0])
-            states |= {int(row): last_LW[:own] for row, last_LW, own in zip(rows, last_BLW, used_B, strict=True)}
-        return vectors_ND, [states[row] for row in range(len(tokens))]
+    def _text_states(self, tokens_BL: Tokens, used: int) -> tuple[Vectors, torch.Tensor]:
+        tower = self._towers.get(used)
+        if tower is None:
+            text_BL = torch.from_numpy(tokens_BL).to(self._device)
+            found = self._inside(self._model, text=text_BL, text_indices=1, normalize=False)
+        else:
+            text_BL = torch.from_numpy(tokens_BL[:, :used]).to(self._device)
+            found = self._inside(tower, text=text_BL, indices=1, output_fmt="NLC")
+        return unit_rows(found["text_features"]), found["text_intermediates"][0]
 
     def _inside(self, module: Any, **inputs: Any) -> dict[str, Any]:
         """What open_clip tells of a tower's inside, with the last norm applied."""
@@ -168,11 +155,6 @@ class ClipEncoder(ClipFrontend, Towers):
         if tower is None:
             return unit_rows(self._model.encode_text(torch.from_numpy(tokens_BL).to(self._device)))
         return unit_rows(tower(torch.from_numpy(tokens_BL[:, :used]).to(self._device)))
-
-
-def _half(states: torch.Tensor) -> npt.NDArray[np.float16]:
-    half: npt.NDArray[np.float16] = states.to(torch.float16).cpu().numpy()
-    return half
 
 
 def _end(tokens: Tokens, pad: int) -> int:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from scot.encoders.base import Encoder, Pixels, Tokens, Vectors
+from scot.encoders.base import Encoder, HiddenStates, Pixels, Tokens, Vectors
 
 _BATCH = 128
 
@@ -39,6 +39,28 @@ class Towers(Encoder, Protocol):
         """Embed texts, to ``(N, D)``; what does not fit the context is cut (see :meth:`tokenise`)."""
         return self.encode_tokens([text.tokens for text in self.tokenise(texts)])
 
+    def encode_pixels_states(self, pixels: Sequence[Pixels]) -> tuple[Vectors, HiddenStates]:
+        """:meth:`encode_pixels`, and the last hidden states of each picture: float16 ``(places, W)``."""
+        vectors_ND, states = np.zeros((len(pixels), self.dim), np.float32), HiddenStates()
+        for rows in in_batches(range(len(pixels))):
+            vectors_ND[rows], last_BLW = self._image_states(np.stack([pixels[row] for row in rows]))
+            states += [*last_BLW.to(torch.float16).cpu().numpy()]
+        return vectors_ND, states
+
+    def encode_tokens_states(self, tokens: Sequence[Tokens]) -> tuple[Vectors, HiddenStates]:
+        """:meth:`encode_tokens`, and the last hidden states of each text: float16 ``(tokens, W)``."""
+        vectors_ND = np.zeros((len(tokens), self.dim), np.float32)
+        states: dict[int, npt.NDArray[np.float16]] = {}
+        for rows, tokens_BL, used_B in self._by_length(tokens):
+            vectors_ND[rows], last_BLW = self._text_states(tokens_BL, int(used_B[-1]))
+            half_BLW = last_BLW.to(torch.float16).cpu().numpy()
+            states |= {int(row): half_LW[:own] for row, half_LW, own in zip(rows, half_BLW, used_B, strict=True)}
+        return vectors_ND, [states[row] for row in range(len(tokens))]
+
+    def encode_texts_states(self, texts: Sequence[str]) -> tuple[Vectors, HiddenStates]:
+        """:meth:`encode_texts`, and the states as :meth:`encode_tokens_states` gives them."""
+        return self.encode_tokens_states([text.tokens for text in self.tokenise(texts)])
+
     def _by_length(self, tokens: Sequence[Tokens]) -> Iterator[tuple[Any, Tokens, npt.NDArray[np.int64]]]:
         """Batches of like length, the longest last: rows, their tokens, and the places that each uses."""
         if not len(tokens):
@@ -60,6 +82,14 @@ class Towers(Encoder, Protocol):
     @abstractmethod
     def _text_rows(self, tokens_BL: Tokens, used: int) -> Vectors:
         """The unit rows of a batch, none of whose texts takes more than ``used`` places."""
+
+    @abstractmethod
+    def _image_states(self, pixels_BHWC: Pixels) -> tuple[Vectors, torch.Tensor]:
+        """The unit rows of a batch, and the last hidden states ``(B, L, W)`` of the image tower."""
+
+    @abstractmethod
+    def _text_states(self, tokens_BL: Tokens, used: int) -> tuple[Vectors, torch.Tensor]:
+        """:meth:`_text_rows`, and the last hidden states of the text tower, ``(B, used, W)`` at least."""
 
 
 def in_batches(rows: Any) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scot.composers.states import States, padded
-from scot.data.captioned import Refusals, read_captioned
+from scot.data.captioned import CaptionedImage
 from scot.data.worlds.gallery import Query
 from scot.encoders import Encoder, HiddenStates, Pixels, Vectors, state_encoder
 from scot.index.bulk import embedded_batches
@@ -33,14 +33,18 @@ class QueryStates:
         return States(*(part[rows] for part in self.reference)), States(*(part[queries] for part in self.edit))
 
 
-def query_states(folder: Path, queries: Sequence[Query], encoder: Encoder, file: Path) -> QueryStates:
-    """Embed the references and edits of a gallery's queries, or read them from ``file``, which is written then.
+def query_states(
+    records: Sequence[CaptionedImage], queries: Sequence[Query], encoder: Encoder, file: Path
+) -> QueryStates:
+    """Embed the references, among ``records``, and the edits of a gallery's queries, or read them from ``file``.
+
+    ``file`` is written where it is not there.
 
     Raises:
         InvalidInput: the encoder does not tell its hidden states.
     """
     if not file.exists():
-        found = _encode(folder, queries, encoder)
+        found = _encode(records, queries, encoder)
         temporary = file.with_suffix(".tmp")
         save_file(dict(zip(_NAMES, (*found.reference, *found.edit, found.reference_Q), strict=True)), temporary)
         temporary.rename(file)
@@ -49,7 +53,7 @@ def query_states(folder: Path, queries: Sequence[Query], encoder: Encoder, file:
     return QueryStates(States(reference, reference_there), States(edit, edit_there), row)
 
 
-def _encode(folder: Path, queries: Sequence[Query], encoder: Encoder) -> QueryStates:
+def _encode(records: Sequence[CaptionedImage], queries: Sequence[Query], encoder: Encoder) -> QueryStates:
     telling = state_encoder(encoder)
     inside: HiddenStates = []
 
@@ -59,11 +63,10 @@ def _encode(folder: Path, queries: Sequence[Query], encoder: Encoder) -> QuerySt
         return vectors_ND
 
     wanted = {query.reference_id for query in queries}
-    records = [record for record in read_captioned(folder, Refusals()) if record.image_id in wanted]
+    references = [record for record in records if record.image_id in wanted]
     with ThreadPoolExecutor(4) as pool:
-        batches = list(embedded_batches(records, encoder, pool, batch_size=256, embed=embed))
+        batches = list(embedded_batches(references, encoder, pool, batch_size=256, embed=embed))
     ids = [record.image_id for batch in batches for record in batch.records]
-    tokens = [text.tokens for text in encoder.tokenise([query.edit for query in queries])]
-    _, edits = telling.encode_tokens_states(tokens)
+    _, edits = telling.encode_texts_states([query.edit for query in queries])
     row = {image_id: n for n, image_id in enumerate(ids)}
     return QueryStates(padded(inside), padded(edits), torch.tensor([row[query.reference_id] for query in queries]))

@@ -57,9 +57,9 @@ def evaluate(config: EvaluateConfig) -> int:
     encoder = load_encoder(config.encoder)
     composers = chosen_composers(config.composers, config.composer, encoder.id, encoder.dim)
     results: list[WorldResult] = []
+    states = any(composer.reads_states for composer in composers)
     for folder in config.gallery:
         cache = config.output / "cache"
-        states = any(composer.reads_states for composer in composers)
         vectors = encode_gallery(
             folder, encoder, cache, multi=config.best_of_vectors, states=states, on_progress=console.print
         )

@@ -149,7 +149,7 @@ def encode_gallery(
         temporary = file.with_suffix(".tmp")
         save_file(tensors, temporary)
         temporary.rename(file)
-    inside = query_states(folder, queries, encoder, cache / f"{world}-{key}-states.safetensors") if states else None
+    inside = query_states(records, queries, encoder, cache / f"{world}-{key}-states.safetensors") if states else None
     roles = (tensors["gallery"], tensors["edit"], tensors["oracle"], tensors.get("multi"), inside)
     return WorldVectors(world, folder, encoder.id, ids, queries, *roles)
 

@@ -187,7 +187,7 @@ def _state_widths(model: Encoder) -> dict[str, int]:
     """How wide the hidden states of pictures and texts are. Raises InvalidInput when the encoder does not tell them."""
     telling = state_encoder(model)
     _, (picture,) = telling.encode_pixels_states([model.preprocess(Image.new("RGB", (64, 64)))])
-    _, (text,) = telling.encode_tokens_states([model.tokenise(["a"])[0].tokens])
+    _, (text,) = telling.encode_texts_states(["a"])
     return {cache.IMAGES: picture.shape[1], cache.TEXTS: text.shape[1]}
 
 

@@ -16,16 +16,16 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from scot.composers.architectures import build, settings_of
 from scot.composers.base import ComposerModule
 from scot.errors import InvalidInput, ScotError
 from scot.training import held_out
 from scot.training.batches import each_tensor, gather_batch
-from scot.training.cache import STATES, CacheInfo, TripletEmbeddings, unit_rows
+from scot.training.cache import TripletEmbeddings, unit_rows
 from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
 from scot.training.feed import Feed
 from scot.training.group import check_shares, from_first, rank_and_world, reduced, together
+from scot.training.network import new_network
 from scot.training.objectives import Batch, Companions, ContrastiveLoss, TargetQueue, noised
 from scot.training.optimisation import computes_in_bfloat16, learning_rate, parameter_groups
 from scot.training.order import samples
@@ -90,7 +90,7 @@ class Trainer:
             raise InvalidInput("one training triplet is too few: there is nothing to tell it from")
         self.batch_size = config.batch_size
         torch.manual_seed(config.seed)
-        self.composer = _composer(config, data)
+        self.composer = new_network(config, data.info)
         rows_S = self.training_N[:: math.ceil(len(self.training_N) / _STATISTICS_ROWS)]
         self.composer.fit_statistics(
             unit_rows(data.image_UD, data.image_N[rows_S]), unit_rows(data.text_VD, data.edit_N[rows_S])
@@ -162,7 +162,7 @@ class Trainer:
 
     def best_composer(self) -> ComposerModule:
         """The composer as it was at its best evaluation."""
-        module = _composer(self.config, self.data)
+        module = new_network(self.config, self.data.info)
         module.load_state_dict(self._best_state)
         return module.eval()
 
@@ -297,24 +297,3 @@ class _Objective(nn.Module):
         # The loss is in float32: logits of a large scale need the mantissa.
         loss: tuple[torch.Tensor, dict[str, torch.Tensor]] = self.loss(query_BD, batch)
         return loss
-
-
-def _composer(config: TrainConfig, data: TripletEmbeddings) -> ComposerModule:
-    given = {"dim": data.dim, **state_widths(config, data.info)}
-    return build(config.architecture, given | config.composer_settings())
-
-
-def state_widths(config: TrainConfig, info: CacheInfo) -> dict[str, int]:
-    """What an architecture that reads hidden states is told of them; nothing for any other.
-
-    Raises:
-        InvalidInput: it reads them, and the cache has none.
-    """
-    if "image_states" not in settings_of(config.architecture):
-        return {}
-    if not info.states:
-        raise InvalidInput(
-            f"the architecture {config.architecture} reads hidden states, and this embedding cache has none: "
-            "encode again with --states"
-        )
-    return {STATES[part]: width for part, width in info.states.items()}

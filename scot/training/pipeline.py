@@ -16,7 +16,8 @@ import torch
 
 from scot.data.captioned import Refusals, read_captioned
 from scot.data.images import decode_image
-from scot.encoders import HiddenStates, Pixels, Vectors, load_encoder, state_encoder
+from scot.encoders import Pixels, load_encoder, state_encoder
+from scot.encoders.base import encode_pixels
 from scot.errors import ImageRefused, our_cause
 
 _IMAGE_BATCH = 64
@@ -138,7 +139,7 @@ class EncodeRows:
             rows[n]["count"] = int(text.truncated)
         tokens = {n: text.tokens for n, text in tokenised.items()}
         told = [n for n in texts if self._states and rows[n]["edit"]]
-        vectors_ND[list(good)], states = self._pixels(list(good.values()))
+        vectors_ND[list(good)], states = encode_pixels(self._encoder, list(good.values()), states=self._states)
         inside = dict(zip(good, states, strict=False))
         if told:
             vectors_ND[told], states = state_encoder(self._encoder).encode_tokens_states([tokens.pop(n) for n in told])
@@ -155,12 +156,6 @@ class EncodeRows:
             "vector": vectors_ND,
             "states": np.array([inside[n].tobytes() if n in inside else b"" for n in range(len(rows))], object),
         }
-
-    def _pixels(self, pixels: list[Pixels]) -> tuple[Vectors, HiddenStates]:
-        """Vectors of pictures and, if wanted, their states."""
-        if self._states and pixels:
-            return state_encoder(self._encoder).encode_pixels_states(pixels)
-        return self._encoder.encode_pixels(pixels), []
 
     def _decode(self, data: bytes) -> Pixels | str:
         try:

@@ -78,9 +78,7 @@ def state_shards(
         keys, column = table.column(0).to_pylist(), table.column(1).to_pylist()
         size_N = np.array([len(row) for row in column], np.int64)
         if (size_N % (2 * width)).any():
-            raise InvalidInput(
-                f"the embedding cache {folder} is damaged: {part}/ holds states that are not {width} wide"
-            )
+            raise _damaged(folder, f"{part}/ holds states that are not {width} wide")
         values_TW = np.frombuffer(b"".join(column), np.float16).reshape(-1, width)
         if not np.isfinite(values_TW).all():
             raise _damaged(folder, f"{part}/ holds states that are not finite")

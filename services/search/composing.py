@@ -13,10 +13,10 @@ import torch
 
 from scot.composers import Composer
 from scot.composers.states import States, padded
-from scot.encoders.base import state_encoder
+from scot.encoders.base import encode_pixels, encode_tokens
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Encoder, HiddenStates, Pixels, Tokens
+    from scot.encoders.base import Encoder, Pixels, Tokens
 
 Vector = npt.NDArray[np.float32]  # (D,), unit length
 
@@ -70,11 +70,7 @@ def compose_batch(
     queries, shown = _starts(encoder, jobs, live, inside)
     moves = {place: jobs[place].moves for place in live}
     tokens = [move.tokens for place in live for move in moves[place]]
-    said: HiddenStates = []
-    if inside:
-        texts_MD, said = state_encoder(encoder).encode_tokens_states(tokens)
-    else:
-        texts_MD = encoder.encode_tokens(tokens)
+    texts_MD, said = encode_tokens(encoder, tokens, states=inside)
     offsets = dict(zip(live, np.cumsum([0] + [len(moves[place]) for place in live]), strict=False))
     for turn in range(max((len(each) for each in moves.values()), default=0)):
         groups: dict[int, list[int]] = defaultdict(list)
@@ -123,11 +119,7 @@ def _starts(
 ) -> tuple[dict[int, Vector], dict[int, npt.NDArray[np.float16]]]:
     """Where the queries start and, if wanted, the hidden states of those that start with a picture."""
     pictures = {place: pixels for place in live if (pixels := jobs[place].pixels) is not None}
-    states: HiddenStates = []
-    if inside:
-        vectors_BD, states = state_encoder(encoder).encode_pixels_states(list(pictures.values()))
-    else:
-        vectors_BD = encoder.encode_pixels(list(pictures.values()))
+    vectors_BD, states = encode_pixels(encoder, list(pictures.values()), states=inside)
     starts = dict(zip(pictures, vectors_BD, strict=True))
     starts |= {place: vector for place in live if (vector := jobs[place].vector) is not None}
     return starts, dict(zip(pictures, states, strict=False))

@@ -6,10 +6,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import grpc
 
+from scot.channels import open_channel
 from scot.edits.engines.config import EngineConfig
 from scot.edits.record import CaptionEdits, EditRecord
 from scot.edits.together import together
@@ -65,15 +65,9 @@ class ServiceWriter:
         if self._channel is not None:
             await self._channel.close()
 
-    def _open(self, kind: Any) -> Any:
-        """A channel of ``grpc`` or of ``grpc.aio``."""
-        if self._credentials is None:
-            return kind.insecure_channel(self._address)
-        return kind.secure_channel(self._address, self._credentials)
-
     def _stub(self) -> edits_pb2_grpc.EditServiceStub:
         if self._channel is None:  # bound to the loop that uses it
-            self._channel = self._open(grpc.aio)
+            self._channel = open_channel(grpc.aio, self._address, self._credentials)
         return edits_pb2_grpc.EditServiceStub(self._channel)
 
     async def _call(self, request: edits_pb2.GenerateEditsRequest) -> edits_pb2.GenerateEditsResponse:
@@ -94,7 +88,7 @@ class ServiceWriter:
             pause = min(2 * pause, 5.0)
 
     def _ask(self) -> tuple[str, str]:
-        with self._open(grpc) as channel:
+        with open_channel(grpc, self._address, self._credentials) as channel:
             stub = edits_pb2_grpc.EditServiceStub(channel)
             try:
                 answer = stub.GenerateEdits(

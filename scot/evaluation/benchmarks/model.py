@@ -73,7 +73,7 @@ def run_model(
     measured = benchmark.without({part: missing[part] | broken[part] for part in missing})
     rankings: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {}
     for part in measured.parts:
-        query_QD = compose(part, (encoder, composer), stored[part.name], cache, pictures[part.name])
+        query_QD = compose(part, encoder, composer, stored[part.name], cache=cache, pictures=pictures[part.name])
         for kind, lists in _rank(part, query_QD, stored[part.name], measured).items():
             rankings.setdefault(kind, {})[part.name] = lists
     return ModelRun(measured, rankings, pictures)
@@ -81,8 +81,10 @@ def run_model(
 
 def compose(
     part: Part,
-    models: tuple[Encoder, Composer],
+    encoder: Encoder,
+    composer: Composer,
     stored: StoredVectors,
+    *,
     cache: Path,
     pictures: Mapping[str, Picture],
 ) -> torch.Tensor:
@@ -90,7 +92,6 @@ def compose(
 
     ``pictures`` are looked at again where the composer reads hidden states, which take too much room to be kept.
     """
-    encoder, composer = models
     pairs = [(query.reference, edit) for query in part.queries for edit in query.edits]
     if not pairs:
         return torch.empty(0, encoder.dim)

@@ -141,7 +141,7 @@ def pair_states(
     with ThreadPoolExecutor(4, thread_name_prefix="decode") as pool:
         decoded = list(pool.map(lambda name: _pixels(encoder, pictures[name]), names))
     _, images = telling.encode_pixels_states([pixels for pixels in decoded if not isinstance(pixels, str)])
-    _, edits = telling.encode_tokens_states([text.tokens for text in encoder.tokenise([edit for _, edit in pairs])])
+    _, edits = telling.encode_texts_states([edit for _, edit in pairs])
     states_of = dict(zip(names, images, strict=True))
     return padded([states_of[name] for name, _ in pairs]), padded(edits)
 
