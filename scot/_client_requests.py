@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
@@ -21,7 +22,29 @@ Picture: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
 """A file's path, an encoded picture, or a PIL image."""
 
 
-CHANNEL_OPTIONS = [("grpc.max_receive_message_length", 64 * 2**20), ("grpc.max_send_message_length", -1)]
+# Every call of ours may be made twice: what it stores is keyed by the item's id. So a call that found nobody (a replica
+# that left, a proxy that restarts) is tried again, within its own deadline.
+_SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{"service": "scot.v1.SearchService"}, {"service": "scot.v1.IndexService"}],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.2s",
+                "maxBackoff": "3s",
+                "backoffMultiplier": 2.5,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", 64 * 2**20),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.lb_policy_name", "round_robin"),  # over every address that a name resolves to
+    ("grpc.max_reconnect_backoff_ms", 5_000),  # a service that restarts is found again soon
+]
 HEALTH = "/grpc.health.v1.Health/Check"
 SERVING = b"\x08\x01"  # HealthCheckResponse{status: SERVING}; so small that it needs no dependency
 

@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from scot.errors import NotFound, Overloaded, Unavailable
 from scot.index.store import GalleryStore
+from scot.index.waiting import Waiting
 from scot.v1 import index_pb2, search_pb2
 from services.access import Keys
 from services.search import indexing, searching
@@ -53,7 +54,10 @@ class Gateway:
         logger.addFilter(drop_told)
         self.frontend = load_frontend(settings.encoder)
         self.threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        self.store = GalleryStore.open(path=settings.store, url=settings.qdrant_url, api_key=settings.qdrant_api_key)
+        if settings.store:
+            self.store = GalleryStore(Waiting(Path(settings.store)))
+        else:
+            self.store = GalleryStore.open(url=settings.qdrant_url, api_key=settings.qdrant_api_key)
         self.card: EncoderCard = await composer.encoder_card.remote()
         self._watches = 0
         self._health = (0.0, health_pb2.HealthCheckResponse.UNKNOWN)

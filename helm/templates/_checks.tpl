@@ -1,0 +1,112 @@
+{{/* What can be told wrong before anything is created. Every sentence says what to do. */}}
+{{- define "scot.checks" -}}
+{{- $live := lookup "v1" "Namespace" "" "kube-system" -}}
+{{- $kinds := dict "ray.io/v1/RayService" "install the KubeRay operator first: helm install kuberay-operator kuberay-operator --repo https://ray-project.github.io/kuberay-helm --version 1.6.0" -}}
+{{- if .Values.monitoring.monitors -}}
+{{- $_ := set $kinds "monitoring.coreos.com/v1/PodMonitor" "install the Prometheus operator first, or set monitoring.monitors=false" -}}
+{{- end -}}
+{{- if .Values.monitoring.alerts.enabled -}}
+{{- $_ := set $kinds "monitoring.coreos.com/v1/PrometheusRule" "install the Prometheus operator first, or set monitoring.alerts.enabled=false" -}}
+{{- end -}}
+{{- if .Values.route.enabled -}}
+{{- $_ := set $kinds "gateway.networking.k8s.io/v1/GRPCRoute" "install the Gateway API first, or set route.enabled=false" -}}
+{{- end -}}
+{{- if and .Values.edits.enabled (eq .Values.edits.autoscaling.kind "keda") -}}
+{{- $_ := set $kinds "keda.sh/v1alpha1/ScaledObject" "install KEDA first, or set edits.autoscaling.kind=none" -}}
+{{- end -}}
+{{- if .Values.checks -}}
+{{- range $kind, $help := $kinds -}}
+{{- if not ($.Capabilities.APIVersions.Has $kind) -}}
+{{- fail (printf "\n\nThis cluster has no %s: %s.\n(`helm template` without a cluster: --api-versions %s, or --set checks=false)" $kind $help $kind) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and (eq .Values.store.mode "external") (not .Values.store.url) -}}
+{{- fail "\n\nstore.mode is external, so store.url must say where Qdrant is: http://host:6333" -}}
+{{- end -}}
+{{- if and (ne .Values.store.mode "external") .Values.store.url -}}
+{{- fail (printf "\n\nstore.url is set, but store.mode is %s: set store.mode=external" .Values.store.mode) -}}
+{{- end -}}
+{{- if eq .Values.store.mode "embedded" -}}
+{{- if or (gt (int .Values.search.gateway.replicas) 1) .Values.search.gateway.autoscaling -}}
+{{- fail "\n\nstore.mode is embedded, which one gateway alone can open: set search.gateway.replicas=1, or store.mode=qdrant" -}}
+{{- end -}}
+{{- if not .Values.artifacts.persistence.enabled -}}
+{{- fail "\n\nstore.mode is embedded, which is kept on the artifacts' volume: set artifacts.persistence.enabled=true, or store.mode=qdrant" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (not .Values.artifacts.persistence.enabled) (not .Values.artifacts.url) -}}
+{{- fail "\n\nartifacts need a place: set artifacts.persistence.enabled=true, or artifacts.url to an object store (s3://bucket/scot)" -}}
+{{- end -}}
+{{- if and .Values.pipeline.enabled (not .Values.artifacts.persistence.enabled) -}}
+{{- fail "\n\npipeline.enabled needs the artifacts' volume for its galleries: set artifacts.persistence.enabled=true" -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.host) -}}
+{{- fail "\n\ningress.enabled needs ingress.host" -}}
+{{- end -}}
+{{- if and .Values.route.enabled (not .Values.route.parentRefs) -}}
+{{- fail "\n\nroute.enabled needs route.parentRefs: the gateways to attach to, [{name: …, namespace: …}]" -}}
+{{- end -}}
+{{- if and (eq .Values.ray.gcsFaultTolerance.backend "redis") (not .Values.ray.gcsFaultTolerance.redisAddress) -}}
+{{- fail "\n\nray.gcsFaultTolerance.backend is redis, so ray.gcsFaultTolerance.redisAddress must say where: host:6379" -}}
+{{- end -}}
+{{- if and .Values.edits.enabled (ne .Values.edits.engine "rules") (not .Values.edits.model) -}}
+{{- fail (printf "\n\nedits.engine is %s, which needs edits.model" .Values.edits.engine) -}}
+{{- end -}}
+{{- $towers := list .Values.search.composers .Values.search.encoders -}}
+{{- range $towers -}}
+{{- if and (gt (float64 .gpus) 0.0) (lt (float64 $.Values.ray.workers.gpus) (float64 .gpus)) -}}
+{{- fail (printf "\n\nsearch asks for %v GPUs a replica, and a worker has %v: raise ray.workers.gpus" .gpus $.Values.ray.workers.gpus) -}}
+{{- end -}}
+{{- end -}}
+
+{{- if $live -}}
+{{- include "scot.checkSecret" (dict "context" . "name" .Values.auth.existingSecret "keys" (list "keys.txt" "admin-key") "value" "auth.existingSecret" "needed" .Values.auth.enabled) -}}
+{{- include "scot.checkSecret" (dict "context" . "name" .Values.ray.auth.existingSecret "keys" (list "auth_token") "value" "ray.auth.existingSecret" "needed" true) -}}
+{{- include "scot.checkSecret" (dict "context" . "name" .Values.store.existingSecret "keys" (list "api-key") "value" "store.existingSecret" "needed" (eq .Values.store.mode "external")) -}}
+{{- include "scot.checkSecret" (dict "context" . "name" .Values.ray.gcsFaultTolerance.redisSecret "keys" (list "password") "value" "ray.gcsFaultTolerance.redisSecret" "needed" (eq .Values.ray.gcsFaultTolerance.backend "redis")) -}}
+{{- include "scot.checkSecret" (dict "context" . "name" .Values.artifacts.credentialsSecret "keys" list "value" "artifacts.credentialsSecret" "needed" true) -}}
+{{- $classes := lookup "storage.k8s.io/v1" "StorageClass" "" "" -}}
+{{- if and .Values.artifacts.persistence.enabled (not .Values.artifacts.persistence.existingClaim) -}}
+{{- include "scot.checkStorageClass" (dict "classes" $classes "name" .Values.artifacts.persistence.storageClass "value" "artifacts.persistence.storageClass") -}}
+{{- end -}}
+{{- if eq .Values.store.mode "qdrant" -}}
+{{- include "scot.checkStorageClass" (dict "classes" $classes "name" .Values.qdrant.persistence.storageClass "value" "qdrant.persistence.storageClass") -}}
+{{- end -}}
+{{- if and .Values.edits.enabled .Values.edits.modelCache.enabled -}}
+{{- include "scot.checkStorageClass" (dict "classes" $classes "name" .Values.edits.modelCache.storageClass "value" "edits.modelCache.storageClass") -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "scot.checkSecret" -}}
+{{- if and .needed .name -}}
+{{- $secret := lookup "v1" "Secret" .context.Release.Namespace .name -}}
+{{- if not $secret -}}
+{{- fail (printf "\n\n%s names the Secret %q, which is not in the namespace %q: create it first, or leave %s empty" .value .name .context.Release.Namespace .value) -}}
+{{- end -}}
+{{- range .keys -}}
+{{- if not (hasKey (default dict $secret.data) .) -}}
+{{- fail (printf "\n\n%s names the Secret %q, which has no key %q" $.value $.name .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "scot.checkStorageClass" -}}
+{{- $names := list -}}
+{{- $default := "" -}}
+{{- range (default list .classes.items) -}}
+{{- $names = append $names .metadata.name -}}
+{{- if eq (dig "metadata" "annotations" "storageclass.kubernetes.io/is-default-class" "" .) "true" -}}
+{{- $default = .metadata.name -}}
+{{- end -}}
+{{- end -}}
+{{- if and .name (not (has .name $names)) -}}
+{{- fail (printf "\n\n%s is %q, which this cluster does not have; it has: %s" .value .name (default "none" (join ", " $names))) -}}
+{{- end -}}
+{{- if and (not .name) (not $default) -}}
+{{- fail (printf "\n\nthis cluster has no default storage class: set %s to one of: %s" .value (default "(it has none; install a provisioner first)" (join ", " $names))) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,156 @@
+{{/* The prefix of all names. KubeRay adds to a RayService's name, so it stays short. */}}
+{{- define "scot.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What selects: never a version, never what a user may add later. Takes context, component. */}}
+{{- define "scot.selector" -}}
+app.kubernetes.io/name: {{ .context.Chart.Name }}
+app.kubernetes.io/instance: {{ .context.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* Labels of an object. Takes context, component. */}}
+{{- define "scot.labels" -}}
+{{ include "scot.selector" . }}
+app.kubernetes.io/part-of: scot
+app.kubernetes.io/version: {{ .context.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .context.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_" }}
+{{- with .context.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Labels of a pod. Without versions: a new chart with the same image replaces no pod. Takes context, component. */}}
+{{- define "scot.podLabels" -}}
+{{ include "scot.selector" . }}
+app.kubernetes.io/part-of: scot
+{{- with .context.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* An image. Takes context, image. */}}
+{{- define "scot.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ default .context.Chart.AppVersion .image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{- define "scot.pullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Restricted pod security. */}}
+{{- define "scot.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+fsGroup: 1000
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "scot.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* Names of things that a user may bring along. */}}
+{{- define "scot.authSecret" -}}
+{{ default (printf "%s-keys" (include "scot.fullname" .)) .Values.auth.existingSecret }}
+{{- end -}}
+{{- define "scot.rayTokenSecret" -}}
+{{ default (printf "%s-ray-token" (include "scot.fullname" .)) .Values.ray.auth.existingSecret }}
+{{- end -}}
+{{- define "scot.qdrantSecret" -}}
+{{- if eq .Values.store.mode "qdrant" -}}
+{{ include "scot.fullname" . }}-qdrant
+{{- else if eq .Values.store.mode "external" -}}
+{{ .Values.store.existingSecret }}
+{{- end -}}
+{{- end -}}
+{{- define "scot.qdrantUrl" -}}
+{{- if eq .Values.store.mode "qdrant" -}}
+http://{{ include "scot.fullname" . }}-qdrant:6333
+{{- else if eq .Values.store.mode "external" -}}
+{{ .Values.store.url }}
+{{- end -}}
+{{- end -}}
+{{- define "scot.artifactsClaim" -}}
+{{ default (printf "%s-artifacts" (include "scot.fullname" .)) .Values.artifacts.persistence.existingClaim }}
+{{- end -}}
+{{- define "scot.artifactsRoot" -}}
+{{ default "/artifacts" .Values.artifacts.url | trimSuffix "/" }}
+{{- end -}}
+
+{{/* Whether pods that mount the artifacts must be on one node: yes, when no other access mode is there. */}}
+{{- define "scot.artifactsOnOneNode" -}}
+{{- $claim := .Values.artifacts.persistence -}}
+{{- if and $claim.enabled (not $claim.existingClaim) (not (has "ReadWriteMany" $claim.accessModes)) -}}yes{{- end -}}
+{{- end -}}
+
+{{- define "scot.artifactsAffinity" -}}
+{{- if include "scot.artifactsOnOneNode" . }}
+affinity:
+  podAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels: {{ include "scot.artifactsLabel" . }}
+{{- end }}
+{{- end -}}
+{{- define "scot.artifactsLabel" -}}
+{scot/artifacts: {{ include "scot.artifactsClaim" . }}}
+{{- end -}}
+
+{{- define "scot.artifactsVolume" -}}
+{{- if .Values.artifacts.persistence.enabled }}
+- name: artifacts
+  persistentVolumeClaim:
+    claimName: {{ include "scot.artifactsClaim" . }}
+{{- end }}
+{{- end -}}
+{{- define "scot.artifactsMount" -}}
+{{- if .Values.artifacts.persistence.enabled }}
+- name: artifacts
+  mountPath: /artifacts
+{{- end }}
+{{- end -}}
+
+{{/* The environment of what calls the search service from inside the release. */}}
+{{- define "scot.clientEnv" -}}
+- name: SCOT_ADDRESS
+  value: {{ include "scot.fullname" . }}-search:{{ .Values.search.service.port }}
+{{- if .Values.auth.enabled }}
+- name: SCOT_API_KEY
+  valueFrom:
+    secretKeyRef: {name: {{ include "scot.authSecret" . }}, key: admin-key}
+{{- end }}
+{{- end -}}
+
+{{/* Annotations for a Prometheus that reads them. Takes context, port. */}}
+{{- define "scot.scrapeAnnotations" -}}
+{{- if .context.Values.monitoring.annotations }}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ .port | quote }}
+prometheus.io/path: {{ default "/metrics" .path }}
+{{- end }}
+{{- end -}}

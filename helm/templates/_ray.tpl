@@ -1,0 +1,138 @@
+{{/* A Ray pod. Takes context, node (head or worker), settings (of ray.head or ray.workers). */}}
+{{- define "scot.rayPod" -}}
+{{- $ctx := .context -}}
+{{- $values := $ctx.Values -}}
+metadata:
+  labels:
+    {{- include "scot.podLabels" (dict "context" $ctx "component" "search") | nindent 4 }}
+    {{- if $values.artifacts.persistence.enabled }}
+    scot/artifacts: {{ include "scot.artifactsClaim" $ctx }}
+    {{- end }}
+  annotations:
+    {{- include "scot.scrapeAnnotations" (dict "context" $ctx "port" 8080) | nindent 4 }}
+    {{- with $values.ray.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  serviceAccountName: {{ include "scot.fullname" $ctx }}-search
+  automountServiceAccountToken: {{ and (eq .node "head") $values.ray.autoscaler.enabled }}
+  {{- include "scot.pullSecrets" $ctx | nindent 2 }}
+  securityContext: {{- include "scot.podSecurity" $ctx | nindent 4 }}
+  terminationGracePeriodSeconds: 60
+  {{- with .settings.nodeSelector }}
+  nodeSelector: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .settings.tolerations }}
+  tolerations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- include "scot.artifactsAffinity" $ctx | nindent 2 }}
+  {{- if eq .node "worker" }}
+  {{- if .settings.topologySpreadConstraints }}
+  topologySpreadConstraints: {{- toYaml .settings.topologySpreadConstraints | nindent 4 }}
+  {{- else if not (include "scot.artifactsOnOneNode" $ctx) }}
+  topologySpreadConstraints:
+    {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+    - topologyKey: {{ . }}
+      maxSkew: 1
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "scot.selector" (dict "context" $ctx "component" "search") | nindent 10 }}
+          ray.io/node-type: worker
+    {{- end }}
+  {{- end }}
+  {{- end }}
+  containers:
+    - name: ray-{{ .node }}
+      image: {{ include "scot.image" (dict "context" $ctx "image" $values.image) }}
+      imagePullPolicy: {{ $values.image.pullPolicy }}
+      env:
+        - {name: HOME, value: /home/scot}
+        - {name: HF_HOME, value: {{ ternary "/artifacts/huggingface" "/tmp/huggingface" $values.artifacts.persistence.enabled }}}
+        {{- with include "scot.qdrantSecret" $ctx }}
+        - name: SCOT_QDRANT_API_KEY
+          valueFrom:
+            secretKeyRef: {name: {{ . }}, key: api-key}
+        {{- end }}
+        {{- with $values.ray.env }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- with $values.artifacts.credentialsSecret }}
+      envFrom:
+        - secretRef: {name: {{ . }}}
+      {{- end }}
+      ports:
+        {{- if eq .node "head" }}
+        - {name: gcs-server, containerPort: 6379}
+        - {name: dashboard, containerPort: 8265}
+        - {name: client, containerPort: 10001}
+        - {name: as-metrics, containerPort: 44217}
+        - {name: dash-metrics, containerPort: 44227}
+        {{- end }}
+        - {name: metrics, containerPort: 8080}
+        - {name: serve, containerPort: 8000}
+        - {name: serve-grpc, containerPort: 9000} # a port whose name begins with serve- is one of the Service's
+      lifecycle:
+        preStop: # callers are sent elsewhere before Ray ends
+          exec: {command: [/bin/sh, -c, "sleep 5; ray stop"]}
+      securityContext: {{- include "scot.containerSecurity" $ctx | nindent 8 }}
+      resources:
+        {{- toYaml (omit .settings.resources "limits") | nindent 8 }}
+        limits:
+          {{- $gpus := int (default 0 .settings.gpus) }}
+          {{- if $gpus }}
+          nvidia.com/gpu: {{ $gpus }}
+          {{- end }}
+          {{- with .settings.resources.limits }}
+          {{- toYaml . | nindent 10 }}
+          {{- end }}
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        - {name: shared-memory, mountPath: /dev/shm}
+        {{- if $values.auth.enabled }}
+        - {name: keys, mountPath: /etc/scot/keys, readOnly: true}
+        {{- end }}
+        {{- include "scot.artifactsMount" $ctx | nindent 8 }}
+  volumes:
+    - name: tmp
+      emptyDir: {}
+    - name: shared-memory
+      emptyDir: {medium: Memory, sizeLimit: {{ add 64 .settings.objectStoreMiB }}Mi}
+    {{- if $values.auth.enabled }}
+    - name: keys
+      secret:
+        secretName: {{ include "scot.authSecret" $ctx }}
+        items: [{key: keys.txt, path: keys.txt}]
+    {{- end }}
+    {{- include "scot.artifactsVolume" $ctx | nindent 4 }}
+{{- end -}}
+
+{{/* gcsFaultToleranceOptions, by what the cluster's CRD knows. */}}
+{{- define "scot.gcsFaultTolerance" -}}
+{{- $wanted := .Values.ray.gcsFaultTolerance -}}
+{{- $backend := $wanted.backend -}}
+{{- if eq $backend "auto" -}}
+{{- $backend = "none" -}}
+{{- $crd := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "rayservices.ray.io" -}}
+{{- range (dig "spec" "versions" list (default dict $crd)) -}}
+{{- if eq .name "v1" -}}
+{{- if hasKey (dig "schema" "openAPIV3Schema" "properties" "spec" "properties" "rayClusterConfig" "properties" "gcsFaultToleranceOptions" "properties" dict .) "backend" -}}
+{{- $backend = "rocksdb" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $backend "rocksdb" -}}
+gcsFaultToleranceOptions:
+  backend: rocksdb
+  storage: {size: {{ $wanted.size }}}
+{{- else if eq $backend "redis" -}}
+gcsFaultToleranceOptions:
+  redisAddress: {{ $wanted.redisAddress | quote }}
+  {{- with $wanted.redisSecret }}
+  redisPassword:
+    valueFrom:
+      secretKeyRef: {name: {{ . }}, key: password}
+  {{- end }}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,49 @@
+{{/* The Serve config of the search application: what serveConfigV2 holds as a string. */}}
+{{- define "scot.serveConfig" -}}
+{{- $search := .Values.search -}}
+{{- $args := dict "encoder" $search.encoder "collection" $search.collection "composers" (printf "%s/composers" (include "scot.artifactsRoot" .)) -}}
+{{- if eq .Values.store.mode "embedded" -}}
+{{- $_ := set $args "store" "/artifacts/qdrant" -}}
+{{- else -}}
+{{- $_ := set $args "qdrant_url" (include "scot.qdrantUrl" .) -}}
+{{- end -}}
+{{- if .Values.auth.enabled -}}
+{{- $_ := set $args "api_keys" "/etc/scot/keys/keys.txt" -}}
+{{- end -}}
+proxy_location: EveryNode
+http_options: {host: 0.0.0.0, port: 8000}
+grpc_options:
+  port: 9000
+  request_timeout_s: {{ $search.requestTimeoutSeconds }}
+  grpc_servicer_functions:
+    - scot.v1.search_pb2_grpc.add_SearchServiceServicer_to_server
+    - scot.v1.index_pb2_grpc.add_IndexServiceServicer_to_server
+    - grpc_health.v1.health_pb2_grpc.add_HealthServicer_to_server
+logging_config: {enable_access_log: false}
+applications:
+  - name: search
+    import_path: services.search.app:build
+    route_prefix: /
+    args: {{- mergeOverwrite $args $search.settings | toYaml | nindent 6 }}
+    deployments:
+      - name: Gateway
+        max_ongoing_requests: {{ $search.gateway.maxOngoingRequests }}
+        max_queued_requests: {{ $search.gateway.maxQueuedRequests }}
+        {{- include "scot.replicas" $search.gateway | nindent 8 }}
+        ray_actor_options: {num_cpus: {{ $search.gateway.cpus }}}
+      - name: Composer
+        user_config: {default: {{ $search.composer | quote }}}
+        {{- include "scot.replicas" $search.composers | nindent 8 }}
+        ray_actor_options: {num_cpus: {{ $search.composers.cpus }}, num_gpus: {{ $search.composers.gpus }}}
+      - name: Encoder
+        {{- include "scot.replicas" $search.encoders | nindent 8 }}
+        ray_actor_options: {num_cpus: {{ $search.encoders.cpus }}, num_gpus: {{ $search.encoders.gpus }}}
+{{- end -}}
+
+{{- define "scot.replicas" -}}
+{{- if .autoscaling -}}
+autoscaling_config: {{- toYaml .autoscaling | nindent 2 }}
+{{- else -}}
+num_replicas: {{ .replicas }}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,76 @@
+"""``scot status``: what a service is and whether it answers."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from scot import flags
+from scot.client import CollectionInfo, ScotClient
+from scot.errors import InvalidInput, NotFound, Unavailable
+
+_LOOK_S = 1.0
+_SAY_S = 30.0
+
+
+@dataclass(frozen=True)
+class StatusConfig:
+    """Say whether a service answers, with which encoder and composers, and how many items it holds.
+
+    Example: scot status --address localhost:9000 --wait 300
+    """
+
+    address: str = "localhost:9000"
+    """Where the service listens, HOST:PORT."""
+    api_key_file: Path | None = None
+    """A file with the API key; without one the key is SCOT_API_KEY, if the service asks for any."""
+    tls: bool = False
+    """Speak TLS, as a proxy in front of the service does."""
+    collection: str = ""
+    """Which collection; by default the service's own."""
+    wait: float = 0.0
+    """How many seconds to wait for a service that does not answer yet."""
+
+
+def status(config: StatusConfig) -> int:
+    """Print one line for the service, one for the collection, one for the composers.
+
+    Raises:
+        Unavailable: the service does not answer, or says of itself that it is not serving.
+        ScotError: it refuses; the message says why.
+    """
+    if config.wait < 0:
+        raise InvalidInput("--wait must not be negative")
+    with ScotClient(config.address, api_key=flags.secret("API_KEY", config.api_key_file), tls=config.tls) as client:
+        _await(client, config)
+        composers = client.composers()
+        collection = _collection(client, config.collection)
+    print(f"{config.address} is serving")
+    print(
+        f"collection {collection.collection}: {collection.items:,} items of {collection.encoder} ({collection.dim} numbers)"
+    )
+    released = next((composer.name for composer in composers if composer.released), "none")
+    others = ", ".join(composer.name for composer in composers if not composer.released)
+    print(f"composer {released} answers; also loaded: {others}")
+    return 0
+
+
+def _await(client: ScotClient, config: StatusConfig) -> None:
+    until = time.monotonic() + config.wait
+    said = time.monotonic()
+    while not client.healthy():
+        if time.monotonic() >= until:
+            raise Unavailable(f"no SCOT service is serving at {config.address}")
+        if time.monotonic() - said > _SAY_S:
+            said = time.monotonic()
+            print(f"waiting for {config.address}", file=sys.stderr, flush=True)
+        time.sleep(min(_LOOK_S, max(0.0, until - time.monotonic())))
+
+
+def _collection(client: ScotClient, name: str) -> CollectionInfo:
+    try:
+        return client.info(collection=name)
+    except NotFound as error:
+        raise NotFound(f"{error}; `scot index` makes one") from None

@@ -1,0 +1,73 @@
+"""The Serve config inside of the RayService is one that Ray takes, and whose arguments the application takes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema, gRPCOptionsSchema
+from tests.rendering import VALUES_FILES, only, render
+
+from services.search.app import SERVICERS
+from services.search.settings import from_args
+
+
+def serve_config(values: dict[str, Any] | None = None, file: str = "values.yaml") -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(only(render(values, file=file), "RayService")["spec"]["serveConfigV2"])
+    return config
+
+
+def unknown(config: dict[str, Any], model: type[BaseModel]) -> set[str]:
+    """Ray's schema takes keys that it does not know, and forgets them."""
+    return config.keys() - model.model_fields.keys()
+
+
+@pytest.mark.parametrize("file", VALUES_FILES)
+def test_ray_takes_it_and_knows_every_key(file: str) -> None:
+    config = serve_config(file=file)
+    ServeDeploySchema.model_validate(config)
+    assert not unknown(config, ServeDeploySchema)
+    assert not unknown(config["grpc_options"], gRPCOptionsSchema)
+    (application,) = config["applications"]
+    assert not unknown(application, ServeApplicationSchema)
+    for deployment in application["deployments"]:
+        assert not unknown(deployment, DeploymentSchema), deployment["name"]
+
+
+@pytest.mark.parametrize("file", VALUES_FILES)
+def test_the_application_takes_its_arguments(file: str) -> None:
+    (application,) = serve_config(file=file)["applications"]
+    settings = from_args(application["args"])
+    assert (settings.store is None) != (settings.qdrant_url is None)
+    assert settings.composers == "/artifacts/composers"
+
+
+def test_the_grpc_services_are_those_of_the_application() -> None:
+    assert serve_config()["grpc_options"]["grpc_servicer_functions"] == SERVICERS
+
+
+def test_the_deployments_are_those_of_the_application() -> None:
+    """A deployment that the application does not have would fail the rollout."""
+    (application,) = serve_config()["applications"]
+    assert [each["name"] for each in application["deployments"]] == ["Gateway", "Composer", "Encoder"]
+    assert application["deployments"][1]["user_config"] == {"default": ""}
+
+
+def test_replicas_or_autoscaling() -> None:
+    scaled = {"search": {"composers": {"autoscaling": {"min_replicas": 1, "max_replicas": 3}}}}
+    for values, key in (({}, "num_replicas"), (scaled, "autoscaling_config")):
+        composer = serve_config(values)["applications"][0]["deployments"][1]
+        assert composer.keys() & {"num_replicas", "autoscaling_config"} == {key}
+
+
+def test_settings_of_a_user_reach_the_application() -> None:
+    arguments = serve_config({"search": {"settings": {"threads": 3, "batch": 8}}})["applications"][0]["args"]
+    settings = from_args(arguments)
+    assert (settings.threads, settings.batch) == (3, 8)
+
+
+def test_no_secret_is_in_it() -> None:
+    assert not re.search("api_key['\": ]", yaml.safe_dump(serve_config()))

@@ -1,0 +1,109 @@
+"""Values: what the schema refuses, what the chart's checks refuse with a sentence, and what the notes say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import helm_python
+import pytest
+from tests.rendering import HELM, VALUES_FILES, notes, render, values_of
+
+from helm import reference
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"serch": {}}, "serch"),
+        ({"search": {"encoderr": "tiny"}}, "encoderr"),
+        ({"search": {"service": {"type": "Cluster"}}}, "search/service/type"),
+        ({"search": {"gateway": {"replicas": 0}}}, "search/gateway/replicas"),
+        ({"store": {"mode": "redis"}}, "store/mode"),
+        ({"store": {"url": "qdrant:6333"}}, "store/url"),
+        ({"artifacts": {"persistence": {"size": "ten"}}}, "artifacts/persistence/size"),
+        ({"artifacts": {"persistence": {"accessModes": []}}}, "artifacts/persistence/accessModes"),
+        ({"ray": {"workers": {"replicas": "two"}}}, "ray/workers/replicas"),
+        ({"ray": {"workers": {"resources": {"request": {}}}}}, "request"),
+        ({"ray": {"gcsFaultTolerance": {"backend": "etcd"}}}, "gcsFaultTolerance/backend"),
+        ({"image": {"digest": "latest"}}, "image/digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "image/pullPolicy"),
+        ({"auth": {"keys": ["scot_secret"]}}, "auth/keys"),
+        ({"bootstrap": {"size": 20_000}}, "bootstrap/size"),
+        ({"pipeline": {"schedule": "daily"}}, "pipeline/schedule"),
+        ({"fullnameOverride": "Scot"}, "fullnameOverride"),
+        ({"fullnameOverride": "s" * 41}, "fullnameOverride"),
+    ],
+)
+def test_the_schema_names_what_is_wrong(values: dict[str, Any], key: str) -> None:
+    with pytest.raises(helm_python.HelmError) as refused:
+        render(values)
+    assert key in str(refused.value).replace(".", "/")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"store": {"mode": "external"}}, "store.url must say where Qdrant is"),
+        ({"store": {"url": "http://q:6333"}}, "set store.mode=external"),
+        ({"store": {"mode": "embedded"}, "search": {"gateway": {"replicas": 2}}}, "one gateway alone can open"),
+        ({"artifacts": {"persistence": {"enabled": False}}}, "artifacts need a place"),
+        ({"ingress": {"enabled": True}}, "needs ingress.host"),
+        ({"route": {"enabled": True}}, "needs route.parentRefs"),
+        ({"ray": {"gcsFaultTolerance": {"backend": "redis"}}}, "redisAddress must say where"),
+        ({"search": {"composers": {"gpus": 1}}}, "raise ray.workers.gpus"),
+        ({"edits": {"enabled": True, "model": ""}}, "needs edits.model"),
+    ],
+)
+def test_a_contradiction_is_one_sentence(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(helm_python.HelmError, match=sentence):
+        render(values)
+
+
+def test_a_cluster_without_kuberay_is_told_how_to_get_it() -> None:
+    with pytest.raises(helm_python.HelmError, match=r"no ray.io/v1/RayService: install the KubeRay operator first"):
+        render(checks=True)
+
+
+@pytest.mark.parametrize("file", VALUES_FILES)
+def test_every_values_file_passes_the_schema(file: str) -> None:
+    with helm_python.Chart.load(str(HELM)) as chart:
+        chart.validate_schema(values_of(file))
+
+
+@pytest.mark.parametrize("path", reference.files())
+def test_the_reference_is_what_the_values_say(path: Any) -> None:
+    assert path.read_text(encoding="utf-8") == reference.files()[path], "run `python helm/reference.py`"
+
+
+def test_every_value_is_described() -> None:
+    """So that the reference has a line for each."""
+    said = dict(reference.descriptions((HELM / "values.yaml").read_text(encoding="utf-8")))
+
+    def undescribed(values: dict[str, Any], path: str = "") -> list[str]:
+        found = []
+        for key, value in values.items():
+            if f"{path}{key}" in said:
+                continue
+            found += undescribed(value, f"{path}{key}.") if isinstance(value, dict) else [f"{path}{key}"]
+        return found
+
+    assert undescribed(values_of("values.yaml")) == []
+
+
+def test_the_notes_say_what_to_do_next() -> None:
+    said = notes()
+    assert 'scot search --address localhost:9000 --item-id wardrobe-00001 --edit "make it blue"' in said
+    assert "get secret scot-keys" in said
+    assert "get secret" not in notes({"auth": {"enabled": False}})
+    assert "embedded store is for small galleries" in notes(file="values-local.yaml")
+
+
+def test_a_gpu_request_without_gpus_is_said() -> None:
+    assert "no node offers one now" in notes(file="values-gpu.yaml")
+
+
+def test_the_chart_has_the_version_of_the_package() -> None:
+    from scot import __version__
+
+    with helm_python.Chart.load(str(HELM)) as chart:
+        assert chart.metadata["appVersion"] == __version__
