@@ -48,9 +48,8 @@ def status(config: StatusConfig) -> int:
         composers = client.composers()
         collection = _collection(client, config.collection)
     print(f"{config.address} is serving")
-    print(
-        f"collection {collection.collection}: {collection.items:,} items of {collection.encoder} ({collection.dim} numbers)"
-    )
+    made_by = f"{collection.encoder} ({collection.dim} numbers)"
+    print(f"collection {collection.collection}: {collection.items:,} items of {made_by}")
     released = next((composer.name for composer in composers if composer.released), "none")
     others = ", ".join(composer.name for composer in composers if not composer.released)
     print(f"composer {released} answers; also loaded: {others}")

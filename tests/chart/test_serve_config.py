@@ -9,10 +9,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema, gRPCOptionsSchema
-from tests.rendering import VALUES_FILES, only, render
 
 from services.search.app import SERVICERS
 from services.search.settings import from_args
+from tests.rendering import VALUES_FILES, only, render
 
 
 def serve_config(values: dict[str, Any] | None = None, file: str = "values.yaml") -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import helm_python
 import pytest
-from tests.rendering import HELM, VALUES_FILES, notes, render, values_of
 
 from helm import reference
+from tests.rendering import HELM, VALUES_FILES, notes, render, values_of
 
 
 @pytest.mark.parametrize(
