@@ -64,8 +64,8 @@ class Cluster:
         return list(found["items"])
 
     def create(self, plural: str, body: Json, *, dry_run: bool = False) -> Json:
-        """Create an object; with ``dry_run`` the API server only says whether it would."""
-        options = {"dry_run": "All"} if dry_run else {}
+        """Create an object, none of whose fields may be unknown; with ``dry_run`` the server only says if it would."""
+        options = {"field_validation": "Strict", **({"dry_run": "All"} if dry_run else {})}
         return self._ray(self._objects.create_namespaced_custom_object, plural, body, **options)
 
     def patch(self, plural: str, name: str, body: Json) -> Json:

@@ -67,9 +67,9 @@ def _unschedulable(pod: Json, message: str) -> str:
 
 
 def _of_event(event: Json) -> str:
-    if event.get("type") != "Warning":
-        return ""
     reason, message = str(event.get("reason", "")), _line(event.get("message", ""))
+    if event.get("type") != "Warning" or message.endswith("already exists"):  # KubeRay's own races
+        return ""
     if reason.startswith("FailedToCreate") or reason in ("FailedCreate", "FailedMount", "FailedAttachVolume"):
         return message
     return message if reason.startswith("InvalidRay") else ""

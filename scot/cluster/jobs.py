@@ -88,6 +88,10 @@ def command(
     words = [*given, *_left_out(job, given, {"root": root.rstrip("/"), "qdrant": qdrant, "encoder": encoder})]
     if num_workers and job in ALONE:
         raise InvalidInput(f"{job} runs in one process: give it --cpus and --memory, not --num-workers")
+    if job == "index" and _present(words).isdisjoint(("--store", "--qdrant-url")):
+        raise InvalidInput(
+            "this release keeps its vectors in an embedded store, which only its service can open: use `scot index`"
+        )
     known, present = _known(config_of(job)), _present(given)
     if num_workers and "--num-workers" in known - present:
         words += ["--num-workers", str(num_workers)]

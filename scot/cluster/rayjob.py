@@ -37,6 +37,8 @@ class Job:
     num_workers: int = 0
     backoff_limit: int = 0
     ttl_s: int = 300
+    start_timeout_s: int = 0
+    """Seconds for its pods to run, without which it fails; 0: it waits."""
     env: Mapping[str, str] = field(default_factory=dict)
     owner: Owner | None = None
 
@@ -65,6 +67,7 @@ def manifest(job: Job, release: Release, namespace: str = "") -> Json:
     metadata["labels"] = labels
     if job.owner is not None:
         metadata["ownerReferences"] = [job.owner.to_json()]
+    deadline = {"preRunningDeadlineSeconds": job.start_timeout_s} if job.start_timeout_s else {}
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "RayJob",
@@ -75,6 +78,7 @@ def manifest(job: Job, release: Release, namespace: str = "") -> Json:
             "backoffLimit": job.backoff_limit,
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": job.ttl_s,
+            **deadline,
             "rayClusterSpec": _cluster(job, release, labels),
             "submitterPodTemplate": _submitter(release, labels),
         },
@@ -135,7 +139,7 @@ def _pod(
         spec["affinity"] = release.affinity
     if resources.gpus:
         spec["tolerations"] = [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
-    return {"metadata": {"labels": labels}, "spec": spec}
+    return {"metadata": {"labels": {**labels, **release.labels}}, "spec": spec}
 
 
 def _submitter(release: Release, labels: Json) -> Json:

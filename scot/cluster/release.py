@@ -14,14 +14,19 @@ from scot.cluster.api import Json
 from scot.cluster.jobs import ARTIFACTS
 from scot.errors import InvalidInput
 
+SHARING = "scot/artifacts"
 APPLICATION, COMPOSER = "search", "Composer"  # in serveConfigV2
 
 
-def fullname(release: str) -> str:
-    """The prefix of a release's objects, as the chart makes it: ``scot`` stays, ``prod`` becomes ``prod-scot``."""
+def fullname(release: str, override: str = "") -> str:
+    """The prefix of a release's objects, as the chart makes it: ``scot`` stays, ``prod`` becomes ``prod-scot``.
+
+    Raises:
+        InvalidInput: that is no name.
+    """
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,51}[a-z0-9])?", release):
         raise InvalidInput(f"--release {release!r} is no name of a helm release")
-    return release if "scot" in release else f"{release}-scot"
+    return (override or (release if "scot" in release else f"{release}-scot"))[:40].rstrip("-")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Release:
     """What jobs share with the service of their release: image, artifacts, credentials."""
 
     name: str
+    fullname: str
+    """The prefix of its objects."""
     image: str = f"scot/search:{__version__}"
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[Json, ...] = ()
@@ -42,18 +49,15 @@ class Release:
     qdrant: str = ""
     encoder: str = "tiny"
     affinity: Json | None = None
-
-    @property
-    def fullname(self) -> str:
-        """The prefix of the release's objects."""
-        return fullname(self.name)
+    labels: Json = field(default_factory=dict)
+    """Labels of the pods that mount the artifacts, by which a volume of one node brings them together."""
 
     @classmethod
-    def assumed(cls, name: str) -> Release:
+    def assumed(cls, name: str, override: str = "") -> Release:
         """A release with the chart's defaults, when no cluster is asked."""
-        prefix = fullname(name)
+        prefix = fullname(name, override)
         claim = {"persistentVolumeClaim": {"claimName": f"{prefix}-artifacts"}}
-        return cls(name, artifacts=claim, qdrant=f"http://{prefix}-qdrant:6333")
+        return cls(name, prefix, artifacts=claim, qdrant=f"http://{prefix}-qdrant:6333")
 
     @classmethod
     def of(cls, name: str, service: Json) -> Release:
@@ -63,17 +67,19 @@ class Release:
             InvalidInput: it has no head container or its serveConfigV2 cannot be read.
         """
         try:
-            pod = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]
+            template = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]
+            pod = template["spec"]
             container = pod["containers"][0]
             image = str(container["image"])
         except (KeyError, IndexError, TypeError) as error:
-            raise InvalidInput(f"RayService {fullname(name)} has no head container to take the image from") from error
+            raise InvalidInput(f"the RayService of release {name} has no head container with an image") from error
         arguments = application(serve_config(service)).get("args") or {}
         mounted = next((m["name"] for m in container.get("volumeMounts", []) if m["mountPath"] == ARTIFACTS), None)
         volume = next((v for v in pod.get("volumes", []) if v["name"] == mounted), None)
         near = (pod.get("affinity") or {}).get("podAffinity")
         return cls(
             name,
+            str(service["metadata"]["name"]),
             image=image,
             pull_policy=str(container.get("imagePullPolicy", "IfNotPresent")),
             pull_secrets=tuple(pod.get("imagePullSecrets", ())),
@@ -83,7 +89,8 @@ class Release:
             root=str(arguments.get("composers") or f"{ARTIFACTS}/composers").removesuffix("/composers"),
             qdrant=str(arguments.get("qdrant_url") or ""),
             encoder=str(arguments.get("encoder") or "tiny"),
-            affinity={"podAffinity": near} if near else None,  # a volume of one node brings its pods together
+            affinity={"podAffinity": near} if near else None,
+            labels={k: v for k, v in (template.get("metadata", {}).get("labels") or {}).items() if k == SHARING},
         )
 
 

@@ -34,11 +34,11 @@ def follow(cluster: Cluster, name: str, say: Callable[[str], None], show: Callab
     log = LogFollower(cluster, name, show)
     try:
         while True:
-            if line := progress.change(job):
-                say(f"{name}: {line}")
             if ended := outcome(job):
                 log.finish(_TAIL_S)
                 return _explained(cluster, job, ended)
+            if line := progress.change(job):
+                say(f"{name}: {line}")
             for trouble in _troubles(cluster, job):
                 if trouble not in said:
                     said.add(trouble)

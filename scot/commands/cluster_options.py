@@ -19,6 +19,8 @@ class Place:
     """The name of the helm release."""
     namespace: str = ""
     """Its namespace; by default the kubeconfig's."""
+    fullname: str = ""
+    """The prefix of its objects, if the chart's fullnameOverride or nameOverride changed it."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,14 @@ class Size(Place):
     """How often a job that failed is tried again, on a new Ray cluster."""
     ttl: int = 300
     """Seconds that the Ray cluster of a finished job stays, to look at it."""
+    start_timeout: int = 0
+    """Seconds after which a job whose pods do not run yet has failed; 0: it waits."""
     owner: str = ""
     """NAME/UID of a batch Job: the job is removed together with it."""
 
     def __post_init__(self) -> None:
-        if min(self.num_workers, self.backoff_limit, self.ttl) < 0:
-            raise InvalidInput("--num-workers, --backoff-limit and --ttl must not be negative")
+        if min(self.num_workers, self.backoff_limit, self.ttl, self.start_timeout) < 0:
+            raise InvalidInput("--num-workers, --backoff-limit, --ttl and --start-timeout must not be negative")
         if self.owner and self.owner.count("/") != 1:
             raise InvalidInput(f"--owner {self.owner!r} must be NAME/UID")
 
@@ -59,7 +63,7 @@ def released(config: Size, cluster: Cluster | None) -> Release:
     Raises:
         NotFound: there is no such release, and no --image to do without it.
     """
-    release = Release.assumed(config.release)
+    release = Release.assumed(config.release, config.fullname)
     if cluster is not None:
         try:
             release = Release.of(config.release, cluster.get("rayservices", release.fullname))
@@ -94,5 +98,6 @@ def job_of(config: Size, title: str, words: Sequence[str], *, num_workers: int |
         config.num_workers if num_workers is None else num_workers,
         config.backoff_limit,
         config.ttl,
+        config.start_timeout,
         owner=Owner(*config.owner.split("/")) if config.owner else None,
     )

@@ -58,7 +58,7 @@ def promote(config: PromoteConfig) -> int:
         ScotError: the release, the registry or the cluster cannot be used.
     """
     cluster = Cluster(config.namespace)
-    name = fullname(config.release)
+    name = fullname(config.release, config.fullname)
     rayservice = cluster.get("rayservices", name)
     release = released(config, cluster)
     question = gates.Question(

@@ -95,6 +95,12 @@ def test_names_have_room_for_what_kuberay_and_the_server_append(release: str, ti
     assert metadata["generateName"].endswith(f"-{title.replace('_', '-')}-")
 
 
+def test_a_job_may_have_to_start_in_time() -> None:
+    assert "preRunningDeadlineSeconds" not in rayjob.manifest(job(), Release.assumed("scot"))["spec"]
+    spec = rayjob.manifest(job(start_timeout_s=60), Release.assumed("scot"))["spec"]
+    assert spec["preRunningDeadlineSeconds"] == 60
+
+
 def test_an_owner_takes_its_jobs_along() -> None:
     body = rayjob.manifest(job(owner=Owner("night", "u-1")), Release.assumed("scot"))
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "night", "uid": "u-1"}
@@ -140,6 +146,8 @@ def test_workers_and_gpus_reach_the_jobs_own_flags() -> None:
 def test_index_writes_into_the_releases_qdrant_or_a_store_that_is_named() -> None:
     assert "http://scot-qdrant:6333" in jobs.command("index", [], qdrant="http://scot-qdrant:6333")
     assert "--qdrant-url" not in jobs.command("index", ["--store", "/artifacts/qdrant"], qdrant="http://q:6333")
+    with pytest.raises(InvalidInput, match="use `scot index`"):
+        jobs.command("index", [])
 
 
 @pytest.mark.parametrize(
@@ -222,14 +230,17 @@ def ray_service(**arguments: object) -> dict[str, Any]:
     pod = {
         "containers": [container],
         "imagePullSecrets": [{"name": "pull"}],
+        "affinity": {"podAffinity": {"near": "mine"}, "nodeAffinity": {"of": "the service"}},
         "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "mine"}}],
     }
+    labels = {"scot/artifacts": "mine", "app.kubernetes.io/component": "search"}
     config = {"applications": [{"name": "search", "args": arguments}]}
     return {
+        "metadata": {"name": "scot"},
         "spec": {
             "serveConfigV2": yaml.safe_dump(config),
-            "rayClusterConfig": {"headGroupSpec": {"template": {"spec": pod}}},
-        }
+            "rayClusterConfig": {"headGroupSpec": {"template": {"metadata": {"labels": labels}, "spec": pod}}},
+        },
     }
 
 
@@ -245,6 +256,9 @@ def test_a_job_shares_what_its_release_runs_with() -> None:
     assert {"name": "artifacts", "persistentVolumeClaim": {"claimName": "mine"}} in head["spec"]["volumes"]
     assert container["envFrom"] == [{"secretRef": {"name": "store"}}]
     assert names[-2:] == ["SCOT_QDRANT_API_KEY", "HTTPS_PROXY"]
+    assert head["spec"]["affinity"] == {"podAffinity": {"near": "mine"}}
+    assert head["metadata"]["labels"]["scot/artifacts"] == "mine"
+    assert head["metadata"]["labels"]["app.kubernetes.io/component"] == "job"
     assert "SCOT_THREADS" not in names
     assert "RAY_AUTH_TOKEN" not in names  # the service's; the job's cluster has its own
     assert (release.encoder, release.qdrant, release.root) == ("ViT-B-32/openai", "http://q:6333", "/artifacts")
@@ -261,6 +275,8 @@ def test_a_release_on_an_object_store_has_no_volume() -> None:
 
 def test_names_of_releases() -> None:
     assert [fullname(name) for name in ("scot", "prod", "my-scot-2")] == ["scot", "prod-scot", "my-scot-2"]
+    assert fullname("a" * 53) == "a" * 40
+    assert fullname("prod", "other") == "other"
 
 
 def status(deployment: str = "", ray: str = "", **more: object) -> dict[str, Any]:
