@@ -33,6 +33,12 @@ SUMMARIES = {
     "composers compare": "two composers on drawn galleries, with intervals",
     "composers promote": "release a composer, if it is measurably no worse than the released one",
     "composers rollback": "release again what was released before",
+    "cluster submit": "run a job on Kubernetes, on a Ray cluster of its own, and show its log",
+    "cluster list": "the jobs of a release",
+    "cluster logs": "the log of a job, until it ends",
+    "cluster cancel": "stop a job and remove it",
+    "cluster promote": "release a composer in a running system, if it passes the gate and is then served",
+    "cluster run-pipeline": "edits, embeddings, a composer, its evaluation and its promotion, one after the other",
 }
 
 _BENCHMARK = "scot.evaluation.benchmarks.command:evaluate_benchmark"
@@ -62,6 +68,12 @@ _PLACES = {
     "composers compare": ("scot.commands.composers:CompareConfig", "scot.commands.composers:compare"),
     "composers promote": ("scot.commands.composers:PromoteConfig", "scot.commands.composers:promote"),
     "composers rollback": ("scot.commands.composers:RollbackConfig", "scot.commands.composers:rollback"),
+    "cluster submit": ("scot.commands.cluster:SubmitConfig", "scot.commands.cluster:submit"),
+    "cluster list": ("scot.commands.cluster:ListConfig", "scot.commands.cluster:list_jobs"),
+    "cluster logs": ("scot.commands.cluster:LogsConfig", "scot.commands.cluster:logs"),
+    "cluster cancel": ("scot.commands.cluster:CancelConfig", "scot.commands.cluster:cancel"),
+    "cluster promote": ("scot.commands.promote:PromoteConfig", "scot.commands.promote:promote"),
+    "cluster run-pipeline": ("scot.commands.pipeline:PipelineConfig", "scot.commands.pipeline:run_pipeline"),
 }
 
 # A process of its own, in place of this one: Ctrl-C reaches the service and nothing else.

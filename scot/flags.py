@@ -25,14 +25,21 @@ _OFF = ("0", "false", "no", "off")
 _EPILOGUE = "Every flag is also an environment variable: --some-flag is SCOT_SOME_FLAG (a flag wins)."
 
 
-def parse(config: type[Config], argv: Sequence[str], *, prog: str, description: str | None = None) -> Config:
-    """Read ``config``'s fields from ``argv``, then the environment, then their defaults.
+def parse(
+    config: type[Config],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Read ``config``'s fields from ``argv``, then the environment (by default this process's), then their defaults.
 
     Raises:
         SystemExit: ``--help`` was asked for (0), or a flag is unknown or malformed (2, with a sentence on stderr).
     """
     text = f"{description or config.__doc__ or ''}\n\n{_EPILOGUE}"
-    arguments = [*_from_environment(config, os.environ), *argv]
+    arguments = [*_from_environment(config, os.environ if environment is None else environment), *argv]
     return tyro.cli(config, args=arguments, prog=prog, description=text, config=(tyro.conf.OmitArgPrefixes,))
 
 

@@ -1,0 +1,167 @@
+"""The jobs of ``ray_jobs/``: which there are, what flags they get by default in a cluster, checking flags early."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import importlib
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from scot import flags
+from scot.errors import InvalidInput
+
+JobName = Literal["generate_edits", "encode", "pretrain", "evaluate", "index"]
+
+ARTIFACTS = "/artifacts"
+ALONE: tuple[JobName, ...] = ("evaluate",)  # runs in one process, so that workers would be idle
+WORLDS = ("wardrobe", "scenes")  # what a release's bootstrap draws
+
+# Named, not imported: scot does not depend on ray_jobs, which are there wherever scot is installed.
+_CONFIGS: Mapping[JobName, str] = {
+    "generate_edits": "ray_jobs.generate_edits:GenerateEditsConfig",
+    "encode": "ray_jobs.encode:EncodeConfig",
+    "pretrain": "ray_jobs.pretrain:PretrainConfig",
+    "evaluate": "scot.evaluation.run:EvaluateConfig",
+    "index": "ray_jobs.index:IndexConfig",
+}
+
+# Where a job reads and writes when it is not told; {root}, {qdrant} and {encoder} are the release's.
+_DEFAULTS: Mapping[JobName, Mapping[str, tuple[str, ...]]] = {
+    "generate_edits": {
+        "--source": tuple(f"{{root}}/catalogue/{world}" for world in WORLDS),
+        "--output": ("{root}/triplets",),
+    },
+    "encode": {
+        "--source": tuple(f"{{root}}/catalogue/{world}" for world in WORLDS),
+        "--triplets": ("{root}/triplets",),
+        "--output": ("{root}/embeddings",),
+        "--encoder": ("{encoder}",),
+    },
+    "pretrain": {
+        "--embeddings": ("{root}/embeddings",),
+        "--composers": ("{root}/composers",),
+        "--runs": ("{root}/runs",),
+    },
+    "evaluate": {
+        "--gallery": tuple(f"{{root}}/gallery/{world}" for world in WORLDS),
+        "--composers": ("{root}/composers",),
+        "--output": ("{root}/evaluation",),
+        "--encoder": ("{encoder}",),
+    },
+    "index": {
+        "--source": ("{root}/gallery/wardrobe",),
+        "--qdrant-url": ("{qdrant}",),
+        "--encoder": ("{encoder}",),
+    },
+}
+_INSTEAD = {"--qdrant-url": ("--store",)}  # a flag that makes a default needless
+
+
+def command(
+    job: JobName,
+    given: Sequence[str],
+    *,
+    root: str = ARTIFACTS,
+    qdrant: str = "",
+    encoder: str = "tiny",
+    num_workers: int = 0,
+    use_gpu: bool = False,
+) -> list[str]:
+    """The words of a job's command line: the flags given, checked, and the cluster's defaults for those left out.
+
+    Args:
+        job: which job.
+        given: the flags as they would follow ``python ray_jobs/JOB.py``.
+        root: where the release's artifacts are, a folder of the pods or a URL.
+        qdrant: the address of the release's Qdrant, for ``index``.
+        encoder: the release's encoder.
+        num_workers: how many workers its cluster has.
+        use_gpu: whether they, or a head without workers, have GPUs.
+
+    Raises:
+        InvalidInput: a flag is unknown or malformed.
+    """
+    words = [*given, *_left_out(job, given, {"root": root.rstrip("/"), "qdrant": qdrant, "encoder": encoder})]
+    if num_workers and job in ALONE:
+        raise InvalidInput(f"{job} runs in one process: give it --cpus and --memory, not --num-workers")
+    if job == "index" and _present(words).isdisjoint(("--store", "--qdrant-url")):
+        raise InvalidInput(
+            "this release keeps its vectors in an embedded store, which only its service can open: use `scot index`"
+        )
+    known, present = _known(config_of(job)), _present(given)
+    if num_workers and "--num-workers" in known - present:
+        words += ["--num-workers", str(num_workers)]
+    if use_gpu and "--use-gpu" in known and present.isdisjoint(("--use-gpu", "--no-use-gpu")):
+        words.append("--use-gpu")
+    check(job, words)
+    return ["python", f"ray_jobs/{job}.py", *words]
+
+
+def check(job: JobName, words: Sequence[str]) -> None:
+    """Parse flags as the job will, without what this machine's environment says.
+
+    Raises:
+        InvalidInput: a flag is unknown, malformed or missing, or what the job needs is not installed here.
+    """
+    config = config_of(job)
+    known = _known(config)
+    for flag in sorted(_present(words) - known):
+        near = difflib.get_close_matches(flag, known, n=1)
+        raise InvalidInput(f"{job} has no flag {flag}" + (f"; did you mean {near[0]}?" if near else ""))
+    complaint, ignored = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(ignored):
+            flags.parse(config, words, prog=job, environment={})
+    except SystemExit as stopped:
+        if stopped.code in (0, None):
+            raise InvalidInput(f"--help belongs before the job's name: scot cluster submit --help ({job})") from None
+        raise InvalidInput(f"the flags of {job}: {_sentence(complaint.getvalue())}") from None
+
+
+def config_of(job: JobName) -> type[Any]:
+    """The typed flags of a job. Raises InvalidInput when what the job needs is not installed here."""
+    module, name = _CONFIGS[job].split(":")
+    try:
+        config: type[Any] = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            f"the flags of {job} cannot be checked here, since {error.name} is not installed: pip install 'scot[train]'"
+        ) from error
+    return config
+
+
+def _left_out(job: JobName, given: Sequence[str], places: Mapping[str, str]) -> list[str]:
+    present = _present(given)
+    words: list[str] = []
+    for flag, values in _DEFAULTS[job].items():
+        filled = [value.format(**places) for value in values]
+        if present.isdisjoint((flag, *_INSTEAD.get(flag, ()))) and all(filled):
+            words += [flag, *filled]
+    return words
+
+
+def _present(words: Sequence[str]) -> set[str]:
+    return {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
+
+
+def _known(config: type[Any]) -> set[str]:
+    known = {"--help", "-h"}
+    for field in dataclasses.fields(config):
+        if isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory):
+            known |= _known(field.default_factory)
+            continue
+        name = field.name.replace("_", "-")
+        known |= {f"--{name}", f"--no-{name}"}
+    return known
+
+
+def _sentence(box: str) -> str:
+    """What stands between the title and the help in the frame that the parser draws, with lines or with dashes."""
+    inner = [line.strip(" │|╭╮╰╯") for line in box.splitlines()]
+    parts = re.split(r"\n[─-]{8,}\n", "\n".join(inner))
+    text = re.sub(r"\s+", " ", parts[min(1, len(parts) - 1)]).strip(" .")
+    return text[:1].lower() + text[1:] or "they cannot be read"
