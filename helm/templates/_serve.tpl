@@ -16,9 +16,9 @@ grpc_options:
   port: 9000
   request_timeout_s: {{ $search.requestTimeoutSeconds }}
   grpc_servicer_functions:
-    - scot.v1.search_pb2_grpc.add_SearchServiceServicer_to_server
-    - scot.v1.index_pb2_grpc.add_IndexServiceServicer_to_server
-    - grpc_health.v1.health_pb2_grpc.add_HealthServicer_to_server
+    - services.search.servicers.add_search
+    - services.search.servicers.add_index
+    - services.search.servicers.add_health
 logging_config: {enable_access_log: false}
 applications:
   - name: search

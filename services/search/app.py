@@ -15,11 +15,7 @@ from services.search.encoder import EncoderDeployment
 from services.search.gateway import GatewayDeployment
 from services.search.settings import from_args
 
-SERVICERS = [
-    "scot.v1.search_pb2_grpc.add_SearchServiceServicer_to_server",
-    "scot.v1.index_pb2_grpc.add_IndexServiceServicer_to_server",
-    "grpc_health.v1.health_pb2_grpc.add_HealthServicer_to_server",
-]
+SERVICERS = [f"services.search.servicers.{name}" for name in ("add_search", "add_index", "add_health")]
 """The gRPC services that the Gateway answers; Serve adds reflection for them."""
 
 

@@ -28,6 +28,7 @@ from services.access import Caller, Keys
 
 logger = logging.getLogger("ray.serve")
 
+INTERNAL_SENTENCE = "something went wrong inside the service"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered: the caller's ``x-request-id``, or a new one."""
@@ -44,7 +45,7 @@ def public_error(error: BaseException) -> tuple[str, str]:
         error = Unavailable("a part of the service is away; try again")
     if isinstance(error, ScotError):
         return grpc_status(error), str(error)
-    return "INTERNAL", "something went wrong inside the service"
+    return "INTERNAL", INTERNAL_SENTENCE
 
 
 def drop_told(record: logging.LogRecord) -> bool:

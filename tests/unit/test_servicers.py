@@ -1,0 +1,78 @@
+"""What a Serve proxy says of itself never reaches a caller."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import pytest
+from ray.serve._private.grpc_util import gRPCGenericServer
+from ray.serve._private.proxy_request_response import gRPCStreamingType
+
+from scot.v1 import search_pb2, search_pb2_grpc
+from services.search.edge import INTERNAL_SENTENCE
+from services.search.servicers import AWAY, add_search
+
+DIED = "The actor died unexpectedly. pid=4711 ip=10.0.0.7 /usr/lib/python/worker.py"
+
+
+def proxy(code: grpc.StatusCode, details: str) -> Callable[..., Any]:
+    """Handlers like those of Serve's proxy, which answer everything so."""
+
+    def factory(service_method: str, streaming_type: gRPCStreamingType) -> Any:
+        async def unary(_: Any, context: Any) -> bytes:
+            context.set_code(code)
+            context.set_details(details)
+            return b""
+
+        async def stream(_: Any, context: Any) -> AsyncIterator[bytes]:
+            yield search_pb2.ComposeSearchResponse(request_id="1").SerializeToString()
+            context.set_code(code)
+            context.set_details(details)
+
+        return stream if streaming_type.value.endswith("_stream") else unary
+
+    return factory
+
+
+async def answers(code: grpc.StatusCode, details: str) -> list[tuple[grpc.StatusCode, str]]:
+    """What a caller of a unary method and of a stream gets."""
+    server = gRPCGenericServer(proxy(code, details))
+    add_search(search_pb2_grpc.SearchServiceServicer(), server)
+    port = server.add_insecure_port("localhost:0")
+    await server.start()
+    got = []
+    try:
+        async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
+            stub: Any = search_pb2_grpc.SearchServiceStub(channel)
+            call = stub.ComposeSearch(search_pb2.ComposeSearchRequest(), timeout=20)
+            got.append((await call.code(), await call.details()))
+            stream = stub.ComposeSearchStream(iter([]), timeout=20)
+            try:
+                assert [response.request_id async for response in stream] == ["1"]
+            except grpc.aio.AioRpcError:
+                pass
+            got.append((await stream.code(), await stream.details()))
+    finally:
+        await server.stop(None)
+    return got
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN])
+def test_a_replica_that_died_is_unavailable_without_its_address(code: grpc.StatusCode) -> None:
+    assert asyncio.run(answers(code, DIED)) == [(grpc.StatusCode.UNAVAILABLE, AWAY)] * 2
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        (grpc.StatusCode.OK, ""),
+        (grpc.StatusCode.INTERNAL, INTERNAL_SENTENCE),
+        (grpc.StatusCode.INVALID_ARGUMENT, "limit: must be 1 to 1,000"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "the service is at its limit; try again later"),
+    ],
+)
+def test_what_the_gateway_answers_stays(code: grpc.StatusCode, details: str) -> None:
+    assert asyncio.run(answers(code, details)) == [(code, details)] * 2
