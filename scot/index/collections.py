@@ -1,6 +1,6 @@
 """Collections and their aliases, as Qdrant keeps them: made, described, renamed atomically, dropped.
 
-A collection remembers in its metadata which encoder made its vectors.
+A collection remembers in its metadata which encoder made its vectors, and how it was laid out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scot.errors import Conflict, EncoderMismatch, NotFound
 from scot.index.connection import Connection
 from scot.index.layout import Layout
 
-_ENCODER_KEY, _DIM_KEY = "scot_encoder", "scot_dim"
+_ENCODER_KEY, _DIM_KEY, _LAYOUT_KEY = "scot_encoder", "scot_dim", "scot_layout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class CollectionInfo:
     """As :data:`~scot.index.layout.Quantization` names it."""
     ready: bool = True
     """Whether the server has built the indexes of all that was stored."""
+    layout: Layout = field(default_factory=Layout)
+    """How it was asked to be laid out."""
 
 
 async def create(connection: Connection, name: str, encoder_id: str, dim: int, layout: Layout) -> None:
@@ -48,7 +50,7 @@ async def create(connection: Connection, name: str, encoder_id: str, dim: int, l
             lambda client: client.create_collection(
                 name,
                 vectors_config=layout.vectors(dim),
-                metadata={_ENCODER_KEY: encoder_id, _DIM_KEY: dim},
+                metadata={_ENCODER_KEY: encoder_id, _DIM_KEY: dim, _LAYOUT_KEY: layout.to_json()},
                 **layout.settings(),
             ),
             name,
@@ -91,6 +93,7 @@ async def describe(connection: Connection, name: str) -> CollectionInfo:
         {key: str(schema.data_type.value) for key, schema in (found.payload_schema or {}).items()},
         _quantization_name(found.config.quantization_config),
         found.status is models.CollectionStatus.GREEN,
+        Layout.from_json(metadata.get(_LAYOUT_KEY)),
     )
 
 

@@ -5,6 +5,7 @@ The embedded store compares every vector and has no use for any of it. docs/qdra
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -63,6 +64,20 @@ class Layout:
                 raise InvalidInput(f"payload_index: {given!r} is not FIELD:KIND with one of {', '.join(INDEX_KINDS)}")
             found.append((field, models.PayloadSchemaType(kind)))
         return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The layout as JSON."""
+        return {**dataclasses.asdict(self), "payload_index": list(self.payload_index)}
+
+    @classmethod
+    def from_json(cls, kept: object) -> Layout:
+        """What :meth:`to_json` gave, be it of a version with other settings; the defaults for anything else."""
+        try:
+            known = {each.name for each in dataclasses.fields(cls)}
+            given = {name: value for name, value in dict(kept or {}).items() if name in known}  # type: ignore[call-overload]
+            return cls(**{**given, "payload_index": tuple(given.get("payload_index", ()))})
+        except (TypeError, ValueError, InvalidInput):
+            return cls()
 
     def settings(self) -> dict[str, Any]:
         """What Qdrant's ``create_collection`` is told, next to the vectors."""
