@@ -25,7 +25,7 @@ class Circuit:
         *,
         threshold: int = 3,
         first_pause_s: float = 0.5,
-        longest_pause_s: float = 10.0,
+        longest_pause_s: float = 8.0,
     ) -> None:
         """``probe`` is a cheap call that must end soon; ``threshold`` failures in a row open the circuit.
 

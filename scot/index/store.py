@@ -141,6 +141,8 @@ class GalleryStore:
     async def get(self, collection: str, item_ids: Sequence[str], *, with_vectors: bool = False) -> dict[str, Item]:
         """The items that exist among ``item_ids``, in the order asked."""
         ids = [point_id(item_id) for item_id in dict.fromkeys(item_ids)]
+        if not ids:
+            return {}
         found = await self._call(
             lambda client: client.retrieve(collection, ids, with_payload=True, with_vectors=with_vectors), collection
         )

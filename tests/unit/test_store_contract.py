@@ -188,6 +188,7 @@ VALUES = st.one_of(
     st.integers(-3, 3), st.sampled_from([0.5, 1.5]), st.booleans(), st.sampled_from(["x", "y"]), st.none(),
     st.lists(st.sampled_from(["x", "y", 1]), max_size=2),
 )  # fmt: skip
+# No cosine of these vectors is near a threshold below, where rounding would decide.
 VECTORS = st.lists(st.integers(-3, 3), min_size=3, max_size=3).filter(any).map(lambda v: np.array(v, np.float32))
 STORED = st.builds(Item, NAMES, VECTORS, st.dictionaries(KEYS, VALUES, max_size=3))
 BOUND = st.none() | st.sampled_from([-1.0, 0.0, 0.5, 2.0])
@@ -208,7 +209,7 @@ Steps = Sequence[tuple[list[Item], list[str]]]
     query=VECTORS,
     page=st.fixed_dictionaries({"limit": st.integers(1, 7), "offset": st.integers(0, 3)}),
     options=st.fixed_dictionaries(
-        {"filter": FILTERS, "score_threshold": st.none() | st.sampled_from([-0.5, 0.1, 0.9])}
+        {"filter": FILTERS, "score_threshold": st.none() | st.sampled_from([-0.47, 0.13, 0.91])}
     ),
 )
 def test_every_store_answers_as_the_embedded_one(
@@ -231,9 +232,9 @@ def test_every_store_answers_as_the_embedded_one(
                     (
                         deleted,
                         (await store.info(here.gallery)).items,
-                        [round(hit.score, 5) for hit in hits],
-                        {(hit.item_id, round(hit.score, 5), repr(sorted(hit.payload.items()))) for hit in everything},
-                        {name: (np.round(item.vector, 5).tolist(), item.payload) for name, item in items.items()},
+                        [round(hit.score, 4) for hit in hits],
+                        {(hit.item_id, round(hit.score, 4), repr(sorted(hit.payload.items()))) for hit in everything},
+                        {name: (np.round(item.vector, 4).tolist(), item.payload) for name, item in items.items()},
                     )
                 )
 
