@@ -12,7 +12,7 @@ from typing import TypeVar
 import tyro
 
 from scot.encoders import load_encoder
-from scot.errors import Conflict, NotFound, ScotError
+from scot.errors import Conflict, EncoderMismatch, NotFound
 from scot.index import aliases, collections
 from scot.index.layout import Layout
 from scot.index.server import ServerConfig
@@ -26,7 +26,7 @@ class StorePlace:
     """Which store."""
 
     store: Path = Path("scot-data/qdrant")
-    """Folder of an embedded store that no service has open; without a meaning when there is a Qdrant address."""
+    """Folder of an embedded store that no service has open; not used with --qdrant-url."""
     qdrant: ServerConfig = field(default_factory=ServerConfig)
     """The Qdrant server, when it is one."""
 
@@ -117,7 +117,7 @@ class DropConfig:
 
 
 def list_collections(config: ListConfig) -> int:
-    """Print one line a collection. Raises NotFound when there is none."""
+    """Print one line a collection, also of those that SCOT did not make. Raises NotFound when there is none."""
 
     async def rows(store: GalleryStore) -> list[tuple[str, ...]]:
         names = await collections.names(store.connection)
@@ -193,7 +193,7 @@ _TITLES = ("collection", "aliases", "items", "encoder", "payload indexes", "quan
 async def _cells(store: GalleryStore, name: str, known: list[str]) -> tuple[str, ...]:
     try:
         info = await store.info(name)
-    except ScotError as error:
+    except EncoderMismatch as error:
         return (name, " ".join(known), "", "", "", "", str(error))
     indexes = " ".join(f"{field}:{kind}" for field, kind in sorted(info.payload_index.items()))
     state = "ready" if info.ready else "indexing"

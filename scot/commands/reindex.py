@@ -69,7 +69,7 @@ def reindex(config: ReindexConfig) -> int:
     if not config.source:
         raise InvalidInput("name at least one folder of captioned pictures")
     refusals = Refusals()
-    images = chain.from_iterable(read_captioned(source, refusals) for source in config.source)
+    images = chain.from_iterable([read_captioned(source, refusals) for source in config.source])
     asyncio.run(_reindex(config, images, refusals))
     return 0
 

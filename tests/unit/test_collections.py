@@ -188,8 +188,27 @@ def test_a_reindex_keeps_the_layout_unless_it_is_told_another(encoder: str, pict
         assert server.last("Create").quantization_config.WhichOneof("quantization") == "binary"
 
 
+def test_a_collection_that_scot_did_not_make_is_listed(where: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    async def work() -> None:
+        store = opened(where)
+        await store.ensure("gallery", "enc", 3)
+        await store.connection.call(
+            lambda client: client.create_collection("theirs", vectors_config=Layout().vectors(4))
+        )
+        await store.close()
+
+    asyncio.run(work())
+    assert scot("list", *where) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "does not say which encoder" in lines[-1]
+    assert lines[-2].split()[:4] == ["gallery-1", "gallery", "0", "enc"]
+
+
 def test_what_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nowhere = str(tmp_path / "nowhere")
+    assert scot("reindex", nowhere, "--store", nowhere) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert not Path(nowhere).exists()
     assert scot("list", "--store", nowhere) == 1
     assert "there is no store at" in capsys.readouterr().err
     assert not Path(nowhere).exists()
