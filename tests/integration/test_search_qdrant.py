@@ -55,7 +55,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("stage")
     (folder / "key").write_text("a key\n")
     stage = Stage(folder, save_random_encoder(folder / "encoder"), free_port(), self_signed(folder))
-    stage.up()
+    stage.state.grpc_port = free_port()
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "services.search.local", "--threads", "1", "--port", str(stage.port)),
@@ -65,6 +65,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
+    # Qdrant comes only after the service, which waits for it.
+    until(lambda: process.poll() is not None or says_that_qdrant_is_away(stage.port))
+    stage.up()
     first = process.stdout.readline()
     if f"listens on localhost:{stage.port}" not in first:
         process.kill()
@@ -75,6 +78,15 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     stage.down()
     assert process.returncode == 0
     assert not (folder / "data" / "qdrant").exists()
+
+
+def says_that_qdrant_is_away(port: int) -> bool:
+    with ScotClient(f"localhost:{port}") as client:
+        try:
+            client.search(edits="a")
+        except ScotError as error:
+            return "the vector store cannot be reached" in str(error)
+    return False
 
 
 @pytest.fixture
@@ -99,7 +111,7 @@ def picture(colour: str) -> Image.Image:
 
 
 def test_key_layout_and_rescoring_reach_the_server(stage: Stage, client: ScotClient) -> None:
-    items = [NewItem(name, picture(name), {"kind": "colour", "price": 3}) for name in ("red", "green", "blue")]
+    items = [NewItem(name, picture(name), payload={"kind": "colour", "price": 3}) for name in ("red", "green", "blue")]
     assert client.upsert(items).upserted == 3
     assert client.search(image=picture("red"), limit=1).hits[0].item_id == "red"
     assert {call.metadata["api-key"] for call in stage.state.received} == {"a key"}
