@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from scot.data.captioned import CaptionedImage, Refusals, read_captioned
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput
 from scot.index.bulk import Batch, embedded_batches, store_batches
+from scot.index.layout import Layout
+from scot.index.server import ServerConfig
 from scot.index.store import GalleryStore
 
 
@@ -37,10 +39,10 @@ class IndexConfig:
     """A folder with captions.parquet or captions.csv, WebDataset shards, or a COCO captions JSON."""
     store: Path | None = None
     """Folder of the embedded vector store; either this or a Qdrant address."""
-    qdrant_url: str | None = None
-    """Address of a Qdrant server."""
-    qdrant_api_key: str | None = None
-    """The API key of that server."""
+    qdrant: ServerConfig = field(default_factory=ServerConfig)
+    """The Qdrant server, when it is one."""
+    layout: Layout = field(default_factory=Layout)
+    """How a collection that is made there is laid out."""
     collection: str = "gallery"
     """The collection to fill; it is created when missing."""
     encoder: str = "tiny"
@@ -78,7 +80,7 @@ def main(config: IndexConfig) -> int:
 
 
 async def _index(config: IndexConfig, images: Iterable[CaptionedImage], refusals: Refusals) -> int:
-    store = GalleryStore.open(path=config.store, url=config.qdrant_url, api_key=config.qdrant_api_key)
+    store = GalleryStore.open(path=config.store, server=config.qdrant)
     shown = _Progress()
     try:
         encoder = load_encoder(config.encoder, device=config.device)
@@ -87,6 +89,7 @@ async def _index(config: IndexConfig, images: Iterable[CaptionedImage], refusals
                 batches = _ray_batches(config, images)
             else:
                 batches = embedded_batches(images, encoder, pool, batch_size=config.batch_size)
+            await store.ensure(config.collection, encoder.id, encoder.dim, config.layout)
             return await store_batches(store, config.collection, encoder, batches, refusals, progress=shown)
     finally:
         shown.close()

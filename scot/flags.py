@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -79,11 +79,50 @@ def run(command: str, main: object, config: type[Config], argv: Sequence[str] | 
         return 141
 
 
+def flat(config: Any) -> dict[str, Any]:
+    """The values of a config by the names of its flags: those of a dataclass inside of it are like the rest."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        values |= flat(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return values
+
+
+def names(config: type) -> list[str]:
+    """The names of a config's flags, as :func:`flat` gives them."""
+    found: list[str] = []
+    for field in dataclasses.fields(config):
+        nested = _nested(field)
+        found += names(nested) if nested else [field.name]
+    return found
+
+
+def written(values: Mapping[str, Any]) -> list[str]:
+    """The command line that :func:`parse` reads these values from; None and empty ones are left to their defaults."""
+    arguments: list[str] = []
+    for name, value in values.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is None or (isinstance(value, list | tuple) and not value):
+            continue
+        if isinstance(value, bool):
+            arguments.append(flag if value else f"--no-{flag[2:]}")
+        elif isinstance(value, list | tuple):
+            arguments += [flag, *map(str, value)]
+        else:
+            arguments.append(f"{flag}={value}")
+    return arguments
+
+
+def _nested(field: dataclasses.Field[Any]) -> type | None:
+    factory = field.default_factory
+    return factory if isinstance(factory, type) and dataclasses.is_dataclass(factory) else None
+
+
 def _from_environment(config: type, environment: Mapping[str, str]) -> list[str]:
     arguments: list[str] = []
     for field in dataclasses.fields(config):
-        if isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory):
-            arguments += _from_environment(field.default_factory, environment)
+        if (nested := _nested(field)) is not None:
+            arguments += _from_environment(nested, environment)
             continue
         variable = f"SCOT_{field.name.upper()}"
         value = environment.get(variable)

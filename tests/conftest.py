@@ -8,5 +8,5 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["HF_HUB_OFFLINE"] = "1"
 # A developer's own settings must not change what the tests see: every flag reads SCOT_… (scot/flags.py).
-for name in [name for name in os.environ if name.startswith("SCOT_")]:
+for name in [name for name in os.environ if name.startswith("SCOT_") and not name.startswith("SCOT_TEST_")]:
     del os.environ[name]

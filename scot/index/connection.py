@@ -1,4 +1,4 @@
-"""The two ways to reach Qdrant, and what its failures are called in SCOT."""
+"""What the gallery needs of Qdrant, and the embedded way to it; :mod:`scot.index.server` is the other."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import grpc
 import portalocker
 from qdrant_client import AsyncQdrantClient
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from scot.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Overloaded, ScotError, Unavailable
+from scot.errors import Conflict, InvalidInput, NotFound
 
 T = TypeVar("T")
 Call = Callable[[AsyncQdrantClient], Coroutine[Any, Any, T]]
@@ -24,6 +21,9 @@ _LOCK_FILE = ".lock"  # the name the embedded client locks
 
 class Connection(Protocol):
     """One open Qdrant client."""
+
+    embedded: bool
+    """Whether it is the engine in this process, which knows no payload indexes and compares every vector."""
 
     async def call(self, work: Call[T], collection: str = "", *, already_there: bool = False) -> T | Any:
         """Run ``work`` on the client; failures come out as :class:`~scot.errors.ScotError`.
@@ -76,27 +76,10 @@ def _in_use(path: Path) -> Conflict:
     return Conflict(f"the store at {path} is open in another process; stop that one first, or use a Qdrant server")
 
 
-def server(url: str, *, api_key: str | None, prefer_grpc: bool, timeout_s: float) -> Connection:
-    """Connect to a Qdrant server; nothing is sent yet.
-
-    Raises:
-        InvalidInput: the address is malformed.
-    """
-    try:
-        client = AsyncQdrantClient(
-            url=url,
-            api_key=api_key,
-            prefer_grpc=prefer_grpc,
-            timeout=max(1, round(timeout_s)),
-            check_compatibility=False,
-        )
-    except (ValueError, TypeError) as error:
-        raise InvalidInput(f"qdrant_url {url!r} is not an address like http://host:6333") from error
-    return _Server(client)
-
-
 class _Embedded:
     """The embedded engine works inside the call; a thread of its own keeps the event loop free, and the order."""
+
+    embedded = True
 
     def __init__(self, client: AsyncQdrantClient) -> None:
         self._client = client
@@ -117,31 +100,6 @@ class _Embedded:
         self._thread.shutdown(wait=True)
 
 
-class _Server:
-    def __init__(self, client: AsyncQdrantClient) -> None:
-        self._client = client
-
-    async def call(self, work: Call[T], collection: str = "", *, already_there: bool = False) -> T | Any:
-        try:
-            return await work(self._client)
-        except (ResponseHandlingException, OSError) as error:
-            raise Unavailable("the vector store cannot be reached") from error
-        except ResourceExhaustedResponse as error:
-            raise Overloaded("the vector store is overloaded; try again later") from error
-        except UnexpectedResponse as error:
-            if error.status_code == 409 and already_there:
-                return None
-            raise _from_http(error.status_code, collection) from error
-        except grpc.RpcError as error:
-            code = error.code()
-            if code is grpc.StatusCode.ALREADY_EXISTS and already_there:
-                return None
-            raise _from_grpc(code, collection) from error
-
-    async def close(self) -> None:
-        await self._client.close()
-
-
 def _drive(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never waits, as none of the embedded client's does, without an event loop."""
     try:
@@ -151,27 +109,3 @@ def _drive(work: Coroutine[Any, Any, T]) -> T:
         return result
     work.close()
     raise RuntimeError("the embedded client waited for something")
-
-
-def _from_http(status: int | None, collection: str) -> ScotError:
-    if status == 404:
-        return NotFound(f"there is no collection {collection!r}")
-    if status in (401, 403):
-        return Unavailable("the vector store refused SCOT's API key")
-    if status is not None and 400 <= status < 500:
-        return InvalidInput("the vector store refused the request")
-    return Unavailable("the vector store failed")
-
-
-def _from_grpc(code: grpc.StatusCode, collection: str) -> ScotError:
-    if code is grpc.StatusCode.NOT_FOUND:
-        return NotFound(f"there is no collection {collection!r}")
-    if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-        return Unavailable("the vector store refused SCOT's API key")
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineExceeded("the vector store did not answer in time")
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return Overloaded("the vector store is overloaded; try again later")
-    if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
-        return InvalidInput("the vector store refused the request")
-    return Unavailable("the vector store cannot be reached")

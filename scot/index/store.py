@@ -16,14 +16,17 @@ import numpy.typing as npt
 from qdrant_client import models
 
 from scot.errors import EncoderMismatch, InvalidInput, NotFound
-from scot.index.connection import Connection, embedded, server
+from scot.index import collections
+from scot.index.collections import CollectionInfo
+from scot.index.connection import Call, Connection, T, embedded
 from scot.index.filters import Filter, to_qdrant
 from scot.index.ids import ITEM_ID_KEY, point_id
+from scot.index.layout import Effort, Layout
+from scot.index.server import ServerConfig, connect
 
 Vector = npt.NDArray[np.float32]  # (D,)
 
 _FRESH_S = 10.0  # how long a collection's encoder is taken from memory before it is asked for again
-_ENCODER_KEY, _DIM_KEY = "scot_encoder", "scot_dim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,6 @@ class ScoredItem:
     vector: Vector | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionInfo:
-    """A collection: how many items it has, and the encoder (of dimension ``dim``) that made their vectors."""
-
-    name: str
-    items: int
-    encoder_id: str
-    dim: int
-
-
 class GalleryStore:
     """Collections of unit vectors with payloads, searched by cosine.
 
@@ -62,8 +55,10 @@ class GalleryStore:
     collection, :class:`~scot.errors.NotFound` when there is none of that name.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, effort: Effort | None = None) -> None:
+        self.connection = connection
+        # The embedded engine compares every vector anyway, and warns about parameters.
+        self._params = None if connection.embedded else (effort or Effort()).params()
         self._made_with: dict[str, tuple[float, str, int]] = {}
 
     @classmethod
@@ -71,26 +66,27 @@ class GalleryStore:
         cls,
         *,
         path: str | Path | None = None,
-        url: str | None = None,
-        api_key: str | None = None,
-        prefer_grpc: bool = True,
-        timeout_s: float = 10.0,
+        server: ServerConfig | None = None,
+        effort: Effort | None = None,
     ) -> GalleryStore:
-        """Open the embedded store in the folder ``path``, or connect to the Qdrant server at ``url``.
+        """Open the embedded store in the folder ``path``, or connect to a Qdrant server.
 
         Raises:
-            InvalidInput: neither or both of ``path`` and ``url``, or a malformed one.
+            InvalidInput: neither or both of ``path`` and the server's ``qdrant_url``, or a malformed one.
             Conflict: another process has the embedded store open.
         """
+        url = server.qdrant_url if server is not None else None
         if (path is None) == (url is None):
-            raise InvalidInput("the store needs either a folder (path) or a Qdrant server (url)")
+            raise InvalidInput("the store needs either a folder or the address of a Qdrant server (qdrant_url)")
         if path is not None:
             return cls(embedded(Path(path)))
-        assert url is not None
-        return cls(server(url, api_key=api_key, prefer_grpc=prefer_grpc, timeout_s=timeout_s))
+        assert server is not None
+        return cls(connect(server), effort)
 
-    async def ensure(self, collection: str, encoder_id: str, dim: int) -> None:
+    async def ensure(self, collection: str, encoder_id: str, dim: int, layout: Layout | None = None) -> None:
         """Create the collection for an encoder, or check that it was created for the same one.
+
+        A new one is ``COLLECTION-1`` behind the alias ``COLLECTION``, so that another can take its place later.
 
         Raises:
             EncoderMismatch: the collection holds vectors of another encoder or dimension.
@@ -98,15 +94,11 @@ class GalleryStore:
         try:
             await self.check(collection, encoder_id, dim)
         except NotFound:
-            await self._connection.call(
-                lambda client: client.create_collection(
-                    collection,
-                    vectors_config=models.VectorParams(size=dim, distance=models.Distance.COSINE),
-                    metadata={_ENCODER_KEY: encoder_id, _DIM_KEY: dim},
-                ),
-                collection,
-                already_there=True,
-            )
+            first = f"{collection}-1"
+            await collections.create(self.connection, first, encoder_id, dim, layout or Layout())
+            # Last, so that nobody sees a collection whose payload indexes are not there yet.
+            if collection not in await collections.aliases(self.connection):
+                await collections.point(self.connection, {collection: first})
             # Whoever came first decides the encoder: read back what is there now.
             await self.check(collection, encoder_id, dim)
 
@@ -135,7 +127,7 @@ class GalleryStore:
         """
         points = [_point(item) for item in items]
         if points:
-            await self._connection.call(lambda client: client.upsert(collection, points, wait=True), collection)
+            await self._call(lambda client: client.upsert(collection, points, wait=True), collection)
 
     async def delete(self, collection: str, item_ids: Sequence[str]) -> int:
         """Delete items; how many of them were there."""
@@ -143,13 +135,15 @@ class GalleryStore:
         ids: list[models.ExtendedPointId] = [point_id(item_id) for item_id in there]
         if ids:
             selector = models.PointIdsList(points=ids)
-            await self._connection.call(lambda client: client.delete(collection, selector, wait=True), collection)
+            await self._call(lambda client: client.delete(collection, selector, wait=True), collection)
         return len(ids)
 
     async def get(self, collection: str, item_ids: Sequence[str], *, with_vectors: bool = False) -> dict[str, Item]:
         """The items that exist among ``item_ids``, in the order asked."""
         ids = [point_id(item_id) for item_id in dict.fromkeys(item_ids)]
-        found = await self._connection.call(
+        if not ids:
+            return {}
+        found = await self._call(
             lambda client: client.retrieve(collection, ids, with_payload=True, with_vectors=with_vectors), collection
         )
         items = {str(point.id): _item(point.payload, point.vector) for point in found}
@@ -169,11 +163,12 @@ class GalleryStore:
     ) -> list[ScoredItem]:
         """The items nearest to ``vector``, a ``(D,)`` query, best first, without those named in ``exclude_ids``."""
         conditions = to_qdrant(filter, [point_id(item_id) for item_id in exclude_ids])
-        found = await self._connection.call(
+        found = await self._call(
             lambda client: client.query_points(
                 collection,
                 query=vector.tolist(),
                 query_filter=conditions,
+                search_params=self._params,
                 limit=limit,
                 offset=offset,
                 score_threshold=score_threshold,
@@ -189,27 +184,27 @@ class GalleryStore:
         return hits
 
     async def info(self, collection: str) -> CollectionInfo:
-        """How many items a collection has, and for which encoder it was created.
+        """What a collection holds, and for which encoder it was created.
 
         Raises:
             EncoderMismatch: it was not made by SCOT, so nothing is known of its vectors.
         """
-        found = await self._connection.call(lambda client: client.get_collection(collection), collection)
-        metadata = found.config.metadata or {}
-        if _ENCODER_KEY not in metadata or _DIM_KEY not in metadata:
-            raise EncoderMismatch(f"collection {collection!r} does not say which encoder made its vectors")
-        return CollectionInfo(
-            collection, int(found.points_count or 0), str(metadata[_ENCODER_KEY]), int(metadata[_DIM_KEY])
-        )
+        return await collections.describe(self.connection, collection)
 
     async def list(self) -> list[str]:
         """The names of all collections, sorted."""
-        found = await self._connection.call(lambda client: client.get_collections())
-        return sorted(each.name for each in found.collections)
+        return await collections.names(self.connection)
+
+    async def _call(self, work: Call[T], collection: str) -> T | Any:
+        try:
+            return await self.connection.call(work, collection)
+        except NotFound:
+            self._made_with.pop(collection, None)
+            raise
 
     async def close(self) -> None:
         """Release the connection, or the embedded store's lock, so that another process may open it."""
-        await self._connection.close()
+        await self.connection.close()
 
 
 def _point(item: Item) -> models.PointStruct:

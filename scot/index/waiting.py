@@ -21,6 +21,8 @@ class Waiting:
     the other has ended.
     """
 
+    embedded = True
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._opened: Connection | None = None

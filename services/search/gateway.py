@@ -16,7 +16,7 @@ from PIL import Image
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from scot.errors import NotFound, Overloaded, Unavailable
+from scot.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable
 from scot.index.store import GalleryStore
 from scot.index.waiting import Waiting
 from scot.v1 import index_pb2, search_pb2
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ray.serve")
 
 SERVICES = ("", "scot.v1.SearchService", "scot.v1.IndexService")  # that grpc.health.v1 answers for; "" is all of them
+_AWAY = (Unavailable, DeadlineExceeded, Overloaded)  # what the vector store may be when the service starts
 _HEALTH_S = 1.0  # how often a Watch looks, and how long a Check's answer is good
 
 
@@ -57,15 +58,16 @@ class Gateway:
         if settings.store:
             self.store = GalleryStore(Waiting(Path(settings.store)))
         else:
-            self.store = GalleryStore.open(url=settings.qdrant_url, api_key=settings.qdrant_api_key)
+            self.store = GalleryStore.open(server=settings.qdrant, effort=settings.effort)
         self.card: EncoderCard = await composer.encoder_card.remote()
         self._watches = 0
         self._health = (0.0, health_pb2.HealthCheckResponse.UNKNOWN)
+        self._preparing: asyncio.Task[None] | None = None
         try:
-            await self.store.ensure(settings.collection, self.card.encoder_id, self.card.dim)
-            await self._warm()
-        except Unavailable as error:
+            await self._prepare()
+        except _AWAY as error:
             logger.error("starting without the vector store: %s", error)
+            self._preparing = asyncio.create_task(self._prepare_later())
 
     async def pixels(self, image: bytes) -> Pixels:
         """Decode and resize off the event loop. Raises ImageRefused."""
@@ -171,6 +173,22 @@ class Gateway:
         finally:
             self._watches -= 1
 
+    async def _prepare(self) -> None:
+        await self.store.ensure(self.settings.collection, self.card.encoder_id, self.card.dim, self.settings.layout)
+        await self._warm()
+
+    async def _prepare_later(self) -> None:
+        """Without this, a store that comes up empty after the service would stay without its collection."""
+        while True:
+            await asyncio.sleep(_HEALTH_S)
+            try:
+                return await self._prepare()
+            except _AWAY:
+                continue
+            except Exception as error:
+                logger.error("the vector store is there, but not as it should be: %s", public_error(error)[1])
+                return
+
     async def _warm(self) -> None:
         """Answer one query with a picture and encode a text, so that the first caller waits for no lazy start."""
         search, buffer = search_pb2.ComposeSearchRequest(limit=1), io.BytesIO()
@@ -199,6 +217,8 @@ class Gateway:
 
     async def __del__(self) -> None:
         """Serve calls this when the replica stops: the embedded store's lock is given back."""
+        if hasattr(self, "_preparing") and self._preparing is not None:
+            self._preparing.cancel()
         if hasattr(self, "store"):
             await self.store.close()
 

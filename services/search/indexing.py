@@ -47,7 +47,7 @@ async def upsert_items(gateway: Gateway, request: index_pb2.UpsertItemsRequest) 
         raise InvalidInput("items: give at least one")
     if len(request.items) > limits.MAX_ITEMS:
         raise InvalidInput(f"items: {len(request.items)} are more than {limits.MAX_ITEMS}")
-    await gateway.store.ensure(collection, gateway.card.encoder_id, gateway.card.dim)
+    await gateway.store.ensure(collection, gateway.card.encoder_id, gateway.card.dim, gateway.settings.layout)
     seen: dict[str, int] = {}
     for place, item in enumerate(request.items):
         seen.setdefault(item.item_id, place)

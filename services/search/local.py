@@ -15,13 +15,15 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from scot import flags
 from scot.errors import Unavailable
 from scot.index.connection import check_free
+from scot.index.layout import Effort, Layout
+from scot.index.server import ServerConfig
 from scot.local_ray import LOCAL_RAY
 from scot.ports import check_port
 from services.access import Keys
@@ -49,8 +51,12 @@ class LocalConfig:
     """Where the gRPC service listens."""
     collection: str = "gallery"
     """The collection a request means when it names none."""
-    qdrant_url: str | None = None
-    """Address of a Qdrant server to use instead of the embedded store."""
+    qdrant: ServerConfig = field(default_factory=ServerConfig)
+    """A Qdrant server to use instead of the embedded store."""
+    layout: Layout = field(default_factory=Layout)
+    """How collections that the service makes there are laid out."""
+    effort: Effort = field(default_factory=Effort)
+    """How much a search there looks at."""
     api_keys: Path | None = None
     """The file of API keys (`scot keys new`), read again when it changes; none: no key is asked for."""
     metrics_port: int = 0
@@ -69,8 +75,10 @@ def settings_of(config: LocalConfig) -> SearchSettings:
         {
             "encoder": config.encoder,
             "composers": str((config.data / "composers").resolve()),
-            "store": None if config.qdrant_url else str((config.data / "qdrant").resolve()),
-            "qdrant_url": config.qdrant_url,
+            "store": None if config.qdrant.qdrant_url else str((config.data / "qdrant").resolve()),
+            **flags.flat(config.qdrant.resolved()),
+            **flags.flat(config.layout),
+            **flags.flat(config.effort),
             "api_keys": str(config.api_keys.resolve()) if config.api_keys else None,
             "collection": config.collection,
             "device": config.device,
@@ -126,8 +134,7 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: _Signals, sto
         grpc_options={"port": config.port, "grpc_servicer_functions": SERVICERS},
         logging_config={"enable_access_log": False},
     )
-    arguments = {name: getattr(settings, name) for name in SearchSettings.__dataclass_fields__}
-    serve._run(build(arguments), _blocking=False, name=APP, route_prefix="/")
+    serve._run(build(flags.flat(settings)), _blocking=False, name=APP, route_prefix="/")
     deadline = time.monotonic() + _START_S
     while not stop.is_set():
         app = serve.status().applications.get(APP)
@@ -205,9 +212,9 @@ def _explain(settings: SearchSettings) -> None:
     Shelf(Registry(settings.composers) if settings.composers else None, encoder.id, encoder.dim).release("")
 
     async def open_store() -> None:
-        store = GalleryStore.open(path=settings.store, url=settings.qdrant_url, api_key=settings.qdrant_api_key)
+        store = GalleryStore.open(path=settings.store, server=settings.qdrant, effort=settings.effort)
         try:
-            await store.ensure(settings.collection, encoder.id, encoder.dim)
+            await store.ensure(settings.collection, encoder.id, encoder.dim, settings.layout)
         finally:
             await store.close()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scot import flags
 from scot.errors import InvalidInput
+from scot.index.layout import Effort, Layout
+from scot.index.server import ServerConfig
+
+_LISTS = ("payload_index",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +23,12 @@ class SearchSettings:
     """The registry folder of composer versions; without one only the baselines answer."""
     store: str | None = None
     """Folder of the embedded vector store; either this or a Qdrant address."""
-    qdrant_url: str | None = None
-    """Address of a Qdrant server."""
-    qdrant_api_key: str | None = None
-    """The API key of that server."""
+    qdrant: ServerConfig = field(default_factory=ServerConfig)
+    """The Qdrant server, when it is one."""
+    layout: Layout = field(default_factory=Layout)
+    """How collections that the service makes there are laid out."""
+    effort: Effort = field(default_factory=Effort)
+    """How much a search there looks at."""
     api_keys: str | None = None
     """The file of API keys (`scot keys new`), read again when it changes; none: no key is asked for."""
     collection: str = "gallery"
@@ -44,7 +49,7 @@ class SearchSettings:
     """Encoder replicas."""
 
     def __post_init__(self) -> None:
-        if (self.store is None) == (self.qdrant_url is None):
+        if (self.store is None) == (self.qdrant.qdrant_url is None):
             raise InvalidInput("the search service needs either store (a folder) or qdrant_url (a server)")
         if self.store is not None and self.gateways != 1:
             raise InvalidInput(
@@ -61,9 +66,12 @@ def from_args(args: Mapping[str, object]) -> SearchSettings:
     Raises:
         InvalidInput: an argument is unknown, or the settings contradict each other.
     """
-    known = {field.name for field in dataclasses.fields(SearchSettings)}
+    known = set(flags.names(SearchSettings))
     unknown = sorted(set(args) - known)
     if unknown:
         raise InvalidInput(f"the search service has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
-    argv = [f"--{name.replace('_', '-')}={value}" for name, value in args.items() if value is not None]
-    return flags.parse(SearchSettings, argv, prog="search")
+    # `serve run … payload_index="category:keyword price:float"` has words where a Serve config has a list.
+    given = {
+        name: str(value).split() if name in _LISTS and isinstance(value, str) else value for name, value in args.items()
+    }
+    return flags.parse(SearchSettings, flags.written(given), prog="search")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import pytest
 from google.protobuf import struct_pb2
 from ray.serve.exceptions import gRPCStatusError
 
+from scot import flags
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
+from scot.index.layout import Effort, Layout
 from scot.v1 import search_pb2
 from services.search.composer import Shelf
 from services.search.edge import drop_told, public_error
+from services.search.local import LocalConfig, settings_of
 from services.search.ordered import in_order
 from services.search.query import Step, parse_edits
 from services.search.settings import from_args
@@ -169,3 +173,36 @@ def test_payloads_that_cannot_be_kept(payload: dict[str, object]) -> None:
 def test_settings_that_contradict(args: dict[str, object], sentence: str) -> None:
     with pytest.raises(InvalidInput, match=sentence):
         from_args(args)
+
+
+@pytest.mark.parametrize("indexes", [["kind:keyword", "price:float"], "kind:keyword price:float"])
+def test_settings_of_a_server_are_flat(indexes: object) -> None:
+    args = {"qdrant_url": "https://qdrant:6333", "payload_index": indexes, "quantization": "int8", "strict": True}
+    settings = from_args({**args, "oversampling": 4.0, "gateways": 2})
+    assert settings.qdrant.qdrant_url == "https://qdrant:6333"
+    assert settings.layout == Layout(("kind:keyword", "price:float"), "int8", strict=True)
+    assert settings.effort == Effort(4.0)
+    assert from_args(flags.flat(settings)) == settings
+
+
+def test_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCOT_QDRANT_URL", "http://qdrant:6333")
+    monkeypatch.setenv("SCOT_PAYLOAD_INDEX", "kind:keyword price:float")
+    settings = from_args({"quantization": "turbo"})
+    assert settings.layout == Layout(("kind:keyword", "price:float"), "turbo")
+
+
+def test_a_key_is_no_setting() -> None:
+    """It would be on a command line, where everybody's `ps` shows it."""
+    with pytest.raises(InvalidInput, match="no setting 'qdrant_api_key'"):
+        from_args({"qdrant_url": "http://qdrant:6333", "qdrant_api_key": "secret"})
+
+
+def test_a_local_service_hands_its_flags_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = ["--qdrant-url", "https://qdrant:6333", "--qdrant-ca", "ca.pem", "--payload-index", "a:bool", "b:integer"]
+    settings = settings_of(flags.parse(LocalConfig, argv, prog="scot serve"))
+    assert settings.store is None
+    assert settings.qdrant.qdrant_ca == tmp_path / "ca.pem"
+    assert settings.layout.payload_index == ("a:bool", "b:integer")
+    assert settings_of(LocalConfig()).store == str(tmp_path / "scot-data/qdrant")

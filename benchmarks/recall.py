@@ -1,0 +1,212 @@
+"""Recall@10 of composed queries under HNSW and each quantisation, in Qdrant's own engine, against exact search.
+
+    nice python benchmarks/recall.py --items 100000 --output benchmarks/results/recall.json
+
+The engine runs in this process (qdrant-edge-py, `pip install .[bench]`): the same graph and the same quantisations as
+a server of its version, without the network. Drawing a hundred thousand pictures would take most of a day, so the
+gallery is the embeddings of a few thousand drawn pictures and, for the rest, points between each and one of its nearest
+neighbours, moved a little off the line: the clusters, the gap between pictures and texts, and the density stay.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import qdrant_edge as edge
+import torch
+
+from scot import flags
+from scot.composers import Composer, baseline, load_composer
+from scot.data.worlds import WORLDS
+from scot.data.worlds.drawing import DrawConfig, draw
+from scot.encoders import load_encoder
+from scot.errors import InvalidInput
+from scot.evaluation.worlds import WorldVectors, encode_gallery
+from scot.index.layout import Effort, Layout
+from scot.machine import machine
+
+Vectors = npt.NDArray[np.float32]  # (N, D)
+Rows = npt.NDArray[np.int64]  # (Q, K)
+
+_NEIGHBOURS, _OFF_THE_LINE = 8, 0.3
+_CHUNK = 2_000
+_K = 10
+
+
+@dataclass(frozen=True)
+class RecallBenchmark:
+    """Recall of approximate search for composed queries.
+
+    Example: nice python benchmarks/recall.py --items 100000
+    """
+
+    items: int = 100_000
+    """Vectors in the gallery."""
+    drawn: int = 3_000
+    """Pictures to draw of each world; the other vectors are made of their embeddings."""
+    queries: int = 500
+    """Queries of each world."""
+    composer: str | None = None
+    """A composer artifact whose queries are measured too."""
+    encoder: str = "tiny"
+    """Which encoder."""
+    oversampling: tuple[float, ...] = (2.0, 3.0, 8.0)
+    """Oversampling factors to try, with rescoring."""
+    seed: int = 0
+    """Decides pictures and vectors."""
+    data: Path | None = None
+    """Where to keep what is drawn, for the next time."""
+    output: Path | None = None
+    """Also write the numbers as JSON."""
+
+    def __post_init__(self) -> None:
+        if self.items < 1 or self.queries < 1:
+            raise InvalidInput("items and queries must be at least 1")
+
+
+QUANTIZATIONS: Mapping[str, Any] = {
+    "none": None,
+    "int8": edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99, memory=edge.Memory.Pinned),
+    "turbo": edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits4, memory=edge.Memory.Pinned),
+    "product": edge.ProductQuantizationConfig(edge.CompressionRatio.X16, memory=edge.Memory.Pinned),
+    "binary": edge.BinaryQuantizationConfig(memory=edge.Memory.Pinned),
+}
+"""As :class:`scot.index.layout.Layout` asks a server for them."""
+
+
+def main(config: RecallBenchmark) -> int:
+    """Measure and print a Markdown table."""
+    with tempfile.TemporaryDirectory() as scratch:
+        worlds = list(_worlds(config, config.data or Path(scratch)))
+    rng = np.random.default_rng(config.seed)
+    gallery_ND = gallery(np.concatenate([world.gallery_ND for world in worlds]), config.items, rng)
+    kinds = _queries(config, worlds)
+    many = config.queries * len(worlds)
+    print(f"{machine()}\n\n{config.items:,} vectors of {gallery_ND.shape[1]}, {many:,} queries of each kind\n")
+    truth = {kind: exact(queries_QD, gallery_ND) for kind, queries_QD in kinds.items()}
+    ways = ["as it is", *(f"rescored, ×{factor:g}" for factor in config.oversampling)]
+    print(f"| quantisation | search | {' | '.join(kinds)} | ms a query | build s |")
+    print("|---|---|" + "---|" * (len(kinds) + 2), flush=True)
+    rows: list[dict[str, Any]] = []
+    for name, quantization in QUANTIZATIONS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            shard, seconds = build(Path(folder), gallery_ND, quantization)
+            for way, factor in zip(ways, (None, *config.oversampling), strict=True):
+                if quantization is None and factor is not None:
+                    continue
+                found = {kind: search(shard, queries_QD, factor) for kind, queries_QD in kinds.items()}
+                recalls = {kind: recall(ids, truth[kind]) for kind, (ids, _) in found.items()}
+                ms = 1_000 * sum(took for _, took in found.values()) / sum(map(len, kinds.values()))
+                cells = " | ".join(f"{value:.3f}" for value in recalls.values())
+                print(f"| {name} | {way} | {cells} | {ms:.2f} | {seconds:.0f} |", flush=True)
+                rows.append({"quantization": name, "search": way, "recall@10": recalls, "ms": ms, "build_s": seconds})
+            shard.close()
+    if config.output is not None:
+        config.output.parent.mkdir(parents=True, exist_ok=True)
+        result = {"machine": machine(), "items": config.items, "dim": int(gallery_ND.shape[1]), "rows": rows}
+        config.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _worlds(config: RecallBenchmark, folder: Path) -> Iterator[WorldVectors]:
+    encoder = load_encoder(config.encoder)
+    for world in WORLDS:
+        with redirect_stdout(sys.stderr):
+            draw(DrawConfig(world, folder / world, "eval", config.drawn, config.queries, config.seed))
+        yield encode_gallery(folder / world, encoder, folder / "cache")
+
+
+def _queries(config: RecallBenchmark, worlds: list[WorldVectors]) -> dict[str, Vectors]:
+    """What is asked for: pictures, sums, and texts of edited captions, which a composer learns to stand in for."""
+    composers: dict[str, Composer] = {"sum": baseline("sum")}
+    if config.composer is not None:
+        encoder_id, dim = worlds[0].encoder_id, worlds[0].gallery_ND.shape[1]
+        composers["composer"] = load_composer(config.composer, encoder_id=encoder_id, dim=dim)
+    if any(composer.reads_states for composer in composers.values()):
+        raise InvalidInput("a composer that reads hidden states is not measured here")
+    found: dict[str, list[Vectors]] = {}
+    for world in worlds:
+        reference_QD = world.gallery_ND[[world.index[query.reference_id] for query in world.queries]]
+        found.setdefault("picture", []).append(reference_QD)
+        for name, composer in composers.items():
+            composed = composer.compose(torch.from_numpy(reference_QD), torch.from_numpy(world.edit_QD))
+            found.setdefault(name, []).append(composed.detach().numpy())
+        found.setdefault("edited caption", []).append(world.oracle_QD)
+    return {kind: np.concatenate(rows) for kind, rows in found.items()}
+
+
+def gallery(drawn_ND: Vectors, items: int, rng: np.random.Generator) -> Vectors:
+    """The drawn vectors ``(N, D)`` first, then as many made of them as ``items`` needs; unit rows."""
+    nearest = exact(drawn_ND, drawn_ND, _NEIGHBOURS + 1)[:, 1:]
+    made = [drawn_ND[:items]]
+    for start in range(len(drawn_ND), items, _CHUNK):
+        count = min(_CHUNK, items - start)
+        here = rng.integers(len(drawn_ND), size=count)
+        there = nearest[here, rng.integers(_NEIGHBOURS, size=count)]
+        step = drawn_ND[there] - drawn_ND[here]
+        off = rng.standard_normal(step.shape, dtype=np.float32)
+        off *= _OFF_THE_LINE * np.linalg.norm(step, axis=1, keepdims=True) / np.linalg.norm(off, axis=1, keepdims=True)
+        made.append(drawn_ND[here] + rng.random((count, 1), dtype=np.float32) * step + off)
+    rows = np.concatenate(made)
+    unit: Vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def exact(queries_QD: Vectors, gallery_ND: Vectors, k: int = _K) -> Rows:
+    """The rows of the k nearest, ``(Q, k)``, nearest first."""
+    found = []
+    for start in range(0, len(queries_QD), 250):
+        score = queries_QD[start : start + 250] @ gallery_ND.T
+        best = np.argpartition(-score, k - 1)[:, :k]
+        found.append(np.take_along_axis(best, np.argsort(-np.take_along_axis(score, best, 1), axis=1), 1))
+    return np.concatenate(found)
+
+
+def build(folder: Path, gallery_ND: Vectors, quantization: Any) -> tuple[edge.EdgeShard, float]:
+    """A shard with one segment, indexed, and how many seconds it took."""
+    begun, layout = time.monotonic(), Layout()
+    hnsw = edge.HnswIndexConfig(layout.hnsw_m, layout.hnsw_ef_construct, full_scan_threshold=10)
+    vectors = edge.EdgeVectorParams(size=gallery_ND.shape[1], distance=edge.Distance.Cosine)
+    optimizers = edge.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=100, max_segment_size=2**30)
+    config = edge.EdgeConfig(
+        vectors=vectors, hnsw_config=hnsw, quantization_config=quantization, optimizers=optimizers, wal_enabled=False
+    )
+    shard = edge.EdgeShard.create(str(folder), config)
+    for start in range(0, len(gallery_ND), _CHUNK):
+        rows = gallery_ND[start : start + _CHUNK].tolist()
+        points = [edge.Point(start + place, row) for place, row in enumerate(rows)]
+        shard.update(edge.UpdateOperation.upsert_points(points))
+    shard.optimize()
+    assert shard.info().indexed_vectors_count >= len(gallery_ND), "the engine left vectors without an index"
+    return shard, time.monotonic() - begun
+
+
+def search(shard: edge.EdgeShard, queries_QD: Vectors, oversampling: float | None) -> tuple[Rows, float]:
+    """What the engine finds, ``(Q, k)``, and the seconds it took; without oversampling, nothing is rescored."""
+    rescored = edge.QuantizationSearchParams(rescore=oversampling is not None, oversampling=oversampling)
+    params = edge.SearchParams(hnsw_ef=Effort().hnsw_ef or None, quantization=rescored)
+    requests = [edge.QueryRequest(_K, query=edge.Query.Nearest(row), params=params) for row in queries_QD.tolist()]
+    begun = time.monotonic()
+    found = [shard.query(request) for request in requests]
+    took = time.monotonic() - begun
+    return np.array([[point.id for point in points] for points in found], dtype=np.int64), took
+
+
+def recall(found_QK: Rows, truth_QK: Rows) -> float:
+    """How much of the exact answer was found, on average."""
+    pairs = zip(found_QK.tolist(), truth_QK.tolist(), strict=True)
+    return float(np.mean([len(set(found) & set(truth)) / len(truth) for found, truth in pairs]))
+
+
+if __name__ == "__main__":
+    sys.exit(flags.run("recall.py", main, RecallBenchmark))

@@ -1,0 +1,134 @@
+"""``scot collections reindex``: build a new collection from captioned pictures beside the one that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+
+import tyro
+
+from scot.commands.collections import StorePlace, said
+from scot.data.captioned import CaptionedImage, Refusals, read_captioned
+from scot.encoders import load_encoder
+from scot.errors import Conflict, InvalidInput, Unavailable
+from scot.index import aliases, collections
+from scot.index.bulk import index_captioned
+from scot.index.layout import Layout
+from scot.index.store import GalleryStore
+
+
+@dataclass(frozen=True)
+class ReindexConfig:
+    """Embed captioned pictures into a new collection, and let the alias mean it if asked. Interrupted, it goes on.
+
+    Example: scot collections reindex ./pictures --alias gallery --qdrant-url http://qdrant:6333 --swap
+    """
+
+    source: tyro.conf.Positional[tuple[str, ...]]
+    """Folders with captions.parquet or captions.csv, WebDataset shards, or COCO captions JSONs."""
+    alias: str = "gallery"
+    """The alias that the collection is for."""
+    collection: str | None = None
+    """The name of the collection; by default the alias with the next number."""
+    encoder: str = "tiny"
+    """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    device: str | None = None
+    """Where the encoder runs: cpu, cuda …; by default a GPU when there is one."""
+    batch_size: int = 128
+    """Pictures embedded and stored at once."""
+    threads: int = 4
+    """Threads that decode pictures."""
+    swap: bool = False
+    """Swap it in when it is complete and indexed."""
+    force: bool = False
+    """Swap it in also if it is of another encoder than the one before."""
+    wait_s: float = 3_600.0
+    """Seconds that a server may take to index what was stored, before the swap."""
+    place: StorePlace = field(default_factory=StorePlace)
+    """Where the collection will be."""
+    layout: Layout = field(default_factory=Layout)
+    """How it is laid out on a server; by default as the one that it replaces."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.threads < 1:
+            raise InvalidInput("batch_size and threads must be at least 1")
+
+
+def reindex(config: ReindexConfig) -> int:
+    """Build, and swap if asked.
+
+    Raises:
+        InvalidInput: a source or the encoder cannot be read, or no picture could be indexed.
+        EncoderMismatch: the collection is there, or served, with another encoder.
+        Conflict: the alias is the name of a collection, or the collection holds more than the sources.
+        Unavailable: the server cannot be reached, or did not finish indexing.
+    """
+    if not config.source:
+        raise InvalidInput("name at least one folder of captioned pictures")
+    refusals = Refusals()
+    images = chain.from_iterable([read_captioned(source, refusals) for source in config.source])
+    asyncio.run(_reindex(config, images, refusals))
+    return 0
+
+
+async def _reindex(config: ReindexConfig, images: Iterable[CaptionedImage], refusals: Refusals) -> None:
+    async with config.place.opened(create=True) as store:
+        connection = store.connection
+        known = await collections.aliases(connection)
+        if config.alias in await collections.names(connection):
+            raise Conflict(f"{config.alias!r} is a collection itself, so another cannot take its place")
+        name = config.collection or aliases.next_collection(config.alias, known)
+        if name in known.values():
+            raise Conflict(f"collection {name!r} is in use; name one that no alias points to")
+        encoder = load_encoder(config.encoder, device=config.device)
+        await collections.create(connection, name, encoder.id, encoder.dim, await _layout(store, config, known))
+        if held := (await store.info(name)).items:
+            print(f"going on with {name}, which holds {held:,} items", flush=True)
+        begun, shown = time.monotonic(), _Shown()
+        stored = await index_captioned(
+            store, name, images, encoder, refusals,
+            batch_size=config.batch_size, threads=config.threads, progress=shown,
+        )  # fmt: skip
+        print(f"indexed {stored:,} pictures into {name} in {time.monotonic() - begun:.1f} s; {refusals.summary()}")
+        if not stored:
+            raise InvalidInput("no picture could be indexed")
+        if (items := (await store.info(name)).items) > stored:
+            raise Conflict(
+                f"collection {name!r} holds {items:,} items, more than the {stored:,} of these pictures; drop it first"
+            )
+        if not config.swap:
+            print(f"`scot collections swap {config.alias} {name}` lets {config.alias} mean it")
+            return
+        await _indexed(store, name, config.wait_s)
+        print(said(await aliases.swap(connection, config.alias, name, force=config.force)))
+
+
+async def _layout(store: GalleryStore, config: ReindexConfig, known: dict[str, str]) -> Layout:
+    if config.layout != Layout() or config.alias not in known:
+        return config.layout
+    return (await store.info(config.alias)).layout
+
+
+async def _indexed(store: GalleryStore, name: str, wait_s: float) -> None:
+    """Wait until the server has built its indexes: before that, searches are slow."""
+    deadline = time.monotonic() + wait_s
+    while not (await store.info(name)).ready:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the server is still indexing {name!r}; swap it in later, or raise --wait-s")
+        await asyncio.sleep(1)
+
+
+class _Shown:
+    """A line every few seconds."""
+
+    def __init__(self) -> None:
+        self._begun = self._last = time.monotonic()
+
+    def __call__(self, stored: int, refused: int) -> None:
+        now = time.monotonic()
+        if now - self._last > 3:
+            self._last = now
+            print(f"{stored:,} stored, {refused:,} refused ({stored / (now - self._begun):,.0f}/s)", flush=True)
