@@ -69,6 +69,7 @@ RULES: dict[str, dict[str, Any]] = {
     "edits.autoscaling.prometheusAddress": {"pattern": _URL},
     "pipeline.schedule": {"pattern": r"^(@\w+|\S+( \S+){4})$"},
     "pipeline.steps": _SOME,
+    "pipeline.flags": {"items": {"type": "string"}},
     "pipeline.source": {"items": {"type": "string"}},
     "monitoring.interval": {"pattern": "^[0-9]+(ms|s|m)$"},
     "monitoring.alerts.disabled": {"items": {"type": "string"}},

@@ -41,7 +41,7 @@ def test_ray_takes_it_and_knows_every_key(file: str) -> None:
 def test_the_application_takes_its_arguments(file: str) -> None:
     (application,) = serve_config(file=file)["applications"]
     settings = from_args(application["args"])
-    assert (settings.store is None) != (settings.qdrant_url is None)
+    assert (settings.store is None) != (settings.qdrant.qdrant_url is None)
     assert settings.composers == "/artifacts/composers"
 
 
