@@ -14,7 +14,7 @@ TESTS = $(wildcard tests/unit tests/integration tests/chart)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm test-chaos lint format protos requirements clean distclean
+.PHONY: help demo test test-vllm test-chaos test-cluster test-node lint format protos requirements clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,14 @@ test-vllm: $(VLLM) ## Run the tests of the real vLLM engine, on the CPU with a t
 
 test-chaos: $(DEV) ## Interrupt the demo, kill generation jobs and training workers, nodes and drivers: nothing may change
 	.venv/bin/python -m pytest -m slow tests/integration $(ARGS)
+
+test-cluster: $(DEV) ## Jobs, promotion and the chart against the API server of KUBECONFIG; its nodes may be played
+	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster with the KubeRay operator"; exit 1; }
+	.venv/bin/python -m pytest -rs tests/cluster $(ARGS)
+
+test-node: $(DEV) ## A release's life on a cluster that runs pods: KUBECONFIG, helm, kubectl, the image on its nodes
+	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster with the KubeRay operator"; exit 1; }
+	SCOT_TEST_NODE=1 .venv/bin/python -m pytest -s -m slow tests/cluster/test_node.py $(ARGS)
 
 lint: $(DEV) ## Check style, formatting and types
 	.venv/bin/ruff check .
