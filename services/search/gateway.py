@@ -16,7 +16,7 @@ from PIL import Image
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from scot.errors import NotFound, Overloaded, Unavailable
+from scot.errors import NotFound, Overloaded, ScotError, Unavailable
 from scot.index.store import GalleryStore
 from scot.v1 import index_pb2, search_pb2
 from services.access import Keys
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ray.serve")
 
 SERVICES = ("", "scot.v1.SearchService", "scot.v1.IndexService")  # that grpc.health.v1 answers for; "" is all of them
+_COUNT_S = 5.0  # how long the collection may take to say how many items it has; Serve waits for 30 seconds
 _HEALTH_S = 1.0  # how often a Watch looks, and how long a Check's answer is good
 
 
@@ -166,6 +167,15 @@ class Gateway:
                 await asyncio.sleep(_HEALTH_S)
         finally:
             self._watches -= 1
+
+    async def check_health(self) -> None:
+        """Serve calls this every ten seconds. It never fails: another gateway would not bring an absent store back."""
+        try:
+            async with asyncio.timeout(_COUNT_S):
+                with self.metrics.store("info"):
+                    self.metrics.collection(await self.store.info(self.settings.collection))
+        except (ScotError, TimeoutError):
+            pass  # counted by its code; the health check of callers says NOT_SERVING
 
     async def _warm(self) -> None:
         """Answer one query with a picture and encode a text, so that the first caller waits for no lazy start."""
