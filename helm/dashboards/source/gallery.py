@@ -7,7 +7,7 @@ from queries import by, quantile, quantiles, share, total
 
 _SENT = total('ray_scot_search_items_total{NS, outcome=~"indexed|refused"}')
 _REFUSED = total('ray_scot_search_items_total{NS, outcome="refused"}')
-_DISK = 'kubelet_volume_stats_{}_bytes{{NS, persistentvolumeclaim=~".*scot.*-qdrant-.*"}}'
+_DISK = 'kubelet_volume_stats_{}_bytes{{NS, persistentvolumeclaim=~"storage-.+-qdrant-[0-9]+"}}'
 
 _ITEMS = Row(
     "Items",
@@ -58,7 +58,7 @@ _HEALTH = Row(
             "Qdrant",
             "Servers that answer Prometheus.",
             "none",
-            'sum(up{NS, job=~".*scot.*-qdrant"})',
+            'sum(up{NS, job="scot-qdrant"})',
             levels=((0, BAD), (1, OK)),
             nothing="none installed",
             runbook="ScotQdrantDown",

@@ -135,7 +135,7 @@ def _variables() -> list[dict[str, Any]]:
             "label": "Namespace",
             "type": "query",
             "datasource": _DATASOURCE,
-            "query": {"query": 'label_values(up{job=~".*scot.*"}, namespace)', "refId": "namespace"},
+            "query": {"query": 'label_values(up{job=~"scot-.+"}, namespace)', "refId": "namespace"},
             "refresh": 2,
             "sort": 1,
             "includeAll": True,
