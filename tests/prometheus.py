@@ -76,8 +76,12 @@ def expressions(dashboard: Path, *, window: str) -> Iterator[tuple[str, str]]:
     """(title, PromQL) of every query of a dashboard, its variables filled in as Grafana does."""
     for panel in json.loads(dashboard.read_text(encoding="utf-8"))["panels"]:
         for target in panel.get("targets", []):
-            filled = target["expr"].replace("$__rate_interval", window).replace("$namespace", ".*")
-            yield panel["title"], filled
+            yield panel["title"], filled_in(target["expr"], window=window)
+
+
+def filled_in(expression: str, *, window: str) -> str:
+    """A panel's expression with its variables as Grafana fills them in, for all namespaces."""
+    return expression.replace("$__rate_interval", window).replace("$namespace", ".*")
 
 
 def hastened(rules: str, *, window: str, lasting: str) -> str:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -85,11 +86,16 @@ def watched_system(folder: Path) -> Iterator[System]:
     edits += ["--most-waiting", "8"]
     training = ["-c", _TRAINING, str(ports[4]), str(cache), str(folder / "published"), str(folder / "runs")]
     with ExitStack() as stack:
+        # One after the other: two Rays that start at once may take longer than either waits.
         started = [
-            stack.enter_context(_process(arguments, environment, folder / f"{name}.log"))
-            for name, arguments in (("search", search), ("edits", edits), ("training", training))
+            stack.enter_context(_process(arguments, environment, folder / f"{name}.log", said))
+            for name, arguments, said in (
+                ("edits", edits, "is ready"),
+                ("search", search, "listens on"),
+                ("training", training, "step "),
+            )
         ]
-        yield System(*ports, *started[:2])
+        yield System(*ports, search=started[1], edits=started[0])
 
 
 def publish(registry: Path, folder: Path, encoder: str) -> None:
@@ -186,12 +192,18 @@ def ask_for_edits(system: System) -> None:
 
 
 @contextmanager
-def _process(arguments: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    arguments: list[str], environment: dict[str, str], log: Path, said: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has said so much; its output goes to ``log``."""
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True
         )
     try:
+        while said not in log.read_text(encoding="utf-8"):
+            assert process.poll() is None, log.read_text(encoding="utf-8")
+            time.sleep(0.2)
         yield process
     finally:
         if process.poll() is None:

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.draw_dashboards import Drawing, draw
 from tests.prometheus import DASHBOARDS, HELM, Prometheus, Target, expressions, hastened, needs_prometheus, prometheus
 from tests.watched_system import System, callers, fail, watched_system
 from tests.written_metrics import served
@@ -103,6 +105,15 @@ def test_every_panel_has_series(watched: Watched, capsys: pytest.CaptureFixture[
             print(f"{dashboard:12} {title:40} {found[dashboard, title, expression]:6} {why}")
     assert [each for each in panels() if not found[each] and each[:2] not in EMPTY] == []
     assert [each[:2] for each in panels() if found[each] and each[:2] in EMPTY] == []  # the list is no excuse
+
+
+def test_dashboards_can_be_drawn(watched: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in DASHBOARDS:
+        picture = tmp_path / f"{path.stem}.png"
+        draw(Drawing(watched.prometheus.url, path.stem, picture, seconds=180, window=WINDOW))
+        assert picture.stat().st_size > 20_000
+    with capsys.disabled():
+        print(f"\ndashboards are drawn in {tmp_path}")
 
 
 def test_every_alert_parses_and_reads_series_that_exist(watched: Watched) -> None:
