@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +49,7 @@ def draw(drawing: Drawing) -> None:
 
     server = Prometheus(drawing.prometheus)
     panels = json.loads((HELM / "dashboards" / f"{drawing.dashboard}.json").read_text(encoding="utf-8"))["panels"]
+    end = time.time()
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
     figure = plt.figure(figsize=(24 * 0.8, height * 0.42))
     for panel in panels:
@@ -59,18 +61,21 @@ def draw(drawing: Drawing) -> None:
         box = (left + 0.03, bottom + 1.3 / height, place["w"] / 24 - 0.04, (place["h"] - 2.6) / height)
         axes = figure.add_axes(box)
         axes.set_title(panel["title"], fontsize=10, loc="left")
-        (_number if panel["type"] in ("stat", "table") else _curves)(axes, panel, server, drawing)
+        if panel["type"] in ("stat", "table"):
+            _number(axes, panel, server, drawing)
+        else:
+            _curves(axes, panel, server, drawing, end)
     figure.savefig(drawing.output, dpi=70)
     plt.close(figure)
 
 
-def _curves(axes: Any, panel: dict[str, Any], server: Prometheus, drawing: Drawing) -> None:
+def _curves(axes: Any, panel: dict[str, Any], server: Prometheus, drawing: Drawing, end: float) -> None:
     defaults = panel["fieldConfig"]["defaults"]
     scale, unit = _UNITS.get(defaults["unit"], (1.0, defaults["unit"]))
     curves = []
     for target in panel["targets"]:
         expression = filled_in(target["expr"], window=drawing.window)
-        for series in server.curve(expression, drawing.seconds, drawing.seconds / 240):
+        for series in server.curve(expression, end - drawing.seconds, end, drawing.seconds / 240):
             points = [(datetime.fromtimestamp(t, tz=UTC), float(value) * scale) for t, value in series["values"]]
             curves.append((filled_legend(target["legendFormat"], series["metric"]), points))
     stacked = defaults.get("custom", {}).get("stacking", {}).get("mode") == "normal"

@@ -51,10 +51,9 @@ class Prometheus:
         result: list[dict[str, Any]] = self._get("query", query=expression)["result"]
         return result
 
-    def curve(self, expression: str, seconds: float, step: float) -> list[dict[str, Any]]:
-        """The series of the last ``seconds``."""
-        now = time.time()
-        found = self._get("query_range", query=expression, start=now - seconds, end=now, step=step)
+    def curve(self, expression: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
+        """The series of a range query."""
+        found = self._get("query_range", query=expression, start=start, end=end, step=step)
         result: list[dict[str, Any]] = found["result"]
         return result
 

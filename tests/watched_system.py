@@ -30,6 +30,7 @@ from tests.synthetic_triplets import synthetic_triplets, write_synthetic_cache
 
 ROOT = Path(__file__).resolve().parents[1]
 COLOURS = ("red", "green", "blue", "yellow")
+_CROWD = 600  # a gateway works on 64 calls, and 256 wait
 SHOP, GREEDY = "shop-key", "greedy-key"
 
 _TRAINING = """
@@ -66,11 +67,7 @@ class System:
 @contextmanager
 def watched_system(folder: Path) -> Iterator[System]:
     """Everything, started; callers come in :func:`callers`."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "RAY_metrics_report_interval_ms": "1000",  # by default ten seconds: a test should not wait for them
-    }
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     encoder = save_random_encoder(folder / "encoder")
     data = folder / "data"
     publish(data / "composers", folder, encoder)
@@ -83,7 +80,6 @@ def watched_system(folder: Path) -> Iterator[System]:
     search = ["-m", "services.search.local", "--data", str(data), "--encoder", encoder, "--threads", "1"]
     search += ["--port", str(ports[0]), "--metrics-port", str(ports[1]), "--api-keys", str(keys)]
     edits = ["-m", "services.edits", "--host", "127.0.0.1", "--port", str(ports[2]), "--metrics-port", str(ports[3])]
-    edits += ["--most-waiting", "8"]
     training = ["-c", _TRAINING, str(ports[4]), str(cache), str(folder / "published"), str(folder / "runs")]
     with ExitStack() as stack:
         # One after the other: two Rays that start at once may take longer than either waits.
@@ -180,15 +176,27 @@ def fail(system: System) -> None:
         client.search(image=Image.new("RGB", (48, 48), "red"), edits="make it green", composer="damaged")
 
 
-def ask_for_edits(system: System) -> None:
-    """Captions that can be edited, one that cannot, and calls that are too large beside each other."""
-    texts = ["a small red cat on the left in a meadow", "the annual report"]
-    captions = [edits_pb2.Caption(caption_id=str(n), text=text) for n, text in enumerate(texts * 100)]
-    with grpc.insecure_channel(f"127.0.0.1:{system.edits_port}") as channel:
-        stub = edits_pb2_grpc.EditServiceStub(channel)
-        for call in [stub.GenerateEdits.future(edits_pb2.GenerateEditsRequest(captions=captions)) for _ in range(4)]:
+def crowd(system: System) -> None:
+    """More calls at once than a gateway and its queue take: Serve turns the last ones away."""
+    with grpc.insecure_channel(f"localhost:{system.search_port}") as channel:
+        stub = search_pb2_grpc.SearchServiceStub(channel)
+        request = search_pb2.ComposeSearchRequest(edits=[search_pb2.Edit(text="a")])
+        metadata = [("authorization", f"Bearer {SHOP}")]
+        calls = [stub.ComposeSearch.future(request, metadata=metadata) for _ in range(_CROWD)]
+        for call in calls:
             with suppress(grpc.RpcError):
                 call.result()
+
+
+def ask_for_edits(system: System) -> None:
+    """Captions that can be edited, one that cannot, and a call that is too large."""
+    texts = ["a small red cat on the left in a meadow", "the annual report"]
+    captions = [edits_pb2.Caption(caption_id=str(n), text=text) for n, text in enumerate(texts * 200)]
+    with grpc.insecure_channel(f"127.0.0.1:{system.edits_port}") as channel:
+        stub = edits_pb2_grpc.EditServiceStub(channel)
+        for some in (captions[:2], captions):
+            with suppress(grpc.RpcError):
+                stub.GenerateEdits(edits_pb2.GenerateEditsRequest(captions=some))
 
 
 @contextmanager

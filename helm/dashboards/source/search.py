@@ -8,6 +8,9 @@ from panels import BAD, OK, WARN, Dashboard, Panel, Query, Row, lines
 from queries import BASELINES, BROKEN, by, mean, quantile, quantiles, share, total
 
 _SEARCH = 'NS, application="search"'
+_UNARY = 'NS, method!~"health_.*|.*_stream"'
+_UNARY_PATH = 'NS, method=~"/scot.*", method!~".*Stream"'
+_PROCESS = 'ray_component_uss_mb{NS, Component=~"ray::Serve.*|ray::Proxy.*"}'  # and what it is doing, after a dot
 _STAGE = "ray_scot_search_stage_seconds"
 _REST = (
     f'sum(rate({_STAGE}_sum{{NS, stage!="total"}}[$__rate_interval])) / '
@@ -54,15 +57,15 @@ _CALLERS = Row(
         ),
         lines(
             "Time of an RPC",
-            "99th percentile by method, refused calls among them; for a stream its whole life.",
+            "99th percentile by method, refused calls among them; streams live as long as their callers like.",
             "s",
-            (quantile(0.99, "ray_scot_search_request_seconds", 'NS, method!~"health_.*"', "method"), "{{method}}"),
+            (quantile(0.99, "ray_scot_search_request_seconds", _UNARY, "method"), "{{method}}"),
         ),
         lines(
             "Time in Serve's proxy",
             "99th percentile of what Serve measures around the gateway: its queue is inside.",
             "ms",
-            (quantile(0.99, "ray_serve_grpc_request_latency_ms", 'NS, method=~"/scot.*"', "method"), "{{method}}"),
+            (quantile(0.99, "ray_serve_grpc_request_latency_ms", _UNARY_PATH, "method"), "{{method}}"),
         ),
     ),
 )
@@ -287,7 +290,10 @@ _NODES = Row(
             "Memory of replicas",
             "What each process has for itself.",
             "decmbytes",
-            ('sum by (Component) (ray_component_uss_mb{NS, Component=~"ray::Serve.*|ray::Proxy.*"})', "{{Component}}"),
+            (
+                f'sum by (process) (label_replace({_PROCESS}, "process", "$1", "Component", "ray::([^.]+).*"))',
+                "{{process}}",
+            ),
             stacked=True,
         ),
     ),
