@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from scot.errors import NotFound, Overloaded, ScotError, Unavailable
+from scot.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable
 from scot.index.store import GalleryStore
 from scot.v1 import index_pb2, search_pb2
 from services.access import Keys
@@ -170,12 +171,12 @@ class Gateway:
 
     async def check_health(self) -> None:
         """Serve calls this every ten seconds. It never fails: another gateway would not bring an absent store back."""
-        try:
-            async with asyncio.timeout(_COUNT_S):
-                with self.metrics.store("info"):
+        with suppress(Exception), self.metrics.store("info"):  # counted by its code; callers are told NOT_SERVING
+            try:
+                async with asyncio.timeout(_COUNT_S):
                     self.metrics.collection(await self.store.info(self.settings.collection))
-        except (ScotError, TimeoutError):
-            pass  # counted by its code; the health check of callers says NOT_SERVING
+            except TimeoutError as error:
+                raise DeadlineExceeded("the vector store did not answer in time") from error
 
     async def _warm(self) -> None:
         """Answer one query with a picture and encode a text, so that the first caller waits for no lazy start."""
