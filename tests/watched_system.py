@@ -34,12 +34,19 @@ _CROWD = 600  # a gateway works on 64 calls, and 256 wait
 SHOP, GREEDY = "shop-key", "greedy-key"
 
 _TRAINING = """
-import sys, ray
+import os, sys
+import ray
 from scot.local_ray import LOCAL_RAY
-import os
-os.environ.update(LOCAL_RAY)
-ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20,
-         _metrics_export_port=int(sys.argv[1]))
+os.environ.update(LOCAL_RAY, RAY_agent_register_timeout_ms="120000")
+for attempts_left in (2, 1, 0):
+    try:
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
+                 object_store_memory=100 * 2**20, _metrics_export_port=int(sys.argv[1]))
+        break
+    except Exception:  # a busy machine may not give Ray's own processes the time that Ray gives them
+        ray.shutdown()
+        if not attempts_left:
+            raise
 from ray_jobs import pretrain
 pretrain.main(pretrain.PretrainConfig(
     embeddings=sys.argv[2], composers=sys.argv[3], runs=sys.argv[4], name="watched", num_workers=1, projection=16,
