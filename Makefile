@@ -14,7 +14,7 @@ TESTS = $(wildcard tests/unit tests/integration tests/chart)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm test-chaos test-cluster test-node lint format protos requirements clean distclean
+.PHONY: help demo test test-vllm test-watch test-chaos test-cluster test-node lint format dashboards protos requirements clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,8 +28,11 @@ test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" pi
 test-vllm: $(VLLM) ## Run the tests of the real vLLM engine, on the CPU with a tiny random model
 	.venv-vllm/bin/python -m pytest tests/vllm_cpu $(ARGS)
 
+test-watch: $(DEV) ## Let a real Prometheus watch a running system: every panel has series, broken things are told
+	.venv/bin/python -m pytest -m slow tests/integration/test_watching.py -s $(ARGS)
+
 test-chaos: $(DEV) ## Interrupt the demo, kill generation jobs and training workers, nodes and drivers: nothing may change
-	.venv/bin/python -m pytest -m slow tests/integration $(ARGS)
+	.venv/bin/python -m pytest -m slow tests/integration --ignore tests/integration/test_watching.py $(ARGS)
 
 test-cluster: $(DEV) ## Jobs, promotion and the chart against the API server of KUBECONFIG; its nodes may be played
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster with the KubeRay operator"; exit 1; }
@@ -47,6 +50,9 @@ lint: $(DEV) ## Check style, formatting and types
 format: $(DEV) ## Rewrite the sources as the formatter wants them
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+dashboards: $(DEV) ## Rebuild the Grafana dashboards in helm/dashboards from their lists of panels
+	.venv/bin/python helm/dashboards/source/build.py
 
 protos: $(DEV) ## Regenerate the gRPC stubs in scot/v1 from protos/
 	.venv/bin/python protos/generate.py

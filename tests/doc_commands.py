@@ -220,6 +220,8 @@ _CHECKS: dict[str, Callable[[list[str]], str | None]] = {
     "docker": _paths,
     "kind": _paths,
     "grpcurl": _paths,
+    "prometheus": _paths,
+    "promtool": _paths,
     "time": _timed,
     "nohup": _timed,
 }

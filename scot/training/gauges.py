@@ -18,7 +18,9 @@ class Gauges:
         """Set every gauge to the event's number."""
         values = {
             "step": (event.step, "Steps done."),
+            "steps": (event.steps, "Steps of the whole run, unless it stops early."),
             "loss": (event.loss, "Mean loss since the event before."),
+            "gradient_norm": (event.gradient_norm, "Mean norm of the gradient before clipping."),
             "triplets_per_second": (event.triplets_per_s, "Training speed, over all workers."),
             "data_wait_ratio": (event.data_wait, "Share of the time that went into waiting for batches."),
             "checkpoint_seconds": (event.checkpoint_s, "Time that the newest checkpoint took."),

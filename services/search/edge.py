@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import grpc
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayTaskError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, gRPCStatusError
 from ray.serve.grpc_util import RayServegRPCContext
 
@@ -29,6 +29,8 @@ from services.access import Caller, Keys
 logger = logging.getLogger("ray.serve")
 
 INTERNAL_SENTENCE = "something went wrong inside the service"
+# The caller has gone: told to this process, or by the proxy when the next request of a stream is asked for.
+_GIVEN_UP = (asyncio.CancelledError, TaskCancelledError)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered: the caller's ``x-request-id``, or a new one."""
@@ -74,7 +76,7 @@ def unary(
             try:
                 call.admit(role, counted=not isinstance(request, AsyncIterator))
                 return await method(self, request)
-            except asyncio.CancelledError:
+            except _GIVEN_UP:
                 call.status = "CANCELLED"
                 raise
             except Exception as error:
@@ -95,7 +97,7 @@ def streaming(method: Callable[[Any, Any], AsyncIterator[Any]], *, role: Role | 
                 call.admit(role, counted=not isinstance(request, AsyncIterator))
                 async for response in method(self, request):
                     yield response
-            except (asyncio.CancelledError, GeneratorExit):
+            except (*_GIVEN_UP, GeneratorExit):
                 call.status = "CANCELLED"
                 raise
             except Exception as error:

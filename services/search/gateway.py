@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ logger = logging.getLogger("ray.serve")
 
 SERVICES = ("", "scot.v1.SearchService", "scot.v1.IndexService")  # that grpc.health.v1 answers for; "" is all of them
 _AWAY = (Unavailable, DeadlineExceeded, Overloaded)  # what the vector store may be when the service starts
+_COUNT_S = 5.0  # how long the collection may take to say how many items it has; Serve waits for 30 seconds
 _HEALTH_S = 1.0  # how often a Watch looks, and how long a Check's answer is good
 
 
@@ -188,6 +190,15 @@ class Gateway:
             except Exception as error:
                 logger.error("the vector store is there, but not as it should be: %s", public_error(error)[1])
                 return
+
+    async def check_health(self) -> None:
+        """Serve calls this every ten seconds. It never fails: another gateway would not bring an absent store back."""
+        with suppress(Exception), self.metrics.store("info"):  # counted by its code; callers are told NOT_SERVING
+            try:
+                async with asyncio.timeout(_COUNT_S):
+                    self.metrics.collection(await self.store.info(self.settings.collection))
+            except TimeoutError as error:
+                raise DeadlineExceeded("the vector store did not answer in time") from error
 
     async def _warm(self) -> None:
         """Answer one query with a picture and encode a text, so that the first caller waits for no lazy start."""

@@ -47,7 +47,8 @@ async def upsert_items(gateway: Gateway, request: index_pb2.UpsertItemsRequest) 
         raise InvalidInput("items: give at least one")
     if len(request.items) > limits.MAX_ITEMS:
         raise InvalidInput(f"items: {len(request.items)} are more than {limits.MAX_ITEMS}")
-    await gateway.store.ensure(collection, gateway.card.encoder_id, gateway.card.dim, gateway.settings.layout)
+    with gateway.metrics.store("check"):
+        await gateway.store.ensure(collection, gateway.card.encoder_id, gateway.card.dim, gateway.settings.layout)
     seen: dict[str, int] = {}
     for place, item in enumerate(request.items):
         seen.setdefault(item.item_id, place)
@@ -60,7 +61,8 @@ async def upsert_items(gateway: Gateway, request: index_pb2.UpsertItemsRequest) 
         vectors = await encode_pixels(gateway, [pixels for _, pixels in pictures])
         for (draft, _), vector in zip(pictures, vectors, strict=True):
             draft.vector = vector
-    await gateway.store.upsert(collection, [Item(draft.item_id, draft.vector, draft.payload) for draft in accepted])
+    with gateway.metrics.store("upsert"):
+        await gateway.store.upsert(collection, [Item(draft.item_id, draft.vector, draft.payload) for draft in accepted])
     return index_pb2.UpsertItemsResponse(
         results=[
             index_pb2.ItemResult(item_id=item.item_id, ok=isinstance(draft, _Draft), error=_told(draft))
@@ -74,16 +76,17 @@ async def upsert_items(gateway: Gateway, request: index_pb2.UpsertItemsRequest) 
 async def delete_items(gateway: Gateway, request: index_pb2.DeleteItemsRequest) -> index_pb2.DeleteItemsResponse:
     """Delete; ids that are not there are no error."""
     collection = checked_name("collection", request.collection, default=gateway.settings.collection)
-    return index_pb2.DeleteItemsResponse(
-        deleted=await gateway.store.delete(collection, checked_ids("item_ids", request.item_ids))
-    )
+    ids = checked_ids("item_ids", request.item_ids)
+    with gateway.metrics.store("delete"):
+        return index_pb2.DeleteItemsResponse(deleted=await gateway.store.delete(collection, ids))
 
 
 async def get_items(gateway: Gateway, request: index_pb2.GetItemsRequest) -> index_pb2.GetItemsResponse:
     """Look up by id; those that are not there are listed."""
     collection = checked_name("collection", request.collection, default=gateway.settings.collection)
     ids = checked_ids("item_ids", request.item_ids)
-    found = await gateway.store.get(collection, ids, with_vectors=request.with_vectors)
+    with gateway.metrics.store("get"):
+        found = await gateway.store.get(collection, ids, with_vectors=request.with_vectors)
     return index_pb2.GetItemsResponse(
         items=[
             index_pb2.StoredItem(
@@ -102,7 +105,8 @@ async def collection_info(
 ) -> index_pb2.CollectionInfoResponse:
     """How many items a collection has, and of which encoder."""
     collection = checked_name("collection", request.collection, default=gateway.settings.collection)
-    info = await gateway.store.info(collection)
+    with gateway.metrics.store("info"):
+        info = await gateway.store.info(collection)
     return index_pb2.CollectionInfoResponse(
         collection=info.name, items=info.items, encoder=info.encoder_id, dim=info.dim
     )

@@ -6,11 +6,17 @@ weight that a baseline's name may carry.
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from ray.serve.metrics import Counter, Histogram
+from ray.serve.metrics import Counter, Gauge, Histogram
 
+from scot.index.store import CollectionInfo
 from scot.v1 import index_pb2, search_pb2
+from services.search.edge import public_error
 
 STAGES = ("decode", "queue", "compose", "search", "total")
 _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
@@ -31,6 +37,11 @@ class GatewayMetrics:
             ("found",),
         )
         self._items = Counter("scot_search_items", "Items indexed, refused and deleted.", ("outcome",))
+        store_labels: Any = ("operation", "code")
+        self._store_seconds = Histogram(
+            "scot_search_store_seconds", "Time of a call to the vector store, by its outcome.", _SECONDS, store_labels
+        )
+        self._collection_items = Gauge("scot_search_collection_items", "Items in the collection.", ("collection",))
 
     def request(self, method: str, code: str, seconds: float) -> None:
         """Count one RPC, or one query of a stream."""
@@ -44,6 +55,25 @@ class GatewayMetrics:
         self._answers.inc(tags={"composer": response.composer.partition(":")[0]})
         if request.HasField("score_threshold"):
             self._thresholds.inc(tags={"found": "yes" if response.hits else "no"})
+
+    @contextmanager
+    def store(self, operation: str) -> Iterator[None]:
+        """Time what is done inside, under ``operation`` and the gRPC code that its failure would have."""
+        begun, code = time.perf_counter(), "OK"
+        try:
+            yield
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except Exception as error:
+            code = public_error(error)[0]
+            raise
+        finally:
+            self._store_seconds.observe(time.perf_counter() - begun, tags={"operation": operation, "code": code})
+
+    def collection(self, info: CollectionInfo) -> None:
+        """Show how many items a collection has."""
+        self._collection_items.set(info.items, tags={"collection": info.name})
 
     def upserted(self, response: index_pb2.UpsertItemsResponse) -> None:
         """Count what became of items."""

@@ -28,7 +28,8 @@ async def compose_search(
     """Check, decode and tokenise, compose in one call to the towers, look up."""
     begun = time.perf_counter()
     query = parse_query(request, dim=gateway.card.dim, default_collection=gateway.settings.collection)
-    await gateway.store.check(query.collection, gateway.card.encoder_id, gateway.card.dim)
+    with gateway.metrics.store("check"):
+        await gateway.store.check(query.collection, gateway.card.encoder_id, gateway.card.dim)
     pixels, texts, stored = await asyncio.gather(
         _pixels(gateway, query),
         asyncio.gather(*(_tokens(gateway, step) for step in query.steps)),
@@ -38,16 +39,17 @@ async def compose_search(
     moves = tuple(Move(text.tokens, step.weight, step.negative) for text, step in zip(texts, query.steps, strict=True))
     composed: Composed = await gateway.composer.compose.remote(Job(pixels, stored, moves, query.composer))
     looking = time.perf_counter()
-    hits = await gateway.store.search(
-        query.collection,
-        composed.vector,
-        limit=query.limit,
-        offset=query.offset,
-        filter=query.filter,
-        score_threshold=query.score_threshold,
-        exclude_ids=[query.item_id] if query.item_id and not query.include_reference else [],
-        with_vectors=query.with_vectors,
-    )
+    with gateway.metrics.store("search"):
+        hits = await gateway.store.search(
+            query.collection,
+            composed.vector,
+            limit=query.limit,
+            offset=query.offset,
+            filter=query.filter,
+            score_threshold=query.score_threshold,
+            exclude_ids=[query.item_id] if query.item_id and not query.include_reference else [],
+            with_vectors=query.with_vectors,
+        )
     done = time.perf_counter()
     return search_pb2.ComposeSearchResponse(
         hits=[_hit(hit) for hit in hits],
@@ -150,7 +152,8 @@ async def _stored(gateway: Gateway, query: Query) -> np.ndarray[tuple[int, ...],
     """The reference's vector when it was given or is in the collection, of unit length."""
     if query.item_id is None:
         return query.vector
-    found = await gateway.store.get(query.collection, [query.item_id], with_vectors=True)
+    with gateway.metrics.store("get"):
+        found = await gateway.store.get(query.collection, [query.item_id], with_vectors=True)
     if query.item_id not in found:
         raise NotFound(f"reference.item_id: there is no item {query.item_id!r} in collection {query.collection!r}")
     return found[query.item_id].vector

@@ -246,7 +246,10 @@ def ray() -> Iterator[None]:
         yield
 
 
-GAUGES = ("loss", "step", "triplets_per_second", "data_wait_ratio", "checkpoint_seconds", "recall_at_1", "recall_at_10")
+GAUGES = (
+    "loss", "step", "steps", "gradient_norm", "triplets_per_second", "data_wait_ratio", "checkpoint_seconds",
+    "recall_at_1", "recall_at_10",
+)  # fmt: skip
 
 
 def published_gauges() -> set[str]:

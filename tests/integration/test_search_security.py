@@ -234,6 +234,9 @@ def test_what_it_counts_is_on_the_metrics_endpoint(service: Service, writer: Sco
         *('threshold_answers_total{found="yes"}', 'threshold_answers_total{found="no"}'),
         *(f'items_total{{outcome="{outcome}"}}' for outcome in ("indexed", "refused", "deleted")),
         'batch_size_bucket{le="1.0"}',
+        'store_seconds_count{code="OK",operation="search"}',
+        'store_seconds_count{code="OK",operation="upsert"}',
+        'collection_items{collection="gallery"}',
     }
     deadline = time.monotonic() + 60
     while missing := wanted - (found := scraped(service.metrics_port)).keys():
@@ -249,7 +252,7 @@ def scraped(port: int) -> dict[str, float]:
     page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
     found: dict[str, float] = {}
     for name, labels, value in re.findall(r"^ray_scot_search_(\w+)\{(.*)\} (\S+)$", page, re.M):
-        ours = re.findall(r'\b((?:code|method|le|stage|composer|found|outcome)="[^"]*")', labels)
+        ours = re.findall(r'\b((?:code|method|le|stage|composer|found|outcome|operation|collection)="[^"]*")', labels)
         found[f"{name}{{{','.join(sorted(ours))}}}" if ours else name] = float(value)
     return found
 

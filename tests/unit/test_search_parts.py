@@ -6,10 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
 from google.protobuf import struct_pb2
+from ray.exceptions import TaskCancelledError
 from ray.serve.exceptions import gRPCStatusError
 
 from scot import flags
@@ -17,7 +20,7 @@ from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.index.layout import Effort, Layout
 from scot.v1 import search_pb2
 from services.search.composer import Shelf
-from services.search.edge import drop_told, public_error
+from services.search.edge import drop_told, public_error, streaming
 from services.search.local import LocalConfig, settings_of
 from services.search.ordered import in_order
 from services.search.query import Step, parse_edits
@@ -103,6 +106,26 @@ def test_a_broken_stream_raises_after_its_answers() -> None:
 )
 def test_what_a_caller_sees_of_an_error(error: Exception, status: str, message: str) -> None:
     assert public_error(error) == (status, message)
+
+
+@pytest.mark.parametrize("gone", [asyncio.CancelledError, GeneratorExit, TaskCancelledError])
+def test_a_caller_that_has_gone_is_no_failure(gone: type[BaseException]) -> None:
+    counted: list[tuple[str, str]] = []
+    metrics = SimpleNamespace(request=lambda method, code, _: counted.append((method, code)))
+    context: Any = SimpleNamespace(invocation_metadata=list, set_trailing_metadata=lambda _: None)
+
+    async def stream_of(_: object, requests: AsyncIterator[int]) -> AsyncIterator[int]:
+        raise gone
+        yield 0
+
+    async def run() -> None:
+        gateway = SimpleNamespace(keys=None, metrics=metrics)
+        async for _ in streaming(stream_of)(gateway, None, context):
+            pass
+
+    with pytest.raises(gone):
+        asyncio.run(run())
+    assert counted == [("stream_of", "CANCELLED")]
 
 
 def test_a_refused_stream_leaves_no_stack_in_the_log() -> None:

@@ -1,0 +1,162 @@
+"""Is it well? One row of colours, the alerts that fire, and the few curves that say since when."""
+
+from __future__ import annotations
+
+from nodes import node_memory
+from panels import BAD, OK, WARN, Dashboard, Panel, Query, Row, lines, stat
+from queries import ASKED, BASELINES, BROKEN, by, failing, quantile, quantiles, share, total
+
+_HEALTHY = "sum(ray_serve_deployment_replica_healthy{NS})"
+_WANTED = "sum(ray_serve_autoscaling_target_replicas{NS})"
+_ANSWERS = "ray_scot_search_answers_total{NS}"
+_LEARNED = f'ray_scot_search_answers_total{{NS, composer!~"{BASELINES}"}}'
+_STORE_CALLS = "ray_scot_search_store_seconds_count{NS}"
+_STORE_FAILED = f'ray_scot_search_store_seconds_count{{NS, code=~"{BROKEN}|RESOURCE_EXHAUSTED"}}'
+APPLICATION = {
+    0: ("unknown", BAD), 1: ("deploy failed", BAD), 2: ("unhealthy", BAD), 3: ("not started", BAD),
+    4: ("deleting", BAD), 5: ("deploying", WARN), 6: ("running", OK),
+}  # fmt: skip
+
+DASHBOARD = Dashboard(
+    "scot-overview",
+    "SCOT / Overview",
+    "Is it well? Green in the first row means that callers get right answers in time.",
+    (
+        Row(
+            "Is it well?",
+            (
+                stat(
+                    "Search",
+                    "State of the search application, as Ray Serve sees it.",
+                    "none",
+                    'max(ray_serve_application_status{NS, application="search"})',
+                    words=APPLICATION,
+                    nothing="not scraped",
+                    runbook="ScotSearchDown",
+                ),
+                stat(
+                    "Failing calls",
+                    "Share of calls that failed for a reason that the caller cannot help.",
+                    "percentunit",
+                    share(failing(BROKEN), total(ASKED)),
+                    levels=((0, OK), (0.01, WARN), (0.05, BAD)),
+                    nothing="no calls",
+                    runbook="ScotSearchErrors",
+                ),
+                stat(
+                    "p99 of a query",
+                    "99 of 100 queries are answered within this time, inside the gateway.",
+                    "s",
+                    quantile(0.99, "ray_scot_search_stage_seconds", 'NS, stage="total"') + " >= 0",
+                    levels=((0, OK), (1, WARN), (2, BAD)),
+                    nothing="no queries",
+                    runbook="ScotSearchSlow",
+                ),
+                stat(
+                    "Turned away",
+                    "Share of calls refused with RESOURCE_EXHAUSTED: full queues, or a key over its rate.",
+                    "percentunit",
+                    share(failing("RESOURCE_EXHAUSTED"), total(ASKED)),
+                    levels=((0, OK), (0.001, WARN), (0.01, BAD)),
+                    nothing="no calls",
+                    runbook="ScotSearchOverloaded",
+                ),
+                stat(
+                    "Replicas",
+                    "Healthy replicas, of those that should be.",
+                    "percentunit",
+                    f"{_HEALTHY} / {_WANTED}",
+                    levels=((0, BAD), (0.5, WARN), (1, OK)),
+                    nothing="not scraped",
+                    runbook="ScotReplicasMissing",
+                ),
+                stat(
+                    "Failing store calls",
+                    "Share of calls to the vector store that failed.",
+                    "percentunit",
+                    share(total(_STORE_FAILED), total(_STORE_CALLS)),
+                    levels=((0, OK), (0.001, WARN), (0.05, BAD)),
+                    nothing="no calls",
+                    runbook="ScotStoreFailing",
+                ),
+                stat(
+                    "Learned answers",
+                    "Share of queries that a learned composer answered, not arithmetic.",
+                    "percentunit",
+                    share(total(_LEARNED), total(_ANSWERS)),
+                    levels=((0, WARN), (0.01, OK)),
+                    nothing="no queries",
+                    runbook="ScotNoLearnedComposer",
+                ),
+                stat(
+                    "Alerts",
+                    "SCOT's alerts that fire now.",
+                    "none",
+                    'count(ALERTS{NS, alertname=~"Scot.*", alertstate="firing"}) or vector(0)',
+                    levels=((0, OK), (1, BAD)),
+                ),
+            ),
+        ),
+        Row(
+            "Since when?",
+            (
+                lines(
+                    "Queries",
+                    "Queries a second, by the code that the gateway gave.",
+                    "reqps",
+                    by("code", 'ray_scot_search_requests_total{NS, method=~"compose_search|stream_query"}'),
+                    stacked=True,
+                ),
+                lines(
+                    "Time of a query",
+                    "How long queries take in the gateway.",
+                    "s",
+                    *quantiles("ray_scot_search_stage_seconds", 'NS, stage="total"'),
+                    runbook="ScotSearchSlow",
+                ),
+                Panel(
+                    "Alerts that fire or are about to",
+                    "Each has a runbook of its name.",
+                    "none",
+                    (Query('ALERTS{NS, alertname=~"Scot.*"}'),),
+                    kind="table",
+                    nothing="none",
+                ),
+            ),
+        ),
+        Row(
+            "The rest of the house",
+            (
+                stat(
+                    "Edit service",
+                    "Edit services whose engine is ready.",
+                    "none",
+                    'sum(scot_edits_engine_state{NS, scot_edits_engine_state="ready"})',
+                    levels=((0, BAD), (1, OK)),
+                    nothing="none installed",
+                    runbook="ScotEditsEngineAway",
+                    width=4,
+                ),
+                stat(
+                    "Pretraining runs",
+                    "Runs that train now.",
+                    "none",
+                    "count(ray_scot_train_step{NS})",
+                    nothing="none",
+                    runbook="ScotTrainingStalled",
+                    width=4,
+                ),
+                stat(
+                    "Items",
+                    "Items in the default collection, as the search service counts them.",
+                    "short",
+                    "max(ray_scot_search_collection_items{NS})",
+                    levels=((0, WARN), (1, OK)),
+                    nothing="not known",
+                    width=4,
+                ),
+                node_memory(width=12),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,48 @@
+"""Expressions that several dashboards share."""
+
+from __future__ import annotations
+
+# What a caller cannot help. Streams and Serve's own refusals are counted by Serve's proxy, everything else by the
+# gateway, which the proxy takes for OK: it has set its code itself.
+BROKEN = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED"
+BASELINES = "sum|slerp|text_only|image_only|centred_sum"
+ASKED = 'ray_serve_num_grpc_requests_total{NS, method=~"/scot.*"}'
+
+
+def failing(codes: str) -> str:
+    """Calls a second that ended with one of ``codes``, by the gateway's count and by the proxy's."""
+    ours = f'ray_scot_search_requests_total{{NS, code=~"{codes}", method!~"compose_search_stream|health_.*"}}'
+    proxy = f'ray_serve_num_grpc_requests_total{{NS, status_code=~"{codes}", method=~"/scot.*"}}'
+    return f"sum(rate({ours}[$__rate_interval]) or rate({proxy}[$__rate_interval]))"
+
+
+def share(part: str, whole: str) -> str:
+    """``part / whole``: 0 when only the part has no series, nothing when the whole is 0."""
+    return f"({part} or 0 * {whole}) / ({whole} > 0)"
+
+
+def total(selector: str) -> str:
+    """The rate of a counter, all series together."""
+    return f"sum(rate({selector}[$__rate_interval]))"
+
+
+def mean(histogram: str, matchers: str) -> str:
+    """The mean of a histogram."""
+    return f"{total(f'{histogram}_sum{{{matchers}}}')} / ({total(f'{histogram}_count{{{matchers}}}')} > 0)"
+
+
+def quantile(q: float, histogram: str, matchers: str, by: str = "") -> str:
+    """A quantile of a histogram, for each value of the label ``by`` if one is given."""
+    labels = f"le, {by}" if by else "le"
+    rates = f"sum by ({labels}) (rate({histogram}_bucket{{{matchers}}}[$__rate_interval]))"
+    return f"histogram_quantile({q}, {rates})"
+
+
+def quantiles(histogram: str, matchers: str) -> list[tuple[str, str]]:
+    """The median and the slow end of a histogram, named."""
+    return [(quantile(q, histogram, matchers), f"p{round(q * 100)}") for q in (0.5, 0.95, 0.99)]
+
+
+def by(label: str, selector: str) -> tuple[str, str]:
+    """The rate of a counter for each value of a label, which names the curve."""
+    return f"sum by ({label}) (rate({selector}[$__rate_interval]))", f"{{{{{label}}}}}"
