@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -36,9 +37,8 @@ class Cluster:
         except ModuleNotFoundError as error:
             raise InvalidInput("scot cluster needs the kubernetes package: pip install 'scot[k8s]'") from error
         self.in_pod = "KUBECONFIG" not in os.environ and _ACCOUNT.is_file()
-        self.namespace = namespace or self._configure()
-        if namespace:
-            self._configure()
+        configured = self._configure()
+        self.namespace = namespace or configured
         client = self._package.client
         self._objects, self.core = client.CustomObjectsApi(), client.CoreV1Api()
 
@@ -48,8 +48,9 @@ class Cluster:
             if self.in_pod:
                 config.load_incluster_config()
                 return _ACCOUNT.read_text(encoding="utf-8").strip()
-            config.load_kube_config()
-            _, current = config.list_kube_config_contexts()
+            file = os.environ.get("KUBECONFIG") or None  # the package itself reads it once, when it is imported
+            config.load_kube_config(file)
+            _, current = config.list_kube_config_contexts(file)
             return str(current["context"].get("namespace") or "default")
         except (config.ConfigException, OSError, KeyError, TypeError) as error:
             raise InvalidInput("no cluster is configured here: set KUBECONFIG, or run in a pod of it") from error
@@ -104,8 +105,8 @@ class Cluster:
         for _ in stream:
             return
 
-    def log(self, pod: str, container: str, *, follow: bool) -> Iterator[str]:
-        """Lines of a container's log, each beginning with its time, until it ends or the connection is lost."""
+    def log(self, pod: str, container: str, *, follow: bool) -> LogStream:
+        """A container's log from its beginning, until it ends or, with ``follow``, as it grows."""
         with self.saying():
             answer = self.core.read_namespaced_pod_log(
                 pod,
@@ -116,15 +117,7 @@ class Cluster:
                 _preload_content=False,
                 _request_timeout=(_CALL_S, _SILENCE_S),
             )
-            rest = b""
-            try:
-                for chunk in answer.stream(65536):
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    yield from (line.decode("utf-8", "replace") for line in lines)
-            finally:
-                answer.release_conn()
-            if rest:
-                yield rest.decode("utf-8", "replace")
+        return LogStream(answer, self.saying())
 
     def saying(self) -> _Saying:
         """A block in which the API's errors become SCOT's."""
@@ -138,6 +131,30 @@ class Cluster:
         with self.saying():
             answer = call(self.namespace, _preload_content=False, _request_timeout=_CALL_S, **options)
             return list(json.loads(answer.data)["items"])
+
+
+class LogStream:
+    """Lines of a log, each beginning with its time, until it ends or the connection is lost."""
+
+    def __init__(self, answer: Any, saying: _Saying) -> None:
+        self._answer, self._saying = answer, saying
+
+    def __iter__(self) -> Iterator[str]:
+        rest = b""
+        try:
+            with self._saying:
+                for chunk in self._answer.stream(65536):
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    yield from (line.decode("utf-8", "replace") for line in lines)
+        finally:
+            self._answer.release_conn()
+        if rest:
+            yield rest.decode("utf-8", "replace")
+
+    def end(self) -> None:
+        """Wake whoever waits for the next line; from any thread."""
+        with contextlib.suppress(Exception):  # it may have ended by itself in this moment
+            self._answer.shutdown()
 
 
 class _Saying:

@@ -96,7 +96,7 @@ def _asked(pod: Json, resource: str) -> str:
 
 def _nodes(message: str) -> str:
     """The scheduler's account, without what it says about preemption."""
-    return _line(message.split(" preemption:", maxsplit=1)[0]).rstrip(".")
+    return _line(re.split(r"\. (?:preemption:|no new claims)", message)[0]).rstrip(".")
 
 
 def _line(text: object) -> str:

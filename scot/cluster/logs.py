@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Callable
 
-from scot.cluster.api import Cluster, Json
+from scot.cluster.api import Cluster, Json, LogStream
 from scot.errors import ScotError
 
 _WAIT_S = 1.0
@@ -61,13 +61,19 @@ class LogFollower:
     def __init__(self, cluster: Cluster, job: str, show: Callable[[str], None]) -> None:
         self._cluster, self._job, self._tail = cluster, job, Tail(show)
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name=f"log of {job}", daemon=True)
+        self._stream: LogStream | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._follow, name=f"log of {job}")
         self._thread.start()
 
     def finish(self, seconds: float) -> None:
-        """The job has ended: read what is left, for so long at most."""
+        """Nobody waits any more: read what is left, for so long at most, and end the thread."""
         self._ended.set()
         self._thread.join(seconds)
+        self._stopped = True
+        if self._stream is not None:
+            self._stream.end()
+        self._thread.join()
 
     def _follow(self) -> None:
         done: set[str] = set()
@@ -78,14 +84,20 @@ class LogFollower:
                     name, phase = str(pod["metadata"]["name"]), pod.get("status", {}).get("phase")
                     if name in done or phase not in ("Running", "Succeeded", "Failed"):
                         continue
-                    read(self._cluster, pod, self._tail, follow=phase == "Running")
+                    self._read(pod, follow=phase == "Running")
                     if phase != "Running":
                         done.add(name)
             except ScotError:
                 pass  # away for a moment, or the pod has just gone: the job's state is watched elsewhere
-            if last_look:
+            if last_look or self._stopped:
                 return
             self._ended.wait(_WAIT_S)
+
+    def _read(self, pod: Json, *, follow: bool) -> None:
+        self._stream = opened(self._cluster, pod, follow=follow)
+        if not self._stopped:
+            copy(self._stream, str(pod["metadata"]["name"]), self._tail)
+        self._stream = None
 
 
 def submitters(cluster: Cluster, job: str) -> list[Json]:
@@ -94,9 +106,13 @@ def submitters(cluster: Cluster, job: str) -> list[Json]:
     return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
 
 
-def read(cluster: Cluster, pod: Json, tail: Tail, *, follow: bool) -> None:
-    """Show what is new in a submitter's log. Raises what :meth:`Cluster.log` does."""
-    name, container = str(pod["metadata"]["name"]), str(pod["spec"]["containers"][0]["name"])
-    tail.open(name)
-    for line in cluster.log(name, container, follow=follow):
+def opened(cluster: Cluster, pod: Json, *, follow: bool) -> LogStream:
+    """The log of a pod's one container. Raises what :meth:`Cluster.log` does."""
+    return cluster.log(str(pod["metadata"]["name"]), str(pod["spec"]["containers"][0]["name"]), follow=follow)
+
+
+def copy(stream: LogStream, pod: str, tail: Tail) -> None:
+    """Show what is new in a stream. Raises Unavailable when the connection is lost."""
+    tail.open(pod)
+    for line in stream:
         tail.line(line)

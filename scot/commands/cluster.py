@@ -12,7 +12,7 @@ import yaml
 
 from scot.cluster import jobs, rayjob, watching
 from scot.cluster.api import Cluster, Json
-from scot.cluster.logs import Tail, read, submitters
+from scot.cluster.logs import Tail, copy, opened, submitters
 from scot.cluster.progress import Outcome, outcome, state
 from scot.cluster.release import Release
 from scot.commands.cluster_options import Place, Size, job_of, released, words_of
@@ -120,7 +120,7 @@ def logs(config: LogsConfig) -> int:
         raise NotFound(f"{config.name} ({state(job)}) has no log: no pod has submitted it yet, or it is gone")
     tail = Tail(show)
     for pod in pods:
-        read(cluster, pod, tail, follow=False)
+        copy(opened(cluster, pod, follow=False), str(pod["metadata"]["name"]), tail)
     return 0
 
 

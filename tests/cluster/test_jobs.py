@@ -6,6 +6,7 @@ object's status, as the operator would.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import queue
@@ -399,17 +400,15 @@ def test_a_version_that_is_served_is_promoted(
     made.rollback()
 
 
-def account(cluster: Cluster, tmp_path: Path) -> Path:
-    """A kubeconfig of a service account that has the rules of the chart's pipeline, and no others."""
+@pytest.fixture
+def pipeline_account(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands act as a service account that has the rules of the chart's pipeline, and no others."""
     template = (ROOT / "helm" / "templates" / "pipeline.yaml").read_text(encoding="utf-8")
     text = re.search(r"^rules:\n(?:  .*\n)+", template, re.M)
     assert text is not None
     rules = yaml.safe_load(text[0].replace("{{ $name }}", "scot"))["rules"]
-    rbac = type(cluster.core)(cluster.core.api_client)
     namespace = cluster.namespace
-    from kubernetes import client
-
-    roles = client.RbacAuthorizationV1Api(rbac.api_client)
+    roles = importlib.import_module("kubernetes.client").RbacAuthorizationV1Api(cluster.core.api_client)
     cluster.core.create_namespaced_service_account(namespace, {"metadata": {"name": "pipeline"}})
     roles.create_namespaced_role(namespace, {"metadata": {"name": "pipeline"}, "rules": rules})
     subject = {"kind": "ServiceAccount", "name": "pipeline", "namespace": namespace}
@@ -420,29 +419,22 @@ def account(cluster: Cluster, tmp_path: Path) -> Path:
     token = cluster.core.create_namespaced_service_account_token("pipeline", namespace, {"spec": {}}).status.token
     config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text(encoding="utf-8"))
     config["users"] = [{"name": "pipeline", "user": {"token": token}}]
-    config["contexts"] = [
-        {
-            "name": "it",
-            "context": {"cluster": config["clusters"][0]["name"], "user": "pipeline", "namespace": namespace},
-        }
-    ]
+    context = {"cluster": config["clusters"][0]["name"], "user": "pipeline", "namespace": namespace}
+    config["contexts"] = [{"name": "it", "context": context}]
     file = tmp_path / "kubeconfig"
     file.write_text(json.dumps({**config, "current-context": "it"}), encoding="utf-8")
-    return file
+    monkeypatch.setenv("KUBECONFIG", str(file))
 
 
-@pytest.mark.usefixtures("claim", "played_serve")
+@pytest.mark.usefixtures("claim", "played_serve", "pipeline_account")
 def test_the_pipelines_account_may_do_what_the_pipeline_does_and_no_more(
     cluster: Cluster,
     registry: tuple[Registry, Path],
     service: tuple[Service, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     made, _ = registry
     answers, address = service
-    monkeypatch.setenv("KUBECONFIG", str(account(cluster, tmp_path)))
     process, wait_for = attended(cluster.namespace, "evaluate", "--cpus", "100000")
     name = wait_for("waits for .* of cpu").partition(":")[0]  # it reads pods and events, too
     set_status(cluster, "rayjobs", name, {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"})

@@ -6,7 +6,9 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -17,9 +19,11 @@ from scot.cluster import diagnosis, jobs, rayjob
 from scot.cluster.api import said
 from scot.cluster.gates import published
 from scot.cluster.logs import Tail
-from scot.cluster.progress import Progress, outcome, state
+from scot.cluster.progress import Outcome, Progress, outcome, state
 from scot.cluster.release import Owner, Release, Resources, fullname
+from scot.commands import pipeline
 from scot.commands.pipeline import PipelineConfig, commands_of
+from scot.commands.promote import PromoteConfig
 from scot.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Unavailable, grpc_status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -347,7 +351,7 @@ def pod(message: str = "", waiting: dict[str, str] | None = None, requests: dict
     [
         (
             pod(
-                "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: no.",
+                "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. no new claims, preemption: 0/3 nodes.",
                 requests={"nvidia.com/gpu": "2"},
             ),
             "the head waits for 2 GPUs (nvidia.com/gpu), which no node has free: "
@@ -456,3 +460,47 @@ def test_the_pipelines_steps() -> None:
     assert steps["evaluate"][2:4] == ["--composer", "v4"]
     with pytest.raises(InvalidInput, match="no flag --batch-sise"):
         commands_of(PipelineConfig(pretrain_flags="--batch-sise 64"), Release.assumed("scot"), "v4")
+
+
+def play(monkeypatch: pytest.MonkeyPatch, lines: dict[str, list[str]], failing: str = "") -> list[str]:
+    """Let ``run-pipeline`` meet jobs that say these lines; the titles of those that it made."""
+    made: list[str] = []
+
+    def created(cluster: object, body: dict[str, Any]) -> str:
+        made.append(str(body["metadata"]["labels"]["scot/job"]))
+        return made[-1]
+
+    def attended(cluster: object, name: str, show: Callable[[str], None]) -> Outcome:
+        for line in lines.get(name, []):
+            show(line)
+        return Outcome(name != failing, "played")
+
+    def promoted(config: PromoteConfig) -> int:
+        made.append(f"promote {config.version} of {config.release}")
+        return 0
+
+    monkeypatch.setattr(pipeline.commands, "created", created)
+    monkeypatch.setattr(pipeline.commands, "attended", attended)
+    monkeypatch.setattr(pipeline.promote, "promote", promoted)
+    monkeypatch.setattr(pipeline, "Cluster", lambda namespace: SimpleNamespace(namespace="n"))
+    monkeypatch.setattr(pipeline, "released", lambda config, cluster: Release.assumed(config.release))
+    return made
+
+
+PUBLISHED = {"pretrain": ["run a: 5 triplets", "published v7 (not released) in /artifacts/composers: held-out"]}
+
+
+def test_the_pipeline_promotes_what_its_own_pretraining_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = play(monkeypatch, PUBLISHED)
+    assert main(["cluster", "run-pipeline", "--release", "prod"]) == 0
+    assert made == ["generate_edits", "encode", "pretrain", "evaluate", "promote v7 of prod"]
+
+
+@pytest.mark.parametrize("failing", ["generate_edits", "pretrain", "evaluate"])
+def test_a_step_that_fails_ends_the_pipeline(
+    failing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = play(monkeypatch, PUBLISHED, failing)
+    assert main(["cluster", "run-pipeline"]) == 1
+    assert made[-1] == failing
+    assert f"the step {failing} failed ({failing}), so that nothing is promoted" in capsys.readouterr().err

@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 from doc_commands import ROOT, blocks, check, commands
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "k8s" / "README.md",
+]
 COMMANDS = [
     pytest.param(argv, id=f"{page.relative_to(ROOT)}: {' '.join(argv)[:80]}")
     for page in PAGES
