@@ -40,7 +40,10 @@ class Cluster:
         configured = self._configure()
         self.namespace = namespace or configured
         client = self._package.client
-        self._objects, self.core = client.CustomObjectsApi(), client.CoreV1Api()
+        settings = client.Configuration.get_default_copy()
+        settings.retries = 1  # of a call; who waits for longer tries again by itself
+        connection = client.ApiClient(settings)
+        self._objects, self.core = client.CustomObjectsApi(connection), client.CoreV1Api(connection)
 
     def _configure(self) -> str:
         config = self._package.config

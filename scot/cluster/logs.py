@@ -23,14 +23,16 @@ class Tail:
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show = show
-        self._lines = 0  # of the job, shown
-        self._pod = ""
+        self._lines = 0  # of this attempt, shown
+        self._pod, self._attempt = "", ""
         self._in_pod = 0  # of the job, seen in this pod
         self._stamp, self._at_stamp = "", 0
         self._skip = 0
 
-    def open(self, pod: str) -> None:
-        """A stream begins, of a pod that may have been read before."""
+    def open(self, pod: str, attempt: str = "") -> None:
+        """A stream begins, of a pod that may have been read before. Another attempt has a log of its own."""
+        if attempt != self._attempt:
+            self._attempt, self._lines = attempt, 0
         if pod != self._pod:
             self._pod, self._in_pod, self._stamp, self._at_stamp = pod, 0, "", 0
         self._skip = self._at_stamp
@@ -96,7 +98,7 @@ class LogFollower:
     def _read(self, pod: Json, *, follow: bool) -> None:
         self._stream = opened(self._cluster, pod, follow=follow)
         if not self._stopped:
-            copy(self._stream, str(pod["metadata"]["name"]), self._tail)
+            copy(self._stream, pod, self._tail)
         self._stream = None
 
 
@@ -111,8 +113,10 @@ def opened(cluster: Cluster, pod: Json, *, follow: bool) -> LogStream:
     return cluster.log(str(pod["metadata"]["name"]), str(pod["spec"]["containers"][0]["name"]), follow=follow)
 
 
-def copy(stream: LogStream, pod: str, tail: Tail) -> None:
-    """Show what is new in a stream. Raises Unavailable when the connection is lost."""
-    tail.open(pod)
+def copy(stream: LogStream, pod: Json, tail: Tail) -> None:
+    """Show what is new in a pod's stream. Raises Unavailable when the connection is lost."""
+    env = pod["spec"]["containers"][0].get("env") or ()
+    attempt = next((str(each.get("value")) for each in env if each["name"] == "RAY_JOB_SUBMISSION_ID"), "")
+    tail.open(str(pod["metadata"]["name"]), attempt)
     for line in stream:
         tail.line(line)

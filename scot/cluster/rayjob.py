@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from scot.cluster.api import GROUP, VERSION, Json
 from scot.cluster.jobs import ARTIFACTS
@@ -39,7 +39,6 @@ class Job:
     ttl_s: int = 300
     start_timeout_s: int = 0
     """Seconds for its pods to run, without which it fails; 0: it waits."""
-    env: Mapping[str, str] = field(default_factory=dict)
     owner: Owner | None = None
 
 
@@ -94,7 +93,7 @@ def _cluster(job: Job, release: Release, labels: Json) -> Json:
         "authOptions": {"mode": "token"},
         "headGroupSpec": {
             "rayStartParams": params,
-            "template": _pod("ray-head", job, release, resources=head, labels=labels, ports=_HEAD_PORTS),
+            "template": _pod("ray-head", release, resources=head, labels=labels, ports=_HEAD_PORTS),
         },
     }
     if not alone:
@@ -105,22 +104,20 @@ def _cluster(job: Job, release: Release, labels: Json) -> Json:
                 "minReplicas": job.num_workers,
                 "maxReplicas": job.num_workers,
                 "rayStartParams": {"num-cpus": str(job.pod.cpus)},
-                "template": _pod("ray-worker", job, release, resources=job.pod, labels=labels, ports=_WORKER_PORTS),
+                "template": _pod("ray-worker", release, resources=job.pod, labels=labels, ports=_WORKER_PORTS),
             }
         ]
     return spec
 
 
-def _pod(
-    name: str, job: Job, release: Release, *, resources: Resources, labels: Json, ports: Mapping[str, int]
-) -> Json:
+def _pod(name: str, release: Release, *, resources: Resources, labels: Json, ports: Mapping[str, int]) -> Json:
     shared_memory = {"emptyDir": {"medium": "Memory", "sizeLimit": f"{resources.mebibytes * 2 // 5}Mi"}}
     volumes = [{"name": "dshm", **shared_memory}]
     mounts = [{"name": "dshm", "mountPath": "/dev/shm"}]
     if release.artifacts is not None:
         volumes.append({"name": "artifacts", **release.artifacts})
         mounts.append({"name": "artifacts", "mountPath": ARTIFACTS})
-    own = [{"name": name, "value": value} for name, value in {**_ENVIRONMENT, **job.env}.items()]
+    own = [{"name": name, "value": value} for name, value in _ENVIRONMENT.items()]
     container: Json = {
         "name": name,
         "image": release.image,

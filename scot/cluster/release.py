@@ -14,7 +14,7 @@ from scot.cluster.api import Json
 from scot.cluster.jobs import ARTIFACTS
 from scot.errors import InvalidInput
 
-SHARING = "scot/artifacts"
+SHARING = "scot/artifacts"  # the label by which the chart puts the pods of one volume on one node
 APPLICATION, COMPOSER = "search", "Composer"  # in serveConfigV2
 
 
@@ -135,11 +135,10 @@ class Owner:
 
     name: str
     uid: str
-    kind: str = field(default="Job", init=False)
 
     def to_json(self) -> Json:
         """An entry of ``ownerReferences``."""
-        return {"apiVersion": "batch/v1", "kind": self.kind, "name": self.name, "uid": self.uid}
+        return {"apiVersion": "batch/v1", "kind": "Job", "name": self.name, "uid": self.uid}
 
 
 def serve_config(service: Json) -> Json:

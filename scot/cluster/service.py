@@ -43,9 +43,8 @@ def released(client: ScotClient) -> str:
 
 
 def _ready_pod(cluster: Cluster, service: Json) -> str:
-    ray = ((service.get("status") or {}).get("activeServiceStatus") or {}).get("rayClusterName")
-    if not ray:  # read before it was there
-        ray = cluster.get("rayservices", service["metadata"]["name"])["status"]["activeServiceStatus"]["rayClusterName"]
+    status = cluster.get("rayservices", str(service["metadata"]["name"])).get("status") or {}
+    ray = (status.get("activeServiceStatus") or {}).get("rayClusterName")
     for pod in cluster.pods(f"ray.io/cluster={ray},ray.io/serve=true"):
         conditions = pod.get("status", {}).get("conditions") or ()
         if any(each["type"] == "Ready" and each["status"] == "True" for each in conditions):

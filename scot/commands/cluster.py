@@ -120,7 +120,7 @@ def logs(config: LogsConfig) -> int:
         raise NotFound(f"{config.name} ({state(job)}) has no log: no pod has submitted it yet, or it is gone")
     tail = Tail(show)
     for pod in pods:
-        copy(opened(cluster, pod, follow=False), str(pod["metadata"]["name"]), tail)
+        copy(opened(cluster, pod, follow=False), pod, tail)
     return 0
 
 

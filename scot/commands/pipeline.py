@@ -29,7 +29,7 @@ class PipelineConfig(promote.PromoteOptions):
     steps: int = 0
     """Steps of pretraining; 0: the job's own default."""
     generate_flags: str = ""
-    """More flags of generate_edits, as one text."""
+    """More flags of generate_edits, as one text: --generate-flags="--engine service"."""
     encode_flags: str = ""
     """More flags of encode."""
     pretrain_flags: str = ""

@@ -424,6 +424,16 @@ def test_each_line_of_a_log_is_shown_once_whatever_is_lost() -> None:
     assert shown == [f"step {number}" for number in range(1, 7)]
 
 
+def test_another_attempt_has_a_log_of_its_own() -> None:
+    shown: list[str] = []
+    tail = Tail(shown.append)
+    for pod_, attempt in (("p1", "a"), ("p2", "a"), ("p3", "b")):
+        tail.open(pod_, attempt)
+        tail.line("01Z begun")
+        tail.line(f"02Z attempt {attempt}")
+    assert shown == ["begun", "attempt a", "begun", "attempt b"]
+
+
 @pytest.mark.parametrize(
     ("code", "message", "kind", "sentence"),
     [
