@@ -227,7 +227,24 @@ _CHECKS: dict[str, Callable[[list[str]], str | None]] = {
 }
 
 _SHELL = frozenset(
-    {"cat", "cd", "cp", "curl", "echo", "export", "git", "head", "ls", "mkdir", "open", "pip", "rm", "source", "tail"}
+    {
+        "base64",
+        "cat",
+        "cd",
+        "cp",
+        "curl",
+        "echo",
+        "export",
+        "git",
+        "head",
+        "ls",
+        "mkdir",
+        "open",
+        "pip",
+        "rm",
+        "source",
+        "tail",
+    }
     | {"tar", "uv", "wget", "xdg-open"}
 )
 """What every reader has, and no test of ours could say more about."""

@@ -16,6 +16,7 @@ metadata:
 spec:
   serviceAccountName: {{ include "scot.fullname" $ctx }}-search
   automountServiceAccountToken: {{ and (eq .node "head") $values.ray.autoscaler.enabled }}
+  enableServiceLinks: false
   {{- include "scot.pullSecrets" $ctx | nindent 2 }}
   securityContext: {{- include "scot.podSecurity" $ctx | nindent 4 }}
   terminationGracePeriodSeconds: 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,9 @@ class GateHere:
         registry = Registry(asked.composers)
         before = registry.released()
         galleries = [Path(gallery) for gallery in asked.galleries]
+        cache = Path(tempfile.gettempdir()) / "scot-gate"  # embeddings of galleries, by their content
         composers.promote(
-            composers.PromoteConfig(asked.version, asked.composers, galleries, asked.encoder, force=asked.force)
+            composers.PromoteConfig(asked.version, asked.composers, galleries, asked.encoder, cache, asked.force)
         )
         return registry.released() != before
 

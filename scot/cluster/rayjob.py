@@ -154,6 +154,7 @@ def _submitter(release: Release, labels: Json) -> Json:
 def _spec(container: Json, release: Release) -> Json:
     spec: Json = {
         "automountServiceAccountToken": False,
+        "enableServiceLinks": False,  # a Service named scot would set SCOT_PORT, which is a flag
         "containers": [container],
         "securityContext": {
             "runAsNonRoot": True,

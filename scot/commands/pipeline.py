@@ -46,9 +46,8 @@ def run_pipeline(config: PipelineConfig) -> int:
         NotPromoted: the gate refused the composer, or the service did not take it.
         ScotError: the release or the cluster cannot be used.
     """
-    commands_of(
-        config, Release.assumed(config.release, config.fullname), "v1"
-    )  # a wrong flag of the last step is told before the first
+    # A wrong flag of the last step is told before the first.
+    commands_of(config, Release.assumed(config.release, config.fullname), "v1")
     cluster = Cluster(config.namespace)
     release = released(config, cluster)
     version = ""

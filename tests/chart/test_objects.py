@@ -225,3 +225,9 @@ def test_two_releases_share_nothing() -> None:
     one, other = (render(name=name) for name in ("scot", "scot-b"))
     names = [{(found["kind"], found["metadata"]["name"]) for found in objects} for objects in (one, other)]
     assert names[0].isdisjoint(names[1])
+
+
+def test_no_service_of_the_namespace_becomes_a_setting(objects: Objects) -> None:
+    """A Service named `scot` would give every pod SCOT_PORT, which is a flag."""
+    for name, template in pod_templates(objects).items():
+        assert template["spec"]["enableServiceLinks"] is False, name

@@ -78,6 +78,7 @@ def test_every_pod_is_restricted_and_knows_how_ray_authenticates(workers: int) -
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         assert {"name": "RAY_AUTH_MODE", "value": "token"} in container["env"]
         assert pod["spec"]["automountServiceAccountToken"] is False
+        assert pod["spec"]["enableServiceLinks"] is False
         assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "job"
 
 

@@ -17,11 +17,15 @@ import yaml
 from scot.client import ScotClient
 from scot.cluster import promotion
 from scot.cluster.forward import relayed
-from scot.cluster.gates import GateInCluster, Question, readable_here
+from scot.cluster.gates import GateHere, GateInCluster, Question, readable_here
 from scot.cluster.progress import Outcome
 from scot.cluster.promotion import applied, promote, set_default
 from scot.cluster.release import default_composer, serve_config, with_default_composer
 from scot.cluster.service import released
+from scot.composers import Registry, save_composer
+from scot.composers.combiner import Combiner, CombinerConfig
+from scot.data.worlds.drawing import DrawConfig, draw
+from scot.encoders import load_encoder
 from scot.errors import Conflict, InvalidInput, NotPromoted, ScotError, Unavailable
 from scot.v1 import search_pb2, search_pb2_grpc
 
@@ -298,3 +302,27 @@ def test_a_relay_to_nowhere_says_that_nobody_answers() -> None:
 
     with relayed(refused) as address, ScotClient(address, timeout=5) as client, pytest.raises(ScotError):
         released(client)
+
+
+def test_a_gate_here_moves_the_pointer_once_and_writes_nothing_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder("tiny")
+    module = Combiner(CombinerConfig(dim=encoder.dim, projection=4, hidden=4))
+    save_composer(tmp_path / "a", module, encoder_id=encoder.id, dim=encoder.dim, metrics={"recall@1": 0.5})
+    registry = Registry(tmp_path / "composers")
+    registry.publish(tmp_path / "a")
+    registry.publish(tmp_path / "a", release=False)
+    draw(DrawConfig("wardrobe", tmp_path / "gallery", "eval", 60, 20, num_workers=1))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    gate = GateHere(Question("v2", registry.root, (str(tmp_path / "gallery"),), "tiny"))
+    assert gate.promote()
+    assert registry.released() == "v2"
+    assert not gate.promote()  # it is released already: nothing to move back later
+    gate.rollback()
+    assert registry.released() == "v1"
+    assert list(work.iterdir()) == []
