@@ -141,15 +141,18 @@ def test_long_running_pods_are_probed(objects: Objects) -> None:
             assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys(), name
 
 
-def test_a_budget_never_blocks_a_drain(objects: Objects) -> None:
-    for budget in kind(objects, "PodDisruptionBudget"):
-        assert budget["spec"]["maxUnavailable"] == 1
-
-
-def test_budgets_are_for_what_has_replicas() -> None:
+def test_budgets_are_for_what_has_replicas_and_let_one_go() -> None:
+    """Of pods that a RayCluster owns Kubernetes understands minAvailable alone, as a number."""
     assert kind(render(), "PodDisruptionBudget") == []
-    names = [found["metadata"]["name"] for found in kind(render(EVERYTHING), "PodDisruptionBudget")]
-    assert names == ["scot-search", "scot-edits"]
+    three = {"ray": {"workers": {"replicas": 3}}, "edits": {"enabled": True, "replicas": 2}}
+    scaled = {"ray": {"workers": {"replicas": 3, "minReplicas": 2}, "autoscaler": {"enabled": True}}}
+    for values, wanted in (
+        (three, {"scot-search": {"minAvailable": 2}, "scot-edits": {"maxUnavailable": 1}}),
+        (scaled, {"scot-search": {"minAvailable": 1}}),
+    ):
+        budgets = kind(render(values), "PodDisruptionBudget")
+        found = {each["metadata"]["name"]: each["spec"] for each in budgets}
+        assert {name: {key: spec[key] for key in spec if key != "selector"} for name, spec in found.items()} == wanted
 
 
 def test_pods_that_share_a_volume_of_one_node_are_scheduled_together() -> None:

@@ -20,6 +20,12 @@ TIMEOUT_S = 10.0
 _IN_A_ROW = 15
 
 
+HEADER = (
+    "| step | seconds | calls | failed | failed without retry | seconds until the last failure |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
 @dataclass(slots=True)
 class Step:
     """What one step cost: of ``calls`` how many failed, by code, and the seconds until the last failure had passed."""
@@ -75,6 +81,7 @@ class Probe:
         yield step
         step.seconds = time.monotonic() - step.began
         self.steady()
+        print(step.row(), flush=True)  # each as it comes: a run that fails has said what it saw
 
     def steady(self, patience_s: float = 600.0) -> None:
         """Wait for good answers in a row. Raises AssertionError when they do not come."""
