@@ -23,7 +23,7 @@ demo: $(DEMO) ## Draw, learn, index, serve and search on this machine; then stay
 	.venv/bin/scot demo $(if $(filter-out 0 false no,$(ONCE)),--once) $(ARGS)
 
 test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" picks some)
-	.venv/bin/python -m pytest -m "not slow" $(TESTS) $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS) $(ARGS)
 
 test-vllm: $(VLLM) ## Run the tests of the real vLLM engine, on the CPU with a tiny random model
 	.venv-vllm/bin/python -m pytest tests/vllm_cpu $(ARGS)
