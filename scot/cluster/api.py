@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib
 import json
@@ -88,6 +89,16 @@ class Cluster:
         """What the cluster has noted about an object."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"
         return self._core(self.core.list_namespaced_event, field_selector=selector)
+
+    def secret(self, name: str, key: str) -> str | None:
+        """One value of a Secret, if there is one and the account may read it."""
+        with contextlib.suppress(ScotError), self.saying():
+            answer = self.core.read_namespaced_secret(
+                name, self.namespace, _preload_content=False, _request_timeout=_CALL_S
+            )
+            if value := (json.loads(answer.data).get("data") or {}).get(key):
+                return base64.b64decode(value).decode()
+        return None
 
     def changed(self, plural: str, name: str, resource_version: str, seconds: int) -> None:
         """Return when the object changes from this version on, or after some seconds, or when the connection is lost.

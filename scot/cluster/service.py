@@ -17,6 +17,15 @@ Ask = Callable[[], str]
 """The name of the composer that answers when a request names none. Raises ScotError when nobody can be asked."""
 
 
+def admin_key(cluster: Cluster, service: Json) -> str | None:
+    """The key that the chart made for its own jobs, if the RayService asks for keys and the account may read it."""
+    pod = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]
+    for volume in pod.get("volumes") or ():
+        if volume["name"] == "keys" and "secret" in volume:
+            return cluster.secret(volume["secret"]["secretName"], "admin-key")
+    return None
+
+
 @contextlib.contextmanager
 def asking(cluster: Cluster, service: Json, address: str, *, api_key: str | None, tls: bool) -> Iterator[Ask]:
     """How to ask: at ``address``; in a pod of the cluster, at the release's Service; else through the API server."""

@@ -34,7 +34,7 @@ class PromoteOptions(Size):
     address: str = ""
     """Where the service listens; by default its own Service (in a pod), else through the API server."""
     api_key_file: Path | None = None
-    """A file with the API key; without one the key is SCOT_API_KEY, if the service asks for any."""
+    """A file with the API key; without one the key is SCOT_API_KEY, and without that the release's own."""
     tls: bool = False
     """Speak TLS with --address."""
 
@@ -75,7 +75,7 @@ def promote(config: PromoteConfig) -> int:
 
     here = gates.readable_here(question)
     gate: promotion.Gate = gates.GateHere(question) if here else gates.GateInCluster(question, run, show)
-    key = flags.secret("API_KEY", config.api_key_file)
+    key = flags.secret("API_KEY", config.api_key_file) or service.admin_key(cluster, rayservice)
     with service.asking(cluster, rayservice, config.address, api_key=key, tls=config.tls) as ask:
         promotion.promote(
             cluster,

@@ -21,7 +21,7 @@ from scot.cluster.gates import GateHere, GateInCluster, Question, readable_here
 from scot.cluster.progress import Outcome
 from scot.cluster.promotion import applied, promote, set_default
 from scot.cluster.release import default_composer, serve_config, with_default_composer
-from scot.cluster.service import released
+from scot.cluster.service import admin_key, released
 from scot.composers import Registry, save_composer
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.data.worlds.drawing import DrawConfig, draw
@@ -326,3 +326,17 @@ def test_a_gate_here_moves_the_pointer_once_and_writes_nothing_beside(
     gate.rollback()
     assert registry.released() == "v1"
     assert list(work.iterdir()) == []
+
+
+def test_the_key_that_the_chart_made_is_found_where_its_pods_mount_it() -> None:
+    class Keeper:
+        def secret(self, name: str, key: str) -> str:
+            return f"{key} of {name}"
+
+    def service_with(volumes: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"spec": {"rayClusterConfig": {"headGroupSpec": {"template": {"spec": {"volumes": volumes}}}}}}
+
+    cluster: Any = Keeper()
+    mounted = service_with([{"name": "tmp", "emptyDir": {}}, {"name": "keys", "secret": {"secretName": "mine"}}])
+    assert admin_key(cluster, mounted) == "admin-key of mine"
+    assert admin_key(cluster, service_with([])) is None
