@@ -2,6 +2,7 @@
 
 Takes a KUBECONFIG whose nodes have the image (SCOT_TEST_IMAGE, by default scot/search at the chart's version) and whose
 Services this machine can reach, with `helm` and `kubectl` on the PATH. `make test-node` runs it and prints a report.
+With SCOT_TEST_REDIS_IMAGE, an image of Redis, the second release keeps the state of Ray's head there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from tests.cluster.probe import HEADER, Probe, Step
 ROOT = Path(__file__).resolve().parents[2]
 HELM = ROOT / "helm"
 PATIENCE_S = 900
+REDIS = os.environ.get("SCOT_TEST_REDIS_IMAGE", "")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -100,6 +103,31 @@ class Release:
         found = self.get("pods", "-l", "app.kubernetes.io/component=search")["items"]
         return {each["metadata"]["name"]: each["metadata"]["uid"] for each in found}
 
+    def delete(self, node: str) -> None:
+        """Delete the head or the worker, and wait until it is gone."""
+        gone = self.pod(node)
+        self.kubectl("delete", "pod", gone, "--wait=false")
+        until(lambda: gone not in self.pods())
+
+    def settle(self) -> None:
+        """Wait until the service is as it was: every pod of Ray ready, the application running, for half a minute."""
+        since = time.monotonic()
+
+        def settled() -> bool:
+            nonlocal since
+            pods = self.get("pods", "-l", "app.kubernetes.io/component=search")["items"]
+            ready = [
+                all(each["ready"] for each in pod["status"].get("containerStatuses") or [{"ready": False}])
+                for pod in pods
+            ]
+            active = self.get("rayservice", "scot")["status"].get("activeServiceStatus") or {}
+            app = (active.get("applicationStatuses") or {}).get("search") or {}
+            if not (len(ready) == 2 and all(ready) and app.get("status") == "RUNNING"):
+                since = time.monotonic()
+            return time.monotonic() - since > 30
+
+        until(settled)
+
     def in_head(self, *command: str) -> str:
         return self.kubectl("exec", self.pod("head"), "-c", "ray-head", "--", *command)
 
@@ -117,14 +145,19 @@ def until(look: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     raise AssertionError(f"it did not come: {said}")
 
 
-@pytest.fixture
-def release() -> Iterator[Release]:
-    """Removed with everything in it, whatever happens."""
-    made = Release()
+@contextmanager
+def removed(made: Release) -> Iterator[Release]:
+    """A release whose namespace goes with everything in it, whatever happens."""
     try:
         yield made
     finally:
         subprocess.run(["kubectl", "delete", "namespace", made.namespace, "--wait=false"], check=False)
+
+
+@pytest.fixture
+def release() -> Iterator[Release]:
+    with removed(Release()) as made:
+        yield made
 
 
 def test_a_release_lives(release: Release, tmp_path: Path) -> None:
@@ -176,33 +209,29 @@ def test_a_release_lives(release: Release, tmp_path: Path) -> None:
             "jobs, promotion and a new chart version must cost nobody an answer"
         )
 
-        with probe.step("an upgrade that replaces every pod") as step:
+        with probe.step("an upgrade that replaces every pod"):
             release.upgrade(HELM, "--set", "ray.podAnnotations.again=yes")
             until(lambda: not release.pods().keys() & pods.keys())
-        steps.append(step)
-        with probe.step("a Composer replica killed") as step:
+            release.settle()
+        with probe.step("a Composer replica killed"):
             release.kubectl("exec", release.pod("worker"), "-c", "ray-worker", "--", "python", "-c", _KILL_A_REPLICA)
-            probe.steady()
-        steps.append(step)
+            release.settle()
         for node in ("worker", "head"):
-            with probe.step(f"the {node} pod deleted") as step:
-                gone = release.pod(node)
-                release.kubectl("delete", "pod", gone, "--wait=false")
-                until(lambda gone=gone: gone not in release.pods())
-                probe.steady()
-            steps.append(step)
-        until(lambda: probe.composers["v1"] > 0)
+            with probe.step(f"the {node} pod deleted"):
+                release.delete(node)
+                release.settle()
         _print_memory(release)
-
-        beside = Release()
-        try:
-            with probe.step("a second release in another namespace") as step:
-                beside.helm("install", "scot", str(HELM), *beside.values)
-                _first_right_answer(beside, until(lambda: beside.address), tmp_path)
-            assert not step.failed
+        with probe.step("a second release in another namespace") as step, removed(Release()) as beside:
+            beside.helm("install", "scot", str(HELM), *beside.values, *_fault_tolerance(beside))
+            second = until(lambda: beside.address)
+            _first_right_answer(beside, second, tmp_path)
+            said = "its head pod deleted" + (", its state in Redis" if REDIS else "")
+            with Probe(second, beside.key, "wardrobe-00001", "make it blue") as other, other.step(said):
+                beside.delete("head")
+                beside.settle()
             beside.helm("uninstall", "scot")
-        finally:
-            subprocess.run(["kubectl", "delete", "namespace", beside.namespace, "--wait=false"], check=False)
+        assert not step.failed
+        assert probe.composers["v1"] > 0
 
     release.helm("uninstall", "scot")
     until(lambda: not release.get("pods")["items"])
@@ -238,6 +267,29 @@ def _first_right_answer(release: Release, address: str, tmp_path: Path) -> float
 
 def _tested(release: Release) -> str:
     return str(release.get("pods", "-l", "app.kubernetes.io/component=test")["items"][0]["metadata"]["name"])
+
+
+def _fault_tolerance(release: Release) -> list[str]:
+    """Values that keep the state of Ray's head in a Redis, which is started for it where there is an image."""
+    if not REDIS:
+        return []
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    container = {"name": "redis", "image": REDIS, "ports": [{"containerPort": 6379}], "securityContext": security}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "redis", "labels": {"app": "redis"}},
+        "spec": {
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+        },
+    }
+    done = subprocess.run(
+        ["kubectl", "-n", release.namespace, "apply", "-f", "-"], input=json.dumps(pod), text=True, check=False
+    )
+    assert done.returncode == 0
+    release.kubectl("expose", "pod", "redis", "--port=6379")
+    return ["--set", "ray.gcsFaultTolerance.backend=redis,ray.gcsFaultTolerance.redisAddress=redis:6379"]
 
 
 def _submit(release: Release, job: str, *flags: str) -> str:
