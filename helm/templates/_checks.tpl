@@ -25,6 +25,9 @@
 {{- if and (eq .Values.store.mode "external") (not .Values.store.url) -}}
 {{- fail "\n\nstore.mode is external, so store.url must say where Qdrant is: http://host:6333" -}}
 {{- end -}}
+{{- if and .Values.store.caSecret (not (hasPrefix "https://" .Values.store.url)) -}}
+{{- fail "\n\nstore.caSecret is for a store.url that begins with https://" -}}
+{{- end -}}
 {{- if and (ne .Values.store.mode "external") .Values.store.url -}}
 {{- fail (printf "\n\nstore.url is set, but store.mode is %s: set store.mode=external" .Values.store.mode) -}}
 {{- end -}}
@@ -65,6 +68,7 @@
 {{- include "scot.checkSecret" (dict "context" . "name" .Values.auth.existingSecret "keys" (list "keys.txt" "admin-key") "value" "auth.existingSecret" "needed" .Values.auth.enabled) -}}
 {{- include "scot.checkSecret" (dict "context" . "name" .Values.ray.auth.existingSecret "keys" (list "auth_token") "value" "ray.auth.existingSecret" "needed" true) -}}
 {{- include "scot.checkSecret" (dict "context" . "name" .Values.store.existingSecret "keys" (list "api-key") "value" "store.existingSecret" "needed" (eq .Values.store.mode "external")) -}}
+{{- include "scot.checkSecret" (dict "context" . "name" .Values.store.caSecret "keys" (list "ca.crt") "value" "store.caSecret" "needed" true) -}}
 {{- include "scot.checkSecret" (dict "context" . "name" .Values.ray.gcsFaultTolerance.redisSecret "keys" (list "password") "value" "ray.gcsFaultTolerance.redisSecret" "needed" (eq .Values.ray.gcsFaultTolerance.backend "redis")) -}}
 {{- include "scot.checkSecret" (dict "context" . "name" .Values.artifacts.credentialsSecret "keys" list "value" "artifacts.credentialsSecret" "needed" true) -}}
 {{- $classes := lookup "storage.k8s.io/v1" "StorageClass" "" "" -}}

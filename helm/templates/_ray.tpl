@@ -93,6 +93,9 @@ spec:
         {{- if $values.auth.enabled }}
         - {name: keys, mountPath: /etc/scot/keys, readOnly: true}
         {{- end }}
+        {{- if $values.store.caSecret }}
+        - {name: qdrant-ca, mountPath: /etc/scot/qdrant, readOnly: true}
+        {{- end }}
         {{- include "scot.artifactsMount" $ctx | nindent 8 }}
   volumes:
     - name: tmp
@@ -104,6 +107,10 @@ spec:
       secret:
         secretName: {{ include "scot.authSecret" $ctx }}
         items: [{key: keys.txt, path: keys.txt}]
+    {{- end }}
+    {{- with $values.store.caSecret }}
+    - name: qdrant-ca
+      secret: {secretName: {{ . }}}
     {{- end }}
     {{- include "scot.artifactsVolume" $ctx | nindent 4 }}
 {{- end -}}

@@ -6,6 +6,9 @@
 {{- $_ := set $args "store" "/artifacts/qdrant" -}}
 {{- else -}}
 {{- $_ := set $args "qdrant_url" (include "scot.qdrantUrl" .) -}}
+{{- if .Values.store.caSecret -}}
+{{- $_ := set $args "qdrant_ca" "/etc/scot/qdrant/ca.crt" -}}
+{{- end -}}
 {{- end -}}
 {{- if .Values.auth.enabled -}}
 {{- $_ := set $args "api_keys" "/etc/scot/keys/keys.txt" -}}

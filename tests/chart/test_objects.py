@@ -29,7 +29,14 @@ TOGGLES: list[dict[str, Any]] = [
     {"auth": {"existingSecret": "mine"}, "ray": {"auth": {"existingSecret": "token"}}},
     {"artifacts": {"url": "s3://bucket/scot", "credentialsSecret": "s3", "persistence": {"enabled": False}}},
     {"artifacts": {"persistence": {"accessModes": ["ReadWriteMany"]}}, "ray": {"workers": {"replicas": 3}}},
-    {"store": {"mode": "external", "url": "https://qdrant.example.com:6333", "existingSecret": "access"}},
+    {
+        "store": {
+            "mode": "external",
+            "url": "https://qdrant.example.com:6333",
+            "existingSecret": "access",
+            "caSecret": "authority",
+        }
+    },
     {"store": {"mode": "embedded"}, "fullnameOverride": "a" * 40},
     {"ray": {"gcsFaultTolerance": {"backend": "rocksdb"}}},
     {"ray": {"gcsFaultTolerance": {"backend": "redis", "redisAddress": "redis:6379", "redisSecret": "r"}}},

@@ -71,3 +71,13 @@ def test_settings_of_a_user_reach_the_application() -> None:
 
 def test_no_secret_is_in_it() -> None:
     assert not re.search("api_key['\": ]", yaml.safe_dump(serve_config()))
+
+
+def test_a_private_authority_of_an_external_qdrant_is_mounted_and_named() -> None:
+    values = {"store": {"mode": "external", "url": "https://q.example.com:6333", "caSecret": "authority"}}
+    settings = from_args(serve_config(values)["applications"][0]["args"])
+    worker = only(render(values), "RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]
+    (mount,) = [each for each in worker["containers"][0]["volumeMounts"] if each["name"] == "qdrant-ca"]
+    (volume,) = [each for each in worker["volumes"] if each["name"] == "qdrant-ca"]
+    assert str(settings.qdrant.qdrant_ca) == f"{mount['mountPath']}/ca.crt"
+    assert volume["secret"] == {"secretName": "authority"}

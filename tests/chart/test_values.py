@@ -44,6 +44,7 @@ def test_the_schema_names_what_is_wrong(values: dict[str, Any], key: str) -> Non
     ("values", "sentence"),
     [
         ({"store": {"mode": "external"}}, "store.url must say where Qdrant is"),
+        ({"store": {"mode": "external", "url": "http://q:6333", "caSecret": "a"}}, "begins with https://"),
         ({"store": {"url": "http://q:6333"}}, "set store.mode=external"),
         ({"store": {"mode": "embedded"}, "search": {"gateway": {"replicas": 2}}}, "one gateway alone can open"),
         ({"artifacts": {"persistence": {"enabled": False}}}, "artifacts need a place"),
