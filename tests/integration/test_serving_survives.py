@@ -1,0 +1,226 @@
+"""The search service under constant load, while its parts are killed one after the other, and under far too much load.
+
+Every call ends with an answer or a right code, the service comes back by itself, and what it acknowledged is there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from scot.client import NewItem, ScotClient
+from scot.errors import ScotError
+from scot.v1 import search_pb2, search_pb2_grpc
+from tests.ports import free_port
+from tests.random_encoder import save_random_encoder
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
+
+DEADLINE_S = 10.0
+RIGHT = {"OK", "UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
+_TELLS = re.compile(r"\bpid\b|\b\d{1,3}(\.\d{1,3}){3}\b|/[a-z]+/|Traceback|actor", re.IGNORECASE)
+_PARTS = (
+    "ray::ServeReplica:search:Composer",
+    "ray::ServeReplica:search:Encoder",
+    "ray::ServeReplica:search:Gateway",
+    "ray::ProxyActor",
+    "ray::ServeController",
+)
+
+
+@dataclass(slots=True)
+class Said:
+    """How calls ended: codes, messages that tell too much, and how long the slowest took."""
+
+    codes: Counter[str] = field(default_factory=Counter)
+    telling: list[str] = field(default_factory=list)
+    slowest_s: float = 0.0
+    good_in_a_row: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, code: str, message: str, seconds: float) -> None:
+        with self.lock:
+            self.codes[code] += 1
+            self.good_in_a_row = self.good_in_a_row + 1 if code == "OK" else 0
+            self.slowest_s = max(self.slowest_s, seconds)
+            if _TELLS.search(message):
+                self.telling.append(message)
+
+
+class Service:
+    """`scot serve` in a session of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        encoder = save_random_encoder(folder / "encoder")
+        command = [sys.executable, "-m", "services.search.local", "--data", str(folder / "data"), "--encoder", encoder]
+        command += ["--port", str(self.port), "--threads", "1"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        assert self.process.stdout is not None
+        assert "listens" in self.process.stdout.readline()
+
+    def kill(self, part: str) -> int:
+        """Kill every process of this service whose title begins so; how many there were."""
+        victims = [pid for pid in self._below() if _read(pid, "cmdline").startswith(part)]
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        return len(victims)
+
+    def _below(self) -> set[int]:
+        """The processes that this one started, and those that they started."""
+        pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+        parents = {pid: _read(pid, "stat").rpartition(")")[2].split()[1:2] for pid in pids}
+        ours, ahead = set[int](), [self.process.pid]
+        while ahead:
+            above = [str(ahead.pop())]
+            born = [pid for pid, parent in parents.items() if parent == above]
+            ours.update(born)
+            ahead += born
+        return ours
+
+
+def _read(pid: int, what: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{what}").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it has ended
+        return ""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    running = Service(tmp_path_factory.mktemp("survives"))
+    try:
+        yield running
+    finally:
+        running.process.send_signal(signal.SIGINT)
+        running.process.communicate(timeout=180)
+
+
+def query() -> search_pb2.ComposeSearchRequest:
+    request = search_pb2.ComposeSearchRequest(limit=3)
+    request.edits.add(text=f"something {random.choice(['red', 'blue', 'striped'])}")
+    return request
+
+
+@contextmanager
+def load(service: Service, said: Said, rate: float) -> Iterator[None]:
+    """``rate`` queries a second, without retries; each call is its own, so that a slow one holds up no other."""
+    stop = threading.Event()
+    options = [("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 1_000)]
+    with grpc.insecure_channel(f"localhost:{service.port}", options=options) as channel:
+        stub: Any = search_pb2_grpc.SearchServiceStub(channel)
+        calls: list[Any] = []
+
+        def ask() -> None:
+            while not stop.wait(1 / rate):
+                begun = time.monotonic()
+                call = stub.ComposeSearch.future(query(), timeout=DEADLINE_S)
+                call.add_done_callback(
+                    lambda done, begun=begun: said.note(
+                        done.code().name, done.details() or "", time.monotonic() - begun
+                    )
+                )
+                calls.append(call)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            asking.join()
+            for call in calls:
+                call.exception()
+
+
+@contextmanager
+def upserts(service: Service, acknowledged: list[str]) -> Iterator[None]:
+    """Items go in all the time; ``acknowledged`` are those that the service said it stored."""
+    stop = threading.Event()
+    vectors = np.random.default_rng(0).normal(size=(4_096, 32)).astype(np.float32)
+
+    def put() -> None:
+        with ScotClient(f"localhost:{service.port}", timeout=DEADLINE_S) as client:
+            dim = client.info().dim
+            for number in range(len(vectors)):
+                if stop.wait(0.1):
+                    return
+                item = NewItem(f"item-{number}", vector=np.resize(vectors[number], dim), payload={"n": number})
+                try:
+                    if client.upsert([item]).upserted == 1:
+                        acknowledged.append(item.item_id)
+                except ScotError:
+                    continue
+
+    putting = threading.Thread(target=put)
+    putting.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        putting.join()
+
+
+def recovered(said: Said, patience_s: float = 180.0) -> None:
+    """Wait for twenty good answers in a row."""
+    with said.lock:
+        said.good_in_a_row = 0
+    end = time.monotonic() + patience_s
+    while said.good_in_a_row < 20:
+        assert time.monotonic() < end, f"no steady answers after {patience_s:.0f} s: {said.codes}"
+        time.sleep(0.1)
+
+
+def test_parts_are_killed_under_load(service: Service) -> None:
+    said, acknowledged = Said(), list[str]()
+    with upserts(service, acknowledged), load(service, said, rate=10):
+        recovered(said)
+        for part in _PARTS:
+            assert service.kill(part) >= 1, part
+            recovered(said)
+    assert set(said.codes) <= RIGHT, said.codes
+    assert said.telling == []
+    assert said.slowest_s < DEADLINE_S + 5
+    assert len(acknowledged) > 50
+    with ScotClient(f"localhost:{service.port}") as client:
+        there = {
+            item.item_id
+            for start in range(0, len(acknowledged), 100)
+            for item in client.get(acknowledged[start : start + 100])
+        }
+    assert there == set(acknowledged)
+
+
+def test_far_too_many_calls_are_answered_or_refused(service: Service) -> None:
+    """A burst beyond what may run and wait: some are turned away, none with a wrong code, and then all is well."""
+    said, calls = Said(), []
+    with grpc.insecure_channel(f"localhost:{service.port}", options=[("grpc.enable_retries", 0)]) as channel:
+        stub: Any = search_pb2_grpc.SearchServiceStub(channel)
+        for _ in range(1_500):
+            call = stub.ComposeSearch.future(query(), timeout=60)
+            call.add_done_callback(lambda done: said.note(done.code().name, done.details() or "", 0.0))
+            calls.append(call)
+        for call in calls:
+            call.exception()
+    assert set(said.codes) <= RIGHT, said.codes
+    assert said.codes["OK"] > 0
+    assert said.codes["RESOURCE_EXHAUSTED"] > 0, said.codes
+    assert said.telling == []
+    with load(service, said, rate=10):
+        recovered(said)
