@@ -29,7 +29,7 @@ _SERVICE_CONFIG = {
         {
             "name": [{"service": "scot.v1.SearchService"}, {"service": "scot.v1.IndexService"}],
             "retryPolicy": {
-                "maxAttempts": 5,
+                "maxAttempts": 4,
                 "initialBackoff": "0.2s",
                 "maxBackoff": "3s",
                 "backoffMultiplier": 2.5,

@@ -16,7 +16,9 @@ from scot.v1 import index_pb2_grpc, search_pb2_grpc
 from services.search.edge import INTERNAL_SENTENCE
 
 AWAY = "a part of the service is away; try again"
-_SPEAKS_OF_ITSELF = {grpc.StatusCode.INTERNAL.value[0], grpc.StatusCode.UNKNOWN.value[0]}
+# Who cancels a call does not wait for its answer: a CANCELLED that somebody reads is the proxy's, under load.
+_ITS_OWN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
+_SPEAKS_OF_ITSELF = {code.value[0] for code in _ITS_OWN}
 
 Register = Callable[[Any, Any], None]
 

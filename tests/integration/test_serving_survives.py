@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 DEADLINE_S = 10.0
 RIGHT = {"OK", "UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
 _TELLS = re.compile(r"\bpid\b|\b\d{1,3}(\.\d{1,3}){3}\b|/[a-z]+/|Traceback|actor", re.IGNORECASE)
+_OWN = ("failed to connect to all addresses",)  # what the caller's gRPC says itself, of an address it knows
 _PARTS = (
     "ray::ServeReplica:search:Composer",
     "ray::ServeReplica:search:Encoder",
@@ -59,8 +60,8 @@ class Said:
             self.codes[code] += 1
             self.good_in_a_row = self.good_in_a_row + 1 if code == "OK" else 0
             self.slowest_s = max(self.slowest_s, seconds)
-            if _TELLS.search(message):
-                self.telling.append(message)
+            if code not in RIGHT or (_TELLS.search(message) and not message.startswith(_OWN)):
+                self.telling.append(f"{code}: {message}")
 
 
 class Service:
@@ -194,7 +195,6 @@ def test_parts_are_killed_under_load(service: Service) -> None:
         for part in _PARTS:
             assert service.kill(part) >= 1, part
             recovered(said)
-    assert set(said.codes) <= RIGHT, said.codes
     assert said.telling == []
     assert said.slowest_s < DEADLINE_S + 5
     assert len(acknowledged) > 50
@@ -218,7 +218,6 @@ def test_far_too_many_calls_are_answered_or_refused(service: Service) -> None:
             calls.append(call)
         for call in calls:
             call.exception()
-    assert set(said.codes) <= RIGHT, said.codes
     assert said.codes["OK"] > 0
     assert said.codes["RESOURCE_EXHAUSTED"] > 0, said.codes
     assert said.telling == []

@@ -59,7 +59,7 @@ async def answers(code: grpc.StatusCode, details: str) -> list[tuple[grpc.Status
     return got
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN])
+@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED])
 def test_a_replica_that_died_is_unavailable_without_its_address(code: grpc.StatusCode) -> None:
     assert asyncio.run(answers(code, DIED)) == [(grpc.StatusCode.UNAVAILABLE, AWAY)] * 2
 
