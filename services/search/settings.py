@@ -41,6 +41,8 @@ class SearchSettings:
     """Threads of each gateway that decode pictures."""
     batch: int = 32
     """The largest number of queries composed at once."""
+    cache_mb: int = 64
+    """MiB of embeddings of pictures and texts that each composer replica keeps, for when they come again; 0: none."""
     gateways: int = 1
     """Gateway replicas; the embedded store allows one."""
     composer_replicas: int = 1
@@ -58,6 +60,8 @@ class SearchSettings:
         for name in ("decode_threads", "batch", "gateways", "composer_replicas", "encoder_replicas"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1")
+        if self.cache_mb < 0:
+            raise InvalidInput("cache_mb must not be negative")
 
 
 def from_args(args: Mapping[str, object]) -> SearchSettings:
