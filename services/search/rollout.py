@@ -53,6 +53,11 @@ class Rollout:
         return cls(default or "", dict(split or {}), shadow or "")
 
     @property
+    def user_config(self) -> dict[str, Any]:
+        """For a Serve config."""
+        return {"default": self.default, "split": dict(self.split), "shadow": self.shadow}
+
+    @property
     def shares(self) -> dict[str, float]:
         """What each composer answers of the requests that name none."""
         rest = max(0.0, 1.0 - math.fsum(self.split.values()))
