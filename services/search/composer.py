@@ -86,8 +86,8 @@ class ComposerReplica:
         service starts; later, the one before stays.
         """
         try:
-            # Off the event loop, where queries go on; and after any batch that is being composed.
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._roll_out, user_config)
+            # Beside the event loop and the towers, where queries go on while composers are loaded.
+            await asyncio.get_running_loop().run_in_executor(None, self._roll_out, user_config)
         except ScotError as error:
             if not self._serving:
                 raise

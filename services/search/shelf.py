@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import dataclass, replace
 
 from scot.composers import BASELINES, Composer, Registry, baseline, load_composer
@@ -32,7 +31,6 @@ class Shelf:
     def __init__(self, registry: Registry | None, encoder_id: str, dim: int) -> None:
         self._registry, self._encoder_id, self._dim = registry, encoder_id, dim
         self._loaded: dict[str, Composer] = {}
-        self._lock = threading.Lock()
         self.rollout = Rollout("sum")
         """Who answers when a request names no composer; its default has a name."""
 
@@ -86,13 +84,12 @@ class Shelf:
         return ComposerCard(name, name == rollout.default, architecture, encoder, metrics, share, shadow)
 
     def _load(self, name: str, *, keep: bool = False) -> Composer:
-        with self._lock:
-            if name in self._loaded:
-                return self._loaded[name]
-            composer = self._open(name)
-            if keep or ":" not in name:  # weights are the callers' to choose: kept, they would pile up
-                self._loaded[name] = composer
-            return composer
+        if name in self._loaded:
+            return self._loaded[name]
+        composer = self._open(name)  # without a lock, so that no query waits for what a rollout loads
+        if keep or ":" not in name:  # weights are the callers' to choose: kept, they would pile up
+            return self._loaded.setdefault(name, composer)
+        return composer
 
     def _open(self, name: str) -> Composer:
         if name.partition(":")[0] in BASELINES:
