@@ -53,6 +53,8 @@ class ServeBenchmark:
     """Clients of the throughput measurement."""
     threads: int = 2
     """CPU threads of the towers."""
+    cache_mb: int = 0
+    """MiB of embeddings that the service keeps. Every query is the same, so with any, all but the first are found."""
     haproxy: bool = False
     """Measure the service behind HAProxy, in throughput mode."""
     bare: bool = True
@@ -64,12 +66,14 @@ class ServeBenchmark:
 def main(config: ServeBenchmark) -> int:
     """Measure and print."""
     numbers: dict[str, Any] = {"machine": machine(), "haproxy": config.haproxy, "items": config.items}
+    numbers["cache_mb"] = config.cache_mb
     print(numbers["machine"], flush=True)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         asyncio.run(fill(data / "qdrant", config))
         serve = [sys.executable, "-m", "services.search.local", "--data", folder, "--encoder", config.encoder]
         serve += ["--threads", str(config.threads), *(["--haproxy"] if config.haproxy else [])]
+        serve += ["--cache-mb", str(config.cache_mb)]
         numbers["scot"] = measured("scot", serve, config)
         if config.bare:
             bare = [sys.executable, __file__, "bare", str(data / "qdrant"), config.encoder, str(config.threads)]
@@ -147,12 +151,14 @@ async def serve_bare(store_path: str, encoder_name: str, threads: str, port: str
     from scot.composers import baseline
     from scot.v1 import search_pb2, search_pb2_grpc
     from services.search.composing import Job, Move, compose_batch
+    from services.search.embeddings import Embeddings
     from services.search.images import preprocess
     from services.search.query import parse_query
     from services.search.wire import payload_message
 
     torch.set_num_threads(int(threads))
     encoder, store = load_encoder(encoder_name, device="cpu"), GalleryStore.open(path=store_path)
+    embeddings = Embeddings(encoder)
     pool = ThreadPoolExecutor(1)
 
     class Bare(search_pb2_grpc.SearchServiceServicer):
@@ -162,7 +168,7 @@ async def serve_bare(store_path: str, encoder_name: str, threads: str, port: str
             def compose() -> Any:
                 pixels = preprocess(encoder, query.image or b"")
                 moves = tuple(Move(text.tokens) for text in encoder.tokenise([step.text for step in query.steps]))
-                return compose_batch(encoder, baseline, [Job(pixels, None, moves, query.composer)])[0]
+                return compose_batch(embeddings, baseline, [Job(pixels, None, moves, query.composer)])[0]
 
             composed = await asyncio.get_running_loop().run_in_executor(pool, compose)
             hits = await store.search(query.collection, composed.vector, limit=query.limit)

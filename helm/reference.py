@@ -39,6 +39,7 @@ RULES: dict[str, dict[str, Any]] = {
     "search.gateway.maxOngoingRequests": _SOME,
     "search.gateway.maxQueuedRequests": _SOME,
     "search.composers.replicas": _SOME,
+    "search.composers.split": {"additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}},
     "search.encoders.replicas": _SOME,
     "search.composers.gpus": _COUNT,
     "search.encoders.gpus": _COUNT,

@@ -95,6 +95,7 @@ class Query(TypedDict, total=False):
     score_threshold: float | None
     include_reference: bool
     with_vectors: bool
+    session: str
 
 
 def search_request(
@@ -111,6 +112,7 @@ def search_request(
     score_threshold: float | None = None,
     include_reference: bool = False,
     with_vectors: bool = False,
+    session: str = "",
 ) -> search_pb2.ComposeSearchRequest:
     """To the wire. Raises InvalidInput where protobuf could not carry the value."""
     reference = None
@@ -137,6 +139,7 @@ def search_request(
         score_threshold=score_threshold,
         include_reference=include_reference,
         with_vectors=with_vectors,
+        session=session,
     )
 
 

@@ -58,13 +58,19 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class ComposerInfo:
-    """A composer that can be asked for by name; ``encoder`` is empty for the baselines, which fit any."""
+    """A composer that can be asked for by name; ``encoder`` is empty for the baselines, which fit any.
+
+    ``share`` of the requests that name no composer are its to answer. The results of a ``shadow`` are compared with the
+    answers, and shown to nobody.
+    """
 
     name: str
     released: bool
     architecture: str
     encoder: str
     metrics: Mapping[str, float]
+    share: float = 0.0
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,15 @@ def encoded(message: search_pb2.EncodeResponse) -> Encoded:
 def composer_infos(message: search_pb2.ListComposersResponse) -> tuple[ComposerInfo, ...]:
     """From the wire."""
     return tuple(
-        ComposerInfo(each.name, each.released, each.architecture, each.encoder, dict(each.metrics))
+        ComposerInfo(
+            each.name,
+            each.released,
+            each.architecture,
+            each.encoder,
+            dict(each.metrics),
+            each.share,
+            each.shadow,
+        )
         for each in message.composers
     )
 

@@ -98,6 +98,7 @@ class ScotClient:
         score_threshold: float | None = None,
         include_reference: bool = False,
         with_vectors: bool = False,
+        session: str = "",
         timeout: float | None = None,
     ) -> SearchResult:
         """Find the pictures like the reference, but changed as the edits say.
@@ -107,7 +108,7 @@ class ScotClient:
             item_id: or as an item of the collection, which is then left out of the hits unless ``include_reference``;
             vector: or as an image embedding ``(D,)`` of the same encoder. Without any: a text-only search.
             edits: one text, or several applied in order; :class:`Edit` gives one a weight or turns it around.
-            composer: which composer; by default the released one.
+            composer: which composer; by default the released one, or whom a split chooses.
             collection: which collection; by default the service's own.
             filter: conditions on the payload.
             limit: how many hits, 1 to 1,000.
@@ -115,6 +116,7 @@ class ScotClient:
             score_threshold: leave out hits with a lower cosine similarity.
             include_reference: keep an indexed reference among its own hits.
             with_vectors: return the vectors of the query and the hits.
+            session: who is asking, in any words: while requests are split, a session stays with one composer.
             timeout: seconds for this call.
         """
         request = requests.search_request(
@@ -130,6 +132,7 @@ class ScotClient:
             score_threshold=score_threshold,
             include_reference=include_reference,
             with_vectors=with_vectors,
+            session=session,
         )
         return results.search_result(self._call(self._search.ComposeSearch, request, timeout))
 

@@ -85,6 +85,7 @@ def watched_system(folder: Path) -> Iterator[System]:
     cache = write_synthetic_cache(folder / "embeddings", synthetic_triplets(images=200))
     ports = [free_port() for _ in range(5)]
     search = ["-m", "services.search.local", "--data", str(data), "--encoder", encoder, "--threads", "1"]
+    search += ["--shadow", "sum"]
     search += ["--port", str(ports[0]), "--metrics-port", str(ports[1]), "--api-keys", str(keys)]
     edits = ["-m", "services.edits", "--host", "127.0.0.1", "--port", str(ports[2]), "--metrics-port", str(ports[3])]
     training = ["-c", _TRAINING, str(ports[4]), str(cache), str(folder / "published"), str(folder / "runs")]

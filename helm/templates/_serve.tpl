@@ -35,7 +35,7 @@ applications:
         {{- include "scot.replicas" $search.gateway | nindent 8 }}
         ray_actor_options: {num_cpus: {{ $search.gateway.cpus }}}
       - name: Composer
-        user_config: {default: {{ $search.composer | quote }}}
+        user_config: {default: {{ $search.composer | quote }}, split: {{ $search.composers.split | toJson }}, shadow: {{ $search.composers.shadow | quote }}}
         {{- include "scot.replicas" $search.composers | nindent 8 }}
         ray_actor_options: {num_cpus: {{ $search.composers.cpus }}, num_gpus: {{ $search.composers.gpus }}}
       - name: Encoder

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scot import flags
-from scot.client import CollectionInfo, ScotClient
+from scot.client import CollectionInfo, ComposerInfo, ScotClient
 from scot.errors import InvalidInput, NotFound, Unavailable
 
 _LOOK_S = 1.0
@@ -50,10 +51,21 @@ def status(config: StatusConfig) -> int:
     print(f"{config.address} is serving")
     made_by = f"{collection.encoder} ({collection.dim} numbers)"
     print(f"collection {collection.collection}: {collection.items:,} items of {made_by}")
-    released = next((composer.name for composer in composers if composer.released), "none")
-    others = ", ".join(composer.name for composer in composers if not composer.released)
-    print(f"composer {released} answers; also loaded: {others}")
+    print(answering(composers))
     return 0
+
+
+def answering(composers: Sequence[ComposerInfo]) -> str:
+    """One line: which composers answer when none is named, with their shares if there are several, and the others."""
+    asked = [each for each in composers if each.share > 0]
+    if len(asked) > 1:
+        answers = "composers " + ", ".join(f"{each.name} ({each.share:.1%})" for each in asked) + " answer"
+    else:  # a service of before shares says only which one is released
+        name = next((each.name for each in (*asked, *composers) if each.share or each.released), "none")
+        answers = f"composer {name} answers"
+    shadow = "".join(f"; {each.name} is their shadow" for each in composers if each.shadow)
+    others = ", ".join(each.name for each in composers if not (each.share or each.released or each.shadow))
+    return f"{answers}{shadow}; also loaded: {others}"
 
 
 def _await(client: ScotClient, config: StatusConfig) -> None:

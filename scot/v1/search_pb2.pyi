@@ -78,7 +78,7 @@ class Filter(_message.Message):
     def __init__(self, must: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., should: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., must_not: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ...) -> None: ...
 
 class ComposeSearchRequest(_message.Message):
-    __slots__ = ("reference", "edits", "composer", "collection", "filter", "limit", "offset", "score_threshold", "include_reference", "with_vectors")
+    __slots__ = ("reference", "edits", "composer", "collection", "filter", "limit", "offset", "score_threshold", "include_reference", "with_vectors", "session")
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     EDITS_FIELD_NUMBER: _ClassVar[int]
     COMPOSER_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,7 @@ class ComposeSearchRequest(_message.Message):
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
     reference: Reference
     edits: _containers.RepeatedCompositeFieldContainer[Edit]
     composer: str
@@ -99,7 +100,8 @@ class ComposeSearchRequest(_message.Message):
     score_threshold: float
     include_reference: bool
     with_vectors: bool
-    def __init__(self, reference: _Optional[_Union[Reference, _Mapping]] = ..., edits: _Optional[_Iterable[_Union[Edit, _Mapping]]] = ..., composer: _Optional[str] = ..., collection: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., score_threshold: _Optional[float] = ..., include_reference: _Optional[bool] = ..., with_vectors: _Optional[bool] = ...) -> None: ...
+    session: str
+    def __init__(self, reference: _Optional[_Union[Reference, _Mapping]] = ..., edits: _Optional[_Iterable[_Union[Edit, _Mapping]]] = ..., composer: _Optional[str] = ..., collection: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., score_threshold: _Optional[float] = ..., include_reference: _Optional[bool] = ..., with_vectors: _Optional[bool] = ..., session: _Optional[str] = ...) -> None: ...
 
 class Hit(_message.Message):
     __slots__ = ("item_id", "score", "payload", "vector")
@@ -186,7 +188,7 @@ class ListComposersRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ComposerInfo(_message.Message):
-    __slots__ = ("name", "released", "architecture", "encoder", "metrics")
+    __slots__ = ("name", "released", "architecture", "encoder", "metrics", "share", "shadow")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -199,12 +201,16 @@ class ComposerInfo(_message.Message):
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     ENCODER_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
     name: str
     released: bool
     architecture: str
     encoder: str
     metrics: _containers.ScalarMap[str, float]
-    def __init__(self, name: _Optional[str] = ..., released: _Optional[bool] = ..., architecture: _Optional[str] = ..., encoder: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    share: float
+    shadow: bool
+    def __init__(self, name: _Optional[str] = ..., released: _Optional[bool] = ..., architecture: _Optional[str] = ..., encoder: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., share: _Optional[float] = ..., shadow: _Optional[bool] = ...) -> None: ...
 
 class ListComposersResponse(_message.Message):
     __slots__ = ("composers", "encoder")

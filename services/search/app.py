@@ -26,7 +26,9 @@ def build(args: Mapping[str, object]) -> Application:
         InvalidInput: a setting is unknown, or they contradict each other.
     """
     settings = from_args(args)
-    composer = ComposerDeployment.options(num_replicas=settings.composer_replicas, user_config={"default": ""})
+    composer = ComposerDeployment.options(
+        num_replicas=settings.composer_replicas, user_config=settings.rollout.user_config
+    )
     encoder = EncoderDeployment.options(num_replicas=settings.encoder_replicas)
     gateway = GatewayDeployment.options(num_replicas=settings.gateways)
     return gateway.bind(settings, composer.bind(settings), encoder.bind(settings))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,24 +13,16 @@ from typing import Any
 import torch
 from ray import serve
 
-from scot.composers import BASELINES, Composer, Registry, baseline, load_composer
-from scot.errors import EncoderMismatch, NotFound, ScotError, Unavailable
-from services.search.composing import Composed, Job, compose_batch
-from services.search.metrics import batch_sizes
+from scot.composers import Registry
+from scot.errors import ScotError
+from services.search.composing import Composed, Job, Vector, compose_batch
+from services.search.embeddings import Embeddings
+from services.search.metrics import ComposerMetrics
+from services.search.rollout import Rollout
 from services.search.settings import SearchSettings
+from services.search.shelf import ComposerCard, Shelf
 
 logger = logging.getLogger("ray.serve")
-
-
-@dataclass(frozen=True, slots=True)
-class ComposerCard:
-    """What is known of one composer, for ListComposers."""
-
-    name: str
-    released: bool
-    architecture: str
-    encoder: str
-    metrics: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,74 +33,32 @@ class EncoderCard:
     dim: int
 
 
-class Shelf:
-    """The composers that are loaded; a version is loaded when it is first asked for, and then kept."""
+def compose_rolled_out(embeddings: Embeddings, shelf: Shelf, jobs: Sequence[Job]) -> list[Composed | Exception]:
+    """:func:`compose_batch`, where jobs that name no composer are answered, and shadowed, as the rollout says.
 
-    def __init__(self, registry: Registry | None, encoder_id: str, dim: int) -> None:
-        self._registry, self._encoder_id, self._dim = registry, encoder_id, dim
-        self._loaded: dict[str, Composer] = {}
-        self._lock = threading.Lock()
-        self.default = "sum"
-
-    def release(self, name: str) -> None:
-        """Let ``name`` (``""``: the registry's released version, else ``sum``) answer when a request names none.
-
-        Raises:
-            EncoderMismatch: it was trained on another encoder's vectors.
-            NotFound: there is no such composer.
-            InvalidInput: its artifact is damaged.
-        """
-        name = name or (self._registry.released() if self._registry else None) or "sum"
-        self._load(name)
-        self.default = name
-
-    def get(self, name: str) -> Composer:
-        """The composer of a request. Raises NotFound, EncoderMismatch, or Unavailable when its artifact is damaged."""
-        try:
-            return self._load(name or self.default)
-        except (NotFound, EncoderMismatch):
-            raise
-        except ScotError as error:
-            # What is wrong with the files is for the operator, who reads the log; a caller must not see paths.
-            logger.error("composer %r cannot be loaded: %s", name, error)
-            raise Unavailable(f"composer {name!r} cannot be loaded") from error
-
-    def cards(self) -> list[ComposerCard]:
-        """Every composer that can be asked for, versions first."""
-        cards = []
-        for version in self._registry.versions() if self._registry else []:
-            assert self._registry is not None
-            try:
-                config, metrics = self._registry.config(version), self._registry.metrics(version)
-            except ScotError as error:
-                logger.error("composer %r cannot be read: %s", version, error)
-                continue
-            encoder = str(config["encoder_id"])
-            cards.append(ComposerCard(version, version == self.default, str(config["architecture"]), encoder, metrics))
-        cards += [ComposerCard(name, name == self.default, name, "", {}) for name in BASELINES]
-        return cards
-
-    def _load(self, name: str) -> Composer:
-        with self._lock:
-            if name in self._loaded:
-                return self._loaded[name]
-            composer = self._open(name)
-            if ":" not in name or name == self.default:  # weights are the callers' to choose: kept, they would pile up
-                self._loaded[name] = composer
-            return composer
-
-    def _open(self, name: str) -> Composer:
-        if name.partition(":")[0] in BASELINES:
-            return baseline(name)
-        if self._registry is None:
-            raise NotFound(f"there is no composer {name!r}; this service has only {', '.join(BASELINES)}")
-        path = self._registry.path(name)
-        made_for = str(self._registry.config(name).get("encoder_id"))
-        if made_for != self._encoder_id:
-            raise EncoderMismatch(f"composer {name!r} was trained on encoder {made_for!r}, not {self._encoder_id!r}")
-        composer = load_composer(path, encoder_id=self._encoder_id, dim=self._dim)
-        composer.name = name
-        return composer
+    A shadow goes through the same call: it shares the towers' work with its query, and may fail alone.
+    """
+    rollout = shelf.rollout  # once, whatever is rolled out meanwhile
+    chosen = [job if job.composer else replace(job, composer=rollout.answering(job.caller)) for job in jobs]
+    shadowed = [
+        place
+        for place, job in enumerate(jobs)
+        if rollout.shadow and not job.composer and job.composes and chosen[place].composer != rollout.shadow
+    ]
+    seen = [place for place in shadowed if jobs[place].shadowed]
+    shadows = [replace(jobs[place], composer=rollout.shadow) for place in seen]
+    answers = compose_batch(embeddings, shelf.get, [*chosen, *shadows])
+    vectors: dict[int, Vector] = {}
+    for place, shadow in zip(seen, answers[len(jobs) :], strict=True):
+        if isinstance(shadow, Composed):
+            vectors[place] = shadow.vector
+        else:
+            logger.error("the shadow %s fails", rollout.shadow, exc_info=shadow)
+    for place in shadowed:
+        answer = answers[place]
+        if isinstance(answer, Composed):
+            answers[place] = replace(answer, shadow=rollout.shadow, shadow_vector=vectors.get(place))
+    return answers[: len(jobs)]
 
 
 class ComposerReplica:
@@ -125,21 +75,27 @@ class ComposerReplica:
         self._shelf = Shelf(registry, self._encoder.id, self._encoder.dim)
         self._serving = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="towers")  # torch brings its own threads
-        self._batch_sizes = batch_sizes()
+        self._metrics = ComposerMetrics()
+        self._embeddings = Embeddings(self._encoder, settings.cache_mb * 2**20, self._metrics.looked_up)
         self._batched.set_max_batch_size(settings.batch)  # type: ignore[attr-defined]
 
-    def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Change the released composer without a restart: ``{"default": "v3"}``, or ``""`` for the registry's own.
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Change who answers without a restart, as :class:`Rollout` says: ``{"default": "v1", "split": {"v2": 0.1}}``.
 
-        A composer that cannot be loaded raises when the service starts; later, the one that answers now stays.
+        All of it is taken, once every composer in it is loaded, or nothing: a rollout that cannot be raises when the
+        service starts; later, the one before stays.
         """
         try:
-            self._shelf.release(str(user_config.get("default", "")))
+            # Beside the event loop and the towers, where queries go on while composers are loaded.
+            await asyncio.get_running_loop().run_in_executor(None, self._roll_out, user_config)
         except ScotError as error:
             if not self._serving:
                 raise
-            logger.error("the rollout is refused and %r stays: %s", self._shelf.default, error)
+            logger.error("the rollout is refused and %s stays: %s", self._shelf.rollout, error)
         self._serving = True
+
+    def _roll_out(self, user_config: dict[str, Any]) -> None:
+        self._shelf.roll_out(Rollout.of(user_config))
 
     async def compose(self, job: Job) -> Composed:
         """The query vector of one job. Raises NotFound, EncoderMismatch, Unavailable."""
@@ -151,12 +107,14 @@ class ComposerReplica:
     # A wait of zero takes whatever has queued up while the last batch was composed: an idle service answers at once.
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.0)
     async def _batched(self, arrivals: list[tuple[Job, float]]) -> list[Composed | Exception]:
-        self._batch_sizes.observe(len(arrivals))
+        self._metrics.batch(len(arrivals))
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._compose, arrivals)
 
     def _compose(self, arrivals: list[tuple[Job, float]]) -> list[Composed | Exception]:
         begun = time.perf_counter()
-        answers = compose_batch(self._encoder, self._shelf.get, [job for job, _ in arrivals])
+        jobs = [job for job, _ in arrivals]
+        answers = compose_rolled_out(self._embeddings, self._shelf, jobs)
+        self._metrics.kept(self._embeddings.size)
         took = time.perf_counter() - begun
         return [
             replace(answer, queue_s=begun - arrived, compose_s=took) if isinstance(answer, Composed) else answer

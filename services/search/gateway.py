@@ -30,6 +30,7 @@ from services.search.limits import MAX_WATCHES, STREAM_WINDOW
 from services.search.metrics import GatewayMetrics
 from services.search.ordered import in_order
 from services.search.settings import SearchSettings
+from services.search.shadow import Shadow
 
 if TYPE_CHECKING:
     from scot.encoders.base import Pixels, TokenisedText
@@ -61,6 +62,7 @@ class Gateway:
             self.store = GalleryStore(Waiting(Path(settings.store)))
         else:
             self.store = GalleryStore.open(server=settings.qdrant, effort=settings.effort)
+        self.shadow = Shadow(self.store, self.metrics)
         self.card: EncoderCard = await composer.encoder_card.remote()
         self._watches = 0
         self._health = (0.0, health_pb2.HealthCheckResponse.UNKNOWN)
@@ -230,6 +232,8 @@ class Gateway:
         """Serve calls this when the replica stops: the embedded store's lock is given back."""
         if hasattr(self, "_preparing") and self._preparing is not None:
             self._preparing.cancel()
+        if hasattr(self, "shadow"):
+            await self.shadow.close()
         if hasattr(self, "store"):
             await self.store.close()
 

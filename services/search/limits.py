@@ -14,7 +14,7 @@ MAX_ITEMS = 256  # of one UpsertItems request
 MAX_IDS = 1_000  # of one DeleteItems or GetItems request
 MAX_INPUTS = 64  # of one Encode request
 MAX_ID_CHARS = 512
-MAX_NAME_CHARS = 128  # of a collection or composer
+MAX_NAME_CHARS = 128  # of a collection, composer or session
 MAX_FIELD_CHARS = 256  # of a payload field's name in a filter
 MAX_CONDITIONS = 64  # of one filter
 MAX_PAYLOAD_BYTES = 65_536
@@ -22,5 +22,7 @@ STREAM_WINDOW = 16  # queries of one stream that are worked on at the same time
 """At most this many queries of a stream are in work; the client's sending waits for the oldest answer."""
 MAX_WATCHES = 16
 """Watches of a gateway's health, which nobody needs a key for and each of which keeps one of its places."""
+SHADOWS = 16
+"""Comparisons with a shadow that wait in a gateway; more queries go without."""
 HANDLE_BYTES = 3_000_000
 """Pixels sent to another deployment at once: Serve's throughput mode caps a message at 4 MiB."""

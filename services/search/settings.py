@@ -9,8 +9,9 @@ from scot import flags
 from scot.errors import InvalidInput
 from scot.index.layout import Effort, Layout
 from scot.index.server import ServerConfig
+from services.search.rollout import Rollout
 
-_LISTS = ("payload_index",)
+_LISTS = ("payload_index", "split")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,12 @@ class SearchSettings:
     """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     composers: str | None = None
     """The registry folder of composer versions; without one only the baselines answer."""
+    composer: str = ""
+    """The composer that answers when a request names none; empty: the registry's released version, else sum."""
+    split: tuple[str, ...] = ()
+    """Composers that answer a share of those requests, each as NAME=SHARE (v2=0.1); the default answers the rest."""
+    shadow: str = ""
+    """A composer whose results are compared with the answers and shown to nobody; empty: none."""
     store: str | None = None
     """Folder of the embedded vector store; either this or a Qdrant address."""
     qdrant: ServerConfig = field(default_factory=ServerConfig)
@@ -41,6 +48,8 @@ class SearchSettings:
     """Threads of each gateway that decode pictures."""
     batch: int = 32
     """The largest number of queries composed at once."""
+    cache_mb: int = 64
+    """MiB of embeddings of pictures and texts that each composer replica keeps, for when they come again; 0: none."""
     gateways: int = 1
     """Gateway replicas; the embedded store allows one."""
     composer_replicas: int = 1
@@ -58,6 +67,21 @@ class SearchSettings:
         for name in ("decode_threads", "batch", "gateways", "composer_replicas", "encoder_replicas"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1")
+        if self.cache_mb < 0:
+            raise InvalidInput("cache_mb must not be negative")
+        _ = self.rollout
+
+    @property
+    def rollout(self) -> Rollout:
+        """What the service starts with; in a Serve config, ``user_config`` of deployment Composer wins."""
+        split: dict[str, float] = {}
+        for each in self.split:
+            name, _, share = each.rpartition("=")
+            try:
+                split[name] = float(share)
+            except ValueError:
+                raise InvalidInput(f"split: {each!r} is not NAME=SHARE, as in v2=0.1") from None
+        return Rollout(self.composer, split, self.shadow)
 
 
 def from_args(args: Mapping[str, object]) -> SearchSettings:

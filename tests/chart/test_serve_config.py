@@ -11,8 +11,10 @@ from pydantic import BaseModel
 from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema, gRPCOptionsSchema
 
 from services.search.app import SERVICERS
+from services.search.rollout import Rollout
 from services.search.settings import from_args
-from tests.rendering import VALUES_FILES, only, render
+from tests.doc_commands import commands
+from tests.rendering import HELM, VALUES_FILES, merge, only, render
 
 
 def serve_config(values: dict[str, Any] | None = None, file: str = "values.yaml") -> dict[str, Any]:
@@ -53,7 +55,45 @@ def test_the_deployments_are_those_of_the_application() -> None:
     """A deployment that the application does not have would fail the rollout."""
     (application,) = serve_config()["applications"]
     assert [each["name"] for each in application["deployments"]] == ["Gateway", "Composer", "Encoder"]
-    assert application["deployments"][1]["user_config"] == {"default": ""}
+    assert Rollout.of(application["deployments"][1]["user_config"]) == Rollout()
+
+
+def test_a_rollout_reaches_the_composers() -> None:
+    values = {"search": {"composer": "v1", "composers": {"split": {"v2": 0.1, "sum:0.7": 0.05}, "shadow": "v3"}}}
+    user_config = serve_config(values)["applications"][0]["deployments"][1]["user_config"]
+    assert Rollout.of(user_config) == Rollout("v1", {"v2": 0.1, "sum:0.7": 0.05}, "v3")
+
+
+def settings_of_helm(argv: list[str]) -> dict[str, Any]:
+    """The values that the ``--set`` flags of a helm command stand for."""
+    values: dict[str, Any] = {}
+    for setting in argv[1:]:
+        if "=" in setting and not setting.startswith("-"):
+            path, _, value = setting.partition("=")
+            node = values
+            *parents, last = path.split(".")
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[last] = yaml.safe_load(value)
+    return values
+
+
+def test_the_commands_of_the_rollout_page_render_to_what_it_says() -> None:
+    """Each in turn over the values of those before, as --reuse-values does."""
+    page = (HELM.parent / "docs" / "rollout.md").read_text(encoding="utf-8")
+    values: dict[str, Any] = {}
+    seen = []
+    for argv in commands(page):
+        if argv[0] == "helm":
+            values = merge(values, settings_of_helm(argv))
+            seen.append(Rollout.of(serve_config(values)["applications"][0]["deployments"][1]["user_config"]))
+    assert seen == [
+        Rollout(shadow="v2"),
+        Rollout(split={"v2": 0.1}),
+        Rollout(split={"v2": 0.5}),
+        Rollout(split={"v2": 0}),
+        Rollout(split={"v2": 0}),
+    ]
 
 
 def test_replicas_or_autoscaling() -> None:

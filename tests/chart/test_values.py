@@ -18,6 +18,7 @@ from tests.rendering import HELM, VALUES_FILES, notes, render, values_of
         ({"search": {"encoderr": "tiny"}}, "encoderr"),
         ({"search": {"service": {"type": "Cluster"}}}, "search/service/type"),
         ({"search": {"gateway": {"replicas": 0}}}, "search/gateway/replicas"),
+        ({"search": {"composers": {"split": {"v2": 10}}}}, "search/composers/split"),
         ({"store": {"mode": "redis"}}, "store/mode"),
         ({"store": {"url": "qdrant:6333"}}, "store/url"),
         ({"artifacts": {"persistence": {"size": "ten"}}}, "artifacts/persistence/size"),

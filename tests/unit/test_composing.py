@@ -12,6 +12,7 @@ from scot.composers import baseline
 from scot.composers.states import States
 from scot.encoders import Encoder, load_encoder
 from services.search.composing import Composed, Job, Move, compose_batch
+from services.search.embeddings import Embeddings
 
 
 class Reader:
@@ -48,7 +49,7 @@ def jobs(encoder: Encoder, *, composer: str) -> list[Job]:
 
 def test_only_the_start_of_a_query_shows_its_patches(encoder: Encoder) -> None:
     reader = Reader()
-    answers = compose_batch(encoder, lambda _: reader, jobs(encoder, composer="reader"))
+    answers = compose_batch(Embeddings(encoder), lambda _: reader, jobs(encoder, composer="reader"))
     assert all(isinstance(answer, Composed) for answer in answers)
     long = len(encoder.encode_tokens_states([jobs(encoder, composer="")[1].moves[0].tokens])[1][0])  # type: ignore[attr-defined]
     # A picture, a vector, a picture; then second moves, and a text-only query, which start from what came before.
@@ -56,8 +57,8 @@ def test_only_the_start_of_a_query_shows_its_patches(encoder: Encoder) -> None:
 
 
 def test_answers_are_those_of_a_composer_that_reads_none(encoder: Encoder) -> None:
-    answers = compose_batch(encoder, lambda _: Reader(), jobs(encoder, composer="reader"))
-    plain = compose_batch(encoder, lambda _: baseline("sum"), jobs(encoder, composer="sum"))
+    answers = compose_batch(Embeddings(encoder), lambda _: Reader(), jobs(encoder, composer="reader"))
+    plain = compose_batch(Embeddings(encoder), lambda _: baseline("sum"), jobs(encoder, composer="sum"))
     for ours, theirs in zip(answers, plain, strict=True):
         assert isinstance(ours, Composed)
         assert isinstance(theirs, Composed)

@@ -19,12 +19,13 @@ from scot import flags
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.index.layout import Effort, Layout
 from scot.v1 import search_pb2
-from services.search.composer import Shelf
 from services.search.edge import drop_told, public_error, streaming
 from services.search.local import LocalConfig, settings_of
 from services.search.ordered import in_order
 from services.search.query import Step, parse_edits
+from services.search.rollout import Rollout
 from services.search.settings import from_args
+from services.search.shelf import Shelf
 from services.search.wire import checked_payload
 
 
@@ -159,7 +160,7 @@ def test_a_shelf_keeps_composers_but_not_every_weight_that_is_asked_for() -> Non
     shelf = Shelf(None, "encoder", 4)
     assert shelf.get("sum") is shelf.get("sum")
     assert shelf.get("sum:0.25") is not shelf.get("sum:0.25")
-    shelf.release("sum:0.25")
+    shelf.roll_out(Rollout("sum:0.25"))
     assert shelf.get("") is shelf.get("sum:0.25")
 
 

@@ -12,6 +12,8 @@ _UNARY = 'NS, method!~"health_.*|.*_stream"'
 _UNARY_PATH = 'NS, method=~"/scot.*", method!~".*Stream"'
 _PROCESS = 'ray_component_uss_mb{NS, Component=~"ray::Serve.*|ray::Proxy.*"}'  # and what it is doing, after a dot
 _STAGE = "ray_scot_search_stage_seconds"
+_SHADOW = "ray_scot_search_shadow_overlap"
+_KEPT = "ray_scot_search_cache_total"
 _REST = (
     f'sum(rate({_STAGE}_sum{{NS, stage!="total"}}[$__rate_interval])) / '
     f'(sum(rate({_STAGE}_count{{NS, stage="total"}}[$__rate_interval])) > 0)'
@@ -229,6 +231,53 @@ _ANSWERS = Row(
             maximum=1,
             width=6,
         ),
+        lines(
+            "What a shadow has in common",
+            "Of the ten best items, the mean share that the shadow's have in common with the answer's.",
+            "percentunit",
+            (
+                f"sum by (composer) (rate({_SHADOW}_sum{{NS}}[$__rate_interval])) / "
+                f"(sum by (composer) (rate({_SHADOW}_count{{NS}}[$__rate_interval])) > 0)",
+                "{{composer}}",
+            ),
+            maximum=1,
+            width=12,
+        ),
+        lines(
+            "Queries with a shadow",
+            "By what came of them: dropped are those for which the gateway had no time, which is no fault.",
+            "reqps",
+            by("outcome", "ray_scot_search_shadow_queries_total{NS}"),
+            stacked=True,
+            width=12,
+        ),
+    ),
+)
+
+_CACHE = Row(
+    "Embeddings kept",
+    (
+        lines(
+            "Found",
+            "Share of the pictures and texts of queries whose embedding was kept from before: they skip the towers.",
+            "percentunit",
+            (
+                share(
+                    f'sum by (kind) (rate({_KEPT}{{NS, outcome="hit"}}[$__rate_interval]))',
+                    f"sum by (kind) (rate({_KEPT}{{NS}}[$__rate_interval]))",
+                ),
+                "{{kind}}",
+            ),
+            maximum=1,
+            width=12,
+        ),
+        lines(
+            "Size",
+            "By replica; at most the setting cache_mb. Full and seldom found: more may help.",
+            "bytes",
+            ("sum by (replica) (ray_scot_search_cache_bytes{NS})", "{{replica}}"),
+            width=12,
+        ),
     ),
 )
 
@@ -303,5 +352,5 @@ DASHBOARD = Dashboard(
     "scot-search",
     "SCOT / Search",
     "From what callers see down to the machines.",
-    (_CALLERS, _STAGES, _QUEUES, _REPLICAS, _ANSWERS, _STORE, _ENCODING, _NODES),
+    (_CALLERS, _STAGES, _QUEUES, _REPLICAS, _ANSWERS, _CACHE, _STORE, _ENCODING, _NODES),
 )
