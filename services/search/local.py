@@ -28,6 +28,7 @@ from scot.local_ray import LOCAL_RAY
 from scot.ports import check_port
 from services.access import Keys
 from services.search.descendants import adopt_orphans, outlive
+from services.search.limits import MAX_MESSAGE_BYTES
 from services.search.settings import SearchSettings, from_args
 
 APP = "search"
@@ -184,6 +185,7 @@ def _environment(config: LocalConfig) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),  # Ray's workers must find scot and services
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", LOCAL_RAY["RAY_AUTH_MODE"]),
         "RAY_agent_register_timeout_ms": "120000",
+        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_MESSAGE_BYTES),
         "RAY_SERVE_ENABLE_HA_PROXY": "0",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0",
     }

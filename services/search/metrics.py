@@ -14,7 +14,7 @@ from typing import Any
 
 from ray.serve.metrics import Counter, Gauge, Histogram
 
-from scot.index.store import CollectionInfo
+from scot.index.collections import CollectionInfo
 from scot.v1 import index_pb2, search_pb2
 from services.search.edge import public_error
 

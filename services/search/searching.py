@@ -15,7 +15,7 @@ from services.search import limits
 from services.search.composing import Composed, Job, Move
 from services.search.edge import request_id
 from services.search.query import Query, Step, parse_query
-from services.search.wire import checked_image, checked_text, payload_message, vector_message
+from services.search.wire import checked_image, checked_number, checked_text, payload_message, vector_message
 
 if TYPE_CHECKING:
     from scot.encoders.base import Pixels, TokenisedText, Vectors
@@ -70,10 +70,7 @@ async def compose_search(
 
 async def encode(gateway: Gateway, request: search_pb2.EncodeRequest) -> search_pb2.EncodeResponse:
     """Embed pictures and texts in any mix, in the order given."""
-    if not request.inputs:
-        raise InvalidInput("inputs: give at least one")
-    if len(request.inputs) > limits.MAX_INPUTS:
-        raise InvalidInput(f"inputs: {len(request.inputs)} are more than {limits.MAX_INPUTS}")
+    checked_number("inputs", len(request.inputs), limits.MAX_INPUTS)
     pictures: dict[int, asyncio.Future[Pixels]] = {}
     texts: dict[int, asyncio.Future[TokenisedText]] = {}
     checked: list[tuple[int, str, bytes | str]] = []
@@ -88,7 +85,7 @@ async def encode(gateway: Gateway, request: search_pb2.EncodeRequest) -> search_
             raise InvalidInput(f"{field}: set image or text")
     for place, field, content in checked:
         if isinstance(content, bytes):
-            pictures[place] = asyncio.ensure_future(_named_pixels(gateway, field, content))
+            pictures[place] = asyncio.ensure_future(named_pixels(gateway, field, content))
         else:
             texts[place] = asyncio.ensure_future(gateway.tokens(content))
     await asyncio.gather(*pictures.values(), *texts.values())
@@ -134,12 +131,13 @@ async def list_composers(gateway: Gateway) -> search_pb2.ListComposersResponse:
 
 
 async def _pixels(gateway: Gateway, query: Query) -> Pixels | None:
-    return None if query.image is None else await _named_pixels(gateway, "reference.image", query.image)
+    return None if query.image is None else await named_pixels(gateway, "reference.image", query.image)
 
 
-async def _named_pixels(gateway: Gateway, field: str, image: bytes) -> Pixels:
+async def named_pixels(gateway: Gateway, field: str, image: bytes) -> Pixels:
+    """Decode the picture that came in a field. Raises InvalidInput by the field's name."""
     try:
-        return await gateway.pixels(image)
+        return await gateway.pixels(checked_image(field, image))
     except ImageRefused as error:
         raise ImageRefused(error.reason, f"{field}: {error}") from error
 
