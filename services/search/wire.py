@@ -93,7 +93,8 @@ def checked_composer(field: str, name: str) -> str:
 
 def checked_vector(field: str, vector: search_pb2.Vector, dim: int) -> npt.NDArray[np.float32]:
     """The vector scaled to unit length, ``(D,)``."""
-    values = np.asarray(vector.values, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # NaNs of every kind are told below
+        values = np.asarray(vector.values, dtype=np.float64)
     if values.shape != (dim,):
         raise InvalidInput(f"{field}: has {values.size} values; this encoder's vectors have {dim}")
     if not np.isfinite(values).all():
