@@ -76,7 +76,9 @@ def _picture(rng: random.Random) -> bytes:
 
 
 def _text(rng: random.Random) -> str:
-    return rng.choice(("make it red", "", " ", "\0", "é" * 40, "🙂", "word " * 100, "x" * 2_001, "<end_of_text>", "\u202e"))
+    return rng.choice(
+        ("make it red", "", " ", "\0", "é" * 40, "🙂", "word " * 100, "x" * 2_001, "<end_of_text>", "\u202e")
+    )
 
 
 def _name(rng: random.Random) -> str:

@@ -17,6 +17,7 @@ from ray.serve.metrics import Counter, Gauge, Histogram
 from scot.index.collections import CollectionInfo
 from scot.v1 import index_pb2, search_pb2
 from services.search.edge import public_error
+from services.search.tracing import span
 
 STAGES = ("decode", "queue", "compose", "search", "total")
 _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
@@ -61,7 +62,8 @@ class GatewayMetrics:
         """Time what is done inside, under ``operation`` and the gRPC code that its failure would have."""
         begun, code = time.perf_counter(), "OK"
         try:
-            yield
+            with span(f"store {operation}", db__system__name="qdrant", db__operation__name=operation):
+                yield
         except asyncio.CancelledError:
             code = "CANCELLED"
             raise

@@ -15,6 +15,7 @@ from services.search import limits
 from services.search.composing import Composed, Job, Move
 from services.search.edge import request_id
 from services.search.query import Query, Step, parse_query
+from services.search.tracing import span
 from services.search.wire import checked_image, checked_number, checked_text, payload_message, vector_message
 
 if TYPE_CHECKING:
@@ -30,14 +31,19 @@ async def compose_search(
     query = parse_query(request, dim=gateway.card.dim, default_collection=gateway.settings.collection)
     with gateway.metrics.store("check"):
         await gateway.store.check(query.collection, gateway.card.encoder_id, gateway.card.dim)
-    pixels, texts, stored = await asyncio.gather(
-        _pixels(gateway, query),
-        asyncio.gather(*(_tokens(gateway, step) for step in query.steps)),
-        _stored(gateway, query),
-    )
+    with span("decode"):
+        pixels, texts, stored = await asyncio.gather(
+            _pixels(gateway, query),
+            asyncio.gather(*(_tokens(gateway, step) for step in query.steps)),
+            _stored(gateway, query),
+        )
     decoded = time.perf_counter()
     moves = tuple(Move(text.tokens, step.weight, step.negative) for text, step in zip(texts, query.steps, strict=True))
-    composed: Composed = await gateway.composer.compose.remote(Job(pixels, stored, moves, query.composer))
+    with span("compose") as traced:
+        composed: Composed = await gateway.composer.compose.remote(Job(pixels, stored, moves, query.composer))
+        traced.note(
+            scot__composer=composed.composer, scot__queue_s=composed.queue_s, scot__compose_s=composed.compose_s
+        )
     looking = time.perf_counter()
     with gateway.metrics.store("search"):
         hits = await gateway.store.search(
