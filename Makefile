@@ -14,7 +14,7 @@ TESTS = $(wildcard tests/unit tests/integration tests/chart)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm test-watch test-chaos test-cluster test-node lint format dashboards protos requirements clean distclean
+.PHONY: help demo test test-vllm test-watch test-chaos test-cluster test-node lint format dashboards protos requirements audit clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +59,9 @@ protos: $(DEV) ## Regenerate the gRPC stubs in scot/v1 from protos/
 
 requirements: ## Compile requirements/*.txt from pyproject.toml and constraints.in
 	PYTHON="$(PYTHON)" requirements/compile
+
+audit: ## Look every pinned package up in an advisory service (needs one to be reachable)
+	PYTHON="$(PYTHON)" requirements/audit
 
 clean: ## Remove caches, build products and the demo's data
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist scot-demo *.egg-info

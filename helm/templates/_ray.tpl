@@ -50,6 +50,7 @@ spec:
       env:
         - {name: HOME, value: /home/scot}
         - {name: HF_HOME, value: {{ ternary "/artifacts/huggingface" "/tmp/huggingface" $values.artifacts.persistence.enabled }}}
+        - {name: RAY_SERVE_GRPC_MAX_MESSAGE_SIZE, value: "356515840"}
         {{- with include "scot.qdrantSecret" $ctx }}
         - name: SCOT_QDRANT_API_KEY
           valueFrom:

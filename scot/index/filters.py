@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from qdrant_client import models
+
+
+_PLAIN = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +73,20 @@ def to_qdrant(wanted: Filter | None, exclude_points: Sequence[str] = ()) -> mode
     )
 
 
+def _path(field: str) -> str:
+    """Qdrant's path of a field: what is more than words and dots is quoted, or it would be no path at all."""
+    return field if _PLAIN.fullmatch(field) else f'"{field}"'
+
+
 def _condition(condition: Condition) -> models.Condition:
     from qdrant_client import models
 
+    key = _path(condition.field)
     match condition:
-        case Match(field=key, value=value):
+        case Match(value=value):
             return models.FieldCondition(key=key, match=models.MatchValue(value=value))
-        case Range(field=key, gt=gt, gte=gte, lt=lt, lte=lte):
+        case Range(gt=gt, gte=gte, lt=lt, lte=lte):
             return models.FieldCondition(key=key, range=models.Range(gt=gt, gte=gte, lt=lt, lte=lte))
-        case Exists(field=key, exists=exists):
+        case Exists(exists=exists):
             empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
             return models.Filter(must_not=[empty]) if exists else empty

@@ -25,6 +25,7 @@ from ray.serve.grpc_util import RayServegRPCContext
 from scot.errors import Overloaded, ScotError, Unavailable, grpc_status
 from scot.keys import Role
 from services.access import Caller, Keys
+from services.search.tracing import Span, span
 
 logger = logging.getLogger("ray.serve")
 
@@ -72,7 +73,7 @@ def unary(
     """
 
     async def handler(self: Any, request: Any, grpc_context: RayServegRPCContext) -> Any:
-        with _Request(self, method.__name__, grpc_context) as call:
+        with span(method.__name__) as traced, _Request(self, method.__name__, grpc_context, traced) as call:
             try:
                 call.admit(role, counted=not isinstance(request, AsyncIterator))
                 return await method(self, request)
@@ -92,7 +93,10 @@ def streaming(method: Callable[[Any, Any], AsyncIterator[Any]], *, role: Role | 
     """The same for ``method(self, request_or_stream)`` that yields responses."""
 
     async def handler(self: Any, request: Any, grpc_context: RayServegRPCContext) -> AsyncIterator[Any]:
-        with _Request(self, method.__name__, grpc_context) as call:
+        with (
+            span(method.__name__, current=False) as traced,
+            _Request(self, method.__name__, grpc_context, traced) as call,
+        ):
             try:
                 call.admit(role, counted=not isinstance(request, AsyncIterator))
                 async for response in method(self, request):
@@ -110,11 +114,11 @@ def streaming(method: Callable[[Any, Any], AsyncIterator[Any]], *, role: Role | 
 
 
 class _Request:
-    def __init__(self, gateway: Any, method: str, context: RayServegRPCContext) -> None:
+    def __init__(self, gateway: Any, method: str, context: RayServegRPCContext, traced: Span) -> None:
         given = dict(context.invocation_metadata()).get("x-request-id", "")
         self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         self._gateway, self._method, self._context = gateway, method, context
-        self.status, self.message, self._key = "OK", "", ""
+        self.status, self.message, self._key, self._traced = "OK", "", "", traced
 
     def __enter__(self) -> _Request:
         self._begun = time.perf_counter()
@@ -142,6 +146,9 @@ class _Request:
     def __exit__(self, *_: object) -> None:
         seconds = time.perf_counter() - self._begun
         self._gateway.metrics.request(self._method, self.status, seconds)
+        self._traced.note(rpc__method=self._method, rpc__grpc__status_code=self.status, scot__request_id=self._id)
+        if self.status not in ("OK", "CANCELLED"):
+            self._traced.failed()
         event = {"event": "request", "method": self._method, "status": self.status, "seconds": round(seconds, 6)}
         if self._key:
             event["key"] = self._key

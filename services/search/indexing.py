@@ -13,12 +13,12 @@ from scot.errors import InvalidInput, ScotError
 from scot.index.store import Item
 from scot.v1 import index_pb2
 from services.search import limits
-from services.search.searching import encode_pixels
+from services.search.searching import encode_pixels, named_pixels
 from services.search.wire import (
     checked_id,
     checked_ids,
-    checked_image,
     checked_name,
+    checked_number,
     checked_payload,
     checked_vector,
     payload_message,
@@ -43,10 +43,7 @@ class _Draft:
 async def upsert_items(gateway: Gateway, request: index_pb2.UpsertItemsRequest) -> index_pb2.UpsertItemsResponse:
     """Insert or replace items. When this returns, the accepted ones are stored; each refused one says why."""
     collection = checked_name("collection", request.collection, default=gateway.settings.collection)
-    if not request.items:
-        raise InvalidInput("items: give at least one")
-    if len(request.items) > limits.MAX_ITEMS:
-        raise InvalidInput(f"items: {len(request.items)} are more than {limits.MAX_ITEMS}")
+    checked_number("items", len(request.items), limits.MAX_ITEMS)
     with gateway.metrics.store("check"):
         await gateway.store.ensure(collection, gateway.card.encoder_id, gateway.card.dim, gateway.settings.layout)
     seen: dict[str, int] = {}
@@ -122,7 +119,7 @@ async def _draft(gateway: Gateway, place: int, item: index_pb2.Item, first: int)
         if kind == "vector":
             return _Draft(item_id, payload, checked_vector("vector", item.vector, gateway.card.dim), None)
         if kind == "image":
-            return _Draft(item_id, payload, None, await gateway.pixels(checked_image("image", item.image)))
+            return _Draft(item_id, payload, None, await named_pixels(gateway, "image", item.image))
         return InvalidInput("content: set image or vector")
     except ScotError as error:
         return error

@@ -1,4 +1,4 @@
-"""How much one request may ask for; the only place these numbers are written."""
+"""How much one request may ask for; the only place these numbers are written (docs/api.md shows them, by a test)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MAX_NAME_CHARS = 128  # of a collection, composer or session
 MAX_FIELD_CHARS = 256  # of a payload field's name in a filter
 MAX_CONDITIONS = 64  # of one filter
 MAX_PAYLOAD_BYTES = 65_536
+MAX_MESSAGE_BYTES = 17 * MAX_IMAGE_BYTES  # of one message on the wire: `scot index` sends up to 16 pictures at once
 STREAM_WINDOW = 16  # queries of one stream that are worked on at the same time
 """At most this many queries of a stream are in work; the client's sending waits for the oldest answer."""
 MAX_WATCHES = 16

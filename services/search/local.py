@@ -27,7 +27,9 @@ from scot.index.server import ServerConfig
 from scot.local_ray import LOCAL_RAY
 from scot.ports import check_port
 from services.access import Keys
+from services.search import tracing
 from services.search.descendants import adopt_orphans, outlive
+from services.search.limits import MAX_MESSAGE_BYTES
 from services.search.settings import SearchSettings, from_args
 
 APP = "search"
@@ -112,8 +114,9 @@ def main(config: LocalConfig) -> int:
         check_port(config.port)
         if config.metrics_port:
             check_port(config.metrics_port)
+        tracing.environment()  # what is wrong with these is said before anything starts
         if config.api_keys:
-            Keys(config.api_keys)  # what is wrong with it is said before anything starts
+            Keys(config.api_keys)
         if settings.store:
             check_free(Path(settings.store))
         adopt_orphans()
@@ -196,12 +199,13 @@ def _environment(config: LocalConfig) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),  # Ray's workers must find scot and services
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", LOCAL_RAY["RAY_AUTH_MODE"]),
         "RAY_agent_register_timeout_ms": "120000",
+        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_MESSAGE_BYTES),
         "RAY_SERVE_ENABLE_HA_PROXY": "0",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0",
     }
     if config.haproxy:
         environment |= {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
-    return environment
+    return {**environment, **tracing.environment()}
 
 
 def _answers(port: int) -> bool:

@@ -17,6 +17,7 @@ from ray.serve.metrics import Counter, Gauge, Histogram
 from scot.index.collections import CollectionInfo
 from scot.v1 import index_pb2, search_pb2
 from services.search.edge import public_error
+from services.search.tracing import span
 
 STAGES = ("decode", "queue", "compose", "search", "total")
 _OVERLAPS = [0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95, 1.0]  # of ten items: between the tenths
@@ -73,7 +74,8 @@ class GatewayMetrics:
         """Time what is done inside, under ``operation`` and the gRPC code that its failure would have."""
         begun, code = time.perf_counter(), "OK"
         try:
-            yield
+            with span(f"store {operation}", db__system__name="qdrant", db__operation__name=operation):
+                yield
         except asyncio.CancelledError:
             code = "CANCELLED"
             raise

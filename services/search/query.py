@@ -12,7 +12,15 @@ from scot.errors import InvalidInput
 from scot.index.filters import Filter
 from scot.v1 import search_pb2
 from services.search import limits
-from services.search.wire import checked_filter, checked_id, checked_image, checked_name, checked_text, checked_vector
+from services.search.wire import (
+    checked_composer,
+    checked_filter,
+    checked_id,
+    checked_image,
+    checked_name,
+    checked_text,
+    checked_vector,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_c
         item_id=checked_id("reference.item_id", reference.item_id) if kind == "item_id" else None,
         vector=checked_vector("reference.vector", reference.vector, dim) if kind == "vector" else None,
         steps=steps,
-        composer=checked_name("composer", request.composer, default=""),
+        composer=checked_composer("composer", request.composer),
         collection=checked_name("collection", request.collection, default=default_collection),
         filter=checked_filter("filter", request.filter) if request.HasField("filter") else None,
         limit=request.limit or limits.DEFAULT_HITS,

@@ -16,7 +16,8 @@ from services.search.composing import Composed, Job, Move
 from services.search.edge import request_id
 from services.search.query import Query, Step, parse_query
 from services.search.shadow import Answer
-from services.search.wire import checked_image, checked_text, payload_message, vector_message
+from services.search.tracing import span
+from services.search.wire import checked_image, checked_number, checked_text, payload_message, vector_message
 
 if TYPE_CHECKING:
     from scot.encoders.base import Pixels, TokenisedText, Vectors
@@ -31,16 +32,21 @@ async def compose_search(
     query = parse_query(request, dim=gateway.card.dim, default_collection=gateway.settings.collection)
     with gateway.metrics.store("check"):
         await gateway.store.check(query.collection, gateway.card.encoder_id, gateway.card.dim)
-    pixels, texts, stored = await asyncio.gather(
-        _pixels(gateway, query),
-        asyncio.gather(*(_tokens(gateway, step) for step in query.steps)),
-        _stored(gateway, query),
-    )
+    with span("decode"):
+        pixels, texts, stored = await asyncio.gather(
+            _pixels(gateway, query),
+            asyncio.gather(*(_tokens(gateway, step) for step in query.steps)),
+            _stored(gateway, query),
+        )
     decoded = time.perf_counter()
     moves = tuple(Move(text.tokens, step.weight, step.negative) for text, step in zip(texts, query.steps, strict=True))
     caller = query.session or request_id.get()
     job = Job(pixels, stored, moves, query.composer, caller, shadowed=gateway.shadow.has_time)
-    composed: Composed = await gateway.composer.compose.remote(job)
+    with span("compose") as traced:
+        composed: Composed = await gateway.composer.compose.remote(job)
+        traced.note(
+            scot__composer=composed.composer, scot__queue_s=composed.queue_s, scot__compose_s=composed.compose_s
+        )
     looking = time.perf_counter()
     with gateway.metrics.store("search"):
         hits = await gateway.store.search(
@@ -74,10 +80,7 @@ async def compose_search(
 
 async def encode(gateway: Gateway, request: search_pb2.EncodeRequest) -> search_pb2.EncodeResponse:
     """Embed pictures and texts in any mix, in the order given."""
-    if not request.inputs:
-        raise InvalidInput("inputs: give at least one")
-    if len(request.inputs) > limits.MAX_INPUTS:
-        raise InvalidInput(f"inputs: {len(request.inputs)} are more than {limits.MAX_INPUTS}")
+    checked_number("inputs", len(request.inputs), limits.MAX_INPUTS)
     pictures: dict[int, asyncio.Future[Pixels]] = {}
     texts: dict[int, asyncio.Future[TokenisedText]] = {}
     checked: list[tuple[int, str, bytes | str]] = []
@@ -92,7 +95,7 @@ async def encode(gateway: Gateway, request: search_pb2.EncodeRequest) -> search_
             raise InvalidInput(f"{field}: set image or text")
     for place, field, content in checked:
         if isinstance(content, bytes):
-            pictures[place] = asyncio.ensure_future(_named_pixels(gateway, field, content))
+            pictures[place] = asyncio.ensure_future(named_pixels(gateway, field, content))
         else:
             texts[place] = asyncio.ensure_future(gateway.tokens(content))
     await asyncio.gather(*pictures.values(), *texts.values())
@@ -140,12 +143,13 @@ async def list_composers(gateway: Gateway) -> search_pb2.ListComposersResponse:
 
 
 async def _pixels(gateway: Gateway, query: Query) -> Pixels | None:
-    return None if query.image is None else await _named_pixels(gateway, "reference.image", query.image)
+    return None if query.image is None else await named_pixels(gateway, "reference.image", query.image)
 
 
-async def _named_pixels(gateway: Gateway, field: str, image: bytes) -> Pixels:
+async def named_pixels(gateway: Gateway, field: str, image: bytes) -> Pixels:
+    """Decode the picture that came in a field. Raises InvalidInput by the field's name."""
     try:
-        return await gateway.pixels(image)
+        return await gateway.pixels(checked_image(field, image))
     except ImageRefused as error:
         raise ImageRefused(error.reason, f"{field}: {error}") from error
 

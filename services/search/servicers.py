@@ -1,19 +1,21 @@
-"""What Serve's gRPC proxies register: SCOT's services, whose every answer passes here on its way out.
+"""What Serve's gRPC proxies register: SCOT's services, whose every request and answer passes here.
 
-A proxy speaks for itself when a replica dies with a request in its hands: INTERNAL, with the actor's id, process and
-address. Callers get UNAVAILABLE and one sentence instead, which :mod:`scot.client` takes as the word to ask again.
+A request that is no message is refused before it reaches a replica. And a proxy speaks for itself when a replica dies
+with a request in its hands: INTERNAL, with the actor's id, process and address. Callers get UNAVAILABLE and one
+sentence instead, which :mod:`scot.client` takes as the word to ask again.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from scot.v1 import index_pb2_grpc, search_pb2_grpc
+from scot.v1 import index_pb2, index_pb2_grpc, search_pb2, search_pb2_grpc
 from services.search.edge import INTERNAL_SENTENCE
+from services.search.unreadable import Unreadable, reader
 
 AWAY = "a part of the service is away; try again"
 # Who cancels a call does not wait for its answer: a CANCELLED that somebody reads is the proxy's, under load.
@@ -21,6 +23,13 @@ _ITS_OWN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.C
 _SPEAKS_OF_ITSELF = {code.value[0] for code in _ITS_OWN}
 
 Register = Callable[[Any, Any], None]
+
+_READERS = {
+    f"/{service.full_name}/{method.name}": reader(getattr(file, method.input_type.name))
+    for file in (search_pb2, index_pb2, health_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
 
 
 def add_search(servicer: Any, server: Any) -> None:
@@ -39,39 +48,93 @@ def add_health(servicer: Any, server: Any) -> None:
 
 
 def _register(add: Register, servicer: Any, server: Any) -> None:
-    """Let the proxy's handlers of these methods, which it makes while they are registered, be watched."""
+    """Let the handlers of these methods be watched; a proxy makes its own while they are registered."""
     make = getattr(server, "service_handler_factory", None)
-    if make is None:  # whoever only asks which methods there are
-        add(servicer, server)
+    if make is None:  # a server of grpc.aio, or whoever only asks which methods there are
+        add(servicer, _Watched(server))
         return
 
     def make_watched(service_method: str, streaming_type: Any) -> Any:
-        handler = make(service_method=service_method, streaming_type=streaming_type)
-        return _stream(handler) if streaming_type.value.endswith("_stream") else _unary(handler)
+        return _watched(streaming_type.value, make(service_method=service_method, streaming_type=streaming_type))
 
     server.service_handler_factory = make_watched
     try:
-        add(servicer, server)
+        add(servicer, _Watched(server))
     finally:
         server.service_handler_factory = make
 
 
-def _unary(handler: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+class _Watched:
+    """A server to register at, which gets handlers that read requests as we do and whose behaviour is watched."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
+        for handler in handlers:
+            handler._method_handlers = {
+                method: _replaced(method, each) for method, each in handler._method_handlers.items()
+            }
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        if hasattr(self._server, "add_registered_method_handlers"):
+            replaced = {name: _replaced(f"/{service}/{name}", each) for name, each in handlers.items()}
+            self._server.add_registered_method_handlers(service, replaced)
+
+
+def _replaced(method: str, handler: Any) -> Any:
+    kind = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
+    behaviour = {kind: _watched(kind, getattr(handler, kind))}
+    return handler._replace(request_deserializer=_READERS[method], **behaviour)
+
+
+def _watched(kind: str, behaviour: Any) -> Any:
+    return _stream(behaviour) if kind.endswith("_stream") else _unary(behaviour)
+
+
+def _unary(behaviour: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
     async def watched(request: Any, context: Any) -> Any:
-        response = await handler(request, context)
+        requests = _Requests(request)
+        await requests.refuse_unreadable(context)
+        response = await behaviour(requests.readable, context)
+        await requests.refuse_unreadable(context)
         _mind(context)
         return response
 
     return watched
 
 
-def _stream(handler: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
+def _stream(behaviour: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
     async def watched(request: Any, context: Any) -> AsyncIterator[Any]:
-        async for response in handler(request, context):
+        requests = _Requests(request)
+        await requests.refuse_unreadable(context)
+        async for response in behaviour(requests.readable, context):
             yield response
+        await requests.refuse_unreadable(context)
         _mind(context)
 
     return watched
+
+
+class _Requests:
+    """What a caller sends: one request, or a stream, which ends for the service where one of it cannot be read."""
+
+    def __init__(self, request: Any) -> None:
+        self._unreadable = request if isinstance(request, Unreadable) else None
+        self.readable = self._until_unreadable(request) if hasattr(request, "__aiter__") else request
+
+    async def refuse_unreadable(self, context: Any) -> None:
+        """End the call with INVALID_ARGUMENT when something could not be read."""
+        if self._unreadable is not None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, self._unreadable.sentence)
+
+    async def _until_unreadable(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for request in requests:
+            if isinstance(request, Unreadable):
+                self._unreadable = request
+                return
+            yield request
 
 
 def _mind(context: Any) -> None:

@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf import json_format, struct_pb2
 
+from scot.composers import BASELINES, baseline
 from scot.errors import InvalidInput
 from scot.index.filters import Condition, Exists, Filter, Match, Range
 from scot.index.ids import ITEM_ID_KEY
 from scot.v1 import search_pb2
 from services.search import limits
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*(:[0-9.]+)?")  # a baseline may carry its weight: sum:0.7
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+_BASELINE = re.compile(r"[a-z_]+(:[0-9.]+)?")
 _BOUNDS = ("gt", "gte", "lt", "lte")
 
 
@@ -49,12 +51,17 @@ def checked_id(field: str, item_id: str) -> str:
     return item_id
 
 
+def checked_number(field: str, number: int, most: int) -> None:
+    """Between one and ``most`` of them."""
+    if not number:
+        raise InvalidInput(f"{field}: give at least one")
+    if number > most:
+        raise InvalidInput(f"{field}: {number} are more than {most}")
+
+
 def checked_ids(field: str, item_ids: Sequence[str]) -> list[str]:
     """Between one and ``MAX_IDS`` item ids."""
-    if not item_ids:
-        raise InvalidInput(f"{field}: give at least one")
-    if len(item_ids) > limits.MAX_IDS:
-        raise InvalidInput(f"{field}: {len(item_ids)} are more than {limits.MAX_IDS}")
+    checked_number(field, len(item_ids), limits.MAX_IDS)
     return [checked_id(f"{field}[{place}]", item_id) for place, item_id in enumerate(item_ids)]
 
 
@@ -69,9 +76,25 @@ def checked_name(field: str, name: str, *, default: str) -> str:
     return name
 
 
+def checked_composer(field: str, name: str) -> str:
+    """A version's name, or a baseline's, which may carry its weight (``sum:0.7``); an empty one is the released one."""
+    kind, colon, _ = name.partition(":")
+    if kind not in BASELINES:
+        return checked_name(field, name, default="")
+    if len(name) > limits.MAX_NAME_CHARS or not _BASELINE.fullmatch(name):
+        raise InvalidInput(f"{field}: a baseline's weight is a number from 0 to 1, as in sum:0.7")
+    if colon:
+        try:
+            baseline(name)
+        except InvalidInput as error:
+            raise InvalidInput(f"{field}: {error}") from None
+    return name
+
+
 def checked_vector(field: str, vector: search_pb2.Vector, dim: int) -> npt.NDArray[np.float32]:
     """The vector scaled to unit length, ``(D,)``."""
-    values = np.asarray(vector.values, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # NaNs of every kind are told below
+        values = np.asarray(vector.values, dtype=np.float64)
     if values.shape != (dim,):
         raise InvalidInput(f"{field}: has {values.size} values; this encoder's vectors have {dim}")
     if not np.isfinite(values).all():
@@ -100,8 +123,10 @@ def _conditions(field: str, messages: Iterable[search_pb2.Condition]) -> tuple[C
 
 def _condition(field: str, message: search_pb2.Condition) -> Condition:
     key = message.field
-    if not key or len(key) > limits.MAX_FIELD_CHARS or key == ITEM_ID_KEY:
-        raise InvalidInput(f"{field}.field: name a payload field in at most {limits.MAX_FIELD_CHARS} characters")
+    if not key or len(key) > limits.MAX_FIELD_CHARS or key == ITEM_ID_KEY or '"' in key:
+        raise InvalidInput(
+            f"{field}.field: name a payload field in at most {limits.MAX_FIELD_CHARS} characters without a double quote"
+        )
     kind = message.WhichOneof("test")
     if kind == "exists":
         return Exists(key, message.exists)

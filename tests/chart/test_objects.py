@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from scot.keys import digest_of, read_keys
+from services.search.limits import MAX_MESSAGE_BYTES
 from tests.rendering import VALUES_FILES, Objects, kind, only, pod_templates, render
 
 EVERYTHING: dict[str, Any] = {
@@ -182,6 +183,14 @@ def test_ray_ports_are_those_kuberay_looks_for() -> None:
     assert (ports["serve"], ports["serve-grpc"], ports["metrics"]) == (8000, 9000, 8080)
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     assert cluster["authOptions"] == {"mode": "token", "secretName": "scot-ray-token"}
+
+
+def test_messages_have_the_limit_that_is_documented() -> None:
+    cluster = only(render(), "RayService")["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        environment = {each["name"]: each.get("value") for each in container["env"]}
+        assert environment["RAY_SERVE_GRPC_MAX_MESSAGE_SIZE"] == str(MAX_MESSAGE_BYTES)
 
 
 def test_shared_memory_holds_the_object_store() -> None:

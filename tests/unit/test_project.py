@@ -72,7 +72,7 @@ def test_make_alone_lists_every_target() -> None:
     assert re.findall(r"^  make (\S+)", listed, re.M) == phony[1].split()
 
 
-@pytest.mark.parametrize("script", [".ci/run", "requirements/install", "requirements/compile"])
+@pytest.mark.parametrize("script", [".ci/run", "requirements/install", "requirements/compile", "requirements/audit"])
 def test_scripts_are_executable_and_parse(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
     subprocess.run(["bash", "-n", ROOT / script], check=True)

@@ -1,0 +1,119 @@
+"""``scot profile``: where the time of one query goes, from the client's side and from the answers' own timings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from scot import flags
+from scot._client_requests import picture_bytes, search_request
+from scot._client_results import search_result
+from scot.client import ScotClient
+from scot.errors import InvalidInput
+
+STAGES: Mapping[str, str] = {
+    "client": "the request is written (the picture is read and encoded once, before)",
+    "network": "the way there and back, and Serve's proxy",
+    "decode": "the gateway checks, decodes and tokenises",
+    "queue": "the query waits for the composer",
+    "compose": "both towers and the composer, for the whole batch",
+    "search": "the store looks it up",
+    "other": "the way from the gateway to the composer and back",
+}
+"""What the time of a query is divided into, in order."""
+
+
+@dataclass(frozen=True)
+class ProfileConfig:
+    """Send one query many times, one after the other, and show where its time goes.
+
+    Example: scot profile --image shirt.png --edit "make it blue" --queries 200
+    """
+
+    image: Path | None = None
+    """The reference picture; without any reference or edit, a drawn picture and an edit."""
+    item_id: str | None = None
+    """Or an item of the collection as the reference."""
+    edit: list[str] = field(default_factory=list)
+    """What to change."""
+    queries: int = 100
+    """How many queries are measured."""
+    warm_up: int = 10
+    """How many are sent before, and not counted."""
+    limit: int = 10
+    """How many hits, 1 to 1,000."""
+    composer: str = ""
+    """A composer version or baseline; by default the released one."""
+    collection: str = ""
+    """Which collection; by default the service's own."""
+    address: str = "localhost:9000"
+    """Where the service listens, HOST:PORT."""
+    api_key_file: Path | None = None
+    """A file with the API key; without one the key is SCOT_API_KEY, if the service asks for any."""
+    tls: bool = False
+    """Speak TLS, as a proxy in front of the service does."""
+
+
+def profile(config: ProfileConfig) -> int:
+    """Measure and print.
+
+    Raises:
+        ScotError: the reference cannot be read, or the service refuses or is away; the message says which.
+    """
+    if config.queries < 1 or config.warm_up < 0:
+        raise InvalidInput("--queries must be at least 1, and --warm-up at least 0")
+    image, edits = config.image, list(config.edit)
+    encoded = picture_bytes(image) if image is not None else None
+    if encoded is None and config.item_id is None and not edits:
+        encoded, edits = picture_bytes(_drawn()), ["make it blue"]
+    rows = []
+    with ScotClient(config.address, api_key=flags.secret("API_KEY", config.api_key_file), tls=config.tls) as client:
+        for turn in range(config.warm_up + config.queries):
+            begun = time.perf_counter()
+            request = search_request(
+                image=encoded,
+                item_id=config.item_id,
+                edits=edits,
+                limit=config.limit,
+                composer=config.composer,
+                collection=config.collection,
+            )
+            written = time.perf_counter()
+            answer = search_result(client._call(client._search.ComposeSearch, request, None))
+            wall = time.perf_counter() - begun
+            if turn >= config.warm_up:
+                rows.append(stages(wall, written - begun, answer.timings))
+    _print(rows, f"{config.queries} queries at {config.address}, composer {answer.composer}")
+    return 0
+
+
+def stages(wall: float, client: float, timings: Mapping[str, float]) -> dict[str, float]:
+    """Seconds by stage, which sum up to ``wall``: what ``timings`` (of an answer) do not name is network or other."""
+    inside = {stage: timings[stage] for stage in ("decode", "queue", "compose", "search")}
+    total = timings["total"]
+    found = {"client": client, "network": wall - client - total, **inside, "other": total - sum(inside.values())}
+    return {stage: max(0.0, found[stage]) for stage in STAGES}
+
+
+def _print(rows: Sequence[Mapping[str, float]], title: str) -> None:
+    print(title)
+    print(f"{'stage':<12}{'p50 ms':>9}{'p95 ms':>9}{'share':>7}  what it is")
+    walls = [sum(row.values()) for row in rows]
+    for stage, meaning in STAGES.items():
+        print(_line(stage, [row[stage] for row in rows], sum(walls), meaning))
+    print(_line("whole query", walls, sum(walls), "as the caller sees it"))
+
+
+def _line(name: str, seconds: Sequence[float], whole: float, meaning: str) -> str:
+    p50, p95 = np.percentile(np.asarray(seconds) * 1_000, [50, 95])
+    return f"{name:<12}{p50:>9.2f}{p95:>9.2f}{sum(seconds) / whole:>7.0%}  {meaning}"
+
+
+def _drawn() -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)

@@ -1,0 +1,99 @@
+"""OpenTelemetry traces, when ``OTEL_EXPORTER_OTLP_ENDPOINT`` names a collector that speaks OTLP over gRPC.
+
+Ray Serve makes the spans of its proxies and replicas and carries the context from one deployment to the next; here is
+where they are sent, and the spans of what the gateway does. Without the endpoint nothing of OpenTelemetry is imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from scot.errors import InvalidInput
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_EXPORTER = "opentelemetry.exporter.otlp.proto.grpc"
+
+
+def wanted() -> bool:
+    """Whether traces are to be sent: the variables are OpenTelemetry's own, which its exporter reads too."""
+    return any(os.environ.get(name) for name in _ENDPOINTS)
+
+
+def environment() -> Mapping[str, str]:
+    """What Ray Serve's processes must find in their environment before they start; what is set already stays.
+
+    Raises:
+        InvalidInput: an endpoint is named, and the exporter is not installed.
+    """
+    if not wanted():
+        return {}
+    try:
+        found = importlib.util.find_spec(_EXPORTER)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise InvalidInput("OTEL_EXPORTER_OTLP_ENDPOINT is set, but traces need: pip install 'scot[otel]'")
+    ours = {
+        "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": f"{__name__}:exporters",
+        "RAY_SERVE_TRACING_SAMPLING_RATIO": "1.0",
+        "OTEL_SERVICE_NAME": "scot-search",
+    }
+    return {name: os.environ.get(name, value) for name, value in ours.items()}
+
+
+def exporters() -> list[Any]:
+    """Span processors, as Ray Serve asks for them in each of its processes."""
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    return [BatchSpanProcessor(OTLPSpanExporter())]
+
+
+class Span:
+    """A span that goes on, or nothing when nobody wants traces."""
+
+    def __init__(self, span: Any = None) -> None:
+        self._span = span
+
+    def note(self, **attributes: str | float) -> None:
+        """Attributes, ``__`` in their names for a dot."""
+        if self._span is not None:
+            self._span.set_attributes({name.replace("__", "."): value for name, value in attributes.items()})
+
+    def failed(self) -> None:
+        """Mark what the span is of as failed."""
+        if self._span is not None:
+            from opentelemetry.trace import StatusCode
+
+            self._span.set_status(StatusCode.ERROR)
+
+
+@contextmanager
+def span(name: str, *, current: bool = True, **attributes: str | float) -> Iterator[Span]:
+    """A span of what is done inside; with ``current``, spans that begin inside are its children.
+
+    The steps of a stream may run in another context than they began in, so a stream's own span is not current.
+    """
+    if not wanted():
+        yield Span()
+        return
+    from opentelemetry import trace
+
+    tracer = trace.get_tracer("scot.search")
+    if current:
+        with tracer.start_as_current_span(name, record_exception=False) as begun:
+            made = Span(begun)
+            made.note(**attributes)
+            yield made
+        return
+    begun = tracer.start_span(name)
+    try:
+        made = Span(begun)
+        made.note(**attributes)
+        yield made
+    finally:
+        begun.end()

@@ -1,0 +1,107 @@
+"""Requests that are no message of their type: bytes that protobuf cannot read, refused by the field's name.
+
+Left alone, gRPC answers them with UNKNOWN and the name of a Python class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, Message
+
+_STEPS = 10_000  # fields that are looked through for the one to blame, so that a large request cannot buy much time
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIXED = {_FIXED64: 8, _FIXED32: 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What stands for a request that cannot be read, and the sentence that its sender gets."""
+
+    sentence: str
+
+
+def reader(message: type[Message]) -> Callable[[bytes], Message | Unreadable]:
+    """How requests of a type are read."""
+
+    def read(data: bytes) -> Message | Unreadable:
+        try:
+            return message.FromString(data)
+        except DecodeError:
+            field = text_that_is_none(message.DESCRIPTOR, data)
+            if field:
+                return Unreadable(f"{field}: is not UTF-8 text")
+            return Unreadable(f"the request's bytes are no {message.DESCRIPTOR.full_name} message")
+
+    return read
+
+
+def text_that_is_none(descriptor: Any, data: bytes) -> str:
+    """The first text field that is not UTF-8, such as ``edits[0].text``; ``""`` when something else is wrong.
+
+    Follows the wire format: https://protobuf.dev/programming-guides/encoding.
+    """
+    try:
+        return _Walk(data).message(descriptor, 0, len(data), "")
+    except (IndexError, RecursionError, _GiveUp):
+        return ""
+
+
+class _GiveUp(Exception):
+    """The bytes are broken, or there are too many fields."""
+
+
+class _Walk:
+    def __init__(self, data: bytes) -> None:
+        self._data, self._steps = data, 0
+
+    def message(self, descriptor: Any, at: int, end: int, path: str) -> str:
+        seen: dict[int, int] = {}
+        while at < end:
+            self._steps += 1
+            if self._steps > _STEPS:
+                raise _GiveUp
+            tag, at = self._varint(at)
+            number, kind = tag >> 3, tag & 7
+            if kind == _VARINT:
+                _, at = self._varint(at)
+            elif kind in _FIXED:
+                at += _FIXED[kind]
+            elif kind == _BYTES:
+                length, at = self._varint(at)
+                if at + length > end:
+                    raise _GiveUp
+                place = seen[number] = seen.get(number, -1) + 1
+                found = self._field(descriptor.fields_by_number.get(number), at, at + length, path, place)
+                if found:
+                    return found
+                at += length
+            else:
+                raise _GiveUp  # a group, which no message of ours has
+        return ""
+
+    def _field(self, field: Any, at: int, end: int, path: str, place: int) -> str:
+        if field is None or field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
+            return ""
+        name = f"{path}{field.name}[{place}]" if field.is_repeated else f"{path}{field.name}"
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            return self.message(field.message_type, at, end, f"{name}.")
+        try:
+            self._data[at:end].decode("utf-8")
+        except UnicodeDecodeError:
+            return name
+        return ""
+
+    def _varint(self, at: int) -> tuple[int, int]:
+        value = shift = 0
+        while True:
+            byte = self._data[at]
+            value |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                return value, at
+            if shift >= 70:
+                raise _GiveUp
