@@ -8,13 +8,14 @@ ARGS ?=
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
 VLLM := .venv-vllm/.installed-vllm
+SERVING := $(patsubst %,tests/integration/test_%.py,serving_survives rollout_under_load search_qdrant fuzz tracing)
 TESTS = $(wildcard tests/unit tests/integration tests/chart)
 
 # .venv/bin goes first, so that what a target starts (ray workers, shells) finds the same Python.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm test-watch test-chaos test-cluster test-node lint format dashboards protos requirements audit clean distclean
+.PHONY: help demo test test-vllm test-watch test-chaos test-serving test-cluster test-node lint format dashboards protos requirements audit clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,16 +24,19 @@ demo: $(DEMO) ## Draw, learn, index, serve and search on this machine; then stay
 	.venv/bin/scot demo $(if $(filter-out 0 false no,$(ONCE)),--once) $(ARGS)
 
 test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" picks some)
-	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS) $(ARGS)
+	.venv/bin/python -m pytest -m "not slow" $(TESTS) $(ARGS)
 
 test-vllm: $(VLLM) ## Run the tests of the real vLLM engine, on the CPU with a tiny random model
 	.venv-vllm/bin/python -m pytest tests/vllm_cpu $(ARGS)
 
 test-watch: $(DEV) ## Let a real Prometheus watch a running system: every panel has series, broken things are told
-	.venv/bin/python -m pytest -m slow tests/integration/test_watching.py -s $(ARGS)
+	.venv/bin/python -m pytest -m slow tests/integration/test_watched_by_prometheus.py -s $(ARGS)
 
 test-chaos: $(DEV) ## Interrupt the demo, kill generation jobs and training workers, nodes and drivers: nothing may change
-	.venv/bin/python -m pytest -m slow tests/integration --ignore tests/integration/test_watching.py $(ARGS)
+	.venv/bin/python -m pytest -m slow tests/integration --ignore tests/integration/test_watched_by_prometheus.py $(SERVING:%=--ignore %) $(ARGS)
+
+test-serving: $(DEV) ## The search service for long: its parts killed under load, rollouts, Qdrant away, mutated requests, traces
+	.venv/bin/python -m pytest -m slow $(SERVING) $(ARGS)
 
 test-cluster: $(DEV) ## Jobs, promotion and the chart against the API server of KUBECONFIG; its nodes may be played
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster with the KubeRay operator"; exit 1; }

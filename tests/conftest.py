@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -13,7 +10,3 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # A developer's own settings must not change what the tests see: every flag reads SCOT_… (scot/flags.py).
 for name in [name for name in os.environ if name.startswith("SCOT_") and not name.startswith("SCOT_TEST_")]:
     del os.environ[name]
-# Tests run in several processes (`make test`): the Ray that one starts is nothing for the others to find.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets have short paths
-    atexit.register(shutil.rmtree, os.environ["RAY_TMPDIR"], ignore_errors=True)

@@ -7,7 +7,8 @@ sentence instead, which :mod:`scot.client` takes as the word to ask again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -105,12 +106,14 @@ def _unary(behaviour: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, An
     return watched
 
 
-def _stream(behaviour: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
+def _stream(behaviour: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
     async def watched(request: Any, context: Any) -> AsyncIterator[Any]:
         requests = _Requests(request)
         await requests.refuse_unreadable(context)
-        async for response in behaviour(requests.readable, context):
-            yield response
+        # Closed when the caller goes: left to the garbage collector, it would go on for a while.
+        async with aclosing(behaviour(requests.readable, context)) as responses:
+            async for response in responses:
+                yield response
         await requests.refuse_unreadable(context)
         _mind(context)
 

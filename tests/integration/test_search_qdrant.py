@@ -23,7 +23,7 @@ from tests.qdrant_server import QdrantServer, qdrant_server
 from tests.random_encoder import save_random_encoder
 from tests.tls import self_signed
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @dataclass

@@ -23,7 +23,7 @@ from tests.bad_images import GOOD_IMAGES
 from tests.ports import free_port
 from tests.random_encoder import save_random_encoder
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TRACE, PARENT, REFUSED = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "0af7651916cd43dd8448eb211c80319c"
 

@@ -30,7 +30,7 @@ from services.search.rollout import Rollout
 from tests.ports import free_port
 from tests.random_encoder import save_random_encoder
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
 SESSIONS = [f"user-{number}" for number in range(40)]
