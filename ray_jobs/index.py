@@ -89,8 +89,9 @@ async def _index(config: IndexConfig, images: Iterable[CaptionedImage], refusals
                 batches = _ray_batches(config, images)
             else:
                 batches = embedded_batches(images, encoder, pool, batch_size=config.batch_size)
-            await store.ensure(config.collection, encoder.id, encoder.dim, config.layout)
-            return await store_batches(store, config.collection, encoder, batches, refusals, progress=shown)
+            return await store_batches(
+                store, config.collection, encoder, batches, refusals, layout=config.layout, progress=shown
+            )
     finally:
         shown.close()
         await store.close()

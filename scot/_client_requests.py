@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from scot.channels import retrying
 from scot.errors import InvalidInput
 from scot.index.filters import Condition, Exists, Filter, Match
 from scot.v1 import index_pb2, search_pb2
@@ -24,24 +24,11 @@ Picture: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
 
 # Every call of ours may be made twice: what it stores is keyed by the item's id. So a call that found nobody (a replica
 # that left, a proxy that restarts) is tried again, within its own deadline.
-_SERVICE_CONFIG = {
-    "methodConfig": [
-        {
-            "name": [{"service": "scot.v1.SearchService"}, {"service": "scot.v1.IndexService"}],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.2s",
-                "maxBackoff": "3s",
-                "backoffMultiplier": 2.5,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
+_SERVICES = [{"service": "scot.v1.SearchService"}, {"service": "scot.v1.IndexService"}]
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", 64 * 2**20),
     ("grpc.max_send_message_length", -1),
-    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.service_config", retrying(_SERVICES, attempts=4, first_s=0.2, longest_s=3, growth=2.5)),
     ("grpc.lb_policy_name", "round_robin"),  # over every address that a name resolves to
     ("grpc.max_reconnect_backoff_ms", 5_000),  # a service that restarts is found again soon
 ]

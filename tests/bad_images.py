@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.image_headers import gif_header, png_chunk, png_header, tiff_header, webp_header
+
 
 def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
@@ -24,14 +26,9 @@ def noise(width: int = 60, height: int = 40) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 def png(width: int, height: int, *chunks: bytes, bits: int = 8) -> bytes:
     """A PNG of RGB with this header and these chunks."""
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + png_chunk(b"IEND", b"")
+    return png_header(width, height, bits) + b"".join(chunks) + png_chunk(b"IEND", b"")
 
 
 @cache
@@ -93,23 +90,6 @@ GOOD_IMAGES: dict[str, bytes] = {
 }
 
 
-def _gif_header(width: int, height: int) -> bytes:
-    screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
-    return screen + b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x4c\x01\x00;"
-
-
-def _webp_header(width: int, height: int) -> bytes:
-    body = bytes(4) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    chunk = b"WEBPVP8X" + struct.pack("<I", len(body)) + body
-    return b"RIFF" + struct.pack("<I", len(chunk)) + chunk
-
-
-def _tiff_header(width: int, height: int) -> bytes:
-    tags = {256: width, 257: height, 258: 8, 259: 5, 262: 1, 273: 8, 277: 1, 278: height, 279: 8}
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
-    return b"II*\0" + struct.pack("<I", 16) + bytes(8) + struct.pack("<H", len(tags)) + entries + bytes(4)
-
-
 def _bmp_header(width: int, height: int) -> bytes:
     info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
     return b"BM" + struct.pack("<IHHI", 10**6, 0, 0, 54) + info + bytes(64)
@@ -137,10 +117,10 @@ REFUSED_IMAGES: dict[str, Callable[[], bytes]] = {
     "ICO": lambda: b"\0\0\1\0\1\0\x10\x10" + bytes(64),
     "PNG, header of 60,000 × 60,000": lambda: png(60_000, 60_000, png_chunk(b"IDAT", zeros(2**20))),
     "PNG, all of 60,000 × 60,000": lambda: png(60_000, 60_000, png_chunk(b"IDAT", zeros())),
-    "GIF, header of 60,000 × 60,000": lambda: _gif_header(60_000, 60_000),
-    "WebP, header of 16,384 × 16,384": lambda: _webp_header(16_384, 16_384),
-    "WebP, the largest header": lambda: _webp_header(2**24, 2**24),
-    "TIFF, header of 60,000 × 60,000": lambda: _tiff_header(60_000, 60_000),
+    "GIF, header of 60,000 × 60,000": lambda: gif_header(60_000, 60_000),
+    "WebP, header of 16,384 × 16,384": lambda: webp_header(16_384, 16_384),
+    "WebP, the largest header": lambda: webp_header(2**24, 2**24),
+    "TIFF, header of 60,000 × 60,000": lambda: tiff_header(60_000, 60_000),
     "BMP, header of 60,000 × 60,000": lambda: _bmp_header(60_000, 60_000),
     "JPEG, header of 60,000 × 60,000": lambda: _jpeg_header(60_000, 60_000),
     **{

@@ -30,22 +30,22 @@ def render(
         helm_python.HelmError: the values are refused by the schema or by the chart's own checks.
     """
     with helm_python.Chart.load(str(HELM)) as chart:
-        merged = merge(values_of(file) if file != "values.yaml" else {}, values or {}) | {"checks": checks}
+        merged = _merged(values, file) | {"checks": checks}
         chart.validate_schema(merged)
         files = chart.render(merged, name=name, namespace="shop")
-    return [found for text in _manifests(files) for found in yaml.safe_load_all(text) if found]
+    manifests = [text for path, text in sorted(files.items()) if not path.endswith(".txt")]
+    return [found for text in manifests for found in yaml.safe_load_all(text) if found]
 
 
 def notes(values: Mapping[str, Any] | None = None, *, file: str = "values.yaml") -> str:
     """What is said after an install."""
     with helm_python.Chart.load(str(HELM)) as chart:
-        merged = merge(values_of(file) if file != "values.yaml" else {}, values or {}) | {"checks": False}
-        files = chart.render(merged, name="scot", namespace="shop")
+        files = chart.render(_merged(values, file) | {"checks": False}, name="scot", namespace="shop")
     return next(text for path, text in files.items() if path.endswith("NOTES.txt"))
 
 
-def _manifests(files: Mapping[str, str]) -> list[str]:
-    return [text for path, text in sorted(files.items()) if not path.endswith(".txt")]
+def _merged(values: Mapping[str, Any] | None, file: str) -> dict[str, Any]:
+    return merge({} if file == "values.yaml" else values_of(file), values or {})
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,8 +53,11 @@ def served_here(settings: SearchSettings) -> Iterator[str]:
         return asyncio.run_coroutine_threadsafe(work, loop).result(120)
 
     async def begin() -> tuple[Any, Any, int]:
+        # Serve keeps a class's batch queue for the one replica of a process; one left here is of a loop that ended.
+        batched: Any = ComposerReplica._batched
+        batched.set_max_batch_size.__self__._queue = None
         composer = ComposerReplica(settings)
-        composer.reconfigure({"default": ""})
+        await composer.reconfigure({"default": ""})
         gateway: Any = _Gateway.__new__(_Gateway)
         await gateway.__init__(settings, Handle(composer), Handle(EncoderReplica(settings)))
         server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import difflib
 import importlib
 import io
@@ -149,14 +148,8 @@ def _present(words: Sequence[str]) -> set[str]:
 
 
 def _known(config: type[Any]) -> set[str]:
-    known = {"--help", "-h"}
-    for field in dataclasses.fields(config):
-        if isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory):
-            known |= _known(field.default_factory)
-            continue
-        name = field.name.replace("_", "-")
-        known |= {f"--{name}", f"--no-{name}"}
-    return known
+    words = [name.replace("_", "-") for name in flags.names(config)]
+    return {"--help", "-h"} | {f"--{no}{word}" for word in words for no in ("", "no-")}
 
 
 def _sentence(box: str) -> str:

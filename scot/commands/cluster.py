@@ -16,6 +16,7 @@ from scot.cluster.logs import Tail, copy, opened, submitters
 from scot.cluster.progress import Outcome, outcome, state
 from scot.cluster.release import Release
 from scot.commands.cluster_options import Place, Size, job_of, released, words_of
+from scot.commands.columns import print_columns
 from scot.errors import InvalidInput, NotFound, ScotError
 
 
@@ -102,10 +103,7 @@ def list_jobs(config: ListConfig) -> int:
     if not found:
         print(f"release {config.release} has no jobs in namespace {cluster.namespace}")
         return 0
-    rows = [("name", "job", "state", "created (UTC)"), *map(_cells, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_columns([("name", "job", "state", "created (UTC)"), *map(_cells, found)])
     return 0
 
 

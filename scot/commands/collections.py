@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import tyro
 
+from scot.commands.columns import print_columns
 from scot.encoders import load_encoder
 from scot.errors import Conflict, EncoderMismatch, NotFound
 from scot.index import aliases, collections
@@ -127,10 +128,7 @@ def list_collections(config: ListConfig) -> int:
     found = _in(config.place, rows)
     if not found:
         raise NotFound("the store holds no collection yet; `scot collections create NAME` makes one")
-    table = [_TITLES, *found]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_columns([_TITLES, *found])
     return 0
 
 

@@ -11,6 +11,7 @@ import tyro
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from scot.commands.columns import print_columns
 from scot.composers import Composer, Registry, artifact, load_composer
 from scot.encoders import Encoder, load_encoder
 from scot.errors import EncoderMismatch, InvalidInput, NotFound, NotPromoted, ScotError
@@ -95,9 +96,7 @@ def list_composers(config: ListConfig) -> int:
             rows.append(_cells(registry, version, released))
         except ScotError as error:
             broken.append(str(error))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:  # not a table of Rich's, which would cut an encoder's id
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_columns(rows)
     for line in broken:
         print(line)
     return 0

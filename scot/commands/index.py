@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 import tyro
 
-from scot import flags
-from scot.client import NewItem, ScotClient
+from scot.client import NewItem
+from scot.commands.service import ServicePlace
 from scot.data.captioned import CaptionedImage, Refusals, read_captioned
 from scot.errors import ImageRefused, InvalidInput
 from scot.index.bulk import payload_of
@@ -28,12 +28,8 @@ class IndexConfig:
 
     source: tyro.conf.Positional[Path]
     """A folder with captions.parquet or captions.csv, WebDataset shards, or a COCO captions JSON."""
-    address: str = "localhost:9000"
-    """Where the service listens, HOST:PORT."""
-    api_key_file: Path | None = None
-    """A file with the API key; without one the key is SCOT_API_KEY, if the service asks for any."""
-    tls: bool = False
-    """Speak TLS, as a proxy in front of the service does."""
+    service: ServicePlace = field(default_factory=ServicePlace)
+    """The running service."""
     collection: str = ""
     """The collection to fill; by default the service's own."""
 
@@ -47,7 +43,7 @@ def index(config: IndexConfig) -> int:
     refusals = Refusals()
     started = time.monotonic()
     stored, shown = 0, started
-    with ScotClient(config.address, api_key=flags.secret("API_KEY", config.api_key_file), tls=config.tls) as client:
+    with config.service.client() as client:
         items = _items(read_captioned(config.source, refusals), refusals)
         while batch := list(islice(items, _BATCH)):
             done = client.upsert(batch, collection=config.collection)

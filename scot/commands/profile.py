@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scot import flags
 from scot._client_requests import picture_bytes, search_request
 from scot._client_results import search_result
-from scot.client import ScotClient
+from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput
 
 STAGES: Mapping[str, str] = {
@@ -51,12 +50,8 @@ class ProfileConfig:
     """A composer version or baseline; by default the released one."""
     collection: str = ""
     """Which collection; by default the service's own."""
-    address: str = "localhost:9000"
-    """Where the service listens, HOST:PORT."""
-    api_key_file: Path | None = None
-    """A file with the API key; without one the key is SCOT_API_KEY, if the service asks for any."""
-    tls: bool = False
-    """Speak TLS, as a proxy in front of the service does."""
+    service: ServicePlace = field(default_factory=ServicePlace)
+    """The running service."""
 
 
 def profile(config: ProfileConfig) -> int:
@@ -72,7 +67,7 @@ def profile(config: ProfileConfig) -> int:
     if encoded is None and config.item_id is None and not edits:
         encoded, edits = picture_bytes(_drawn()), ["make it blue"]
     rows = []
-    with ScotClient(config.address, api_key=flags.secret("API_KEY", config.api_key_file), tls=config.tls) as client:
+    with config.service.client() as client:
         for turn in range(config.warm_up + config.queries):
             begun = time.perf_counter()
             request = search_request(
@@ -88,7 +83,7 @@ def profile(config: ProfileConfig) -> int:
             wall = time.perf_counter() - begun
             if turn >= config.warm_up:
                 rows.append(stages(wall, written - begun, answer.timings))
-    _print(rows, f"{config.queries} queries at {config.address}, composer {answer.composer}")
+    _print(rows, f"{config.queries} queries at {config.service.address}, composer {answer.composer}")
     return 0
 
 

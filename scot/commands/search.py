@@ -9,8 +9,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from scot import flags
-from scot.client import Hit, ScotClient
+from scot.client import Hit
+from scot.commands.service import ServicePlace
 from scot.data.captioned import Refusals, read_captioned
 from scot.data.images import decode_image
 from scot.errors import InvalidInput
@@ -36,12 +36,8 @@ class SearchConfig:
     """A composer version, or sum, slerp, text_only, image_only; by default the released one."""
     collection: str = ""
     """Which collection; by default the service's own."""
-    address: str = "localhost:9000"
-    """Where the service listens, HOST:PORT."""
-    api_key_file: Path | None = None
-    """A file with the API key; without one the key is SCOT_API_KEY, if the service asks for any."""
-    tls: bool = False
-    """Speak TLS, as a proxy in front of the service does."""
+    service: ServicePlace = field(default_factory=ServicePlace)
+    """The running service."""
     sheet: Path | None = None
     """Also save a contact sheet, a PNG."""
     images: list[Path] = field(default_factory=list)
@@ -58,7 +54,7 @@ def search(config: SearchConfig) -> int:
         raise InvalidInput("--sheet needs --images: the folders that the indexed pictures came from")
     if not 1 <= config.limit <= 1_000:
         raise InvalidInput(f"--limit must be 1 to 1,000, not {config.limit}")
-    with ScotClient(config.address, api_key=flags.secret("API_KEY", config.api_key_file), tls=config.tls) as client:
+    with config.service.client() as client:
         found = client.search(
             image=config.image,
             item_id=config.item_id,

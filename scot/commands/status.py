@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from scot import flags
 from scot.client import CollectionInfo, ComposerInfo, ScotClient
+from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput, NotFound, Unavailable
 
 _LOOK_S = 1.0
@@ -23,12 +22,8 @@ class StatusConfig:
     Example: scot status --address localhost:9000 --wait 300
     """
 
-    address: str = "localhost:9000"
-    """Where the service listens, HOST:PORT."""
-    api_key_file: Path | None = None
-    """A file with the API key; without one the key is SCOT_API_KEY, if the service asks for any."""
-    tls: bool = False
-    """Speak TLS, as a proxy in front of the service does."""
+    service: ServicePlace = field(default_factory=ServicePlace)
+    """The running service."""
     collection: str = ""
     """Which collection; by default the service's own."""
     wait: float = 0.0
@@ -44,11 +39,11 @@ def status(config: StatusConfig) -> int:
     """
     if config.wait < 0:
         raise InvalidInput("--wait must not be negative")
-    with ScotClient(config.address, api_key=flags.secret("API_KEY", config.api_key_file), tls=config.tls) as client:
+    with config.service.client() as client:
         _await(client, config)
         composers = client.composers()
         collection = _collection(client, config.collection)
-    print(f"{config.address} is serving")
+    print(f"{config.service.address} is serving")
     made_by = f"{collection.encoder} ({collection.dim} numbers)"
     print(f"collection {collection.collection}: {collection.items:,} items of {made_by}")
     print(answering(composers))
@@ -73,10 +68,10 @@ def _await(client: ScotClient, config: StatusConfig) -> None:
     said = time.monotonic()
     while not client.healthy():
         if time.monotonic() >= until:
-            raise Unavailable(f"no SCOT service is serving at {config.address}")
+            raise Unavailable(f"no SCOT service is serving at {config.service.address}")
         if time.monotonic() - said > _SAY_S:
             said = time.monotonic()
-            print(f"waiting for {config.address}", file=sys.stderr, flush=True)
+            print(f"waiting for {config.service.address}", file=sys.stderr, flush=True)
         time.sleep(min(_LOOK_S, max(0.0, until - time.monotonic())))
 
 

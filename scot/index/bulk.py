@@ -18,6 +18,7 @@ from scot.data.images import decode_image
 from scot.encoders.base import Encoder, Frontend, Pixels, Vectors
 from scot.errors import ImageRefused
 from scot.index.ids import ITEM_ID_KEY
+from scot.index.layout import Layout
 from scot.index.store import GalleryStore, Item
 
 Progress = Callable[[int, int], None]
@@ -66,10 +67,14 @@ async def store_batches(
     batches: Iterator[Batch],
     refusals: Refusals,
     *,
+    layout: Layout | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Write embedded batches as they come, each while the next is being made; how many items were stored."""
-    await store.ensure(collection, encoder.id, encoder.dim)
+    """Write embedded batches as they come, each while the next is being made; how many items were stored.
+
+    A collection that is not there is made, laid out by ``layout``.
+    """
+    await store.ensure(collection, encoder.id, encoder.dim, layout)
     stored, writing = 0, None
     try:
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:

@@ -7,7 +7,6 @@ with exponential backoff and jitter, within the deadline of the call and on any 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 import re
@@ -21,6 +20,7 @@ from qdrant_client import AsyncQdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
 from scot import flags
+from scot.channels import retrying
 from scot.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Overloaded, ScotError, Unavailable
 from scot.index.circuit import Circuit
 from scot.index.connection import Call, Connection, T
@@ -38,22 +38,9 @@ _SAFE_TWICE = {
     "qdrant.Points": ("Query", "Get", "Count", "Upsert", "Delete", "CreateFieldIndex"),
     "qdrant.Collections": ("Get", "List", "ListAliases"),
 }
-_RETRIES = {
-    "methodConfig": [
-        {
-            "name": [{"service": service, "method": name} for service, names in _SAFE_TWICE.items() for name in names],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
+_METHODS = [{"service": service, "method": name} for service, names in _SAFE_TWICE.items() for name in names]
 _CHANNEL = {
-    "grpc.service_config": json.dumps(_RETRIES),
+    "grpc.service_config": retrying(_METHODS, attempts=5, first_s=0.1, longest_s=1, growth=2),
     # By default a channel that lost its server may wait two minutes before it looks again.
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 1_000,

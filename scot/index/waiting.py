@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
-
-from qdrant_client import AsyncQdrantClient
+from typing import Any
 
 from scot.errors import Conflict, Unavailable
-from scot.index.connection import Connection, embedded
-
-T = TypeVar("T")
+from scot.index.connection import Call, Connection, T, embedded
 
 
 class Waiting:
@@ -27,13 +22,7 @@ class Waiting:
         self._path = path
         self._opened: Connection | None = None
 
-    async def call(
-        self,
-        work: Callable[[AsyncQdrantClient], Coroutine[Any, Any, T]],
-        collection: str = "",
-        *,
-        already_there: bool = False,
-    ) -> T | Any:
+    async def call(self, work: Call[T], collection: str = "", *, already_there: bool = False) -> T | Any:
         """As :class:`~scot.index.connection.Connection`.
 
         Raises:

@@ -29,6 +29,7 @@ from services.search.tracing import Span, span
 
 logger = logging.getLogger("ray.serve")
 
+AWAY_SENTENCE = "a part of the service is away; try again"
 INTERNAL_SENTENCE = "something went wrong inside the service"
 # The caller has gone: told to this process, or by the proxy when the next request of a stream is asked for.
 _GIVEN_UP = (asyncio.CancelledError, TaskCancelledError)
@@ -45,7 +46,7 @@ def public_error(error: BaseException) -> tuple[str, str]:
     if isinstance(error, BackPressureError):
         error = Overloaded("the service is at its limit; try again later")
     elif isinstance(error, DeploymentUnavailableError) or type(error).__name__.startswith(("RayActor", "ActorDied")):
-        error = Unavailable("a part of the service is away; try again")
+        error = Unavailable(AWAY_SENTENCE)
     if isinstance(error, ScotError):
         return grpc_status(error), str(error)
     return "INTERNAL", INTERNAL_SENTENCE

@@ -17,6 +17,7 @@ from services.search.searching import encode_pixels, named_pixels
 from services.search.wire import (
     checked_id,
     checked_ids,
+    checked_image,
     checked_name,
     checked_number,
     checked_payload,
@@ -119,7 +120,9 @@ async def _draft(gateway: Gateway, place: int, item: index_pb2.Item, first: int)
         if kind == "vector":
             return _Draft(item_id, payload, checked_vector("vector", item.vector, gateway.card.dim), None)
         if kind == "image":
-            return _Draft(item_id, payload, None, await named_pixels(gateway, "image", item.image))
+            return _Draft(
+                item_id, payload, None, await named_pixels(gateway, "image", checked_image("image", item.image))
+            )
         return InvalidInput("content: set image or vector")
     except ScotError as error:
         return error

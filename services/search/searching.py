@@ -147,9 +147,9 @@ async def _pixels(gateway: Gateway, query: Query) -> Pixels | None:
 
 
 async def named_pixels(gateway: Gateway, field: str, image: bytes) -> Pixels:
-    """Decode the picture that came in a field. Raises InvalidInput by the field's name."""
+    """Decode the checked picture that came in a field. Raises ImageRefused by the field's name."""
     try:
-        return await gateway.pixels(checked_image(field, image))
+        return await gateway.pixels(image)
     except ImageRefused as error:
         raise ImageRefused(error.reason, f"{field}: {error}") from error
 

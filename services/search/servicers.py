@@ -15,10 +15,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from scot.v1 import index_pb2, index_pb2_grpc, search_pb2, search_pb2_grpc
-from services.search.edge import INTERNAL_SENTENCE
+from services.search.edge import AWAY_SENTENCE, INTERNAL_SENTENCE
 from services.search.unreadable import Unreadable, reader
 
-AWAY = "a part of the service is away; try again"
 # Who cancels a call does not wait for its answer: a CANCELLED that somebody reads is the proxy's, under load.
 _ITS_OWN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
 _SPEAKS_OF_ITSELF = {code.value[0] for code in _ITS_OWN}
@@ -146,4 +145,4 @@ def _mind(context: Any) -> None:
     number = code.value[0] if isinstance(code, grpc.StatusCode) else code
     if number in _SPEAKS_OF_ITSELF and context.details() != INTERNAL_SENTENCE:
         context.set_code(grpc.StatusCode.UNAVAILABLE)
-        context.set_details(AWAY)
+        context.set_details(AWAY_SENTENCE)

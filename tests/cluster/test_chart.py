@@ -9,15 +9,14 @@ import json
 import os
 import shutil
 import subprocess
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.cluster import namespaces
+from tests.cluster.namespaces import Found, Namespace, chart_of_version, removed
 from tests.rendering import HELM, VALUES_FILES
 
 pytestmark = [
@@ -41,34 +40,14 @@ SMALLER = [
 ]  # a test cluster's volumes are small
 
 
-class Namespace:
-    """A namespace of its own, which takes restricted pods only, with `helm` and `kubectl` in it."""
-
-    def __init__(self) -> None:
-        self.name = f"scot-chart-{uuid.uuid4().hex[:6]}"
-        self.kubectl("create", "namespace", self.name)
-        self.kubectl("label", "namespace", self.name, "pod-security.kubernetes.io/enforce=restricted")
-
-    def kubectl(self, *arguments: str) -> str:
-        done = self._run("kubectl", "-n", self.name, *arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def helm(self, *arguments: str) -> str:
-        done = self._run("helm", "-n", self.name, *arguments)
-        assert done.returncode == 0, done.stderr
-        assert "would violate PodSecurity" not in done.stderr, done.stderr
-        assert "unknown field" not in done.stderr, done.stderr
-        return done.stdout
+class Charts(Namespace):
+    """Where charts are installed."""
 
     def refused(self, *arguments: str) -> str:
         """What helm says when it refuses."""
-        done = self._run("helm", "-n", self.name, *arguments)
+        done = self.run("helm", *arguments)
         assert done.returncode != 0, done.stdout
         return done.stderr
-
-    def get(self, what: str, *arguments: str) -> Any:
-        return json.loads(self.kubectl("get", what, *arguments, "-o", "json"))
 
     def names(self, what: str) -> set[str]:
         return {each["metadata"]["name"] for each in self.get(what)["items"]}
@@ -76,10 +55,6 @@ class Namespace:
     def pods(self, node: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.get("pods", "-l", f"ray.io/node-type={node}")["items"]
         return found
-
-    @staticmethod
-    def _run(*command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,34 +67,17 @@ def hostnames() -> None:
 
 
 @pytest.fixture
-def namespace() -> Iterator[Namespace]:
-    made = Namespace()
-    try:
+def namespace() -> Iterator[Charts]:
+    with removed(Charts("chart")) as made:
         yield made
-    finally:
-        subprocess.run(["kubectl", "delete", "namespace", made.name, "--wait=false"], capture_output=True, check=False)
 
 
-def until(look: Callable[[], Any]) -> Any:
-    """What ``look`` finds, once it does."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(0.5)
-    raise AssertionError("it did not come")
-
-
-def chart_of_version(version: str, folder: Path) -> Path:
-    chart = folder / version
-    shutil.copytree(HELM, chart)
-    described = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8")) | {"version": version}
-    (chart / "Chart.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")
-    return chart
+def until(look: Callable[[], Found | None]) -> Found:
+    return namespaces.until(look, PATIENCE_S)
 
 
 @pytest.mark.parametrize("file", VALUES_FILES)
-def test_the_server_takes_every_values_file(file: str, namespace: Namespace) -> None:
+def test_the_server_takes_every_values_file(file: str, namespace: Charts) -> None:
     if "external" in file:
         namespace.kubectl("create", "secret", "generic", "qdrant-access", "--from-literal=api-key=k")
     namespace.helm("install", "scot", str(HELM), "-f", str(HELM / file), "--dry-run=server")
@@ -127,7 +85,7 @@ def test_the_server_takes_every_values_file(file: str, namespace: Namespace) -> 
     until(lambda: namespace.pods("head") and namespace.pods("worker"))
 
 
-def test_everything_at_once_and_nothing_is_left(namespace: Namespace) -> None:
+def test_everything_at_once_and_nothing_is_left(namespace: Charts) -> None:
     namespace.helm("install", "scot", str(HELM), *EVERYTHING)
     until(lambda: namespace.pods("head"))
     assert namespace.names("podmonitors,servicemonitors") == {"scot-ray", "scot-edits", "scot-qdrant"}
@@ -143,7 +101,7 @@ def test_everything_at_once_and_nothing_is_left(namespace: Namespace) -> None:
     assert {"scot-artifacts", "storage-scot-qdrant-0"} <= left
 
 
-def test_kuberay_makes_the_pods_that_are_meant(namespace: Namespace) -> None:
+def test_kuberay_makes_the_pods_that_are_meant(namespace: Charts) -> None:
     namespace.helm("install", "scot", str(HELM))
 
     def scheduled() -> list[dict[str, Any]]:
@@ -165,7 +123,7 @@ def test_kuberay_makes_the_pods_that_are_meant(namespace: Namespace) -> None:
     assert "wget" in json.dumps(worker["spec"]["containers"][0]["readinessProbe"])
 
 
-def test_a_new_chart_version_replaces_no_pod_and_keeps_every_secret(namespace: Namespace, tmp_path: Path) -> None:
+def test_a_new_chart_version_replaces_no_pod_and_keeps_every_secret(namespace: Charts, tmp_path: Path) -> None:
     secrets = ("scot-keys", "scot-ray-token", "scot-qdrant")
 
     def kept() -> dict[str, Any]:
@@ -183,7 +141,7 @@ def test_a_new_chart_version_replaces_no_pod_and_keeps_every_secret(namespace: N
     assert kept() == before
 
 
-def test_an_install_takes_over_the_volumes_that_were_kept(namespace: Namespace) -> None:
+def test_an_install_takes_over_the_volumes_that_were_kept(namespace: Charts) -> None:
     for _ in range(2):
         namespace.helm("install", "scot", str(HELM))
         claim = namespace.get("pvc", "scot-artifacts")["metadata"]["uid"]
@@ -192,7 +150,7 @@ def test_an_install_takes_over_the_volumes_that_were_kept(namespace: Namespace) 
         assert namespace.get("pvc", "scot-artifacts")["metadata"]["uid"] == claim
 
 
-def test_gpus_land_on_the_node_that_has_them(namespace: Namespace) -> None:
+def test_gpus_land_on_the_node_that_has_them(namespace: Charts) -> None:
     nodes = {node["metadata"]["name"]: node["status"]["allocatable"] for node in namespace.get("nodes")["items"]}
     with_gpus = {name for name, has in nodes.items() if int(has.get("nvidia.com/gpu", 0))}
     if not with_gpus:
@@ -218,7 +176,7 @@ def test_gpus_land_on_the_node_that_has_them(namespace: Namespace) -> None:
         (["--set", "store.mode=external,store.url=qdrant:6333"], "at '/store/url'"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_before_anything_is_made(values: list[str], sentence: str, namespace: Namespace) -> None:
+def test_what_is_wrong_is_said_before_anything_is_made(values: list[str], sentence: str, namespace: Charts) -> None:
     if "gateway.networking.k8s.io" in namespace.kubectl("api-versions") and "Gateway" in sentence:
         pytest.skip("this cluster has the Gateway API")
     namespace.kubectl("create", "secret", "generic", "half", "--from-literal=keys.txt=")
@@ -227,7 +185,7 @@ def test_what_is_wrong_is_said_before_anything_is_made(values: list[str], senten
     assert namespace.names("rayservices,statefulsets,services") == set()
 
 
-def test_two_releases_in_one_namespace(namespace: Namespace) -> None:
+def test_two_releases_in_one_namespace(namespace: Charts) -> None:
     namespace.helm("install", "scot", str(HELM))
     namespace.helm("install", "other", str(HELM))
     assert namespace.names("rayservices") == {"scot", "other-scot"}

@@ -16,12 +16,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import grpc
 import pytest
@@ -37,6 +36,8 @@ from scot.data.worlds.drawing import DrawConfig, draw
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput, NotFound, ScotError
 from scot.v1 import search_pb2, search_pb2_grpc
+from tests.cluster import namespaces
+from tests.cluster.namespaces import Found
 
 pytestmark = [
     pytest.mark.skipif("KUBECONFIG" not in os.environ, reason="a cluster with KubeRay is needed: set KUBECONFIG"),
@@ -45,17 +46,10 @@ pytestmark = [
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 240
-Found = TypeVar("Found")
 
 
 def until(look: Callable[[], Found | None]) -> Found:
-    """What ``look`` finds, once it does."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(0.2)
-    raise AssertionError("it did not come")
+    return namespaces.until(look, PATIENCE_S)
 
 
 @pytest.fixture

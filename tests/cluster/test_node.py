@@ -10,15 +10,11 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -26,10 +22,12 @@ import yaml
 from scot.client import ScotClient
 from scot.data.worlds.drawing import DrawConfig, draw
 from scot.data.worlds.queries import read_queries
+from tests.cluster import namespaces
+from tests.cluster.namespaces import Found, Namespace, chart_of_version, removed
 from tests.cluster.probe import HEADER, Probe, Step
+from tests.rendering import HELM
 
 ROOT = Path(__file__).resolve().parents[2]
-HELM = ROOT / "helm"
 PATIENCE_S = 900
 REDIS = os.environ.get("SCOT_TEST_REDIS_IMAGE", "")
 pytestmark = [
@@ -41,48 +39,30 @@ pytestmark = [
 ]
 
 
-def run(*command: str, patience_s: float = PATIENCE_S) -> str:
-    """A command's output. Raises AssertionError with what it said when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=patience_s, check=False, cwd=ROOT)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
-
-
-class Release:
-    """A release in a namespace of its own, which takes restricted pods only."""
+class Release(Namespace):
+    """A release in a namespace of its own."""
 
     def __init__(self) -> None:
-        self.namespace = f"scot-node-{uuid.uuid4().hex[:6]}"
+        super().__init__("node")
         self.values = ["-f", str(HELM / "values-local.yaml")]
         if image := os.environ.get("SCOT_TEST_IMAGE"):
             repository, _, tag = image.rpartition(":")
             self.values += ["--set", f"image.repository={repository},image.tag={tag}"]
-        self.kubectl("create", "namespace", self.namespace)
-        self.kubectl("label", "namespace", self.namespace, "pod-security.kubernetes.io/enforce=restricted")
-
-    def kubectl(self, *arguments: str) -> str:
-        return run("kubectl", "-n", self.namespace, *arguments)
-
-    def helm(self, *arguments: str) -> str:
-        return run("helm", "-n", self.namespace, *arguments)
 
     def upgrade(self, chart: Path, *more: str) -> str:
         return self.helm("upgrade", "scot", str(chart), *self.values, *more)
 
     def scot(self, *arguments: str) -> str:
         environment = {**os.environ, "SCOT_API_KEY": self.key}
-        command = [sys.executable, "-m", "scot.cli", *arguments, "--namespace", self.namespace]
+        command = [sys.executable, "-m", "scot.cli", *arguments, "--namespace", self.name]
         if "--" in arguments:  # what follows it is the job's
             at = arguments.index("--")
-            command = [*command[: 3 + at], "--namespace", self.namespace, *arguments[at:]]
+            command = [*command[: 3 + at], "--namespace", self.name, *arguments[at:]]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=ROOT, env=environment
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
-
-    def get(self, what: str, *arguments: str) -> Any:
-        return json.loads(self.kubectl("get", what, *arguments, "-o", "json"))
 
     @property
     def key(self) -> str:
@@ -132,26 +112,9 @@ class Release:
         return self.kubectl("exec", self.pod("head"), "-c", "ray-head", "--", *command)
 
 
-def until(look: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+def until(look: Callable[[], Found | None]) -> Found:
     """What ``look`` finds, once it finds it; errors in between are those of things that are not there yet."""
-    end, said = time.monotonic() + patience_s, ""
-    while time.monotonic() < end:
-        try:
-            if found := look():
-                return found
-        except (AssertionError, KeyError, ValueError) as error:
-            said = str(error)
-        time.sleep(1)
-    raise AssertionError(f"it did not come: {said}")
-
-
-@contextmanager
-def removed(made: Release) -> Iterator[Release]:
-    """A release whose namespace goes with everything in it, whatever happens."""
-    try:
-        yield made
-    finally:
-        subprocess.run(["kubectl", "delete", "namespace", made.namespace, "--wait=false"], check=False)
+    return namespaces.until(look, PATIENCE_S, AssertionError, KeyError, ValueError)
 
 
 @pytest.fixture
@@ -193,7 +156,7 @@ def test_a_release_lives(release: Release, tmp_path: Path) -> None:
         steps.append(step)
         until(lambda: probe.composers["v1"] > 0)
 
-        pods, chart = release.pods(), _newer_chart(tmp_path)
+        pods, chart = release.pods(), chart_of_version("99.0.0", tmp_path)
         with probe.step("`helm upgrade` to a new chart version") as step:
             release.upgrade(chart)
             time.sleep(20)  # KubeRay would have begun to replace something by then
@@ -281,7 +244,7 @@ def _fault_tolerance(release: Release) -> list[str]:
         },
     }
     done = subprocess.run(
-        ["kubectl", "-n", release.namespace, "apply", "-f", "-"], input=json.dumps(pod), text=True, check=False
+        ["kubectl", "-n", release.name, "apply", "-f", "-"], input=json.dumps(pod), text=True, check=False
     )
     assert done.returncode == 0
     release.kubectl("expose", "pod", "redis", "--port=6379")
@@ -291,14 +254,6 @@ def _fault_tolerance(release: Release) -> list[str]:
 def _submit(release: Release, job: str, *flags: str) -> str:
     address = ["--address", "http://localhost:8265"]
     return release.in_head("ray", "job", "submit", *address, "--", "python", f"ray_jobs/{job}.py", *flags)
-
-
-def _newer_chart(tmp_path: Path) -> Path:
-    chart = tmp_path / "newer"
-    shutil.copytree(HELM, chart)
-    described = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8")) | {"version": "99.0.0"}
-    (chart / "Chart.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")
-    return chart
 
 
 _KILL_A_REPLICA = """

@@ -6,9 +6,6 @@ Each ends with a code that says whose fault it is, which is never the service's;
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +19,7 @@ from services.search.limits import MAX_MESSAGE_BYTES
 from tests.mutations import requests
 from tests.ports import free_port
 from tests.random_encoder import save_random_encoder
+from tests.scot_serve import scot_serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -34,15 +32,8 @@ RIGHT = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION"}
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, port = tmp_path_factory.mktemp("service"), free_port()
-    command = [sys.executable, "-m", "services.search.local", "--data", str(folder / "data"), "--threads", "1"]
-    command += ["--encoder", save_random_encoder(folder / "encoder"), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    assert f"listens on localhost:{port}" in process.stdout.readline()
-    yield f"localhost:{port}"
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
-    assert process.returncode == 0
+    with scot_serve(port, "--data", str(folder / "data"), "--encoder", save_random_encoder(folder / "encoder")):
+        yield f"localhost:{port}"
 
 
 def test_mutated_requests_get_right_codes_and_harm_nobody(target: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from scot.v1 import index_pb2, search_pb2
 from services.search.limits import MAX_WATCHES
 from tests.ports import free_port
 from tests.random_encoder import save_random_encoder
+from tests.scot_serve import scot_serve
 from tests.tls import self_signed, tls_proxy
 
 pytestmark = pytest.mark.timeout(600)
@@ -68,19 +68,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     keys, port, metrics_port = folder / "keys.txt", free_port(), free_port()
     write(keys, LINES)
-    process = start(
+    with scot_serve(
+        port,
         *("--data", str(folder / "data"), "--encoder", save_random_encoder(folder / "encoder")),
-        *("--port", str(port), "--metrics-port", str(metrics_port), "--api-keys", str(keys)),
-    )
-    assert process.stdout is not None
-    first = process.stdout.readline()
-    if f"listens on localhost:{port}" not in first:
-        process.kill()
-        pytest.fail(f"did not start: {first} {process.communicate()[1]}")
-    yield Service(f"localhost:{port}", metrics_port, keys)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
-    assert process.returncode == 0
+        *("--metrics-port", str(metrics_port), "--api-keys", str(keys)),
+        environment={"RAY_metrics_report_interval_ms": "500"},
+    ):
+        yield Service(f"localhost:{port}", metrics_port, keys)
 
 
 def write(keys: Path, lines: list[str]) -> None:

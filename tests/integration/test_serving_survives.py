@@ -9,8 +9,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -27,8 +25,10 @@ import pytest
 from scot.client import NewItem, ScotClient
 from scot.errors import ScotError
 from scot.v1 import search_pb2, search_pb2_grpc
+from services.search.descendants import descendants
 from tests.ports import free_port
 from tests.random_encoder import save_random_encoder
+from tests.scot_serve import scot_serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
@@ -64,53 +64,26 @@ class Said:
                 self.telling.append(f"{code}: {message}")
 
 
-class Service:
-    """`scot serve` in a session of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        encoder = save_random_encoder(folder / "encoder")
-        command = [sys.executable, "-m", "services.search.local", "--data", str(folder / "data"), "--encoder", encoder]
-        command += ["--port", str(self.port), "--threads", "1"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-        assert self.process.stdout is not None
-        assert "listens" in self.process.stdout.readline()
-
-    def kill(self, part: str) -> int:
-        """Kill every process of this service whose title begins so; how many there were."""
-        victims = [pid for pid in self._below() if _read(pid, "cmdline").startswith(part)]
-        for pid in victims:
-            os.kill(pid, signal.SIGKILL)
-        return len(victims)
-
-    def _below(self) -> set[int]:
-        """The processes that this one started, and those that they started."""
-        pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
-        parents = {pid: _read(pid, "stat").rpartition(")")[2].split()[1:2] for pid in pids}
-        ours, ahead = set[int](), [self.process.pid]
-        while ahead:
-            above = [str(ahead.pop())]
-            born = [pid for pid, parent in parents.items() if parent == above]
-            ours.update(born)
-            ahead += born
-        return ours
+def kill(part: str) -> int:
+    """Kill every process below this one whose title begins so; how many there were."""
+    victims = [process.pid for process in descendants() if _title(process.pid).startswith(part)]
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    return len(victims)
 
 
-def _read(pid: int, what: str) -> str:
+def _title(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/{what}").read_text(encoding="utf-8", errors="replace")
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
     except OSError:  # it has ended
         return ""
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service(tmp_path_factory.mktemp("survives"))
-    try:
-        yield running
-    finally:
-        running.process.send_signal(signal.SIGINT)
-        running.process.communicate(timeout=180)
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder, port = tmp_path_factory.mktemp("survives"), free_port()
+    with scot_serve(port, "--data", str(folder / "data"), "--encoder", save_random_encoder(folder / "encoder")):
+        yield f"localhost:{port}"
 
 
 def query() -> search_pb2.ComposeSearchRequest:
@@ -120,11 +93,11 @@ def query() -> search_pb2.ComposeSearchRequest:
 
 
 @contextmanager
-def load(service: Service, said: Said, rate: float) -> Iterator[None]:
+def load(target: str, said: Said, rate: float) -> Iterator[None]:
     """``rate`` queries a second, without retries; each call is its own, so that a slow one holds up no other."""
     stop = threading.Event()
     options = [("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 1_000)]
-    with grpc.insecure_channel(f"localhost:{service.port}", options=options) as channel:
+    with grpc.insecure_channel(target, options=options) as channel:
         stub: Any = search_pb2_grpc.SearchServiceStub(channel)
         calls: list[Any] = []
 
@@ -151,13 +124,13 @@ def load(service: Service, said: Said, rate: float) -> Iterator[None]:
 
 
 @contextmanager
-def upserts(service: Service, acknowledged: list[str]) -> Iterator[None]:
+def upserts(target: str, acknowledged: list[str]) -> Iterator[None]:
     """Items go in all the time; ``acknowledged`` are those that the service said it stored."""
     stop = threading.Event()
     vectors = np.random.default_rng(0).normal(size=(4_096, 32)).astype(np.float32)
 
     def put() -> None:
-        with ScotClient(f"localhost:{service.port}", timeout=DEADLINE_S) as client:
+        with ScotClient(target, timeout=DEADLINE_S) as client:
             dim = client.info().dim
             for number in range(len(vectors)):
                 if stop.wait(0.1):
@@ -188,17 +161,17 @@ def recovered(said: Said, patience_s: float = 180.0) -> None:
         time.sleep(0.1)
 
 
-def test_parts_are_killed_under_load(service: Service) -> None:
+def test_parts_are_killed_under_load(target: str) -> None:
     said, acknowledged = Said(), list[str]()
-    with upserts(service, acknowledged), load(service, said, rate=10):
+    with upserts(target, acknowledged), load(target, said, rate=10):
         recovered(said)
         for part in _PARTS:
-            assert service.kill(part) >= 1, part
+            assert kill(part) >= 1, part
             recovered(said)
     assert said.telling == []
     assert said.slowest_s < DEADLINE_S + 5
     assert len(acknowledged) > 50
-    with ScotClient(f"localhost:{service.port}") as client:
+    with ScotClient(target) as client:
         there = {
             item.item_id
             for start in range(0, len(acknowledged), 100)
@@ -207,10 +180,10 @@ def test_parts_are_killed_under_load(service: Service) -> None:
     assert there == set(acknowledged)
 
 
-def test_far_too_many_calls_are_answered_or_refused(service: Service) -> None:
+def test_far_too_many_calls_are_answered_or_refused(target: str) -> None:
     """A burst beyond what may run and wait: some are turned away, none with a wrong code, and then all is well."""
     said, calls = Said(), []
-    with grpc.insecure_channel(f"localhost:{service.port}", options=[("grpc.enable_retries", 0)]) as channel:
+    with grpc.insecure_channel(target, options=[("grpc.enable_retries", 0)]) as channel:
         stub: Any = search_pb2_grpc.SearchServiceStub(channel)
         for _ in range(1_500):
             call = stub.ComposeSearch.future(query(), timeout=60)
@@ -221,5 +194,5 @@ def test_far_too_many_calls_are_answered_or_refused(service: Service) -> None:
     assert said.codes["OK"] > 0
     assert said.codes["RESOURCE_EXHAUSTED"] > 0, said.codes
     assert said.telling == []
-    with load(service, said, rate=10):
+    with load(target, said, rate=10):
         recovered(said)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from scot.v1 import search_pb2, search_pb2_grpc
 from tests.bad_images import GOOD_IMAGES
 from tests.ports import free_port
 from tests.random_encoder import save_random_encoder
+from tests.scot_serve import scot_serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -68,24 +68,14 @@ def receiver() -> Iterator[tuple[Receiver, int]]:
 def target(receiver: tuple[Receiver, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, port = tmp_path_factory.mktemp("service"), free_port()
     environment = {
-        **os.environ,
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver[1]}",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
-    command = [sys.executable, "-m", "services.search.local", "--data", str(folder / "data"), "--threads", "1"]
-    command += ["--encoder", save_random_encoder(folder / "encoder"), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    first = process.stdout.readline()
-    if f"listens on localhost:{port}" not in first:
-        process.kill()
-        pytest.fail(f"did not start: {first} {process.communicate()[1]}")
-    with ScotClient(f"localhost:{port}") as client:
-        client.upsert([NewItem("a", vector=np.ones(32))])
-    yield f"localhost:{port}"
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
-    assert process.returncode == 0
+    flags = ("--data", str(folder / "data"), "--encoder", save_random_encoder(folder / "encoder"))
+    with scot_serve(port, *flags, environment=environment):
+        with ScotClient(f"localhost:{port}") as client:
+            client.upsert([NewItem("a", vector=np.ones(32))])
+        yield f"localhost:{port}"
 
 
 def ask(target: str, trace: str, **query: Any) -> str:

@@ -13,8 +13,8 @@ from ray.serve._private.grpc_util import gRPCGenericServer
 from ray.serve._private.proxy_request_response import gRPCStreamingType
 
 from scot.v1 import search_pb2, search_pb2_grpc
-from services.search.edge import INTERNAL_SENTENCE
-from services.search.servicers import AWAY, add_search
+from services.search.edge import AWAY_SENTENCE, INTERNAL_SENTENCE
+from services.search.servicers import add_search
 
 DIED = "The actor died unexpectedly. pid=4711 ip=10.0.0.7 /usr/lib/python/worker.py"
 
@@ -61,7 +61,7 @@ async def answers(code: grpc.StatusCode, details: str) -> list[tuple[grpc.Status
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED])
 def test_a_replica_that_died_is_unavailable_without_its_address(code: grpc.StatusCode) -> None:
-    assert asyncio.run(answers(code, DIED)) == [(grpc.StatusCode.UNAVAILABLE, AWAY)] * 2
+    assert asyncio.run(answers(code, DIED)) == [(grpc.StatusCode.UNAVAILABLE, AWAY_SENTENCE)] * 2
 
 
 @pytest.mark.parametrize(
