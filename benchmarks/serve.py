@@ -1,9 +1,12 @@
-"""How fast a warm ComposeSearch is: ``python benchmarks/serve.py --encoder tiny --output serve.json``.
+"""How ComposeSearch answers under load: ``python benchmarks/serve.py --output serve.json``.
 
-The service as ``scot serve`` starts it, with a gallery of random vectors, beside a bare grpc.aio server that does the
-same work (decode, encode, compose, search) in one process without Ray, one after the other in one run. Prints median,
-p95 and p99 latency of one client, queries per second of several, and the ratios; the machine's line comes first, since
-the numbers mean nothing without it.
+The service as ``scot serve`` starts it, with a gallery of random vectors, and a bare grpc.aio server that does the same
+work (decode, encode, compose, search) in one process without Ray, one after the other in one run. Each is asked by one
+client, then by many at once (its peak), then at rates that do not wait for it, from a quarter of its peak to five
+times that. ``--soak-minutes`` keeps the service at half of its peak and watches its memory. ``--peer`` measures the
+encoding of pictures beside infinity's (serve_peer.py), ``--indexing`` that of items beside the encoder alone.
+
+The machine's line comes first, since the numbers mean nothing without it. The load comes from the same machine.
 """
 
 from __future__ import annotations
@@ -11,32 +14,34 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import grpc
 import numpy as np
+import torch
 from PIL import Image
+from serve_load import HEADER, Call, Stretch, closed_loop, open_loop
+from serve_peer import beside_peer
+from serve_process import Server, server
 
 from scot import flags
-from scot.client import ScotClient
+from scot.client import NewItem, ScotClient
 from scot.encoders import load_encoder
-from scot.errors import Unavailable
 from scot.index.store import GalleryStore, Item
 from scot.machine import machine
+from scot.v1 import search_pb2, search_pb2_grpc
+from services.search.images import preprocess
 
-EDIT = "make it red and give it long sleeves"
+WORDS = ("red", "green", "blue", "striped", "dotted", "long", "short", "bright")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,40 +52,53 @@ class ServeBenchmark:
     """Which encoder both use."""
     items: int = 4_000
     """Items of the gallery."""
-    queries: int = 200
-    """Queries of each measurement."""
-    clients: int = 8
-    """Clients of the throughput measurement."""
+    clients: int = 16
+    """Clients that together ask for all that a server can give."""
+    seconds: float = 20.0
+    """How long each stretch of load lasts."""
+    rates: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9, 5.0)
+    """Rates of the open loop, as shares of the server's own peak."""
+    deadline_s: float = 5.0
+    """The deadline of each request of the open loop."""
     threads: int = 2
     """CPU threads of the towers."""
     cache_mb: int = 0
-    """MiB of embeddings that the service keeps. Every query is the same, so with any, all but the first are found."""
+    """MiB of embeddings that the service keeps; the requests are 256 different ones, so with any, most are found."""
     haproxy: bool = False
-    """Measure the service behind HAProxy, in throughput mode."""
-    bare: bool = True
-    """Also measure the bare server."""
+    """Also measure the service behind HAProxy, in throughput mode."""
+    soak_minutes: float = 0.0
+    """Minutes at half of the peak while the memory is watched."""
+    indexing: int = 0
+    """Pictures to index through the service and to encode without it; 0: none."""
+    peer: Path | None = None
+    """A Python that has infinity-emb[server,torch,vision] installed."""
+    seed: int = 0
+    """When requests come."""
     output: Path | None = None
     """Where to write the numbers as JSON."""
 
 
 def main(config: ServeBenchmark) -> int:
     """Measure and print."""
-    numbers: dict[str, Any] = {"machine": machine(), "haproxy": config.haproxy, "items": config.items}
-    numbers["cache_mb"] = config.cache_mb
+    numbers: dict[str, Any] = {"machine": machine(), "items": config.items, "cache_mb": config.cache_mb}
     print(numbers["machine"], flush=True)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         asyncio.run(fill(data / "qdrant", config))
-        serve = [sys.executable, "-m", "services.search.local", "--data", folder, "--encoder", config.encoder]
-        serve += ["--threads", str(config.threads), *(["--haproxy"] if config.haproxy else [])]
-        serve += ["--cache-mb", str(config.cache_mb)]
-        numbers["scot"] = measured("scot", serve, config)
-        if config.bare:
-            bare = [sys.executable, __file__, "bare", str(data / "qdrant"), config.encoder, str(config.threads)]
-            numbers["bare"] = measured("bare grpc.aio", bare, config)
-            numbers["throughput_ratio"] = numbers["scot"]["qps"] / numbers["bare"]["qps"]
-            numbers["latency_ratio"] = numbers["scot"]["p50_ms"] / numbers["bare"]["p50_ms"]
-            print(f"scot / bare: throughput {numbers['throughput_ratio']:.2f}, median {numbers['latency_ratio']:.2f}")
+        bare = [sys.executable, str(Path(__file__).with_name("serve_bare.py")), str(data / "qdrant"), config.encoder]
+        scot = [sys.executable, "-m", "services.search.local", "--data", folder, "--encoder", config.encoder]
+        scot += ["--cache-mb", str(config.cache_mb), "--threads", str(config.threads)]
+        print(HEADER, flush=True)
+        numbers["bare"] = asyncio.run(measured("bare grpc.aio", [*bare, str(config.threads)], config))
+        numbers["scot"] = asyncio.run(measured("SCOT", scot, config, soak_minutes=config.soak_minutes))
+        if config.haproxy:
+            numbers["scot_haproxy"] = asyncio.run(measured("SCOT, HAProxy", [*scot, "--haproxy"], config))
+        for name in [name for name in numbers if name.startswith("scot")]:
+            numbers[name] |= compared(name, numbers[name], numbers["bare"])
+        if config.indexing:
+            numbers["indexing"] = indexed(scot, config)
+        if config.peer:
+            numbers["peer"] = beside_peer(config.peer, jpegs(256), seconds=config.seconds, threads=config.threads)
     if config.output:
         config.output.write_text(json.dumps(numbers, indent=2), encoding="utf-8")
     return 0
@@ -96,103 +114,117 @@ async def fill(path: Path, config: ServeBenchmark) -> None:
     await store.close()
 
 
-def measured(name: str, command: Sequence[str], config: ServeBenchmark) -> dict[str, float]:
-    """Latency of one client, then throughput of several."""
-    with server(command) as target, ScotClient(target) as client:
-        picture = io.BytesIO()
-        noise = np.random.default_rng(1).integers(0, 255, (256, 256, 3), np.uint8)
-        Image.fromarray(noise).save(picture, "JPEG")
-        image = picture.getvalue()
+def jpegs(count: int) -> list[bytes]:
+    """Pictures of 256 x 256 pixels, smooth enough to be the size that photographs of them are."""
+    rng = np.random.default_rng(1)
+    buffers = [io.BytesIO() for _ in range(count)]
+    for buffer in buffers:
+        coarse = Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8))
+        coarse.resize((256, 256), Image.Resampling.BICUBIC).save(buffer, "JPEG")
+    return [buffer.getvalue() for buffer in buffers]
 
-        def query(_: int = 0) -> float:
-            begun = time.perf_counter()
-            client.search(image=image, edits=EDIT, composer="sum")
-            return time.perf_counter() - begun
 
-        for _ in range(20):
-            query()
-        alone = np.array([query() for _ in range(config.queries)]) * 1_000
+def queries() -> list[search_pb2.ComposeSearchRequest]:
+    """A picture and an edit each, no two of them alike."""
+    return [
+        search_pb2.ComposeSearchRequest(
+            reference=search_pb2.Reference(image=picture),
+            edits=[search_pb2.Edit(text=f"make it {WORDS[n % 8]} and {WORDS[n // 8 % 8]}, number {n}")],
+            composer="sum",
+        )
+        for n, picture in enumerate(jpegs(256))
+    ]
+
+
+async def measured(
+    name: str, command: Sequence[str], config: ServeBenchmark, soak_minutes: float = 0.0
+) -> dict[str, Any]:
+    """One server under every load."""
+    requests = queries()
+    with server(command) as running:
+        async with grpc.aio.insecure_channel(running.target, [("grpc.enable_retries", 0)]) as channel:
+            stub: Any = search_pb2_grpc.SearchServiceStub(channel)
+
+            async def call(number: int, timeout: float) -> None:
+                await stub.ComposeSearch(requests[number % len(requests)], timeout=timeout)
+
+            await closed_loop(call, clients=4, seconds=3)  # to warm up
+            alone = await closed_loop(call, clients=1, seconds=config.seconds)
+            print(alone.row(name, "1 client"), flush=True)
+            peak = await closed_loop(call, clients=config.clients, seconds=config.seconds)
+            print(peak.row(name, f"{config.clients} clients"), flush=True)
+            opened = {}
+            for share in config.rates:
+                opened[str(share)] = await at_rate(call, share * peak.goodput, config)
+                print(opened[str(share)].row(name, f"{share} x peak"), flush=True)
+            numbers: dict[str, Any] = {"alone": alone.numbers(), "peak": peak.numbers()}
+            numbers["open"] = {share: stretch.numbers() for share, stretch in opened.items()}
+            if soak_minutes:
+                numbers["soak"] = await soaked(call, running, peak.goodput / 2, soak_minutes, config)
+            numbers["memory_mib"] = running.memory_mib()
+            return numbers
+
+
+async def at_rate(call: Call, rate: float, config: ServeBenchmark) -> Stretch:
+    """One stretch of the open loop."""
+    return await open_loop(call, rate=rate, seconds=config.seconds, deadline_s=config.deadline_s, seed=config.seed)
+
+
+async def soaked(call: Call, running: Server, rate: float, minutes: float, config: ServeBenchmark) -> dict[str, Any]:
+    """The memory of a server, read after each half minute of a constant load; the first fifth of them is warming up."""
+    readings: list[float] = []
+    whole = Stretch()
+    for step in range(max(2, round(minutes * 2))):
+        stretch = await open_loop(call, rate=rate, seconds=30.0, deadline_s=config.deadline_s, seed=config.seed + step)
+        whole.seconds, whole.due = whole.seconds + stretch.seconds, whole.due + stretch.due
+        whole.answered_ms += stretch.answered_ms
+        whole.codes += stretch.codes
+        readings.append(running.memory_mib())
+    warm = np.array(readings[len(readings) // 5 :])
+    slope = np.polyfit(np.arange(len(warm)), warm, 1)[0] if len(warm) > 1 else 0.0
+    drift = float(slope * (len(warm) - 1) / warm.mean())
+    print(whole.row("SCOT", f"{minutes:g} minutes"), flush=True)
+    print(f"memory: {readings[0]:.0f} MiB at first, {warm[0]:.0f} warm, {warm[-1]:.0f} at the end; drift {drift:+.2%}")
+    return {**whole.numbers(), "readings_mib": readings, "drift": drift}
+
+
+def compared(name: str, scot: dict[str, Any], bare: dict[str, Any]) -> dict[str, float]:
+    """The ratios that design and issue ask for."""
+    half, over = scot["open"].get("0.5"), scot["open"].get("5.0")
+    ratios = {"throughput_ratio": scot["peak"]["goodput"] / bare["peak"]["goodput"]}
+    ratios["latency_ratio"] = scot["alone"]["p50_ms"] / bare["alone"]["p50_ms"]
+    if half:
+        ratios["p99_to_p50_at_half"] = half["p99_ms"] / half["p50_ms"]
+    if over:
+        ratios["goodput_at_5x"] = over["goodput"] / scot["peak"]["goodput"]
+    print(f"{name}: {', '.join(f'{key} {value:.2f}' for key, value in ratios.items())}", flush=True)
+    return ratios
+
+
+def indexed(command: Sequence[str], config: ServeBenchmark) -> dict[str, float]:
+    """Pictures indexed a second through the service, and encoded a second by the same tower in this process."""
+    pictures = jpegs(config.indexing)
+    torch.set_num_threads(config.threads)
+    encoder = load_encoder(config.encoder, device="cpu")
+    batches = [pictures[start : start + 64] for start in range(0, len(pictures), 64)]
+    with ThreadPoolExecutor(2) as pool:
         begun = time.perf_counter()
-        with ThreadPoolExecutor(config.clients) as pool:
-            loaded = np.array(list(pool.map(query, range(config.queries)))) * 1_000
-        qps = config.queries / (time.perf_counter() - begun)
-    p50, p95, p99 = (float(each) for each in np.percentile(alone, (50, 95, 99)))
-    p99_loaded = float(np.percentile(loaded, 99))
-    print(
-        f"{name}: median {p50:.1f} ms, p95 {p95:.1f}, p99 {p99:.1f}; {config.clients} clients: {qps:.0f} queries/s",
-        end="",
-    )
-    print(f", p99 {p99_loaded:.1f} ms", flush=True)
-    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "qps": qps, "loaded_p99_ms": p99_loaded}
+        for batch in batches:
+            encoder.encode_pixels(list(pool.map(lambda picture: preprocess(encoder, picture), batch)))
+        raw = len(pictures) / (time.perf_counter() - begun)
+    with server(command) as running, ScotClient(running.target, timeout=120) as client, ThreadPoolExecutor(4) as pool:
 
+        def upsert(start: int) -> None:
+            items = [NewItem(f"new {n}", image=pictures[n]) for n in range(start, min(start + 64, len(pictures)))]
+            client.upsert(items)
 
-@contextmanager
-def server(command: Sequence[str]) -> Iterator[str]:
-    """A server process that prints a line when it is ready and stops at SIGINT."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        if not process.stdout.readline():
-            raise Unavailable(f"{command[1]} did not start")
-        yield f"localhost:{port}"
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
-
-
-async def serve_bare(store_path: str, encoder_name: str, threads: str, port: str) -> None:
-    """The same work in one process: what Serve's proxy, handles and batching are compared with."""
-    import grpc
-    import torch
-
-    from scot.composers import baseline
-    from scot.v1 import search_pb2, search_pb2_grpc
-    from services.search.composing import Job, Move, compose_batch
-    from services.search.embeddings import Embeddings
-    from services.search.images import preprocess
-    from services.search.query import parse_query
-    from services.search.wire import payload_message
-
-    torch.set_num_threads(int(threads))
-    encoder, store = load_encoder(encoder_name, device="cpu"), GalleryStore.open(path=store_path)
-    embeddings = Embeddings(encoder)
-    pool = ThreadPoolExecutor(1)
-
-    class Bare(search_pb2_grpc.SearchServiceServicer):
-        async def ComposeSearch(self, request: Any, context: Any) -> Any:
-            query = parse_query(request, dim=encoder.dim, default_collection="gallery")
-
-            def compose() -> Any:
-                pixels = preprocess(encoder, query.image or b"")
-                moves = tuple(Move(text.tokens) for text in encoder.tokenise([step.text for step in query.steps]))
-                return compose_batch(embeddings, baseline, [Job(pixels, None, moves, query.composer)])[0]
-
-            composed = await asyncio.get_running_loop().run_in_executor(pool, compose)
-            hits = await store.search(query.collection, composed.vector, limit=query.limit)
-            return search_pb2.ComposeSearchResponse(
-                hits=[
-                    search_pb2.Hit(item_id=hit.item_id, score=hit.score, payload=payload_message(hit.payload))
-                    for hit in hits
-                ]
-            )
-
-    running = grpc.aio.server()
-    search_pb2_grpc.add_SearchServiceServicer_to_server(Bare(), running)
-    running.add_insecure_port(f"127.0.0.1:{port}")
-    await running.start()
-    print("ready", flush=True)
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
-    await stop.wait()
-    await running.stop(1)
-    await store.close()
+        upsert(0)  # to warm up
+        begun = time.perf_counter()
+        list(pool.map(upsert, range(0, len(pictures), 64)))
+        through = len(pictures) / (time.perf_counter() - begun)
+    print(f"indexing: {through:.0f} items/s, encoding alone {raw:.0f}/s: {through / raw:.2f}", flush=True)
+    return {"indexed_per_s": through, "encoded_per_s": raw, "ratio": through / raw}
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["bare"]:
-        asyncio.run(serve_bare(*sys.argv[2:5], sys.argv[6]))
-    else:
-        sys.exit(flags.run("serve benchmark", main, ServeBenchmark))
+    sys.exit(flags.run("serve benchmark", main, ServeBenchmark))

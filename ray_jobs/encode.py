@@ -9,6 +9,7 @@ Joins the Ray of RAY_ADDRESS, or starts a local one. A second run with the same 
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class EncodeConfig:
     encoder: str = "tiny"
     """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     num_workers: int = 1
-    """How many actors encode; they share a machine's cores."""
+    """How many actors encode; they share a machine's cores. 0: this process, without Ray."""
     use_gpu: bool = False
     """Give each actor a GPU."""
     states: bool = False
@@ -45,7 +46,7 @@ def main(config: EncodeConfig) -> int:
     for name in ("source", "triplets", "output"):
         if not getattr(config, name):
             raise InvalidInput(f"--{name} is missing")
-    with ray_session():
+    with ray_session() if config.num_workers else nullcontext():
         done = encode_triplets(
             config.source,
             config.triplets,

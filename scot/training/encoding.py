@@ -73,7 +73,7 @@ def encode_triplets(
     states: bool = False,
     on_progress: Callable[[str], None] = lambda line: None,
 ) -> Encoded:
-    """Write the embedding cache of ``triplets`` into ``output``; Ray must be running.
+    """Write the embedding cache of ``triplets`` into ``output``; with workers, Ray must be running.
 
     What an earlier run with the same encoder and sources left in ``output`` is reused.
 
@@ -82,7 +82,7 @@ def encode_triplets(
         triplets: a folder of triplet shards.
         output: the folder of the cache.
         encoder: the name of the encoder.
-        num_workers: how many actors encode; they share the machine's cores.
+        num_workers: how many actors encode; they share the machine's cores. 0: this process, without Ray.
         use_gpu: give each actor a GPU.
         states: keep the hidden states of pictures and edits too, for composers that read them.
         on_progress: receives a line of progress now and then.
@@ -91,8 +91,10 @@ def encode_triplets(
         NotFound, InvalidInput: a source, the triplets or the encoder cannot be read, or no triplet is left.
     """
     started = time.monotonic()
-    if num_workers < 1:
-        raise InvalidInput(f"num_workers must be at least 1, not {num_workers}")
+    if num_workers < 0:
+        raise InvalidInput(f"num_workers must not be negative, not {num_workers}")
+    if use_gpu and not num_workers:
+        raise InvalidInput("use_gpu gives each worker a GPU, and there are none; set num_workers to 1 or more")
     if not sources:
         raise InvalidInput("name at least one source of captioned images")
     for source in sources:

@@ -1,4 +1,7 @@
-"""The Ray Data side of encoding: reader tasks stream pictures, a pool of actors turns them into vectors."""
+"""The streaming side of encoding: Ray Data's tasks read pictures and a pool of actors turns them into vectors.
+
+Without workers this process does both, and needs no Ray.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class EncoderPool:
-    """How many actors encode, with which encoder, whether each has a GPU, and whether hidden states are wanted too."""
+    """How many actors encode (0: this process), with which encoder, with a GPU each, and with hidden states or not."""
 
     encoder: str
     num_workers: int = 1
@@ -50,7 +53,7 @@ class EncoderPool:
     @property
     def threads(self) -> int:
         """The threads of one actor: together they fill one machine."""
-        return max(1, (os.cpu_count() or 1) // self.num_workers)
+        return max(1, (os.cpu_count() or 1) // max(1, self.num_workers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,11 @@ def encode_stream(
     ``edits`` are the texts whose hidden states are wanted where the pool gives them.
 
     Raises:
-        ScotError: what a source or the encoder raised in a worker.
+        ScotError: what a source or the encoder raised.
     """
-    dataset = _dataset(sources, wanted, texts, edits, pool)
+    batches = _batches_by_actors if pool.num_workers else _batches_here
     try:
-        for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
+        for batch in batches(sources, wanted, texts, edits, pool):
             columns = (batch[name] for name in ("image_id", "text", "refused", "count", "vector", "states"))
             for image_id, text, refused, count, vector, states in zip(*columns, strict=True):
                 yield EncodedRow(str(image_id), str(text), str(refused), int(count), vector, states)
@@ -118,7 +121,8 @@ class EncodeRows:
     """A Ray Data actor: pictures and texts to vectors. Decoding runs in threads beside the towers."""
 
     def __init__(self, pool: EncoderPool) -> None:
-        torch.set_num_threads(pool.threads)
+        if pool.num_workers:
+            torch.set_num_threads(pool.threads)
         self._encoder = load_encoder(pool.encoder, device="cuda" if pool.use_gpu else "cpu")
         self._states = pool.states
         self._threads = ThreadPoolExecutor(max(2, pool.threads))
@@ -164,7 +168,26 @@ class EncodeRows:
             return error.reason
 
 
-def _dataset(sources: list[str], wanted: set[str], texts: list[str], edits: set[str], pool: EncoderPool) -> Any:
+def _batches_here(
+    sources: list[str], wanted: set[str], texts: list[str], edits: set[str], pool: EncoderPool
+) -> Iterator[dict[str, Any]]:
+    read, encode = ReadSource(wanted), EncodeRows(pool)
+    for source in sources:
+        for batch in read(pa.table({"text": [source]})):
+            yield encode(batch)
+    for block in _text_blocks(texts, edits):
+        yield encode(block)
+
+
+def _text_blocks(texts: list[str], edits: set[str]) -> Iterator[pa.Table]:
+    for start in range(0, len(texts), _TEXT_BLOCK):
+        rows = [{"text": text, "edit": text in edits} for text in texts[start : start + _TEXT_BLOCK]]
+        yield pa.Table.from_pylist(rows, _SCHEMA)
+
+
+def _batches_by_actors(
+    sources: list[str], wanted: set[str], texts: list[str], edits: set[str], pool: EncoderPool
+) -> Any:
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -178,9 +201,7 @@ def _dataset(sources: list[str], wanted: set[str], texts: list[str], edits: set[
         read = ReadSource(wanted).__call__
         parts.append(names.map_batches(read, batch_format="pyarrow", batch_size=1, num_cpus=_READER_CPUS))
     if texts:
-        rows = [{"text": text, "edit": text in edits} for text in texts]
-        blocks = [rows[i : i + _TEXT_BLOCK] for i in range(0, len(rows), _TEXT_BLOCK)]
-        parts.append(ray.data.from_arrow([pa.Table.from_pylist(block, _SCHEMA) for block in blocks]))
+        parts.append(ray.data.from_arrow(list(_text_blocks(texts, edits))))
     # The readers need a place beside the actors: without one they would wait for each other for ever.
     places = float(ray.cluster_resources().get("CPU", 1.0)) - (_READER_CPUS * len(sources) if sources else 0.0)
     encode = {
@@ -191,4 +212,4 @@ def _dataset(sources: list[str], wanted: set[str], texts: list[str], edits: set[
         **({"num_gpus": 1, "num_cpus": 0} if pool.use_gpu else {"num_cpus": min(1.0, places / pool.num_workers)}),
     }
     whole = parts[0] if len(parts) == 1 else parts[0].union(parts[1])
-    return whole.map_batches(EncodeRows, **encode)
+    return whole.map_batches(EncodeRows, **encode).iter_batches(batch_size=None, batch_format="numpy")

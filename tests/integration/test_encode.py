@@ -1,9 +1,10 @@
-"""The embedding cache, made by real Ray Data actors with a real (random) encoder."""
+"""The embedding cache, made with a real (random) encoder by Ray Data actors and, where they add nothing, without."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from tests.random_encoder import save_random_encoder
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def ray() -> Iterator[None]:
     with ray_session(num_cpus=2):
         yield
@@ -39,6 +40,9 @@ def encoder_name(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def encoder(encoder_name: str) -> ClipEncoder:
     return load_encoder(encoder_name, device="cpu")
+
+
+encode_here = partial(encode_triplets, num_workers=0)
 
 
 def picture(colour: str) -> Image.Image:
@@ -78,11 +82,14 @@ def triplets(tmp_path: Path) -> str:
     return str(tmp_path / "triplets")
 
 
+@pytest.mark.usefixtures("ray")
 def test_the_cache_holds_what_the_encoder_says(
     source: str, triplets: str, tmp_path: Path, encoder_name: str, encoder: ClipEncoder
 ) -> None:
     lines: list[str] = []
     done = encode_triplets([source], triplets, str(tmp_path / "out"), encoder=encoder_name, on_progress=lines.append)
+    here = encode_here([source], triplets, str(tmp_path / "here"), encoder=encoder_name)
+    assert here.info == done.info
     assert done.info.counts == {"images": 3, "texts": 8, "triplets": 6}
     assert sum(count for reason, count in done.info.rejected.items() if reason.startswith("image_")) == 2
     assert done.info.rejected["triplet_without_image"] == 3
@@ -103,14 +110,14 @@ def test_a_rerun_encodes_nothing_and_more_triplets_only_what_is_new(
     source: str, triplets: str, tmp_path: Path, encoder_name: str
 ) -> None:
     out = str(tmp_path / "out")
-    first = encode_triplets([source], triplets, out, encoder=encoder_name)
+    first = encode_here([source], triplets, out, encoder=encoder_name)
     files = {path: path.stat().st_mtime_ns for path in Path(out).rglob("*")}
-    again = encode_triplets([source], triplets, out, encoder=encoder_name)
+    again = encode_here([source], triplets, out, encoder=encoder_name)
     assert again.info == first.info
     assert {path: path.stat().st_mtime_ns for path in Path(out).rglob("*")} == files
 
     write_triplets(triplets, [triplet("red", "red", "blue"), triplet("red", "red", "pink")], {})
-    more = encode_triplets([source], triplets, out, encoder=encoder_name)
+    more = encode_here([source], triplets, out, encoder=encoder_name)
     assert (more.reused_images, more.reused_texts) == (1, 3)
     assert more.info.counts == {"images": 1, "texts": 5, "triplets": 2}
 
@@ -119,11 +126,11 @@ def test_hidden_states_of_pictures_and_edits_are_kept_where_they_are_wanted(
     source: str, triplets: str, tmp_path: Path, encoder_name: str, encoder: ClipEncoder
 ) -> None:
     out = str(tmp_path / "out")
-    encode_triplets([source], triplets, out, encoder=encoder_name)
-    told = encode_triplets([source], triplets, out, encoder=encoder_name, states=True)
+    encode_here([source], triplets, out, encoder=encoder_name)
+    told = encode_here([source], triplets, out, encoder=encoder_name, states=True)
     edits = 3  # the captions' vectors are taken over
     assert (told.reused_images, told.reused_texts) == (0, told.info.counts["texts"] - edits)
-    again = encode_triplets([source], triplets, out, encoder=encoder_name, states=True)
+    again = encode_here([source], triplets, out, encoder=encoder_name, states=True)
     assert again.info == told.info
     assert again.reused_images == told.info.counts["images"]
 
@@ -147,21 +154,21 @@ def test_hidden_states_of_pictures_and_edits_are_kept_where_they_are_wanted(
 def test_states_of_another_encoder_are_not_taken_over(source: str, triplets: str, tmp_path: Path) -> None:
     first, second = (save_random_encoder(tmp_path / name, seed=seed) for seed, name in enumerate(("one", "two")))
     out = str(tmp_path / "out")
-    encode_triplets([source], triplets, out, encoder=first, states=True)
-    encode_triplets([source], triplets, out, encoder=second)
-    again = encode_triplets([source], triplets, out, encoder=second, states=True)
-    fresh = encode_triplets([source], triplets, str(tmp_path / "fresh"), encoder=second, states=True)
+    encode_here([source], triplets, out, encoder=first, states=True)
+    encode_here([source], triplets, out, encoder=second)
+    again = encode_here([source], triplets, out, encoder=second, states=True)
+    fresh = encode_here([source], triplets, str(tmp_path / "fresh"), encoder=second, states=True)
     assert again.info.hash == fresh.info.hash
 
 
 def test_a_run_that_was_killed_ends_as_one_that_was_not(
     source: str, triplets: str, tmp_path: Path, encoder_name: str
 ) -> None:
-    whole = encode_triplets([source], triplets, str(tmp_path / "whole"), encoder=encoder_name)
+    whole = encode_here([source], triplets, str(tmp_path / "whole"), encoder=encoder_name)
     shutil.copytree(tmp_path / "whole", tmp_path / "killed")
     (tmp_path / "killed" / "_manifest.json").unlink()
     shutil.rmtree(tmp_path / "killed" / "texts")
-    resumed = encode_triplets([source], triplets, str(tmp_path / "killed"), encoder=encoder_name)
+    resumed = encode_here([source], triplets, str(tmp_path / "killed"), encoder=encoder_name)
     assert resumed.reused_images == 3
     assert resumed.info.hash == whole.info.hash
 
@@ -169,20 +176,23 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
 def test_nothing_left_is_refused_with_the_reason(source: str, tmp_path: Path, encoder_name: str) -> None:
     write_triplets(tmp_path / "t", [triplet("text", "text", "red")], {})
     with pytest.raises(InvalidInput, match="none of the 1 triplets has a usable picture"):
-        encode_triplets([source], str(tmp_path / "t"), str(tmp_path / "out"), encoder=encoder_name)
+        encode_here([source], str(tmp_path / "t"), str(tmp_path / "out"), encoder=encoder_name)
     assert not (tmp_path / "out" / "_manifest.json").exists()
 
 
 def test_bad_input_is_told_before_anything_starts(source: str, triplets: str, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     with pytest.raises(NotFound, match="nothing at"):
-        encode_triplets([str(tmp_path / "absent")], triplets, out)
+        encode_here([str(tmp_path / "absent")], triplets, out)
     with pytest.raises(NotFound, match="there is no folder"):
-        encode_triplets([source], str(tmp_path / "absent"), out)
+        encode_here([source], str(tmp_path / "absent"), out)
     with pytest.raises(InvalidInput, match="cannot be loaded"):
-        encode_triplets([source], triplets, out, encoder=f"local-dir:{tmp_path}/absent")
+        encode_here([source], triplets, out, encoder=f"local-dir:{tmp_path}/absent")
+    with pytest.raises(InvalidInput, match="there are none"):
+        encode_here([source], triplets, out, use_gpu=True)
 
 
+@pytest.mark.usefixtures("ray")
 def test_the_job_says_what_it_did(
     source: str, triplets: str, tmp_path: Path, encoder_name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,18 +1,26 @@
-"""docs/guide.md on a small folder of pictures with another open_clip model: the commands as the guide has them."""
+"""docs/guide.md on a small folder of pictures with another open_clip model: the commands as the guide has them.
+
+All but the service run in this process, where torch and Ray are imported already.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import random
+import runpy
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
 
+from scot import cli
 from scot.client import ScotClient
 from tests.ports import free_port
 from tests.random_encoder import save_random_encoder
@@ -43,26 +51,40 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def run(home: Path, *command: str) -> str:
-    done = subprocess.run([sys.executable, *command], cwd=home, capture_output=True, text=True, check=False, env=None)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def run(home: Path, *command: str, code: int = 0) -> str:
+    """What ``scot …`` or ``python ray_jobs/….py …`` prints, with ``home`` as its folder."""
+    program, *arguments = command
+    said = io.StringIO()
+    with contextlib.chdir(home), redirect_stdout(said), redirect_stderr(said), pytest.MonkeyPatch.context() as patch:
+        if program == "scot":
+            ended = cli.main(arguments)
+        else:
+            patch.setattr(sys, "argv", [program, *arguments])
+            with pytest.raises(SystemExit) as exit_:
+                runpy.run_path(str(ROOT / program), run_name="__main__")
+            ended = exit_.value.code
+    assert ended == code, said.getvalue()
+    return said.getvalue()
+
+
+def pretrain(home: Path, *more: str) -> None:
+    run(
+        home,
+        *("ray_jobs/pretrain.py", "--embeddings", "work/embeddings", "--composers", "work/composers"),
+        *("--runs", "work/runs", "--steps", "30", "--batch-size", "64", "--eval-every", "10", "--num-workers", "0"),
+        *more,
+    )
 
 
 @pytest.fixture(scope="module")
 def trained(home: Path) -> Path:
-    job = str(ROOT / "ray_jobs")
-    run(home, f"{job}/generate_edits.py", "--source", "pictures", "--output", "work/triplets")
+    run(home, "ray_jobs/generate_edits.py", "--source", "pictures", "--output", "work/triplets")
     run(
         home,
-        *(f"{job}/encode.py", "--source", "pictures", "--triplets", "work/triplets"),
-        *("--output", "work/embeddings", "--encoder", "local-dir:my-model"),
+        *("ray_jobs/encode.py", "--source", "pictures", "--triplets", "work/triplets"),
+        *("--output", "work/embeddings", "--encoder", "local-dir:my-model", "--num-workers", "0"),
     )
-    run(
-        home,
-        *(f"{job}/pretrain.py", "--embeddings", "work/embeddings", "--composers", "work/composers"),
-        *("--runs", "work/runs", "--steps", "30", "--batch-size", "64", "--eval-every", "10", "--num-workers", "0"),
-    )
+    pretrain(home)
     return home
 
 
@@ -81,12 +103,11 @@ def address(trained: Path) -> Iterator[str]:
 
 @pytest.mark.timeout(420)
 def test_the_guide_from_pictures_to_hits(trained: Path, address: str) -> None:
-    cli = ("-m", "scot.cli")
-    said = run(trained, *cli, "index", "pictures", "--address", address)
+    said = run(trained, "scot", "index", "pictures", "--address", address)
     assert "indexed 60 pictures" in said
     found = run(
         trained,
-        *(*cli, "search", "--image", "pictures/0.jpg", "--edit", "make it red", "--limit", "5"),
+        *("scot", "search", "--image", "pictures/0.jpg", "--edit", "make it red", "--limit", "5"),
         *("--sheet", "hits.png", "--images", "pictures", "--address", address),
     )
     assert "composer v1" in found
@@ -101,28 +122,23 @@ def test_the_guide_from_pictures_to_hits(trained: Path, address: str) -> None:
 
 
 def test_the_guide_from_a_second_version_to_its_release_and_back(trained: Path) -> None:
-    cli, registry = ("-m", "scot.cli"), ("--composers", "work/composers")
+    registry = ("--composers", "work/composers")
     measured = (*registry, "--gallery", "work/wardrobe", "--encoder", "local-dir:my-model")
     drawn = ("--split", "eval", "--size", "60", "--queries", "30", "--output", "work/wardrobe")
-    run(trained, *cli, "draw", "--world", "wardrobe", *drawn)
-    run(
-        trained,
-        *(f"{ROOT}/ray_jobs/pretrain.py", "--embeddings", "work/embeddings", "--composers", "work/composers"),
-        *("--runs", "work/runs", "--steps", "30", "--batch-size", "64", "--eval-every", "10", "--num-workers", "0"),
-        *("--republish", "--no-release"),
-    )
+    run(trained, "scot", "draw", "--world", "wardrobe", *drawn)
+    pretrain(trained, "--republish", "--no-release")
     released = {
-        line.split()[0]: "released" in line for line in run(trained, *cli, "composers", "list", *registry).splitlines()
+        line.split()[0]: "released" in line
+        for line in run(trained, "scot", "composers", "list", *registry).splitlines()
     }
     assert (released["v1"], released["v2"]) == (True, False)
-    assert "neither" in run(trained, *cli, "composers", "compare", "v1", "v2", *measured)  # the same weights
-    assert "promoted v2 (passed; before: v1)" in run(trained, *cli, "composers", "promote", "v2", *measured)
-    assert "rolled back from v2 to v1" in run(trained, *cli, "composers", "rollback", *registry)
+    assert "neither" in run(trained, "scot", "composers", "compare", "v1", "v2", *measured)  # the same weights
+    assert "promoted v2 (passed; before: v1)" in run(trained, "scot", "composers", "promote", "v2", *measured)
+    assert "rolled back from v2 to v1" in run(trained, "scot", "composers", "rollback", *registry)
 
 
 def test_another_encoder_is_refused_for_what_was_made(trained: Path) -> None:
-    command = [sys.executable, "-m", "scot.cli", "evaluate", "--gallery", "any", "--composers", "work/composers"]
-    done = subprocess.run([*command, "--encoder", "tiny"], cwd=trained, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "my-model" in done.stderr
-    assert "tiny" in done.stderr
+    evaluate = ("scot", "evaluate", "--gallery", "any", "--composers", "work/composers")
+    said = run(trained, *evaluate, "--encoder", "tiny", code=1)
+    assert "my-model" in said
+    assert "tiny" in said

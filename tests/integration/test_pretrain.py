@@ -322,6 +322,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
         log.close()
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_job_of_a_running_cluster(cluster: str, config: pretrain.PretrainConfig, tmp_path: Path) -> None:
     from ray.job_submission import JobSubmissionClient
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from PIL import Image
 
+from scot import cli
 from scot.client import AsyncScotClient, NewItem, ScotClient
 from scot.errors import NotFound, Overloaded, PermissionDenied, ScotError, Unauthenticated
 from scot.keys import ApiKey, digest_of, new_key
@@ -267,10 +270,13 @@ def test_the_commands_take_the_key_from_a_file_or_the_environment(
 
 
 def said(*command: str, code: int = 0, **environment: str) -> str:
-    whole = [sys.executable, "-m", "scot.cli", *command]
-    done = subprocess.run(whole, capture_output=True, text=True, env=os.environ | environment, check=False)
-    assert done.returncode == code, done.stderr
-    return done.stdout + done.stderr
+    """What a command prints; in this process, which has imported everything already."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(printed), pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        assert cli.main(command) == code, printed.getvalue()
+    return printed.getvalue()
 
 
 def test_a_proxy_in_front_brings_tls(service: Service, writer: ScotClient, tmp_path: Path) -> None:
@@ -278,9 +284,17 @@ def test_a_proxy_in_front_brings_tls(service: Service, writer: ScotClient, tmp_p
     with tls_proxy(service.target, certificate, key) as address:
         searching = ("search", "--edit", "a", "--limit", "1", "--address", address, "--tls")
         trusted = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate), "SCOT_API_KEY": READER}
-        assert "text_only" in said(*searching, **trusted)
-        assert "no SCOT service answers" in said(*searching, code=1, SCOT_API_KEY=READER)  # nobody it trusts
-        assert "no SCOT service answers" in said(*searching[:-1], code=1, SCOT_API_KEY=READER)  # no TLS at all
+        assert "text_only" in said_alone(*searching, **trusted)
+        assert "no SCOT service answers" in said_alone(*searching, code=1, SCOT_API_KEY=READER)  # nobody it trusts
+        assert "no SCOT service answers" in said_alone(*searching[:-1], code=1, SCOT_API_KEY=READER)  # no TLS at all
+
+
+def said_alone(*command: str, code: int = 0, **environment: str) -> str:
+    """:func:`said` in a process of its own: gRPC reads the roots that it trusts once."""
+    whole = [sys.executable, "-m", "scot.cli", *command]
+    done = subprocess.run(whole, capture_output=True, text=True, env=os.environ | environment, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("text", [None, "", "not-a-digest name=a"])

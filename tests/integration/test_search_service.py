@@ -381,7 +381,10 @@ def test_ctrl_c_stops_everything_and_loses_nothing(service: Service, client: Sco
     assert asyncio.run(stored()) == ["last", "red"]
 
 
-@pytest.mark.parametrize(("number", "when"), [(signal.SIGINT, "gcs_server"), (signal.SIGTERM, "ray::Serve")])
+@pytest.mark.parametrize(
+    ("number", "when"),
+    [(signal.SIGINT, "gcs_server"), pytest.param(signal.SIGTERM, "ray::Serve", marks=pytest.mark.slow)],
+)
 def test_a_signal_during_the_start_leaves_nothing(
     encoder: str, tmp_path: Path, number: signal.Signals, when: str
 ) -> None:
@@ -397,6 +400,7 @@ def test_a_signal_during_the_start_leaves_nothing(
     assert errors.splitlines() == [f"starting SCOT with encoder {encoder} …"]
 
 
+@pytest.mark.slow
 def test_a_composer_of_another_encoder_is_refused_at_the_start(encoder: str, tmp_path: Path) -> None:
     publish(tmp_path / "composers", tmp_path / "foreign", "another@0-32d", 32, version="foreign")
     process = start(tmp_path, encoder, free_port())

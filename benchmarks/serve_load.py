@@ -1,0 +1,101 @@
+"""Load on a gRPC service: a closed loop finds its peak, an open loop shows what callers wait at a given rate.
+
+In the open loop requests come when they are due (a seeded Poisson process), whether or not earlier ones are answered,
+and a latency counts from the moment that the request was due: a service that stalls cannot hold back the requests that
+would have shown it (coordinated omission).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import grpc
+import numpy as np
+
+Call = Callable[[int, float], Awaitable[object]]
+"""Makes the numbered request, within so many seconds."""
+
+HEADER = """\
+| server | load | offered/s | answered/s | p50 ms | p95 | p99 | max | not answered |
+|---|---|---|---|---|---|---|---|---|"""
+
+
+@dataclass(slots=True)
+class Stretch:
+    """What came of one stretch of load."""
+
+    seconds: float = 0.0
+    """From its first request to the last that was due (open) or answered (closed)."""
+    due: int = 0
+    answered_ms: list[float] = field(default_factory=list)
+    """How long each request that was answered took, in milliseconds."""
+    codes: Counter[str] = field(default_factory=Counter)
+    """How all of them ended: OK, or a gRPC status."""
+
+    @property
+    def offered(self) -> float:
+        """Requests that were due a second."""
+        return self.due / self.seconds
+
+    @property
+    def goodput(self) -> float:
+        """Requests answered within their deadline, a second."""
+        return len(self.answered_ms) / self.seconds
+
+    def percentile(self, q: float) -> float:
+        """A latency in milliseconds; NaN where nothing was answered."""
+        return float(np.percentile(self.answered_ms, q)) if self.answered_ms else float("nan")
+
+    def numbers(self) -> dict[str, object]:
+        """All of it, for a table or a file."""
+        latencies = {f"p{q}_ms": self.percentile(q) for q in (50, 95, 99)} | {"max_ms": self.percentile(100)}
+        rates = {"offered": self.offered, "goodput": self.goodput, "seconds": self.seconds}
+        return {**rates, **latencies, "codes": dict(self.codes)}
+
+    def row(self, server: str, load: str) -> str:
+        """One row of a Markdown table; :data:`HEADER` is its head."""
+        cells = [server, load, f"{self.offered:.1f}", f"{self.goodput:.1f}"]
+        cells += [f"{self.percentile(q):.1f}" for q in (50, 95, 99, 100)]
+        cells += [", ".join(f"{count} {code}" for code, count in self.codes.items() if code != "OK") or "0"]
+        return f"| {' | '.join(cells)} |"
+
+    async def request(self, call: Call, number: int, due: float, deadline_s: float) -> None:
+        """Make one request and write down how it went; ``due`` is on the clock of :func:`time.perf_counter`."""
+        self.due += 1
+        try:
+            await call(number, deadline_s - (time.perf_counter() - due))
+        except grpc.aio.AioRpcError as error:
+            self.codes[error.code().name] += 1
+        else:
+            self.codes["OK"] += 1
+            self.answered_ms.append((time.perf_counter() - due) * 1_000)
+
+
+async def closed_loop(call: Call, *, clients: int, seconds: float, deadline_s: float = 60.0) -> Stretch:
+    """So many clients, each of which asks again as soon as it is answered."""
+    stretch, begun = Stretch(), time.perf_counter()
+
+    async def client(number: int) -> None:
+        while (now := time.perf_counter()) < begun + seconds:
+            await stretch.request(call, number, now, deadline_s)
+            number += clients
+
+    await asyncio.gather(*(client(number) for number in range(clients)))
+    stretch.seconds = time.perf_counter() - begun
+    return stretch
+
+
+async def open_loop(call: Call, *, rate: float, seconds: float, deadline_s: float, seed: int) -> Stretch:
+    """``rate`` requests a second on average, for ``seconds`` seconds, and then their ends."""
+    intervals = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds * 2) + 100)
+    dues = np.cumsum(intervals)
+    stretch, begun = Stretch(seconds=seconds), time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for number, due in enumerate(begun + dues[dues < seconds]):
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            group.create_task(stretch.request(call, number, float(due), deadline_s))
+    return stretch
