@@ -29,7 +29,9 @@ class Stretch:
     """What came of one stretch of load."""
 
     seconds: float = 0.0
-    """From its first request to the last that was due (open) or answered (closed)."""
+    """How long requests came."""
+    lasted: float = 0.0
+    """Until the last of them had ended."""
     due: int = 0
     answered_ms: list[float] = field(default_factory=list)
     """How long each request that was answered took, in milliseconds."""
@@ -43,8 +45,8 @@ class Stretch:
 
     @property
     def goodput(self) -> float:
-        """Requests answered within their deadline, a second."""
-        return len(self.answered_ms) / self.seconds
+        """Requests answered within their deadline, a second; those still answered after the last came count as well."""
+        return len(self.answered_ms) / self.lasted
 
     def percentile(self, q: float) -> float:
         """A latency in milliseconds; NaN where nothing was answered."""
@@ -85,7 +87,7 @@ async def closed_loop(call: Call, *, clients: int, seconds: float, deadline_s: f
             number += clients
 
     await asyncio.gather(*(client(number) for number in range(clients)))
-    stretch.seconds = time.perf_counter() - begun
+    stretch.seconds = stretch.lasted = time.perf_counter() - begun
     return stretch
 
 
@@ -98,4 +100,5 @@ async def open_loop(call: Call, *, rate: float, seconds: float, deadline_s: floa
         for number, due in enumerate(begun + dues[dues < seconds]):
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             group.create_task(stretch.request(call, number, float(due), deadline_s))
+    stretch.lasted = max(seconds, time.perf_counter() - begun)
     return stretch

@@ -2,7 +2,7 @@
 
 Both serve a ViT-B/32 of random weights in float32 with as many threads: SCOT's ``Encode`` over gRPC, infinity's
 ``/embeddings`` over HTTP with data URIs. infinity needs an environment of its own, in which ``--peer`` is the Python:
-``pip install 'infinity-emb[server,torch,vision]==0.0.77' 'click<8.2' 'torch==2.7.1'``.
+``pip install 'infinity-emb[server,torch,vision]==0.0.77' aiohttp 'click<8.2' 'torch==2.7.1'``.
 """
 
 from __future__ import annotations

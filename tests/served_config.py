@@ -30,7 +30,7 @@ def config(args: dict[str, Any], user_config: dict[str, Any]) -> ServeDeploySche
         "route_prefix": "/",
         "args": args,
         "deployments": [
-            {"name": "Gateway", "max_ongoing_requests": 64, "max_queued_requests": 256, **cpus},
+            {"name": "Gateway", "max_ongoing_requests": 48, "max_queued_requests": 32, **cpus},
             {"name": "Composer", "num_replicas": 2, "user_config": user_config, **cpus},
             {"name": "Encoder", **cpus},
         ],

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import grpc
 
@@ -53,9 +52,6 @@ def served_here(settings: SearchSettings) -> Iterator[str]:
         return asyncio.run_coroutine_threadsafe(work, loop).result(120)
 
     async def begin() -> tuple[Any, Any, int]:
-        # Serve keeps a class's batch queue for the one replica of a process; one left here is of a loop that ended.
-        batched: Any = ComposerReplica._batched
-        batched.set_max_batch_size.__self__._queue = None
         composer = ComposerReplica(settings)
         await composer.reconfigure({"default": ""})
         gateway: Any = _Gateway.__new__(_Gateway)
@@ -67,11 +63,8 @@ def served_here(settings: SearchSettings) -> Iterator[str]:
         await server.start()
         return gateway, server, port
 
-    # A batch queue asks its replica how many requests it takes, only to warn; there is no replica to be asked here.
-    warned = "ray.serve.batching._BatchQueue._warn_if_max_batch_size_exceeds_max_ongoing_requests"
     try:
-        with mock.patch(warned):
-            gateway, server, port = run(begin())
+        gateway, server, port = run(begin())
         try:
             yield f"127.0.0.1:{port}"
         finally:

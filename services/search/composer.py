@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from ray import serve
 
 from scot.composers import Registry
 from scot.errors import ScotError
+from services.search.batches import Batches
 from services.search.composing import Composed, Job, Vector, compose_batch
 from services.search.embeddings import Embeddings
 from services.search.metrics import ComposerMetrics
@@ -74,10 +74,9 @@ class ComposerReplica:
         registry = Registry(settings.composers) if settings.composers else None
         self._shelf = Shelf(registry, self._encoder.id, self._encoder.dim)
         self._serving = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="towers")  # torch brings its own threads
         self._metrics = ComposerMetrics()
         self._embeddings = Embeddings(self._encoder, settings.cache_mb * 2**20, self._metrics.looked_up)
-        self._batched.set_max_batch_size(settings.batch)  # type: ignore[attr-defined]
+        self._batches = Batches(self._compose, most=settings.batch)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Change who answers without a restart, as :class:`Rollout` says: ``{"default": "v1", "split": {"v2": 0.1}}``.
@@ -99,19 +98,14 @@ class ComposerReplica:
 
     async def compose(self, job: Job) -> Composed:
         """The query vector of one job. Raises NotFound, EncoderMismatch, Unavailable."""
-        answer: Composed | Exception = await self._batched((job, time.perf_counter()))
+        answer = await self._batches.answer((job, time.perf_counter()))
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    # A wait of zero takes whatever has queued up while the last batch was composed: an idle service answers at once.
-    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.0)
-    async def _batched(self, arrivals: list[tuple[Job, float]]) -> list[Composed | Exception]:
-        self._metrics.batch(len(arrivals))
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._compose, arrivals)
-
     def _compose(self, arrivals: list[tuple[Job, float]]) -> list[Composed | Exception]:
         begun = time.perf_counter()
+        self._metrics.batch(len(arrivals))
         jobs = [job for job, _ in arrivals]
         answers = compose_rolled_out(self._embeddings, self._shelf, jobs)
         self._metrics.kept(self._embeddings.size)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from ray import serve
 
+from services.search.batches import Batches
 from services.search.settings import SearchSettings
 
 if TYPE_CHECKING:
     from scot.encoders.base import Pixels, Tokens, Vectors
+
+_BATCH = 64
 
 
 class EncoderReplica:
@@ -25,15 +29,23 @@ class EncoderReplica:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self._encoder = load_encoder(settings.encoder, device=settings.device)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="towers")
+        self._pixels = Batches(self._together(self._encoder.encode_pixels), most=_BATCH, size=len)
+        self._tokens = Batches(self._together(self._encoder.encode_tokens), most=_BATCH, size=len)
 
     async def pixels(self, pixels: list[Pixels]) -> Vectors:
         """N pictures ``(H, W, 3)`` to ``(N, D)``."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._encoder.encode_pixels, pixels)
+        return await self._pixels.answer(pixels)
 
     async def tokens(self, tokens: list[Tokens]) -> Vectors:
         """N texts ``(L,)`` to ``(N, D)``."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._encoder.encode_tokens, tokens)
+        return await self._tokens.answer(tokens)
+
+    @staticmethod
+    def _together(encode: Callable[[list[Any]], Vectors]) -> Callable[[list[list[Any]]], list[Vectors]]:
+        def of_each(calls: list[list[Any]]) -> list[Vectors]:
+            return np.split(encode([*chain.from_iterable(calls)]), np.cumsum([len(call) for call in calls])[:-1])
+
+        return of_each
 
 
-EncoderDeployment = serve.deployment(name="Encoder", max_ongoing_requests=16, health_check_period_s=10)(EncoderReplica)
+EncoderDeployment = serve.deployment(name="Encoder", max_ongoing_requests=64, health_check_period_s=10)(EncoderReplica)

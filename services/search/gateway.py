@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from grpc_health.v1 import health_pb2
 from PIL import Image
 from ray import serve
+from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
 from scot.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable
@@ -250,6 +251,13 @@ class Gateway:
     Watch = streaming(health_watch, role=None)
 
 
+# Requests wait for as long as it takes to answer a composer's batch or two; more are refused at once, or all would wait
+# until their deadlines pass. By default a router looks again after up to half a second whether a full gateway has
+# room: meanwhile the gateway idles (docs/adr/0015).
 GatewayDeployment = serve.deployment(
-    name="Gateway", max_ongoing_requests=64, max_queued_requests=256, health_check_period_s=10
+    name="Gateway",
+    max_ongoing_requests=32 + MAX_WATCHES,
+    max_queued_requests=32,
+    request_router_config=RequestRouterConfig(initial_backoff_s=0.005, max_backoff_s=0.005),  # type: ignore[arg-type]
+    health_check_period_s=10,
 )(Gateway)

@@ -130,10 +130,10 @@ _QUEUES = Row(
         ),
         lines(
             "Time of a batch",
-            "Both towers and the composers.",
-            "ms",
-            (mean("ray_serve_batch_execution_time_ms", 'NS, deployment="Composer"'), "mean"),
-            (quantile(0.99, "ray_serve_batch_execution_time_ms", 'NS, deployment="Composer"'), "p99"),
+            "Both towers and the composers, as the queries of the batch see it.",
+            "s",
+            (mean("ray_scot_search_stage_seconds", 'NS, stage="compose"'), "mean"),
+            (quantile(0.99, "ray_scot_search_stage_seconds", 'NS, stage="compose"'), "p99"),
         ),
         lines(
             "Busy",
