@@ -70,7 +70,7 @@ class ComposerReplica:
 
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        self._encoder = load_encoder(settings.encoder, device=settings.device)
+        self._encoder = load_encoder(settings.encoder, device=settings.device, dtype=settings.dtype)
         registry = Registry(settings.composers) if settings.composers else None
         self._shelf = Shelf(registry, self._encoder.id, self._encoder.dim)
         self._serving = False

@@ -28,7 +28,7 @@ class EncoderReplica:
 
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        self._encoder = load_encoder(settings.encoder, device=settings.device)
+        self._encoder = load_encoder(settings.encoder, device=settings.device, dtype=settings.dtype)
         self._pixels = Batches(self._together(self._encoder.encode_pixels), most=_BATCH, size=len)
         self._tokens = Batches(self._together(self._encoder.encode_tokens), most=_BATCH, size=len)
 

@@ -71,6 +71,8 @@ class LocalConfig:
     """Where Ray shows Prometheus its metrics and SCOT's; 0: a port that Ray chooses."""
     device: str | None = None
     """Where the towers run: cpu, cuda, cuda:1 …; by default a GPU when there is one."""
+    dtype: str | None = None
+    """Of the towers: float32, bfloat16 or float16; by default float32 on a CPU and bfloat16 on a GPU."""
     threads: int = 0
     """CPU threads of each tower process; 0 leaves the choice to PyTorch."""
     cache_mb: int = 64
@@ -95,6 +97,7 @@ def settings_of(config: LocalConfig) -> SearchSettings:
             "api_keys": str(config.api_keys.resolve()) if config.api_keys else None,
             "collection": config.collection,
             "device": config.device,
+            "dtype": config.dtype,
             "threads": config.threads,
             "cache_mb": config.cache_mb,
         }
@@ -224,7 +227,7 @@ def _explain(settings: SearchSettings) -> None:
     from scot.index.store import GalleryStore
     from services.search.shelf import Shelf
 
-    encoder = load_encoder(settings.encoder, device=settings.device)
+    encoder = load_encoder(settings.encoder, device=settings.device, dtype=settings.dtype)
     registry = Registry(settings.composers) if settings.composers else None
     Shelf(registry, encoder.id, encoder.dim).roll_out(settings.rollout)
 

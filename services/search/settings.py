@@ -42,6 +42,8 @@ class SearchSettings:
     """The collection a request means when it names none."""
     device: str | None = None
     """Where the towers run: cpu, cuda, cuda:1 …; by default a GPU when there is one."""
+    dtype: str | None = None
+    """Of the towers: float32, bfloat16 or float16; by default float32 on a CPU and bfloat16 on a GPU."""
     threads: int = 0
     """CPU threads of each tower process; 0 leaves the choice to PyTorch."""
     decode_threads: int = 2
