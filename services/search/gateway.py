@@ -27,7 +27,7 @@ from services.search import indexing, searching
 from services.search.composer import EncoderCard
 from services.search.edge import count_request, drop_told, public_error, streaming, unary
 from services.search.images import preprocess
-from services.search.limits import MAX_WATCHES, STREAM_WINDOW
+from services.search.limits import MAX_AT_WORK, MAX_WAITING, MAX_WATCHES, STREAM_WINDOW
 from services.search.metrics import GatewayMetrics
 from services.search.ordered import in_order
 from services.search.settings import SearchSettings
@@ -256,8 +256,8 @@ class Gateway:
 # room: meanwhile the gateway idles (docs/adr/0015).
 GatewayDeployment = serve.deployment(
     name="Gateway",
-    max_ongoing_requests=32 + MAX_WATCHES,
-    max_queued_requests=32,
+    max_ongoing_requests=MAX_AT_WORK + MAX_WATCHES,
+    max_queued_requests=MAX_WAITING,
     request_router_config=RequestRouterConfig(initial_backoff_s=0.005, max_backoff_s=0.005),  # type: ignore[arg-type]
     health_check_period_s=10,
 )(Gateway)

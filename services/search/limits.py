@@ -23,6 +23,10 @@ STREAM_WINDOW = 16  # queries of one stream that are worked on at the same time
 """At most this many queries of a stream are in work; the client's sending waits for the oldest answer."""
 MAX_WATCHES = 16
 """Watches of a gateway's health, which nobody needs a key for and each of which keeps one of its places."""
+MAX_AT_WORK = 32
+"""Requests that a gateway works on at a time: a batch of the composer's."""
+MAX_WAITING = 32
+"""Requests that a proxy keeps waiting for a gateway; what the next is told, it is told at once."""
 SHADOWS = 16
 """Comparisons with a shadow that wait in a gateway; more queries go without."""
 HANDLE_BYTES = 3_000_000
