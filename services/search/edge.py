@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import grpc
-from ray.exceptions import RayTaskError, TaskCancelledError
+from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, gRPCStatusError
 from ray.serve.grpc_util import RayServegRPCContext
 
@@ -45,7 +45,7 @@ def public_error(error: BaseException) -> tuple[str, str]:
         error = error.cause
     if isinstance(error, BackPressureError):
         error = Overloaded("the service is at its limit; try again later")
-    elif isinstance(error, DeploymentUnavailableError) or type(error).__name__.startswith(("RayActor", "ActorDied")):
+    elif isinstance(error, (DeploymentUnavailableError, RayError)):  # a replica, a worker or a node that is gone
         error = Unavailable(AWAY_SENTENCE)
     if isinstance(error, ScotError):
         return grpc_status(error), str(error)

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import struct_pb2
-from ray.exceptions import TaskCancelledError
+from ray.exceptions import ActorUnavailableError, TaskCancelledError, WorkerCrashedError
 from ray.serve.exceptions import gRPCStatusError
 
 from scot import flags
@@ -102,6 +102,8 @@ def test_a_broken_stream_raises_after_its_answers() -> None:
         (NotFound("no item"), "NOT_FOUND", "no item"),
         (EncoderMismatch("another"), "FAILED_PRECONDITION", "another"),
         (Conflict("busy"), "FAILED_PRECONDITION", "busy"),
+        (ActorUnavailableError("pid=7", None), "UNAVAILABLE", "a part of the service is away; try again"),
+        (WorkerCrashedError(), "UNAVAILABLE", "a part of the service is away; try again"),
         (RuntimeError("pid=7, ip=10.0.0.1"), "INTERNAL", "something went wrong inside the service"),
     ],
 )
