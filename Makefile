@@ -8,7 +8,7 @@ ARGS ?=
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
 VLLM := .venv-vllm/.installed-vllm
-SERVING := $(patsubst %,tests/integration/test_%.py,serving_survives rollout_under_load search_qdrant fuzz tracing)
+SERVING := $(patsubst %,tests/integration/test_%.py,serving_survives rollout_under_load search_qdrant search_service fuzz tracing)
 TESTS = $(wildcard tests/unit tests/integration tests/chart)
 
 # .venv/bin goes first, so that what a target starts (ray workers, shells) finds the same Python.
