@@ -155,7 +155,13 @@ async def measured(
             print(peak.row(name, f"{config.clients} clients"), flush=True)
             opened = {}
             for share in config.rates:
-                opened[str(share)] = await at_rate(call, share * peak.goodput, config)
+                opened[str(share)] = await open_loop(
+                    call,
+                    rate=share * peak.goodput,
+                    seconds=config.seconds,
+                    deadline_s=config.deadline_s,
+                    seed=config.seed,
+                )
                 print(opened[str(share)].row(name, f"{share} x peak"), flush=True)
             numbers: dict[str, Any] = {"alone": alone.numbers(), "peak": peak.numbers()}
             numbers["open"] = {share: stretch.numbers() for share, stretch in opened.items()}
@@ -163,11 +169,6 @@ async def measured(
                 numbers["soak"] = await soaked(call, running, peak.goodput / 2, soak_minutes, config)
             numbers["memory_mib"] = running.memory_mib()
             return numbers
-
-
-async def at_rate(call: Call, rate: float, config: ServeBenchmark) -> Stretch:
-    """One stretch of the open loop."""
-    return await open_loop(call, rate=rate, seconds=config.seconds, deadline_s=config.deadline_s, seed=config.seed)
 
 
 async def soaked(call: Call, running: Server, rate: float, minutes: float, config: ServeBenchmark) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 from ray.serve.schema import ServeDeploySchema
 
 from services.search.descendants import adopt_orphans
+from services.search.limits import MAX_AT_WORK, MAX_WAITING, MAX_WATCHES
 from services.search.local import APP, LocalConfig, _environment, _Signals, _start_ray, _stop_everything
 
 
@@ -30,7 +31,12 @@ def config(args: dict[str, Any], user_config: dict[str, Any]) -> ServeDeploySche
         "route_prefix": "/",
         "args": args,
         "deployments": [
-            {"name": "Gateway", "max_ongoing_requests": 48, "max_queued_requests": 32, **cpus},
+            {
+                "name": "Gateway",
+                "max_ongoing_requests": MAX_AT_WORK + MAX_WATCHES,
+                "max_queued_requests": MAX_WAITING,
+                **cpus,
+            },
             {"name": "Composer", "num_replicas": 2, "user_config": user_config, **cpus},
             {"name": "Encoder", **cpus},
         ],

@@ -93,7 +93,7 @@ def encode_stream(
 
 
 class ReadSource:
-    """A Ray Data task: one source to batches of encoded pictures, only those that are wanted."""
+    """One source to batches of encoded pictures, only those that are wanted; in a Ray Data task or here."""
 
     def __init__(self, wanted: set[str]) -> None:
         self._wanted = wanted
@@ -118,7 +118,7 @@ class ReadSource:
 
 
 class EncodeRows:
-    """A Ray Data actor: pictures and texts to vectors. Decoding runs in threads beside the towers."""
+    """Pictures and texts to vectors, in a Ray Data actor or here. Decoding runs in threads beside the towers."""
 
     def __init__(self, pool: EncoderPool) -> None:
         if pool.num_workers:

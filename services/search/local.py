@@ -30,7 +30,7 @@ from services.access import Keys
 from services.search import tracing
 from services.search.descendants import adopt_orphans, outlive
 from services.search.limits import MAX_MESSAGE_BYTES
-from services.search.settings import SearchSettings, from_args
+from services.search.settings import Dtype, SearchSettings, from_args
 
 APP = "search"
 _START_S = 900.0
@@ -71,7 +71,7 @@ class LocalConfig:
     """Where Ray shows Prometheus its metrics and SCOT's; 0: a port that Ray chooses."""
     device: str | None = None
     """Where the towers run: cpu, cuda, cuda:1 …; by default a GPU when there is one."""
-    dtype: str | None = None
+    dtype: Dtype | None = None
     """Of the towers: float32, bfloat16 or float16; by default float32 on a CPU and bfloat16 on a GPU."""
     threads: int = 0
     """CPU threads of each tower process; 0 leaves the choice to PyTorch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from scot import flags
 from scot.errors import InvalidInput
@@ -11,6 +12,7 @@ from scot.index.layout import Effort, Layout
 from scot.index.server import ServerConfig
 from services.search.rollout import Rollout
 
+Dtype = Literal["float32", "bfloat16", "float16"]
 _LISTS = ("payload_index", "split")
 
 
@@ -42,7 +44,7 @@ class SearchSettings:
     """The collection a request means when it names none."""
     device: str | None = None
     """Where the towers run: cpu, cuda, cuda:1 …; by default a GPU when there is one."""
-    dtype: str | None = None
+    dtype: Dtype | None = None
     """Of the towers: float32, bfloat16 or float16; by default float32 on a CPU and bfloat16 on a GPU."""
     threads: int = 0
     """CPU threads of each tower process; 0 leaves the choice to PyTorch."""

@@ -8,6 +8,7 @@ import helm_python
 import pytest
 
 from helm import reference
+from services.search import limits
 from tests.rendering import HELM, VALUES_FILES, notes, render, values_of
 
 
@@ -75,6 +76,12 @@ def test_every_values_file_passes_the_schema(file: str) -> None:
 @pytest.mark.parametrize("path", reference.files())
 def test_the_reference_is_what_the_values_say(path: Any) -> None:
     assert path.read_text(encoding="utf-8") == reference.files()[path], "run `python helm/reference.py`"
+
+
+def test_a_gateway_has_the_places_that_it_has_without_the_chart() -> None:
+    gateway = values_of("values.yaml")["search"]["gateway"]
+    assert gateway["maxOngoingRequests"] == limits.MAX_AT_WORK + limits.MAX_WATCHES
+    assert gateway["maxQueuedRequests"] == limits.MAX_WAITING
 
 
 def test_every_value_is_described() -> None:

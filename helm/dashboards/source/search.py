@@ -132,8 +132,8 @@ _QUEUES = Row(
             "Time of a batch",
             "Both towers and the composers, as the queries of the batch see it.",
             "s",
-            (mean("ray_scot_search_stage_seconds", 'NS, stage="compose"'), "mean"),
-            (quantile(0.99, "ray_scot_search_stage_seconds", 'NS, stage="compose"'), "p99"),
+            (mean(_STAGE, 'NS, stage="compose"'), "mean"),
+            (quantile(0.99, _STAGE, 'NS, stage="compose"'), "p99"),
         ),
         lines(
             "Busy",
