@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -42,14 +43,17 @@ from scot.training.objectives import LossConfig
 ROOT = Path(__file__).resolve().parents[1]
 BASE: dict[str, Any] = {"projection": 512, "hidden": 1_024, "steps": 400, "patience": 0}
 """What every run starts from: a small Combiner and a short schedule, so that all of them fit into hours."""
+EDITS = 8
+"""Edits of each caption."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One line of a table.
 
-    ``labels``: true target pictures to train on instead; ``pictures``: how many to caption; ``width``: the width of the
-    tiny encoder (0: the one chosen); ``blind``: references are known by their vectors alone when it is measured.
+    ``labels``: true target pictures to train on instead; ``pictures``: how many to caption; ``edits``: of each caption
+    (0: :data:`EDITS`); ``width``: the width of the tiny encoder (0: the one chosen); ``blind``: references are known by
+    their vectors alone when it is measured.
     """
 
     group: str
@@ -58,6 +62,7 @@ class Run:
     loss: dict[str, Any] = field(default_factory=dict)
     labels: int = 0
     pictures: int = 0
+    edits: int = 0
     width: int = 0
     blind: bool = False
 
@@ -68,7 +73,7 @@ class Run:
     @property
     def key(self) -> str:
         """The result's file name; equal settings have equal keys, whatever their group and name."""
-        sizes = {"labels": self.labels, "pictures": self.pictures, "width": self.width, "blind": self.blind}
+        sizes = {name: getattr(self, name) for name in ("labels", "pictures", "edits", "width", "blind")}
         chosen = {**self.train, **self.loss} | {key: value for key, value in sizes.items() if value}
         return "-".join(f"{key}={value}" for key, value in sorted(chosen.items())) or "base"
 
@@ -89,6 +94,7 @@ RUNS = (
     Run("composer", "Combiner, full widths, 1,600 steps", {**WIDE, **LONG}),
     Run("composer", "token Combiner, 1,600 steps", {**TOKENS, **LONG}),
     Run("composer", "token Combiner, 1,600 steps, reference by its vector", {**TOKENS, **LONG}, blind=True),
+    Run("composer", "token Combiner, 1,600 steps, 16 edits a caption", {**TOKENS, **LONG}, edits=16),
     Run("composer", "FiLM residual network", {**WIDE, "architecture": "film"}),
     Run("composer", "transformer over three tokens", {**WIDE, "architecture": "transformer"}),
     Run("objective", "InfoNCE to T_u, own-caption negatives"),
@@ -161,7 +167,7 @@ def main(config: QualityBenchmark) -> int:
         for run in wanted:
             if not (results / f"{run.key}-{seed}.json").exists():
                 train(run, seed, places[run.width], config, results)
-    about = f"{machine()}; encoder {places[0].encoder.id}; {len(places[0].captions):,} triplets"
+    about = f"{machine()}; encoder {places[0].encoder.id}; {len(places[0].captions()):,} triplets"
     write_report(RUNS, results, config.report, about=about)
     return 0
 
@@ -174,8 +180,14 @@ def prepare(config: QualityBenchmark) -> None:
         call(*draw, "--split", "train", "--size", str(config.size), "--output", str(work / "train" / world))
         size = ("--size", str(2 * config.queries), "--queries", str(config.queries))
         call(*draw, "--split", "eval", *size, "--output", str(work / "gallery" / world))
-    generate = ["ray_jobs/generate_edits.py", "--source", *sources(config), "--edits-per-caption", "8"]
-    call(*generate, "--output", str(work / "triplets"), "--overwrite")
+
+
+def triplets(config: QualityBenchmark, edits: int) -> Path:
+    """The folder of the triplets with so many edits of each caption; those that are there already are kept."""
+    folder = config.work / f"triplets-{edits}"
+    generate = ["ray_jobs/generate_edits.py", "--source", *sources(config), "--edits-per-caption", str(edits)]
+    call(*generate, "--output", str(folder))
+    return folder
 
 
 def sources(config: QualityBenchmark) -> list[str]:
@@ -201,14 +213,19 @@ class Place:
         self.folder = config.work / self.encoder.id.partition("@")[2]
         self.results = self.folder / f"results-{config.size}-{config.queries}"
         self.results.mkdir(parents=True, exist_ok=True)
+        self._loaded: tuple[int, TripletEmbeddings] | None = None
 
-    @cached_property
-    def captions(self) -> TripletEmbeddings:
-        """The triplets with their vectors and hidden states."""
-        embeddings = str(self.folder / "embeddings")
-        encode = ["ray_jobs/encode.py", "--triplets", str(self._config.work / "triplets"), "--output", embeddings]
-        call(*encode, "--source", *sources(self._config), "--encoder", self._name, "--states")
-        return load_cache(embeddings, self.encoder.id)
+    def captions(self, edits: int = EDITS) -> TripletEmbeddings:
+        """The triplets with their vectors and hidden states; those that were asked for last are kept in memory."""
+        if self._loaded is None or self._loaded[0] != edits:
+            embeddings, base = (self.folder / f"embeddings-{count}" for count in (edits, EDITS))
+            if base.exists() and not embeddings.exists():
+                shutil.copytree(base, embeddings)  # the pictures are the same, and half of the texts
+            encode = ["ray_jobs/encode.py", "--triplets", str(triplets(self._config, edits))]
+            encode += ["--output", str(embeddings), "--source", *sources(self._config)]
+            call(*encode, "--encoder", self._name, "--states")
+            self._loaded = edits, load_cache(embeddings, self.encoder.id)
+        return self._loaded[1]
 
     @cached_property
     def galleries(self) -> list[WorldVectors]:
@@ -242,8 +259,11 @@ def references(results: Path, galleries: Sequence[WorldVectors]) -> None:
 
 def train(run: Run, seed: int, place: Place, config: QualityBenchmark, results: Path) -> None:
     """Train one run with one seed and keep what it measures, blind as well where the composer reads states."""
-    triplets = labelled_triplets(run.labels, place.encoder, place.folder, config.seed) if run.labels else place.captions
-    data, worlds = on_pictures(triplets, run.pictures), place.galleries
+    if run.labels:
+        data = labelled_triplets(run.labels, place.encoder, place.folder, config.seed)
+    else:
+        data = on_pictures(place.captions(run.edits or EDITS), run.pictures)
+    worlds = place.galleries
     begun = time.perf_counter()
     trainer = Trainer(data, run.config(seed), "cuda" if torch.cuda.is_available() else "cpu")
     for _ in trainer.run():

@@ -46,7 +46,7 @@ def main(config: EncodeConfig) -> int:
     for name in ("source", "triplets", "output"):
         if not getattr(config, name):
             raise InvalidInput(f"--{name} is missing")
-    with ray_session() if config.num_workers else nullcontext():
+    with ray_session() if config.num_workers > 0 else nullcontext():
         done = encode_triplets(
             config.source,
             config.triplets,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from scot.errors import GRPC_STATUS, ScotError, Unavailable
+from scot.errors import GRPC_STATUS, Overloaded, ScotError, Unavailable
 
 _BY_STATUS: dict[str, type[ScotError]] = {}
 for _error, _status in GRPC_STATUS.items():
@@ -19,6 +19,8 @@ def from_rpc(error: grpc.RpcError, target: str) -> ScotError:
         return Unavailable(f"no SCOT service answers at {target}")  # gRPC's own text is about sockets
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         details = f"the service at {target} did not answer in time"
+    if (code.name, details) == ("CANCELLED", "CANCELLED"):  # so a server's gRPC drops calls once a thousand wait for it
+        return Overloaded("the service is at its limit and dropped the call; try again later")
     return from_status(code.name, details)
 
 

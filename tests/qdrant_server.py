@@ -24,6 +24,8 @@ from scot.index.connection import _drive
 
 Fault = Callable[[grpc.ServicerContext], None]
 """What happens in place of an answer; returning lets the answer come."""
+NO_SPACE = "No space left on device: WAL buffer size exceeds available disk space"
+"""What a Qdrant 1.19 says when its disk is full (qdrant, lib/collection/src/shards/local_shard/shard_ops.rs)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class QdrantServer:
     """Each is used up by one call; a health check uses none."""
     always: Fault | None = None
     """Done to every call, health checks included."""
+    full: bool = False
+    """Whether its disk is full."""
     engine: AsyncQdrantClient = field(
         default_factory=lambda: AsyncQdrantClient(":memory:", force_disable_check_same_thread=True)
     )
@@ -120,6 +124,8 @@ class _Gate(grpc.ServerInterceptor):
                 self._seen.always(context)
             if name != "HealthCheck" and self._seen.faults:
                 self._seen.faults.popleft()(context)
+            if name == "Upsert" and self._seen.full:
+                context.abort(grpc.StatusCode.INTERNAL, f"Service internal error: {NO_SPACE}")
             try:
                 with self._one:
                     return inner.unary_unary(request, context)

@@ -32,6 +32,8 @@ _PROBE_S = 2.0
 _NO_INDEX = re.compile(
     r'Index required but not found for "(?P<field>[^"]{1,256})"(?:.*types: \[(?P<kinds>[a-z, ]+)\])?'
 )
+# Of a full disk (INTERNAL), and of a quota that is used up (RESOURCE_EXHAUSTED).
+_FULL = re.compile("No space left on device|Insufficient storage")
 
 # Alias changes and new collections are not here: their second run may find that somebody has been there since.
 _SAFE_TWICE = {
@@ -159,6 +161,9 @@ def _refusal(code: grpc.StatusCode, details: str, collection: str) -> ScotError:
         return NotFound(f"there is no collection {collection!r}")
     if code is codes.ALREADY_EXISTS:
         return Conflict(f"there is a collection or an alias {collection!r} already")
+    if code in (codes.INTERNAL, codes.RESOURCE_EXHAUSTED) and _FULL.search(details):
+        logger.error("the vector store has no room left: %s", details)
+        return Overloaded("the vector store has no room left")
     if code is codes.RESOURCE_EXHAUSTED:
         return Overloaded("the vector store is overloaded; try again later")
     # What follows is for whoever runs the store: the caller is not told what it said, the log is.

@@ -18,6 +18,7 @@ from services.search.batches import Batches
 from services.search.composing import Composed, Job, Vector, compose_batch
 from services.search.embeddings import Embeddings
 from services.search.metrics import ComposerMetrics
+from services.search.remembered import remember, remembered
 from services.search.rollout import Rollout
 from services.search.settings import SearchSettings
 from services.search.shelf import ComposerCard, Shelf
@@ -82,19 +83,24 @@ class ComposerReplica:
         """Change who answers without a restart, as :class:`Rollout` says: ``{"default": "v1", "split": {"v2": 0.1}}``.
 
         All of it is taken, once every composer in it is loaded, or nothing: a rollout that cannot be raises when the
-        service starts; later, the one before stays.
+        service starts; later, the one before stays, for replicas that start under it too.
         """
-        try:
-            # Beside the event loop and the towers, where queries go on while composers are loaded.
-            await asyncio.get_running_loop().run_in_executor(None, self._roll_out, user_config)
-        except ScotError as error:
-            if not self._serving:
-                raise
-            logger.error("the rollout is refused and %s stays: %s", self._shelf.rollout, error)
+        # Beside the event loop and the towers, where queries go on while composers are loaded.
+        await asyncio.get_running_loop().run_in_executor(None, self._roll_out, user_config)
         self._serving = True
 
     def _roll_out(self, user_config: dict[str, Any]) -> None:
-        self._shelf.roll_out(Rollout.of(user_config))
+        try:
+            self._shelf.roll_out(Rollout.of(user_config))
+        except ScotError as error:
+            if not self._serving:
+                before = remembered()
+                if before is None:
+                    raise
+                self._shelf.roll_out(Rollout.of(before))
+            logger.error("the rollout is refused and %s stays: %s", self._shelf.rollout, error)
+        else:
+            remember(user_config)
 
     async def compose(self, job: Job) -> Composed:
         """The query vector of one job. Raises NotFound, EncoderMismatch, Unavailable."""
@@ -111,7 +117,9 @@ class ComposerReplica:
         self._metrics.kept(self._embeddings.size)
         took = time.perf_counter() - begun
         return [
-            replace(answer, queue_s=begun - arrived, compose_s=took) if isinstance(answer, Composed) else answer
+            replace(answer, queue_s=begun - arrived, compose_s=took, batch=len(jobs))
+            if isinstance(answer, Composed)
+            else answer
             for answer, (_, arrived) in zip(answers, arrivals, strict=True)
         ]
 

@@ -53,12 +53,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """The query vector ``(D,)``, the composer that made it, and the seconds it waited and took."""
+    """The query vector ``(D,)``, its composer, the seconds it waited and took, and the size of its batch."""
 
     vector: Vector
     composer: str
     queue_s: float = 0.0
     compose_s: float = 0.0
+    batch: int = 1
     shadow: str = ""
     """The composer in the shadow of this query, if there is one."""
     shadow_vector: Vector | None = None

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import grpc
@@ -36,7 +37,7 @@ _GIVEN_UP = (asyncio.CancelledError, TaskCancelledError)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered: the caller's ``x-request-id``, or a new one."""
-_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+_admit_again: ContextVar[Callable[[], Caller] | None] = ContextVar("admit_again", default=None)
 
 
 def public_error(error: BaseException) -> tuple[str, str]:
@@ -58,9 +59,14 @@ def drop_told(record: logging.LogRecord) -> bool:
 
 
 def count_request() -> None:
-    """Count one request of the stream that is being answered. Raises Overloaded over the rate of the caller's key."""
-    if (caller := _caller.get()) is not None:
-        caller.spend()
+    """Count one request of the stream that is being answered, whose key may have been taken back since it began.
+
+    Raises:
+        Overloaded: over the rate of the caller's key.
+        Unauthenticated, PermissionDenied: the key is no longer known, or no longer for this.
+    """
+    if (admit := _admit_again.get()) is not None:
+        admit().spend()
 
 
 def unary(
@@ -131,8 +137,9 @@ class _Request:
         keys: Keys | None = self._gateway.keys
         if keys is None or role is None:
             return
-        caller = keys.admit(str(dict(self._context.invocation_metadata()).get("authorization", "")), role)
-        _caller.set(caller)
+        admit = partial(keys.admit, str(dict(self._context.invocation_metadata()).get("authorization", "")), role)
+        _admit_again.set(admit)
+        caller = admit()
         self._key = caller.key.name
         if counted:
             caller.spend()

@@ -158,6 +158,10 @@ class Gateway:
         """grpc.health.v1: whether the towers and the store answer. Raises NotFound for a service it does not know."""
         return await self._status(request.service)
 
+    async def health_list(self, _: health_pb2.HealthListRequest) -> health_pb2.HealthListResponse:
+        """grpc.health.v1: the status of every service."""
+        return health_pb2.HealthListResponse(statuses={service: await self._status(service) for service in SERVICES})
+
     async def health_watch(
         self, request: health_pb2.HealthCheckRequest
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
@@ -248,6 +252,7 @@ class Gateway:
     GetItems = unary(get_items, index_pb2.GetItemsResponse)
     CollectionInfo = unary(collection_info, index_pb2.CollectionInfoResponse)
     Check = unary(health_check, health_pb2.HealthCheckResponse, role=None)
+    List = unary(health_list, health_pb2.HealthListResponse, role=None)
     Watch = streaming(health_watch, role=None)
 
 

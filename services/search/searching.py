@@ -45,7 +45,10 @@ async def compose_search(
     with span("compose") as traced:
         composed: Composed = await gateway.composer.compose.remote(job)
         traced.note(
-            scot__composer=composed.composer, scot__queue_s=composed.queue_s, scot__compose_s=composed.compose_s
+            scot__composer=composed.composer,
+            scot__queue_s=composed.queue_s,
+            scot__compose_s=composed.compose_s,
+            scot__batch=composed.batch,
         )
     looking = time.perf_counter()
     with gateway.metrics.store("search"):

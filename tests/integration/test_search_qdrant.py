@@ -17,7 +17,7 @@ from PIL import Image
 from scot.cli import main
 from scot.client import NewItem, ScotClient
 from scot.data.captioned import write_captioned
-from scot.errors import ScotError, Unavailable
+from scot.errors import DeadlineExceeded, Overloaded, ScotError, Unavailable
 from tests.ports import free_port
 from tests.qdrant_server import QdrantServer, qdrant_server
 from tests.random_encoder import save_random_encoder
@@ -132,6 +132,33 @@ def test_an_alias_is_swapped_under_the_service(stage: Stage, client: ScotClient)
     assert {hit.item_id for hit in client.search(edits="a").hits} == {"black", "white"}
     assert main(["collections", "rollback", "gallery", *stage.flags]) == 0
     assert {hit.item_id for hit in client.search(edits="a").hits} == {"red", "green", "blue"}
+
+
+def test_a_full_server_refuses_what_would_be_stored_and_goes_on_answering(stage: Stage, client: ScotClient) -> None:
+    late = NewItem("late", picture("red"))
+    stage.state.full = True
+    try:
+        with pytest.raises(Overloaded, match="the vector store has no room left"):
+            client.upsert([late])
+        assert client.search(edits="a").hits
+        assert client.healthy()
+    finally:
+        stage.state.full = False
+    assert client.upsert([late]).upserted == 1
+    assert client.delete(["late"]) == 1
+
+
+def test_a_slow_server_costs_no_more_than_the_callers_deadlines(stage: Stage, client: ScotClient) -> None:
+    stage.state.always = lambda context: time.sleep(0.5)
+    try:
+        assert client.search(edits="a", timeout=30).hits
+        with pytest.raises(DeadlineExceeded):
+            client.search(edits="a", timeout=0.4)
+        assert all(not isinstance(answer, ScotError) for answer in client.search_many([{"edits": "a"}] * 8))
+    finally:
+        stage.state.always = None
+    until(client.healthy)
+    assert client.search(edits="a").hits
 
 
 def test_a_server_that_is_away_is_unavailable_and_comes_back(stage: Stage, client: ScotClient) -> None:

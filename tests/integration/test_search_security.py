@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from scot.client import AsyncScotClient, NewItem, ScotClient
 from scot.errors import NotFound, Overloaded, PermissionDenied, ScotError, Unauthenticated
 from scot.keys import ApiKey, digest_of, new_key
 from scot.v1 import index_pb2, search_pb2
+from services.search.gateway import SERVICES
 from services.search.limits import MAX_WATCHES
 from tests.ports import free_port
 from tests.random_encoder import save_random_encoder
@@ -124,6 +126,8 @@ def test_health_and_reflection_stay_open(service: Service) -> None:
         health = health_pb2_grpc.HealthStub(channel)
         serving = health_pb2.HealthCheckResponse.SERVING
         assert health.Check(health_pb2.HealthCheckRequest()).status == serving
+        statuses = health.List(health_pb2.HealthListRequest()).statuses
+        assert {name: each.status for name, each in statuses.items()} == dict.fromkeys(SERVICES, serving)
         watch = health.Watch(health_pb2.HealthCheckRequest())
         assert next(watch).status == serving
         watch.cancel()
@@ -212,6 +216,22 @@ def test_keys_change_without_a_restart(service: Service, writer: ScotClient) -> 
     write(service.keys, LINES)
     with pytest.raises(Unauthenticated, match="not known"):
         asyncio.run(ask("late"))
+
+
+def test_a_key_that_is_taken_back_is_refused_in_the_streams_it_opened(service: Service, writer: ScotClient) -> None:
+    def queries() -> Iterator[dict[str, str]]:
+        yield {"edits": "before"}
+        taken_back.wait(60)
+        yield {"edits": "after"}
+
+    taken_back = threading.Event()
+    write(service.keys, [*LINES, ApiKey(digest_of("early"), "early").line])
+    with service.client("early") as client:
+        answers = client.search_many(queries())
+        assert not isinstance(next(answers), ScotError)
+        write(service.keys, LINES)
+        taken_back.set()
+        assert [type(answer) for answer in answers] == [Unauthenticated]
 
 
 def test_what_it_counts_is_on_the_metrics_endpoint(service: Service, writer: ScotClient) -> None:

@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 DEADLINE_S = 10.0
 RIGHT = {"OK", "UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
 _TELLS = re.compile(r"\bpid\b|\b\d{1,3}(\.\d{1,3}){3}\b|/[a-z]+/|Traceback|actor", re.IGNORECASE)
+_DROPPED = ("CANCELLED", "CANCELLED")  # by gRPC's server once a thousand calls wait for it (docs/api.md)
 _OWN = ("failed to connect to all addresses",)  # what the caller's gRPC says itself, of an address it knows
 _PARTS = (
     "ray::ServeReplica:search:Composer",
@@ -60,6 +61,8 @@ class Said:
             self.codes[code] += 1
             self.good_in_a_row = self.good_in_a_row + 1 if code == "OK" else 0
             self.slowest_s = max(self.slowest_s, seconds)
+            if (code, message) == _DROPPED:
+                return
             if code not in RIGHT or (_TELLS.search(message) and not message.startswith(_OWN)):
                 self.telling.append(f"{code}: {message}")
 
@@ -172,11 +175,8 @@ def test_parts_are_killed_under_load(target: str) -> None:
     assert said.slowest_s < DEADLINE_S + 5
     assert len(acknowledged) > 50
     with ScotClient(target) as client:
-        there = {
-            item.item_id
-            for start in range(0, len(acknowledged), 100)
-            for item in client.get(acknowledged[start : start + 100])
-        }
+        chunks = (acknowledged[start : start + 100] for start in range(0, len(acknowledged), 100))
+        there = {item_id for chunk in chunks for item_id in client.get(chunk)}
     assert there == set(acknowledged)
 
 

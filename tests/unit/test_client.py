@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
 import scot.client
 from scot._client_errors import from_status
 from scot.client import NewItem, ScotClient
-from scot.errors import GRPC_STATUS, InvalidInput, ScotError, Unavailable
+from scot.errors import GRPC_STATUS, InvalidInput, Overloaded, ScotError, Unavailable
 
 
 @pytest.fixture
@@ -58,3 +60,20 @@ def test_nobody_answers(client: ScotClient) -> None:
     client.close()
     with pytest.raises(Unavailable, match="closed"):
         client.search(edits="a")
+
+
+def test_a_call_that_the_servers_grpc_drops_met_its_limit() -> None:
+    handler = grpc.unary_unary_rpc_method_handler(
+        lambda _, context: context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+    )
+    server = grpc.server(ThreadPoolExecutor(1))
+    methods = {"ComposeSearch": handler}
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("scot.v1.SearchService", methods)])
+    port = server.add_insecure_port("localhost:0")
+    server.start()
+    with (
+        ScotClient(f"localhost:{port}") as client,
+        pytest.raises(Overloaded, match="at its limit and dropped the call"),
+    ):
+        client.search(edits="a")
+    server.stop(None).wait()

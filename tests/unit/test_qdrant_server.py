@@ -27,7 +27,7 @@ from scot.index.layout import Effort, Layout
 from scot.index.server import ServerConfig
 from scot.index.store import GalleryStore, Item
 from tests.ports import free_port
-from tests.qdrant_server import QdrantServer, hang, qdrant_server, refuse
+from tests.qdrant_server import NO_SPACE, QdrantServer, hang, qdrant_server, refuse
 from tests.tls import self_signed
 
 VECTOR = np.array([1, 0, 0], np.float32)
@@ -148,6 +148,27 @@ def test_what_may_run_twice_is_tried_again(server: QdrantServer) -> None:
             assert await call in (None, ["gallery-1"]) or method == "Query"
             assert server.methods().count(method) == before + 3
         assert list(await store.get("gallery", ["a"])) == ["a"]
+        await store.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        (grpc.StatusCode.INTERNAL, f"Service internal error: {NO_SPACE}"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "Insufficient storage: 10.0.0.7 has reached its quota"),
+    ],
+)
+def test_a_full_store_says_so(server: QdrantServer, code: grpc.StatusCode, details: str) -> None:
+    async def work() -> None:
+        store = opened(server)
+        await store.ensure("gallery", "enc", 3)
+        for _ in range(4):  # answers, so the circuit stays closed
+            server.faults.append(refuse(code, details))
+            with pytest.raises(Overloaded, match="no room left"):
+                await store.upsert("gallery", [Item("a", np.ones(3, np.float32), {})])
+        assert await store.get("gallery", ["a"]) == {}
         await store.close()
 
     asyncio.run(work())
