@@ -23,15 +23,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import qdrant_edge as edge
-import torch
 
 from scot import flags
 from scot.composers import Composer, baseline, load_composer
 from scot.data.worlds import WORLDS
 from scot.data.worlds.drawing import DrawConfig, draw
-from scot.encoders import load_encoder
+from scot.encoders import Encoder, load_encoder
 from scot.errors import InvalidInput
-from scot.evaluation.worlds import WorldVectors, encode_gallery
+from scot.evaluation.worlds import WorldVectors, compose, encode_gallery
 from scot.index.layout import Effort, Layout
 from scot.machine import machine
 
@@ -60,6 +59,8 @@ class RecallBenchmark:
     """A composer artifact whose queries are measured too."""
     encoder: str = "tiny"
     """Which encoder."""
+    quantizations: tuple[str, ...] = ()
+    """Which to measure: none, int8, turbo, product, binary; nothing: all."""
     oversampling: tuple[float, ...] = (2.0, 3.0, 8.0)
     """Oversampling factors to try, with rescoring."""
     seed: int = 0
@@ -72,6 +73,8 @@ class RecallBenchmark:
     def __post_init__(self) -> None:
         if self.items < 1 or self.queries < 1:
             raise InvalidInput("items and queries must be at least 1")
+        if unknown := set(self.quantizations) - set(QUANTIZATIONS):
+            raise InvalidInput(f"--quantizations knows {', '.join(QUANTIZATIONS)}, not {', '.join(sorted(unknown))}")
 
 
 QUANTIZATIONS: Mapping[str, Any] = {
@@ -86,11 +89,14 @@ QUANTIZATIONS: Mapping[str, Any] = {
 
 def main(config: RecallBenchmark) -> int:
     """Measure and print a Markdown table."""
+    encoder, composer = load_encoder(config.encoder), None
+    if config.composer is not None:
+        composer = load_composer(config.composer, encoder_id=encoder.id, dim=encoder.dim)
     with tempfile.TemporaryDirectory() as scratch:
-        worlds = list(_worlds(config, config.data or Path(scratch)))
+        worlds = list(_worlds(config, encoder, composer, config.data or Path(scratch)))
     rng = np.random.default_rng(config.seed)
     gallery_ND = gallery(np.concatenate([world.gallery_ND for world in worlds]), config.items, rng)
-    kinds = _queries(config, worlds)
+    kinds = _queries(composer, worlds)
     many = config.queries * len(worlds)
     print(f"{machine()}\n\n{config.items:,} vectors of {gallery_ND.shape[1]}, {many:,} queries of each kind\n")
     truth = {kind: exact(queries_QD, gallery_ND) for kind, queries_QD in kinds.items()}
@@ -98,7 +104,8 @@ def main(config: RecallBenchmark) -> int:
     print(f"| quantisation | search | {' | '.join(kinds)} | ms a query | build s |")
     print("|---|---|" + "---|" * (len(kinds) + 2), flush=True)
     rows: list[dict[str, Any]] = []
-    for name, quantization in QUANTIZATIONS.items():
+    for name in config.quantizations or QUANTIZATIONS:
+        quantization = QUANTIZATIONS[name]
         with tempfile.TemporaryDirectory() as folder:
             shard, seconds = build(Path(folder), gallery_ND, quantization)
             for way, factor in zip(ways, (None, *config.oversampling), strict=True):
@@ -118,29 +125,25 @@ def main(config: RecallBenchmark) -> int:
     return 0
 
 
-def _worlds(config: RecallBenchmark, folder: Path) -> Iterator[WorldVectors]:
-    encoder = load_encoder(config.encoder)
+def _worlds(
+    config: RecallBenchmark, encoder: Encoder, composer: Composer | None, folder: Path
+) -> Iterator[WorldVectors]:
+    states = composer is not None and composer.reads_states
     for world in WORLDS:
         with redirect_stdout(sys.stderr):
             draw(DrawConfig(world, folder / world, "eval", config.drawn, config.queries, config.seed))
-        yield encode_gallery(folder / world, encoder, folder / "cache")
+        yield encode_gallery(folder / world, encoder, folder / "cache", states=states)
 
 
-def _queries(config: RecallBenchmark, worlds: list[WorldVectors]) -> dict[str, Vectors]:
-    """What is asked for: pictures, sums, and texts of edited captions, which a composer learns to stand in for."""
-    composers: dict[str, Composer] = {"sum": baseline("sum")}
-    if config.composer is not None:
-        encoder_id, dim = worlds[0].encoder_id, worlds[0].gallery_ND.shape[1]
-        composers["composer"] = load_composer(config.composer, encoder_id=encoder_id, dim=dim)
-    if any(composer.reads_states for composer in composers.values()):
-        raise InvalidInput("a composer that reads hidden states is not measured here")
+def _queries(composer: Composer | None, worlds: list[WorldVectors]) -> dict[str, Vectors]:
+    """What is asked for: pictures, sums, what the composer makes, and texts of edited captions, its ideal."""
     found: dict[str, list[Vectors]] = {}
     for world in worlds:
-        reference_QD = world.gallery_ND[[world.index[query.reference_id] for query in world.queries]]
-        found.setdefault("picture", []).append(reference_QD)
-        for name, composer in composers.items():
-            composed = composer.compose(torch.from_numpy(reference_QD), torch.from_numpy(world.edit_QD))
-            found.setdefault(name, []).append(composed.detach().numpy())
+        rows = [world.index[query.reference_id] for query in world.queries]
+        found.setdefault("picture", []).append(world.gallery_ND[rows])
+        found.setdefault("sum", []).append(compose(world, baseline("sum")))
+        if composer is not None:
+            found.setdefault("composer", []).append(compose(world, composer))
         found.setdefault("edited caption", []).append(world.oracle_QD)
     return {kind: np.concatenate(rows) for kind, rows in found.items()}
 
