@@ -31,6 +31,7 @@ from services.search.tracing import Span, span
 logger = logging.getLogger("ray.serve")
 
 AWAY_SENTENCE = "a part of the service is away; try again"
+FULL_SENTENCE = "the service is at its limit; try again later"
 INTERNAL_SENTENCE = "something went wrong inside the service"
 # The caller has gone: told to this process, or by the proxy when the next request of a stream is asked for.
 _GIVEN_UP = (asyncio.CancelledError, TaskCancelledError)
@@ -45,7 +46,7 @@ def public_error(error: BaseException) -> tuple[str, str]:
     while isinstance(error, RayTaskError):  # another deployment raised it; its text holds a remote stack
         error = error.cause
     if isinstance(error, BackPressureError):
-        error = Overloaded("the service is at its limit; try again later")
+        error = Overloaded(FULL_SENTENCE)
     elif isinstance(error, (DeploymentUnavailableError, RayError)):  # a replica, a worker or a node that is gone
         error = Unavailable(AWAY_SENTENCE)
     if isinstance(error, ScotError):

@@ -11,11 +11,13 @@ import grpc
 import pytest
 from ray.serve._private.grpc_util import gRPCGenericServer
 from ray.serve._private.proxy_request_response import gRPCStreamingType
+from ray.serve.exceptions import BackPressureError
 
 from scot.v1 import search_pb2, search_pb2_grpc
-from services.search.edge import AWAY_SENTENCE, INTERNAL_SENTENCE
+from services.search.edge import AWAY_SENTENCE, FULL_SENTENCE, INTERNAL_SENTENCE
 from services.search.servicers import add_search
 
+FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 DIED = "The actor died unexpectedly. pid=4711 ip=10.0.0.7 /usr/lib/python/worker.py"
 
 
@@ -57,6 +59,55 @@ async def answers(code: grpc.StatusCode, details: str) -> list[tuple[grpc.Status
     finally:
         await server.stop(None)
     return got
+
+
+def test_a_full_queue_is_told_without_its_numbers() -> None:
+    details = BackPressureError(num_queued_requests=32, max_queued_requests=32).message
+    assert asyncio.run(answers(FULL, details)) == [(FULL, FULL_SENTENCE)] * 2
+
+
+def test_what_would_be_refused_is_refused_before_serve_sees_it() -> None:
+    """A proxy with room for two: once it has refused a third, it is asked for no more than two until it has room."""
+    seen: list[asyncio.Event] = []
+
+    async def two(_: Any, context: Any) -> bytes:
+        done = asyncio.Event()
+        seen.append(done)
+        if sum(not each.is_set() for each in seen) > 2:
+            done.set()
+            context.set_code(FULL)
+            context.set_details(BackPressureError(num_queued_requests=2, max_queued_requests=2).message)
+        await done.wait()
+        return b""
+
+    async def ask() -> None:
+        server = gRPCGenericServer(lambda service_method, streaming_type: two)
+        add_search(search_pb2_grpc.SearchServiceServicer(), server)
+        port = server.add_insecure_port("localhost:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
+            stub: Any = search_pb2_grpc.SearchServiceStub(channel)
+
+            def call() -> Any:
+                return stub.ComposeSearch(search_pb2.ComposeSearchRequest(), timeout=20)
+
+            first = [call(), call()]
+            while len(seen) < 2:
+                await asyncio.sleep(0.01)
+            refused = [await call().code() for _ in range(5)]
+            assert set(refused) == {FULL}
+            assert len(seen) == 3
+            for event in seen:
+                event.set()
+            assert [await each.code() for each in first] == [grpc.StatusCode.OK] * 2
+            again = call()
+            while len(seen) < 4:
+                await asyncio.sleep(0.01)
+            seen[-1].set()
+            assert await again.code() is grpc.StatusCode.OK
+        await server.stop(None)
+
+    asyncio.run(ask())
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED])
