@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-# What a caller cannot help. Streams and Serve's own refusals are counted by Serve's proxy, everything else by the
-# gateway, which the proxy takes for OK: it has set its code itself.
+# What a caller cannot help. Streams and Serve's own refusals are counted by Serve's proxy, what was shed before it by
+# SCOT, and everything else by the gateway, which the proxy takes for OK: it has set its code itself.
 BROKEN = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED"
 BASELINES = "sum|slerp|text_only|image_only|centred_sum"
-ASKED = 'ray_serve_num_grpc_requests_total{NS, method=~"/scot.*"}'
+SHED = "ray_scot_search_shed_total{NS}"
+_PASSED_ON = 'ray_serve_num_grpc_requests_total{NS, method=~"/scot.*"}'
+ASKED = f"sum(rate({_PASSED_ON}[$__rate_interval]) or rate({SHED}[$__rate_interval]))"
+"""Calls a second."""
 
 
 def failing(codes: str) -> str:
     """Calls a second that ended with one of ``codes``, by the gateway's count and by the proxy's."""
     ours = f'ray_scot_search_requests_total{{NS, code=~"{codes}", method!~"compose_search_stream|health_.*"}}'
     proxy = f'ray_serve_num_grpc_requests_total{{NS, status_code=~"{codes}", method=~"/scot.*"}}'
-    return f"sum(rate({ours}[$__rate_interval]) or rate({proxy}[$__rate_interval]))"
+    shed = f" or rate({SHED}[$__rate_interval])" if "RESOURCE_EXHAUSTED" in codes else ""
+    return f"sum(rate({ours}[$__rate_interval]) or rate({proxy}[$__rate_interval]){shed})"
 
 
 def share(part: str, whole: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nodes import node_cpu, node_memory
 from overview import APPLICATION
 from panels import BAD, OK, WARN, Dashboard, Panel, Query, Row, lines
-from queries import BASELINES, BROKEN, by, mean, quantile, quantiles, share, total
+from queries import BASELINES, BROKEN, SHED, by, mean, quantile, quantiles, share, total
 
 _SEARCH = 'NS, application="search"'
 _UNARY = 'NS, method!~"health_.*|.*_stream"'
@@ -114,10 +114,12 @@ _QUEUES = Row(
         ),
         lines(
             "Turned away",
-            "RESOURCE_EXHAUSTED a second: by the gateway (a key over its rate, a full composer) and by the proxy.",
+            "RESOURCE_EXHAUSTED a second: by the gateway (a key over its rate, a full composer), by the proxy where queues "
+            "are full, and before it looks.",
             "reqps",
             (total('ray_scot_search_requests_total{NS, code="RESOURCE_EXHAUSTED"}'), "gateway"),
             (total('ray_serve_num_grpc_requests_total{NS, status_code="RESOURCE_EXHAUSTED"}'), "proxy"),
+            (total(SHED), "proxy, at once"),
             runbook="ScotSearchOverloaded",
             nothing="none",
         ),
