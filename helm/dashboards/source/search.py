@@ -114,8 +114,8 @@ _QUEUES = Row(
         ),
         lines(
             "Turned away",
-            "RESOURCE_EXHAUSTED a second: by the gateway (a key over its rate, a full composer), by the proxy where queues "
-            "are full, and before it looks.",
+            "RESOURCE_EXHAUSTED a second: by the gateway (a key over its rate, a full composer), by the proxy where "
+            "queues are full, and before it looks.",
             "reqps",
             (total('ray_scot_search_requests_total{NS, code="RESOURCE_EXHAUSTED"}'), "gateway"),
             (total('ray_serve_num_grpc_requests_total{NS, status_code="RESOURCE_EXHAUSTED"}'), "proxy"),
