@@ -1,7 +1,8 @@
 """The stores that the same tests run against: embedded, over gRPC, and a real Qdrant server when there is one.
 
 ``SCOT_TEST_QDRANT_URL`` is its address (``SCOT_TEST_QDRANT_GRPC_PORT`` its gRPC port, by default 6334) and
-``SCOT_TEST_QDRANT_API_KEY_FILE`` or ``SCOT_TEST_QDRANT_API_KEY`` its key; tests leave nothing behind there.
+``SCOT_TEST_QDRANT_API_KEY_FILE`` or ``SCOT_TEST_QDRANT_API_KEY`` its key, ``SCOT_TEST_QDRANT_CA`` who signed its
+certificate; tests leave nothing behind there.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def real_server(folder: Path) -> ServerConfig:
         file = folder / "key"
         file.write_text(text)
     port = int(os.environ.get("SCOT_TEST_QDRANT_GRPC_PORT", "6334"))
-    return ServerConfig(qdrant_url=SERVER_URL, qdrant_grpc_port=port, qdrant_api_key_file=file, qdrant_timeout_s=30.0)
+    ca = Path(os.environ["SCOT_TEST_QDRANT_CA"]) if "SCOT_TEST_QDRANT_CA" in os.environ else None
+    return ServerConfig(SERVER_URL, port, qdrant_api_key_file=file, qdrant_ca=ca, qdrant_timeout_s=30.0)
 
 
 async def _drop_all(store: GalleryStore, prefix: str) -> None:
