@@ -178,7 +178,7 @@ async def soaked(call: Call, running: Server, rate: float, minutes: float, confi
     for step in range(max(2, round(minutes * 2))):
         stretch = await open_loop(call, rate=rate, seconds=30.0, deadline_s=config.deadline_s, seed=config.seed + step)
         whole.seconds, whole.lasted = whole.seconds + stretch.seconds, whole.lasted + stretch.lasted
-        whole.due += stretch.due
+        whole.due, whole.cpu_s = whole.due + stretch.due, whole.cpu_s + stretch.cpu_s
         whole.answered_ms += stretch.answered_ms
         whole.codes += stretch.codes
         readings.append(running.memory_mib())

@@ -20,8 +20,8 @@ Call = Callable[[int, float], Awaitable[object]]
 """Makes the numbered request, within so many seconds."""
 
 HEADER = """\
-| server | load | offered/s | answered/s | p50 ms | p95 | p99 | max | not answered |
-|---|---|---|---|---|---|---|---|---|"""
+| server | load | offered/s | answered/s | p50 ms | p95 | p99 | max | not answered | the load's own cores |
+|---|---|---|---|---|---|---|---|---|---|"""
 
 
 @dataclass(slots=True)
@@ -32,6 +32,8 @@ class Stretch:
     """How long requests came."""
     lasted: float = 0.0
     """Until the last of them had ended."""
+    cpu_s: float = 0.0
+    """What making the requests took of the processor that the server runs on too, in seconds of one core."""
     due: int = 0
     answered_ms: list[float] = field(default_factory=list)
     """How long each request that was answered took, in milliseconds."""
@@ -48,6 +50,11 @@ class Stretch:
         """Requests answered within their deadline, a second; those still answered after the last came count as well."""
         return len(self.answered_ms) / self.lasted
 
+    @property
+    def cores(self) -> float:
+        """How many cores the load itself took."""
+        return self.cpu_s / self.lasted
+
     def percentile(self, q: float) -> float:
         """A latency in milliseconds; NaN where nothing was answered."""
         return float(np.percentile(self.answered_ms, q)) if self.answered_ms else float("nan")
@@ -55,7 +62,7 @@ class Stretch:
     def numbers(self) -> dict[str, object]:
         """All of it, for a table or a file."""
         latencies = {f"p{q}_ms": self.percentile(q) for q in (50, 95, 99)} | {"max_ms": self.percentile(100)}
-        rates = {"offered": self.offered, "goodput": self.goodput, "seconds": self.seconds}
+        rates = {"offered": self.offered, "goodput": self.goodput, "seconds": self.seconds, "load_cores": self.cores}
         return {**rates, **latencies, "codes": dict(self.codes)}
 
     def row(self, server: str, load: str) -> str:
@@ -63,6 +70,7 @@ class Stretch:
         cells = [server, load, f"{self.offered:.1f}", f"{self.goodput:.1f}"]
         cells += [f"{self.percentile(q):.1f}" for q in (50, 95, 99, 100)]
         cells += [", ".join(f"{count} {code}" for code, count in self.codes.items() if code != "OK") or "0"]
+        cells += [f"{self.cores:.2f}"]
         return f"| {' | '.join(cells)} |"
 
     async def request(self, call: Call, number: int, due: float, deadline_s: float) -> None:
@@ -79,7 +87,7 @@ class Stretch:
 
 async def closed_loop(call: Call, *, clients: int, seconds: float, deadline_s: float = 60.0) -> Stretch:
     """So many clients, each of which asks again as soon as it is answered."""
-    stretch, begun = Stretch(), time.perf_counter()
+    stretch, begun, cpu = Stretch(), time.perf_counter(), time.process_time()
 
     async def client(number: int) -> None:
         while (now := time.perf_counter()) < begun + seconds:
@@ -88,6 +96,7 @@ async def closed_loop(call: Call, *, clients: int, seconds: float, deadline_s: f
 
     await asyncio.gather(*(client(number) for number in range(clients)))
     stretch.seconds = stretch.lasted = time.perf_counter() - begun
+    stretch.cpu_s = time.process_time() - cpu
     return stretch
 
 
@@ -95,10 +104,11 @@ async def open_loop(call: Call, *, rate: float, seconds: float, deadline_s: floa
     """``rate`` requests a second on average, for ``seconds`` seconds, and then their ends."""
     intervals = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds * 2) + 100)
     dues = np.cumsum(intervals)
-    stretch, begun = Stretch(seconds=seconds), time.perf_counter()
+    stretch, begun, cpu = Stretch(seconds=seconds), time.perf_counter(), time.process_time()
     async with asyncio.TaskGroup() as group:
         for number, due in enumerate(begun + dues[dues < seconds]):
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             group.create_task(stretch.request(call, number, float(due), deadline_s))
     stretch.lasted = max(seconds, time.perf_counter() - begun)
+    stretch.cpu_s = time.process_time() - cpu
     return stretch
