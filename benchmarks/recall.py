@@ -63,6 +63,8 @@ class RecallBenchmark:
     """Which to measure: none, int8, turbo, product, binary; nothing: all."""
     oversampling: tuple[float, ...] = (2.0, 3.0, 8.0)
     """Oversampling factors to try, with rescoring."""
+    hnsw_ef: tuple[int, ...] = ()
+    """Candidates that a search of the graph keeps, to try without quantisation beside the engine's own choice."""
     seed: int = 0
     """Decides pictures and vectors."""
     data: Path | None = None
@@ -100,7 +102,6 @@ def main(config: RecallBenchmark) -> int:
     many = config.queries * len(worlds)
     print(f"{machine()}\n\n{config.items:,} vectors of {gallery_ND.shape[1]}, {many:,} queries of each kind\n")
     truth = {kind: exact(queries_QD, gallery_ND) for kind, queries_QD in kinds.items()}
-    ways = ["as it is", *(f"rescored, ×{factor:g}" for factor in config.oversampling)]
     print(f"| quantisation | search | {' | '.join(kinds)} | ms a query | build s |")
     print("|---|---|" + "---|" * (len(kinds) + 2), flush=True)
     rows: list[dict[str, Any]] = []
@@ -108,10 +109,12 @@ def main(config: RecallBenchmark) -> int:
         quantization = QUANTIZATIONS[name]
         with tempfile.TemporaryDirectory() as folder:
             shard, seconds = build(Path(folder), gallery_ND, quantization)
-            for way, factor in zip(ways, (None, *config.oversampling), strict=True):
-                if quantization is None and factor is not None:
-                    continue
-                found = {kind: search(shard, queries_QD, factor) for kind, queries_QD in kinds.items()}
+            if quantization is None:
+                ways = {"as it is": (None, 0)} | {f"ef {ef}": (None, ef) for ef in config.hnsw_ef}
+            else:
+                ways = {"as it is": (None, 0)} | {f"rescored, ×{by:g}": (by, 0) for by in config.oversampling}
+            for way, (factor, ef) in ways.items():
+                found = {kind: search(shard, queries_QD, factor, ef) for kind, queries_QD in kinds.items()}
                 recalls = {kind: recall(ids, truth[kind]) for kind, (ids, _) in found.items()}
                 ms = 1_000 * sum(took for _, took in found.values()) / sum(map(len, kinds.values()))
                 cells = " | ".join(f"{value:.3f}" for value in recalls.values())
@@ -194,10 +197,13 @@ def build(folder: Path, gallery_ND: Vectors, quantization: Any) -> tuple[edge.Ed
     return shard, time.monotonic() - begun
 
 
-def search(shard: edge.EdgeShard, queries_QD: Vectors, oversampling: float | None) -> tuple[Rows, float]:
-    """What the engine finds, ``(Q, k)``, and the seconds it took; without oversampling, nothing is rescored."""
+def search(shard: edge.EdgeShard, queries_QD: Vectors, oversampling: float | None, ef: int) -> tuple[Rows, float]:
+    """What the engine finds, ``(Q, k)``, and the seconds it took.
+
+    Without oversampling, nothing is rescored; an ``ef`` of 0 is a server's own.
+    """
     rescored = edge.QuantizationSearchParams(rescore=oversampling is not None, oversampling=oversampling)
-    params = edge.SearchParams(hnsw_ef=Effort().hnsw_ef or None, quantization=rescored)
+    params = edge.SearchParams(hnsw_ef=ef or Effort().hnsw_ef or None, quantization=rescored)
     requests = [edge.QueryRequest(_K, query=edge.Query.Nearest(row), params=params) for row in queries_QD.tolist()]
     begun = time.monotonic()
     found = [shard.query(request) for request in requests]
