@@ -64,7 +64,7 @@ class RecallBenchmark:
     oversampling: tuple[float, ...] = (2.0, 3.0, 8.0)
     """Oversampling factors to try, with rescoring."""
     hnsw_ef: tuple[int, ...] = ()
-    """Candidates that a search of the graph keeps, to try without quantisation beside the engine's own choice."""
+    """Candidates that a search of the graph keeps, to try without quantisation beside the default."""
     seed: int = 0
     """Decides pictures and vectors."""
     data: Path | None = None
@@ -109,10 +109,12 @@ def main(config: RecallBenchmark) -> int:
         quantization = QUANTIZATIONS[name]
         with tempfile.TemporaryDirectory() as folder:
             shard, seconds = build(Path(folder), gallery_ND, quantization)
+            default = Effort().hnsw_ef
             if quantization is None:
-                ways = {"as it is": (None, 0)} | {f"ef {ef}": (None, ef) for ef in config.hnsw_ef}
+                ways = {f"ef {ef}": (None, ef) for ef in (default, *config.hnsw_ef)}
             else:
-                ways = {"as it is": (None, 0)} | {f"rescored, ×{by:g}": (by, 0) for by in config.oversampling}
+                rescored = {f"rescored, ×{by:g}": (by, default) for by in config.oversampling}
+                ways = {"as it is": (None, default)} | rescored
             for way, (factor, ef) in ways.items():
                 found = {kind: search(shard, queries_QD, factor, ef) for kind, queries_QD in kinds.items()}
                 recalls = {kind: recall(ids, truth[kind]) for kind, (ids, _) in found.items()}
@@ -200,10 +202,10 @@ def build(folder: Path, gallery_ND: Vectors, quantization: Any) -> tuple[edge.Ed
 def search(shard: edge.EdgeShard, queries_QD: Vectors, oversampling: float | None, ef: int) -> tuple[Rows, float]:
     """What the engine finds, ``(Q, k)``, and the seconds it took.
 
-    Without oversampling, nothing is rescored; an ``ef`` of 0 is a server's own.
+    Without oversampling, nothing is rescored; ``ef`` is how many candidates the graph's search keeps.
     """
     rescored = edge.QuantizationSearchParams(rescore=oversampling is not None, oversampling=oversampling)
-    params = edge.SearchParams(hnsw_ef=ef or Effort().hnsw_ef or None, quantization=rescored)
+    params = edge.SearchParams(hnsw_ef=ef, quantization=rescored)
     requests = [edge.QueryRequest(_K, query=edge.Query.Nearest(row), params=params) for row in queries_QD.tolist()]
     begun = time.monotonic()
     found = [shard.query(request) for request in requests]

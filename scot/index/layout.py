@@ -105,7 +105,7 @@ class Effort:
 
     oversampling: float = 3.0
     """Of quantised vectors, this many times the limit are compared again by their full vectors; at least 2."""
-    hnsw_ef: int = 0
+    hnsw_ef: int = 512
     """Candidates kept while the HNSW graph is walked; 0 is the collection's hnsw_ef_construct."""
 
     def __post_init__(self) -> None:

@@ -79,7 +79,7 @@ def test_a_collection_is_laid_out_before_its_first_item(
     assert methods.count("Create") == 1
 
 
-@pytest.mark.parametrize(("effort", "ef"), [(None, 0), (Effort(4.5, 300), 300)])
+@pytest.mark.parametrize(("effort", "ef"), [(None, 512), (Effort(4.5, 300), 300), (Effort(hnsw_ef=0), 0)])
 def test_every_search_compares_again_by_full_vectors(server: QdrantServer, effort: Effort | None, ef: int) -> None:
     async def work() -> None:
         store = opened(server, effort=effort)
