@@ -26,7 +26,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> TripletEmbeddings:
 
 def test_runs_of_other_settings_have_other_keys() -> None:
     def told(run: Run) -> tuple[object, ...]:
-        return run.config(0), run.labels, run.pictures, run.width, run.blind
+        return run.config(0), run.labels, run.pictures, run.edits, run.width, run.blind
 
     settings = {run.key: told(run) for run in RUNS}
     for run in RUNS:
