@@ -1,9 +1,9 @@
 """What Serve's gRPC proxies register: SCOT's services, whose every request and answer passes here.
 
 A request that is no message is refused before it reaches a replica, and so is one too many, where a proxy has met the
-service's limit just before. And a proxy speaks for itself when a replica dies
-with a request in its hands: INTERNAL, with the actor's id, process and address. Callers get UNAVAILABLE and one
-sentence instead, which :mod:`scot.client` takes as the word to ask again.
+service's limit just before. And a proxy speaks for itself when a replica dies with a request in its hands: INTERNAL,
+with the actor's id, process and address. Callers get UNAVAILABLE and one sentence instead, which :mod:`scot.client`
+takes as the word to ask again.
 """
 
 from __future__ import annotations
