@@ -28,9 +28,9 @@ from scot.composers import Registry, save_composer
 from scot.composers.architectures import build
 from scot.encoders import load_encoder
 from scot.v1 import search_pb2, search_pb2_grpc
-from services.search.descendants import descendants
 from services.search.rollout import Rollout
 from tests.ports import free_port
+from tests.processes import titled
 from tests.random_encoder import save_random_encoder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -215,17 +215,12 @@ def test_a_replica_that_starts_under_a_refused_rollout_takes_the_one_before(serv
     before = {"default": "v2", "split": {"v3": 0.3}}
     assert served.roll_out(**before) == "RUNNING"
     assert served.roll_out(default="foreign") == "RUNNING"
-    killed = composers()
+    composer = "ray::ServeReplica:search:Composer"
+    killed = titled(composer)
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: bool(composers() - killed))
+    until(lambda: bool(titled(composer) - killed))
     with ScotClient(f"localhost:{served.port}") as client, load(served.port) as callers:
         until(lambda: len(callers.answers) > 10)
         assert met_by_everybody(callers) == expected(Rollout("v2", {"v3": 0.3}))
         assert told(client)["foreign"] == (False, 0.0, False)
-
-
-def composers() -> set[int]:
-    """The processes of the composer's replicas."""
-    title = b"ray::ServeReplica:search:Composer"
-    return {each.pid for each in descendants() if Path(f"/proc/{each.pid}/cmdline").read_bytes().startswith(title)}

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,8 +24,8 @@ import pytest
 from scot.client import NewItem, ScotClient
 from scot.errors import ScotError
 from scot.v1 import search_pb2, search_pb2_grpc
-from services.search.descendants import descendants
 from tests.ports import free_port
+from tests.processes import titled
 from tests.random_encoder import save_random_encoder
 from tests.scot_serve import scot_serve
 
@@ -69,17 +68,10 @@ class Said:
 
 def kill(part: str) -> int:
     """Kill every process below this one whose title begins so; how many there were."""
-    victims = [process.pid for process in descendants() if _title(process.pid).startswith(part)]
+    victims = titled(part)
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
     return len(victims)
-
-
-def _title(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # it has ended
-        return ""
 
 
 @pytest.fixture(scope="module")
