@@ -1,7 +1,8 @@
 """What makes a composer good: runs as data, several seeds, both worlds, against the oracle and against labels.
 
     python benchmarks/quality.py --work quality --report docs/quality.md
-    python benchmarks/quality.py --work quality --only objective --seeds 1
+    python benchmarks/quality.py --work quality --only objective --seeds 0
+    python benchmarks/quality.py --work quality --seeds --report docs/quality.md  # of what is there, training nothing
 
 Draws its own worlds (a seed that nothing was tuned on), writes and encodes triplets with the project's jobs, trains
 every run of :data:`RUNS` in this process, and measures it on galleries of pictures whose combinations of attributes no
@@ -78,25 +79,32 @@ class Run:
         return "-".join(f"{key}={value}" for key, value in sorted(chosen.items())) or "base"
 
 
+def with_and_without_patches(
+    name: str, train: dict[str, Any], loss: dict[str, Any] | None = None, edits: int = 0
+) -> list[Run]:
+    """A run of a composer that reads states, and what it measures where references are known by their vectors alone."""
+    run = Run("composer", name, train, loss or {}, edits=edits)
+    return [run, dataclasses.replace(run, name="… reference by its vector", blind=True)]
+
+
 WIDE = {"projection": 0, "hidden": 0}
 TOKENS = {"architecture": "token_combiner"}
 BOTH = {"contrastive_weight": 0.5, "retrieved_weight": 0.5}
+ANALOGY = {"analogy_weight": 10.0}
 LONG = {"steps": 1_600}
 LABELS = (500, 2_000, 10_000, 30_000)
-ENCODERS = {4: {"dim": 128, "steps": 700}, 8: {"dim": 128, "steps": 1_400}}
+ENCODERS = {4: {"dim": 128, "steps": 700}, 8: {"dim": 128, "steps": 700}}
 """The tiny encoders beside the packaged one (width 16, dim 256, 1,400 steps), by the width of their image tower."""
 RUNS = (
     Run("composer", "Combiner, half widths"),
     Run("composer", "Combiner, full widths", WIDE),
-    Run("composer", "token Combiner", TOKENS),
-    Run("composer", "token Combiner, reference by its vector", TOKENS, blind=True),
-    Run("composer", "token Combiner, text and retrieved targets", TOKENS, BOTH),
-    Run("composer", "Combiner, full widths, 1,600 steps", {**WIDE, **LONG}),
-    Run("composer", "token Combiner, 1,600 steps", {**TOKENS, **LONG}),
-    Run("composer", "token Combiner, 1,600 steps, reference by its vector", {**TOKENS, **LONG}, blind=True),
-    Run("composer", "token Combiner, 1,600 steps, 16 edits a caption", {**TOKENS, **LONG}, edits=16),
     Run("composer", "FiLM residual network", {**WIDE, "architecture": "film"}),
     Run("composer", "transformer over three tokens", {**WIDE, "architecture": "transformer"}),
+    Run("composer", "Combiner, full widths, analogy", WIDE, ANALOGY),
+    *with_and_without_patches("token Combiner", TOKENS),
+    *with_and_without_patches("token Combiner, analogy", TOKENS, ANALOGY),
+    *with_and_without_patches("token Combiner, 1,600 steps, 16 edits", {**TOKENS, **LONG}, edits=16),
+    *with_and_without_patches("token Combiner, analogy, 1,600 steps, 16 edits", {**TOKENS, **LONG}, ANALOGY, edits=16),
     Run("objective", "InfoNCE to T_u, own-caption negatives"),
     Run("objective", "without caption negatives", loss={"caption_negatives": False}),
     Run("objective", "without centring", {"centre": False}),
@@ -107,6 +115,7 @@ RUNS = (
     Run("objective", "+ queue of 4 steps", loss={"queue": 4}),
     Run("objective", "+ direction 0.5", loss={"direction_weight": 0.5}),
     Run("objective", "+ preservation 0.5", loss={"preservation_weight": 0.5}),
+    *(Run("objective", f"+ analogy {weight}", loss={"analogy_weight": float(weight)}) for weight in (1, 4, 10, 40)),
     Run("objective", "+ sigmoid 0.1", loss={"sigmoid_weight": 0.1}),
     Run("objective", "+ noise 0.03 on edits", loss={"edit_noise": 0.03}),
     Run("objective", "+ noise 0.03 on targets", loss={"target_noise": 0.03}),
@@ -115,9 +124,11 @@ RUNS = (
     Run("supervision", "both, half each", loss=BOTH),
     *(Run("supervision", f"{count:,} labelled triplets", labels=count) for count in LABELS),
     Run("supervision", "token Combiner, text target", TOKENS),
+    Run("supervision", "token Combiner, text target, analogy", TOKENS, ANALOGY),
     *(
-        Run("supervision", f"token Combiner, {count:,} labelled triplets", TOKENS, labels=count)
+        Run("supervision", f"token Combiner, {count:,} labelled triplets{also}", TOKENS, loss, labels=count)
         for count in LABELS[1::2]
+        for also, loss in (("", {}), (", analogy", ANALOGY))
     ),
     *(Run("data", f"{count:,} captioned pictures", pictures=count) for count in (500, 1_000, 2_000, 5_000)),
     Run("data", "all captioned pictures"),
@@ -130,15 +141,16 @@ RUNS = (
 class QualityBenchmark:
     """Train the runs that are not there yet, and print or write the tables.
 
-    Example: python benchmarks/quality.py --only composer --seeds 3
+    Example: python benchmarks/quality.py --only composer --seeds 0 1 2
     """
 
     work: Path = Path("quality")
     """Where data and results are kept."""
     only: tuple[str, ...] = ()
     """Groups to train: composer, objective, supervision, data, encoder; none: all."""
-    seeds: int = 3
-    """Training seeds of each run."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Training seeds of each run; none: report what is there. Processes with seeds or groups of their own may share
+    ``work`` once its data is encoded."""
     size: int = 8_000
     """Captioned pictures of each world to learn from."""
     queries: int = 2_000
@@ -158,16 +170,22 @@ def main(config: QualityBenchmark) -> int:
             f"--only knows {', '.join(dict.fromkeys(run.group for run in RUNS))}, not {', '.join(wrong)}"
         )
     print(machine(), flush=True)
-    prepare(config)
+    if config.seeds:
+        prepare(config)
     wanted = [run for run in RUNS if not config.only or run.group in config.only]
-    widths = sorted({0, *(run.width for run in wanted)})
-    places = {width: Place(config, tiny(config, width) if width else config.encoder) for width in widths}
+    places = {0: Place(config, config.encoder)}
     results = places[0].results
-    for seed in range(config.seeds):
+    for seed in config.seeds:
         for run in wanted:
-            if not (results / f"{run.key}-{seed}.json").exists():
-                train(run, seed, places[run.width], config, results)
-    about = f"{machine()}; encoder {places[0].encoder.id}; {len(places[0].captions()):,} triplets"
+            if (results / f"{run.key}-{seed}.json").exists():
+                continue
+            if run.width not in places:
+                places[run.width] = Place(config, tiny(config, run.width))
+            train(run, seed, places[run.width], config, results)
+    if not (results / "references.json").exists():
+        raise InvalidInput(f"{config.work} has no results yet")
+    pictures = f"{len(WORLDS) * config.size:,} captioned pictures with {EDITS} edits each"
+    about = f"{machine()}; encoder {places[0].encoder.id}; {pictures}"
     write_report(RUNS, results, config.report, about=about)
     return 0
 
@@ -272,7 +290,13 @@ def train(run: Run, seed: int, place: Place, config: QualityBenchmark, results: 
     composer = LearnedComposer(run.name, trainer.config.architecture, place.encoder.id, trainer.best_composer())
     parameters = sum(parameter.numel() for parameter in composer.module.parameters())
     settings = dataclasses.asdict(run.config(seed))
-    result = {"run": run.name, "seed": seed, "triplets": len(data), "seconds": seconds, "parameters": parameters}
+    result: dict[str, Any] = {
+        "run": run.name,
+        "seed": seed,
+        "triplets": len(data),
+        "seconds": seconds,
+        "parameters": parameters,
+    }
     result |= {"best_step": trainer.best_step, "held_out": trainer.best, "settings": settings}
     result["references"] = json.loads((place.results / "references.json").read_text(encoding="utf-8"))
     for blind in (False, True) if composer.reads_states else (False,):

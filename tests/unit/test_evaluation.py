@@ -135,7 +135,8 @@ def test_drawing_again_reuses_and_drawing_otherwise_does_not(gallery: Path, caps
     [
         (["evaluate"], "--gallery is missing"),
         (["evaluate", "--gallery", "nowhere"], "has no queries.json"),
-        (["draw", "--size", "0"], "size must be 1 to 10,000, not 0"),
+        (["draw", "--size", "0"], "size must be 1 to 40,000, not 0"),
+        (["draw", "--split", "eval", "--size", "20000"], "size must be 1 to 10,000, not 20000"),
         (["draw", "--split", "eval", "--size", "10", "--queries", "9"], "queries must be 1 to half of size"),
     ],
 )

@@ -15,6 +15,7 @@ from scot.training.objectives import (
     ContrastiveLoss,
     LossConfig,
     TargetQueue,
+    analogy_loss,
     direction_loss,
     info_nce,
     noised,
@@ -223,6 +224,19 @@ def test_an_identity_edit_ties_the_whole_query_to_the_reference() -> None:
     assert float(preservation_loss(rows.flip(0), rows, rows, rows)) == pytest.approx(2.0)
 
 
+def test_the_analogy_by_hand() -> None:
+    # Pictures at (±1, 0, 0), so of mean 0; edited captions of mean (0, 0, 1); both edits go along the second axis.
+    image = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
+    edited = torch.tensor([[0.0, 1.0, 1.0], [0.0, -1.0, 1.0]])
+    caption = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    # The moved pictures are (1, 1, 1) and (−1, −1, 1); half way to the edited captions: (.5, 1, 1) and (−.5, −1, 1).
+    right = torch.tensor([[0.5, 1.0, 1.0], [-0.5, -1.0, 1.0]])
+    assert float(analogy_loss(right, image, caption, edited)) == pytest.approx(0.0, abs=1e-6)
+    assert float(analogy_loss(right * torch.tensor([[1.0], [-1.0]]), image, caption, edited)) == pytest.approx(1.0)
+    across = torch.tensor([[2.0, -1.0, 0.0], [-2.0, 1.0, 0.0]])
+    assert float(analogy_loss(across, image, caption, edited)) == pytest.approx(1.0)
+
+
 def test_earlier_targets_are_negatives_as_long_as_the_queue_is() -> None:
     queue = TargetQueue(2)
     data = batch([X])
@@ -296,6 +310,7 @@ EVERY = {
     "retrieved": LossConfig(contrastive_weight=0.5, retrieved_weight=0.5, image_negatives=True),
     "direction": LossConfig(direction_weight=0.5),
     "preservation": LossConfig(preservation_weight=0.5),
+    "analogy": LossConfig(analogy_weight=2.0),
     "queue": LossConfig(queue=2),
     "noise": LossConfig(edit_noise=0.2, target_noise=0.3),
 }

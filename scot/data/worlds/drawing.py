@@ -17,6 +17,8 @@ from scot.data.worlds.queries import write_queries
 from scot.errors import InvalidInput
 
 DRAWN = "drawn.json"
+MOST = {"train": 40_000, "eval": 10_000}
+"""The most pictures of a split: wardrobe has some 53,000 combinations to train on and 13,500 to search."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class DrawConfig:
     split: Literal["train", "eval"] = "train"
     """Which combinations of attributes: those for training, or those held out."""
     size: int = 4_000
-    """How many pictures, 1 to 10,000."""
+    """How many pictures: at most 40,000 to train on, 10,000 to search."""
     queries: int = 2_000
     """How many queries over an evaluation gallery; at most one for two pictures."""
     seed: int = 0
@@ -49,8 +51,9 @@ def draw(config: DrawConfig) -> int:
         InvalidInput: the world is unknown or a size is out of range.
     """
     load_world(config.world)
-    if not 1 <= config.size <= 10_000:
-        raise InvalidInput(f"size must be 1 to 10,000, not {config.size}")
+    most = MOST[config.split]
+    if not 1 <= config.size <= most:
+        raise InvalidInput(f"size must be 1 to {most:,}, not {config.size}")
     if config.split == "eval" and not 1 <= config.queries <= config.size // 2:
         raise InvalidInput(f"queries must be 1 to half of size ({config.size // 2}), not {config.queries}")
     wanted = {key: str(value) for key, value in asdict(config).items() if key not in ("output", "num_workers")}

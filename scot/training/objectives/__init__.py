@@ -5,6 +5,7 @@ caption, T_u the edited caption, and V_c = f(I, T_m) the composed query. Besides
 I, T_m, T_o, T_u and R come from a frozen encoder and carry no gradient. Centring belongs to the composers.
 """
 
+from scot.training.objectives.analogy import analogy_loss
 from scot.training.objectives.batch import Batch
 from scot.training.objectives.companions import Companions
 from scot.training.objectives.config import LossConfig
@@ -22,6 +23,7 @@ __all__ = [
     "ContrastiveLoss",
     "LossConfig",
     "TargetQueue",
+    "analogy_loss",
     "direction_loss",
     "info_nce",
     "noised",

@@ -8,7 +8,7 @@ from typing import Any
 
 from scot.errors import InvalidInput
 
-TERMS = ("contrastive", "sigmoid", "retrieved", "direction", "preservation")
+TERMS = ("contrastive", "sigmoid", "retrieved", "direction", "preservation", "analogy")
 """The terms of the loss; each has its weight in :class:`LossConfig`, as ``NAME_weight``."""
 
 _COMPARING = TERMS[:3]  # the terms that tell candidates apart, by the temperature
@@ -28,6 +28,8 @@ class LossConfig:
     """Weight of the direction loss, cos(V_c − I, T_u − T_o)."""
     preservation_weight: float = 0.0
     """Weight of keeping V_c as I is, outside of the edit's direction."""
+    analogy_weight: float = 0.0
+    """Weight of the analogy, cos(V_c, I + T_u − T_o), with T_u beside it."""
     caption_negatives: bool = True
     """The captions T_o of the batch as negatives: the own one punishes ignoring the edit."""
     edit_negatives: bool = False

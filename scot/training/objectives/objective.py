@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from scot.training.objectives.analogy import analogy_loss
 from scot.training.objectives.batch import Batch, gather
 from scot.training.objectives.config import LossConfig
 from scot.training.objectives.contrastive import candidates_of, info_nce, logits, own_columns
@@ -46,6 +47,8 @@ class ContrastiveLoss(nn.Module):
             terms["direction"] = direction_loss(query_BD, batch.image_BD, batch.caption_BD, batch.edited_BD)
         if "preservation" in weights:
             terms["preservation"] = preservation_loss(query_BD, batch.image_BD, batch.caption_BD, batch.edited_BD)
+        if "analogy" in weights:
+            terms["analogy"] = analogy_loss(query_BD, batch.image_BD, batch.caption_BD, batch.edited_BD)
         total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         return total, {name: value.detach() for name, value in terms.items()}
 
