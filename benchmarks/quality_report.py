@@ -26,7 +26,8 @@ these galleries. All of their pictures are in groups of six that differ in one o
 than those of `make demo`. A labelled triplet has its true target picture; the same network and trainer learn from it.
 
 *±* is half the range over the seeds, whose number is in the last column; a metric's 95 % interval over the queries is
-in the first table. *s* is the time of training, on a machine that did other work too.
+in the first table. *Δ* is R@1, the mean of the worlds, less that of the table's first line. *s* is the time of
+training, on a machine that did other work too.
 
 """
 
@@ -35,7 +36,7 @@ def write_report(runs: Sequence[Any], results: Path, page: Path | None, *, about
     """Print the tables; with ``page``, write them there with a plot for each group that has one."""
     references = json.loads((results / "references.json").read_text(encoding="utf-8"))
     worlds = list(references)
-    text = [reference_table(references)]
+    text = [reference_table(references), *best_table(runs, results, references)]
     for group, title in _TITLES.items():
         found = [(run, seeds) for run in runs if run.group == group and (seeds := _seeds(run, results))]
         if len(found) > 1:  # one run alone is compared with nothing
@@ -60,16 +61,41 @@ def reference_table(references: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def best_table(runs: Sequence[Any], results: Path, references: dict[str, Any]) -> list[str]:
+    """R@1 of the best composer over the oracle's, the best baseline's, and its own network's on labelled triplets."""
+    worlds = list(references)
+    found = [(run, seeds) for run in runs if run.group == "composer" and (seeds := _seeds(run, results))]
+    if not found:
+        return []
+    best, seeds = max(found, key=lambda each: _mean(each[1], worlds))
+    reached = {world: statistics.mean(_values(seeds, world, "recall@1")) for world in worlds}
+    over = {kind: [rows[name]["recall@1"]["value"] for rows in references.values() for name in rows if kind in name]
+            for kind in ("oracle", "best baseline")}  # fmt: skip
+    for run in runs:
+        same = run.labels and run.train.get("architecture") == best.train.get("architecture")
+        if same and (labelled := _seeds(run, results)):
+            over[run.name] = [statistics.mean(_values(labelled, world, "recall@1")) for world in worlds]
+    lines = [
+        f"| R@1 of the best composer ({best.name}) over | " + " | ".join(worlds) + " |",
+        "|---|" + "---|" * len(worlds),
+    ]
+    for name, values in over.items():
+        ratios = [f"{reached[world] / value:.2f}" for world, value in zip(worlds, values, strict=True)]
+        lines.append(f"| {name} | " + " | ".join(ratios) + " |")
+    return ["\n".join(lines)]
+
+
 def group_table(found: Sequence[tuple[Any, list[dict[str, Any]]]], worlds: Sequence[str]) -> str:
     """Each run's recall and subset recall at 1 on every world, each with its share of the oracle's; time and seeds."""
     head = [f"{world} {name}" for world in worlds for name in ("R@1", "÷ oracle", "Rsub@1", "÷ oracle")]
-    lines = ["| run | " + " | ".join([*head, "s", "seeds"]) + " |", "|---|" + "---|" * (len(head) + 2)]
+    lines = ["| run | " + " | ".join([*head, "Δ", "s", "seeds"]) + " |", "|---|" + "---|" * (len(head) + 3)]
+    first = _mean(found[0][1], worlds)
     for run, seeds in found:
         cells = []
         for world in worlds:
             for metric in ("recall@1", "recall_subset@1"):
-                values = _values(seeds, world, metric)
-                cells += [_spread(values), f"{statistics.mean(values) / _oracle(seeds, world, metric):.2f}"]
+                cells += [_spread(_values(seeds, world, metric)), _share(seeds, world, metric)]
+        cells.append(f"{_mean(seeds, worlds) - first:+.3f}")
         seconds = statistics.median(result["seconds"] for result in seeds)
         lines.append(f"| {run.name} | " + " | ".join([*cells, f"{seconds:.0f}", str(len(seeds))]) + " |")
     return "\n".join(lines)
@@ -114,6 +140,15 @@ def _oracle(seeds: Sequence[dict[str, Any]], world: str, metric: str) -> float:
 
 def _values(seeds: Sequence[dict[str, Any]], world: str, metric: str) -> list[float]:
     return [result["worlds"][world][metric]["value"] for result in seeds]
+
+
+def _mean(seeds: Sequence[dict[str, Any]], worlds: Sequence[str]) -> float:
+    """R@1, the mean of seeds and worlds."""
+    return statistics.mean(value for world in worlds for value in _values(seeds, world, "recall@1"))
+
+
+def _share(seeds: Sequence[dict[str, Any]], world: str, metric: str) -> str:
+    return f"{statistics.mean(_values(seeds, world, metric)) / _oracle(seeds, world, metric):.2f}"
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -29,6 +29,8 @@ class DemoConfig:
     """Edits to learn from, of each caption."""
     architecture: str = "token_combiner"
     """The composer: token_combiner, combiner, transformer or film (docs/quality.md compares them)."""
+    analogy_weight: float = 10.0
+    """Weight of the analogy in the objective; 0: the edited caption alone teaches (docs/adr/0016)."""
     steps: int = 600
     """Pretraining steps."""
     engine: str = "rules"

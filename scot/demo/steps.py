@@ -75,6 +75,7 @@ def steps_of(config: DemoConfig) -> list[Step]:
     pretrain = _job(
         *("pretrain", "--embeddings", embeddings, "--composers", composers, "--runs", str(data / "runs")),
         *("--steps", str(config.steps), "--architecture", config.architecture, *seed),
+        *("--analogy-weight", str(config.analogy_weight)),
     )
     return [
         Step("drawing two catalogues of captioned pictures", tuple(draw)),
