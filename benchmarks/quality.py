@@ -93,7 +93,7 @@ BOTH = {"contrastive_weight": 0.5, "retrieved_weight": 0.5}
 ANALOGY = {"analogy_weight": 10.0}
 LONG = {"steps": 1_600}
 LABELS = (500, 2_000, 10_000, 30_000)
-ENCODERS = {4: {"dim": 128, "steps": 700}, 8: {"dim": 128, "steps": 700}}
+ENCODERS = {4: {"dim": 128, "steps": 350}, 8: {"dim": 128, "steps": 350}}
 """The tiny encoders beside the packaged one (width 16, dim 256, 1,400 steps), by the width of their image tower."""
 RUNS = (
     Run("composer", "Combiner, half widths"),
@@ -132,8 +132,11 @@ RUNS = (
     ),
     *(Run("data", f"{count:,} captioned pictures", pictures=count) for count in (500, 1_000, 2_000, 5_000)),
     Run("data", "all captioned pictures"),
-    *(Run("encoder", f"width {width}", width=width) for width in ENCODERS),
-    Run("encoder", "width 16 (packaged)"),
+    *(
+        Run("encoder", f"width {width}, 128 dimensions, {ENCODERS[width]['steps']} steps", width=width)
+        for width in ENCODERS
+    ),
+    Run("encoder", "width 16, 256 dimensions, 1,400 steps (packaged)"),
 )
 
 

@@ -26,8 +26,8 @@ these galleries. All of their pictures are in groups of six that differ in one o
 than those of `make demo`. A labelled triplet has its true target picture; the same network and trainer learn from it.
 
 *±* is half the range over the seeds, whose number is in the last column; a metric's 95 % interval over the queries is
-in the first table. *Δ* is R@1, the mean of the worlds, less that of the table's first line. *s* is the time of
-training, on a machine that did other work too.
+in the first table. *Δ* is R@1, the mean of the worlds, less that of the table's first line with the same seeds. *s*
+is the time of training, on a machine that did other work too.
 
 """
 
@@ -67,10 +67,12 @@ def best_table(runs: Sequence[Any], results: Path, references: dict[str, Any]) -
     found = [(run, seeds) for run in runs if run.group == "composer" and (seeds := _seeds(run, results))]
     if not found:
         return []
-    best, seeds = max(found, key=lambda each: _mean(each[1], worlds))
+    best, seeds = max(found, key=lambda each: statistics.mean(_by_seed(each[1], worlds).values()))
     reached = {world: statistics.mean(_values(seeds, world, "recall@1")) for world in worlds}
-    over = {kind: [rows[name]["recall@1"]["value"] for rows in references.values() for name in rows if kind in name]
-            for kind in ("oracle", "best baseline")}  # fmt: skip
+    over = {
+        kind: [row["recall@1"]["value"] for rows in references.values() for name, row in rows.items() if kind in name]
+        for kind in ("oracle", "best baseline")
+    }
     for run in runs:
         same = run.labels and run.train.get("architecture") == best.train.get("architecture")
         if same and (labelled := _seeds(run, results)):
@@ -89,13 +91,14 @@ def group_table(found: Sequence[tuple[Any, list[dict[str, Any]]]], worlds: Seque
     """Each run's recall and subset recall at 1 on every world, each with its share of the oracle's; time and seeds."""
     head = [f"{world} {name}" for world in worlds for name in ("R@1", "÷ oracle", "Rsub@1", "÷ oracle")]
     lines = ["| run | " + " | ".join([*head, "Δ", "s", "seeds"]) + " |", "|---|" + "---|" * (len(head) + 3)]
-    first = _mean(found[0][1], worlds)
+    first = _by_seed(found[0][1], worlds)
     for run, seeds in found:
         cells = []
         for world in worlds:
             for metric in ("recall@1", "recall_subset@1"):
                 cells += [_spread(_values(seeds, world, metric)), _share(seeds, world, metric)]
-        cells.append(f"{_mean(seeds, worlds) - first:+.3f}")
+        gains = [value - first[seed] for seed, value in _by_seed(seeds, worlds).items() if seed in first]
+        cells.append(f"{statistics.mean(gains):+.3f}" if gains else "")
         seconds = statistics.median(result["seconds"] for result in seeds)
         lines.append(f"| {run.name} | " + " | ".join([*cells, f"{seconds:.0f}", str(len(seeds))]) + " |")
     return "\n".join(lines)
@@ -142,9 +145,11 @@ def _values(seeds: Sequence[dict[str, Any]], world: str, metric: str) -> list[fl
     return [result["worlds"][world][metric]["value"] for result in seeds]
 
 
-def _mean(seeds: Sequence[dict[str, Any]], worlds: Sequence[str]) -> float:
-    """R@1, the mean of seeds and worlds."""
-    return statistics.mean(value for world in worlds for value in _values(seeds, world, "recall@1"))
+def _by_seed(seeds: Sequence[dict[str, Any]], worlds: Sequence[str]) -> dict[int, float]:
+    """R@1 of each seed, the mean of the worlds."""
+    return {
+        one["seed"]: statistics.mean(one["worlds"][world]["recall@1"]["value"] for world in worlds) for one in seeds
+    }
 
 
 def _share(seeds: Sequence[dict[str, Any]], world: str, metric: str) -> str:
