@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.quality import RUNS, Run
 from benchmarks.quality_data import labelled_triplets, on_pictures
 from benchmarks.quality_report import write_report
+from benchmarks.quality_runs import RUNS, Run
 from scot.data.worlds import WORLDS, split_of
 from scot.data.worlds.gallery import evaluation_gallery
 from scot.encoders import load_encoder
