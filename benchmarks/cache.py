@@ -27,8 +27,8 @@ from scot.composers import baseline
 from scot.encoders import Encoder, load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.machine import machine
-from services.search.composing import Job, Move, compose_batch
-from services.search.embeddings import Embeddings
+from services.search.composer.compose_batch import Job, Move, compose_batch
+from services.search.composer.embedding_cache import Embeddings
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,17 +35,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from PIL import Image
 
 from scot import flags
-from scot.data.captioned import write_captioned
-from scot.data.worlds import load_world
+from scot.data.captioned_writer import write_captioned
 from scot.edits.engines import EngineConfig, load_writer
 from scot.edits.engines.base import Completion
 from scot.edits.filters import TextFilters
+from scot.edits.generators.base import ModelWriter
 from scot.edits.prompt import Prompt
 from scot.edits.rules import RulesEngine
-from scot.edits.writing import ModelWriter
 from scot.errors import Unavailable
 from scot.machine import machine
-from tests.rules_endpoint import MODEL, rules_endpoint
+from scot.worlds import load_world
+from tests.support.rules_endpoint import MODEL, rules_endpoint
 
 Alone = Callable[[int], Awaitable[None]]
 ROOT = Path(__file__).resolve().parents[1]

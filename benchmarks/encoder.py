@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from scot import flags
-from scot.data.captioned import Refusals, read_captioned
-from scot.data.worlds import WORLDS
-from scot.data.worlds.drawing import DrawConfig, draw
+from scot.data.captioned import read_captioned
+from scot.data.records import Refusals
 from scot.encoders import load_encoder
 from scot.evaluation.metrics import ranks, recall
-from scot.evaluation.worlds import encode_gallery, measure
+from scot.evaluation.world_vectors import encode_gallery, measure
+from scot.worlds import WORLDS
+from scot.worlds.drawing import DrawConfig, draw
 
 
 @dataclass(frozen=True)

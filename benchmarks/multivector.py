@@ -27,14 +27,15 @@ from qdrant_client import QdrantClient, models
 from torch import nn
 
 from scot import flags
-from scot.data.captioned import Refusals, read_captioned
+from scot.data.captioned import read_captioned
 from scot.data.images import decode_image
-from scot.data.worlds import WORLDS
-from scot.data.worlds.drawing import DrawConfig, draw
+from scot.data.records import Refusals
 from scot.encoders import load_encoder
 from scot.encoders.clip import TINY_DIR, ClipEncoder
 from scot.evaluation.metrics import similarity
-from scot.evaluation.worlds import WorldVectors, encode_gallery, measure
+from scot.evaluation.world_vectors import WorldVectors, encode_gallery, measure
+from scot.worlds import WORLDS
+from scot.worlds.drawing import DrawConfig, draw
 
 _WIDTH, _BATCH = 128, 128
 _WAYS = ("best of all", "mean", "first")

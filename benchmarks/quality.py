@@ -33,13 +33,13 @@ from benchmarks.quality_report import write_report
 from benchmarks.quality_runs import EDITS, ENCODERS, RUNS, Run
 from scot import flags
 from scot.composers import LearnedComposer
-from scot.data.worlds import WORLDS
+from scot.embeddings.cache import TripletEmbeddings, load_cache
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput, ScotError
-from scot.evaluation.worlds import ORACLE, WorldVectors, compose, encode_gallery, evaluate_world, measure
+from scot.evaluation.world_vectors import ORACLE, WorldVectors, compose, encode_gallery, evaluate_world, measure
 from scot.machine import machine
-from scot.training.cache import TripletEmbeddings, load_cache
 from scot.training.loop import Trainer
+from scot.worlds import WORLDS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -125,7 +125,7 @@ def tiny(config: QualityBenchmark, width: int) -> str:
     folder = config.work / f"tiny-w{width}"
     if not (folder / "open_clip_model.safetensors").exists():
         size = [word for name, value in ENCODERS[width].items() for word in (f"--{name}", str(value))]
-        call("-m", "scot.encoders.train_tiny", "--out", str(folder), "--width", str(width), *size)
+        call("-m", "tools.tiny_encoder.train", "--out", str(folder), "--width", str(width), *size)
     return f"local-dir:{folder}"
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
-from scot.data.worlds import WORLDS
-from scot.data.worlds.gallery import Query, draw_all, evaluation_gallery
+from scot.embeddings.cache import CacheInfo, TripletEmbeddings
+from scot.embeddings.hidden_states import StateTable, starts
 from scot.encoders import Encoder, state_encoder
 from scot.errors import InvalidInput
-from scot.training.cache import CacheInfo, TripletEmbeddings
-from scot.training.states import StateTable, starts
+from scot.worlds import WORLDS
+from scot.worlds.gallery import Query, draw_all, evaluation_gallery
 
 _AT_ONCE = 512
 

@@ -26,13 +26,13 @@ import qdrant_edge as edge
 
 from scot import flags
 from scot.composers import Composer, baseline, load_composer
-from scot.data.worlds import WORLDS
-from scot.data.worlds.drawing import DrawConfig, draw
 from scot.encoders import Encoder, load_encoder
 from scot.errors import InvalidInput
-from scot.evaluation.worlds import WorldVectors, compose, encode_gallery
-from scot.index.layout import Effort, Layout
+from scot.evaluation.world_vectors import WorldVectors, compose, encode_gallery
+from scot.index.config import Effort, Layout
 from scot.machine import machine
+from scot.worlds import WORLDS
+from scot.worlds.drawing import DrawConfig, draw
 
 Vectors = npt.NDArray[np.float32]  # (N, D)
 Rows = npt.NDArray[np.int64]  # (Q, K)
@@ -86,7 +86,7 @@ QUANTIZATIONS: Mapping[str, Any] = {
     "product": edge.ProductQuantizationConfig(edge.CompressionRatio.X16, memory=edge.Memory.Pinned),
     "binary": edge.BinaryQuantizationConfig(memory=edge.Memory.Pinned),
 }
-"""As :class:`scot.index.layout.Layout` asks a server for them."""
+"""As :class:`scot.index.config.Layout` asks a server for them."""
 
 
 def main(config: RecallBenchmark) -> int:

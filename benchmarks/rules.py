@@ -19,9 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scot import flags
-from scot.data.worlds import WORLDS, load_world
 from scot.edits.rules import RulesEngine
 from scot.machine import machine
+from scot.worlds import WORLDS, load_world
 
 COUNTS = (1, 4)
 

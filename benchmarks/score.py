@@ -28,8 +28,8 @@ from torch.nn.functional import normalize
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scot import flags
-from scot.evaluation.benchmarks.topk import BLOCK, top_k
-from scot.evaluation.benchmarks.vectors import SHARD, StoredVectors, write_shard
+from scot.evaluation.embedding_store import SHARD, StoredVectors, write_shard
+from scot.evaluation.topk import BLOCK, top_k
 from scot.machine import machine
 
 DEPTH = 50

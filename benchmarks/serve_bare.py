@@ -21,11 +21,11 @@ from scot.composers import baseline
 from scot.encoders import load_encoder
 from scot.index.store import GalleryStore
 from scot.v1 import search_pb2, search_pb2_grpc
-from services.search.composing import Job, Move, compose_batch
-from services.search.embeddings import Embeddings
-from services.search.images import preprocess
-from services.search.query import parse_query
-from services.search.wire import payload_message
+from services.search.composer.compose_batch import Job, Move, compose_batch
+from services.search.composer.embedding_cache import Embeddings
+from services.search.gateway.images import preprocess
+from services.search.rpc.query import parse_query
+from services.search.rpc.validation import payload_message
 
 
 async def serve(store_path: str, encoder_name: str, threads: int, port: int) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from scot.data.shards import write_shards
-from scot.training import cache
-from scot.training.cache import CacheInfo
+from scot.embeddings import cache
+from scot.embeddings.cache import CacheInfo
 
 _ROWS = 50_000
 

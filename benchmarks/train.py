@@ -33,10 +33,10 @@ from benchmarks.synthetic_cache import write_cache
 from benchmarks.train_loops import SEGMENT, Segment
 from ray_jobs.session import ray_session
 from scot import flags
+from scot.embeddings.cache import load_cache
+from scot.embeddings.memory_mapped import map_cache
 from scot.machine import machine
-from scot.training.cache import load_cache
 from scot.training.config import TrainConfig
-from scot.training.mapped import map_cache
 
 _EVALUATE = 3 * SEGMENT
 

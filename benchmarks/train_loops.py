@@ -15,15 +15,15 @@ import torch
 from torch import nn
 
 from scot.composers.architectures import build
-from scot.training import cache
+from scot.embeddings import cache
+from scot.embeddings.cache import TripletEmbeddings
+from scot.embeddings.memory_mapped import map_cache
 from scot.training.batches import gather_batch
-from scot.training.cache import TripletEmbeddings
 from scot.training.checkpoint import checkpoint_name
 from scot.training.config import TrainConfig
 from scot.training.loop import Trainer
-from scot.training.mapped import map_cache
 from scot.training.objectives import Batch, ContrastiveLoss
-from scot.training.order import samples
+from scot.training.shuffle import samples
 
 SEGMENT = 50
 Segment = tuple[float, float]

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ray_jobs.session import ray_session
 from scot import flags
+from scot.embeddings.encode import encode_triplets
 from scot.errors import InvalidInput
-from scot.training.encoding import encode_triplets
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ray_jobs.session import ray_session
 from scot import flags
-from scot.edits.chunk_writer import WriterConfig
+from scot.edits.chunk_generator import WriterConfig
 from scot.edits.engines import EngineConfig
 from scot.edits.filters import TextFilters
 from scot.edits.generation import generate_triplets

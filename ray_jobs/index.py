@@ -19,12 +19,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scot import flags
-from scot.data.captioned import CaptionedImage, Refusals, read_captioned
+from scot.data.captioned import read_captioned
+from scot.data.records import CaptionedImage, Refusals
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput
 from scot.index.bulk import Batch, embedded_batches, store_batches
-from scot.index.layout import Layout
-from scot.index.server import ServerConfig
+from scot.index.config import Layout
+from scot.index.remote import ServerConfig
 from scot.index.store import GalleryStore
 
 

@@ -21,15 +21,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scot import flags
 from scot.composers import Registry
 from scot.composers.architectures import configure
+from scot.embeddings.cache import check_cache
+from scot.embeddings.memory_mapped import open_cache
 from scot.errors import InvalidInput
 from scot.training import held_out
-from scot.training.cache import check_cache
 from scot.training.config import TrainConfig
-from scot.training.group import check_shares
-from scot.training.mapped import open_cache
+from scot.training.distributed import check_shares
+from scot.training.launch import Source, train_in_process, train_with_ray
 from scot.training.network import network_settings
-from scot.training.runs import Run, check_writable
-from scot.training.workers import Source, train_in_process, train_with_ray
+from scot.training.run_folder import Run, check_writable
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ SUMMARIES = {
     "cluster run-pipeline": "edits, embeddings, a composer, its evaluation and its promotion, one after the other",
 }
 
-_BENCHMARK = "scot.evaluation.benchmarks.command:evaluate_benchmark"
+_BENCHMARK = "scot.evaluation.run:evaluate_benchmark"
 
 # Where each command's typed flags and its function are: imported only when asked for, so that a search starts quickly.
 _PLACES = {
@@ -57,19 +57,19 @@ _PLACES = {
     "index": ("scot.commands.index:IndexConfig", "scot.commands.index:index"),
     "status": ("scot.commands.status:StatusConfig", "scot.commands.status:status"),
     "profile": ("scot.commands.profile:ProfileConfig", "scot.commands.profile:profile"),
-    "evaluate": ("scot.evaluation.run:EvaluateConfig", "scot.evaluation.run:evaluate"),
-    "evaluate cirr": ("scot.evaluation.benchmarks.cirr:CirrConfig", _BENCHMARK),
-    "evaluate fashioniq": ("scot.evaluation.benchmarks.fashioniq:FashionIqConfig", _BENCHMARK),
-    "evaluate circo": ("scot.evaluation.benchmarks.circo:CircoConfig", _BENCHMARK),
-    "evaluate genecis": ("scot.evaluation.benchmarks.genecis:GenecisConfig", _BENCHMARK),
-    "evaluate wardrobe": ("scot.evaluation.benchmarks.worlds:WardrobeConfig", _BENCHMARK),
-    "evaluate scenes": ("scot.evaluation.benchmarks.worlds:ScenesConfig", _BENCHMARK),
+    "evaluate": ("scot.evaluation.world_run:EvaluateConfig", "scot.evaluation.world_run:evaluate"),
+    "evaluate cirr": ("scot.evaluation.cirr:CirrConfig", _BENCHMARK),
+    "evaluate fashioniq": ("scot.evaluation.fashioniq:FashionIqConfig", _BENCHMARK),
+    "evaluate circo": ("scot.evaluation.circo:CircoConfig", _BENCHMARK),
+    "evaluate genecis": ("scot.evaluation.genecis:GenecisConfig", _BENCHMARK),
+    "evaluate wardrobe": ("scot.evaluation.worlds:WardrobeConfig", _BENCHMARK),
+    "evaluate scenes": ("scot.evaluation.worlds:ScenesConfig", _BENCHMARK),
     "evaluate validate-submission": (
-        "scot.evaluation.benchmarks.submissions:SubmissionConfig",
-        "scot.evaluation.benchmarks.submissions:validate_submission",
+        "scot.evaluation.submissions:SubmissionConfig",
+        "scot.evaluation.submissions:validate_submission",
     ),
     "evaluate leakage": ("scot.evaluation.leakage:LeakageConfig", "scot.evaluation.leakage:leakage"),
-    "draw": ("scot.data.worlds.drawing:DrawConfig", "scot.data.worlds.drawing:draw"),
+    "draw": ("scot.worlds.drawing:DrawConfig", "scot.worlds.drawing:draw"),
     "edits report": ("scot.edits.report:ReportConfig", "scot.edits.report:report"),
     "keys new": ("scot.commands.keys:NewConfig", "scot.commands.keys:new"),
     "collections list": ("scot.commands.collections:ListConfig", "scot.commands.collections:list_collections"),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from scot.cluster.api import Json
-from scot.cluster.release import GPU
+from scot.cluster.helm_release import GPU
 
 _PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 

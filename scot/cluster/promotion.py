@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from scot.cluster.api import Cluster, Json
-from scot.cluster.release import APPLICATION, default_composer, serve_config, with_default_composer
-from scot.cluster.service import Ask
+from scot.cluster.helm_release import APPLICATION, default_composer, serve_config, with_default_composer
+from scot.cluster.service_client import Ask
 from scot.errors import Conflict, NotPromoted, ScotError, Unavailable
 
 _PATCHES = 20  # tries, each from a fresh read, since every status update changes the object's version

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scot.cluster.api import GROUP, VERSION, Json
+from scot.cluster.helm_release import GPU, Owner, Release, Resources
 from scot.cluster.jobs import ARTIFACTS
-from scot.cluster.release import GPU, Owner, Release, Resources
 
 RAY_VERSION = "2.60.0"
 _NAME_LENGTH = 47  # of a RayJob, KubeRay says; five of them are the API server's

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import tyro
 import yaml
 
-from scot.cluster import jobs, rayjob, watching
+from scot.cluster import follow, jobs, rayjob
 from scot.cluster.api import Cluster, Json
+from scot.cluster.helm_release import Release
+from scot.cluster.job_status import Outcome, outcome, state
 from scot.cluster.logs import Tail, copy, opened, submitters
-from scot.cluster.progress import Outcome, outcome, state
-from scot.cluster.release import Release
 from scot.commands.cluster_options import Place, Size, job_of, released, words_of
 from scot.commands.columns import print_columns
 from scot.errors import InvalidInput, NotFound, ScotError
@@ -140,7 +140,7 @@ def created(cluster: Cluster, body: Json) -> str:
 def attended(cluster: Cluster, name: str, line: Callable[[str], None]) -> Outcome:
     """Wait for a job; Ctrl-C leaves it running and says how to go on."""
     try:
-        return watching.follow(cluster, name, say, line)
+        return follow.follow(cluster, name, say, line)
     except KeyboardInterrupt:
         where = f" --namespace {cluster.namespace}"
         say(f"{name} goes on; look at it with `scot cluster logs {name}{where}`, or end it with")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from scot.cluster import jobs, rayjob
 from scot.cluster.api import Cluster
-from scot.cluster.release import Owner, Release, Resources
+from scot.cluster.helm_release import Owner, Release, Resources
 from scot.errors import InvalidInput, NotFound
 
 

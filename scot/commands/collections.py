@@ -15,8 +15,8 @@ from scot.commands.columns import print_columns
 from scot.encoders import load_encoder
 from scot.errors import Conflict, EncoderMismatch, NotFound
 from scot.index import aliases, collections
-from scot.index.layout import Layout
-from scot.index.server import ServerConfig
+from scot.index.config import Layout
+from scot.index.remote import ServerConfig
 from scot.index.store import GalleryStore
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from scot.errors import EncoderMismatch, InvalidInput, NotFound, NotPromoted, Sc
 from scot.evaluation.gate import COMPARED, GATE_METRICS, Check, compared, decide, utc_now
 from scot.evaluation.metrics import Estimate
 from scot.evaluation.report import report_console
-from scot.evaluation.worlds import encode_gallery
+from scot.evaluation.world_vectors import encode_gallery
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import tyro
 
 from scot.client import NewItem
 from scot.commands.service import ServicePlace
-from scot.data.captioned import CaptionedImage, Refusals, read_captioned
+from scot.data.captioned import read_captioned
+from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused, InvalidInput
 from scot.index.bulk import payload_of
 

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
-from scot.cluster import gates, jobs, rayjob
+from scot.cluster import jobs, rayjob, remote_gate
 from scot.cluster.api import Cluster
-from scot.cluster.release import Release
+from scot.cluster.helm_release import Release
 from scot.commands import cluster as commands
 from scot.commands import promote
 from scot.commands.cluster_options import job_of, released, words_of
@@ -56,7 +56,7 @@ def run_pipeline(config: PipelineConfig) -> int:
         words = commands_of(config, release, version)[step]
         _run(cluster, release, job_of(config, step, words, num_workers=_workers(config, step)), lines)
         if step == "pretrain":
-            version = gates.published(lines)
+            version = remote_gate.published(lines)
     shared = {each.name: getattr(config, each.name) for each in fields(promote.PromoteOptions)}
     return promote.promote(promote.PromoteConfig(**shared, version=version))
 

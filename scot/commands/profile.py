@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scot._client_requests import picture_bytes, search_request
-from scot._client_results import search_result
+from scot.client._requests import picture_bytes, search_request
+from scot.client._results import search_result
 from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import tyro
 
 from scot import flags
-from scot.cluster import gates, jobs, promotion, rayjob, service
+from scot.cluster import jobs, promotion, rayjob, remote_gate, service_client
 from scot.cluster.api import Cluster
-from scot.cluster.progress import Outcome
-from scot.cluster.release import fullname
+from scot.cluster.helm_release import fullname
+from scot.cluster.job_status import Outcome
 from scot.commands.cluster import attended, created, say, show
 from scot.commands.cluster_options import Size, job_of, released
 
@@ -51,7 +51,7 @@ class PromoteConfig(PromoteOptions):
 
 
 def promote(config: PromoteConfig) -> int:
-    """Gate, registry, service.
+    """Gate, registry, service_client.
 
     Raises:
         NotPromoted: the gate refused, or the service did not take it and all is as before.
@@ -61,7 +61,7 @@ def promote(config: PromoteConfig) -> int:
     name = fullname(config.release, config.fullname)
     rayservice = cluster.get("rayservices", name)
     release = released(config, cluster)
-    question = gates.Question(
+    question = remote_gate.Question(
         config.version,
         config.composers or f"{release.root}/composers",
         tuple(config.gallery) or tuple(f"{release.root}/gallery/{world}" for world in jobs.WORLDS),
@@ -73,10 +73,10 @@ def promote(config: PromoteConfig) -> int:
         body = rayjob.manifest(job_of(config, title, words, num_workers=0), release, cluster.namespace)
         return attended(cluster, created(cluster, body), line)
 
-    here = gates.readable_here(question)
-    gate: promotion.Gate = gates.GateHere(question) if here else gates.GateInCluster(question, run, show)
-    key = flags.secret("API_KEY", config.api_key_file) or service.admin_key(cluster, rayservice)
-    with service.asking(cluster, rayservice, config.address, api_key=key, tls=config.tls) as ask:
+    here = remote_gate.readable_here(question)
+    gate: promotion.Gate = remote_gate.GateHere(question) if here else remote_gate.GateInCluster(question, run, show)
+    key = flags.secret("API_KEY", config.api_key_file) or service_client.admin_key(cluster, rayservice)
+    with service_client.asking(cluster, rayservice, config.address, api_key=key, tls=config.tls) as ask:
         promotion.promote(
             cluster,
             name,

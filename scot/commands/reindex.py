@@ -11,12 +11,13 @@ from itertools import chain
 import tyro
 
 from scot.commands.collections import StorePlace, said
-from scot.data.captioned import CaptionedImage, Refusals, read_captioned
+from scot.data.captioned import read_captioned
+from scot.data.records import CaptionedImage, Refusals
 from scot.encoders import load_encoder
 from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.index import aliases, collections
 from scot.index.bulk import index_captioned
-from scot.index.layout import Layout
+from scot.index.config import Layout
 from scot.index.store import GalleryStore
 
 

@@ -11,10 +11,11 @@ from rich.table import Table
 
 from scot.client import Hit
 from scot.commands.service import ServicePlace
-from scot.data.captioned import Refusals, read_captioned
+from scot.data.captioned import read_captioned
 from scot.data.images import decode_image
+from scot.data.records import Refusals
 from scot.errors import InvalidInput
-from scot.evaluation.sheet import SheetRow, contact_sheet, save_sheet
+from scot.evaluation.contact_sheet import SheetRow, contact_sheet, save_sheet
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
     metrics.json           what was measured when it was trained
     README.md              the model card
 
-A registry adds ``decisions.json``: what was decided about its release, and the numbers (scot/composers/decisions.py).
+A registry adds ``decisions.json``: what was decided about its release (scot/composers/release_history.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import torch
 import scot
 from scot.composers.architectures import ARCHITECTURES, build
 from scot.composers.base import Composer, ComposerModule, LearnedComposer
-from scot.data.durable import rename_durably, write_durably
+from scot.data.atomic_io import rename_durably, write_durably
 from scot.data.shards import Folder
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 

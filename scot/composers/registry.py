@@ -16,9 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scot.composers import artifact, decisions
+from scot.composers import artifact, release_history
 from scot.composers.baselines import BASELINES, FITTED_BASELINES
-from scot.data.durable import rename_durably, write_durably
+from scot.data.atomic_io import rename_durably, write_durably
 from scot.data.shards import Folder
 from scot.errors import Conflict, InvalidInput, NotFound, ScotError, Unavailable
 
@@ -148,13 +148,13 @@ class Registry:
 
     def decisions(self, version: str) -> list[dict[str, Any]]:
         """What was decided about a version's release, oldest first. Raises NotFound, InvalidInput."""
-        return decisions.read(self.path(version))
+        return release_history.read(self.path(version))
 
     def record(self, version: str, decision: Mapping[str, Any]) -> None:
         """Add a decision to those kept with a version. Raises NotFound, InvalidInput, Unavailable."""
         path = self.path(version)
         with self._locked():
-            decisions.add(path, decision)
+            release_history.add(path, decision)
 
     def _has(self, version: str) -> bool:
         return self._folder.exists(f"{version}/{artifact.CONFIG}")

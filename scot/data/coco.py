@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from scot.data.captioned import RawRecord, Refusals
 from scot.data.folder import inside, plain
+from scot.data.records import RawRecord, Refusals
 from scot.errors import InvalidInput, NotFound
 
 _NOT_PAYLOAD = ("id", "file_name", "coco_url", "flickr_url")

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scot.data.captioned import RawRecord, Refusals
+from scot.data.records import RawRecord, Refusals
 from scot.errors import InvalidInput
 
 TABLE_SUFFIXES = (".parquet", ".csv")

@@ -22,7 +22,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scot.data.durable import rename_durably
+from scot.data.atomic_io import rename_durably
 from scot.errors import InvalidInput, NotFound, Unavailable
 
 MANIFEST = "_manifest.json"

@@ -16,9 +16,9 @@ from typing import Any
 
 import braceexpand
 
-from scot.data.captioned import RawRecord, Refusals
 from scot.data.folder import plain
 from scot.data.images import DEFAULT_LIMITS
+from scot.data.records import RawRecord, Refusals
 from scot.errors import InvalidInput, NotFound
 
 _PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")

@@ -15,15 +15,15 @@ from rich.table import Table
 
 from scot.client import ScotClient
 from scot.commands.search import find_pictures
-from scot.data.worlds import WORLDS
-from scot.data.worlds.gallery import Query
-from scot.data.worlds.queries import read_queries
 from scot.demo.config import DemoConfig
 from scot.demo.steps import Workspace, run_step, shown, steps_of
 from scot.errors import Unavailable
+from scot.evaluation.contact_sheet import SheetRow, contact_sheet, save_sheet
 from scot.evaluation.report import report_console
-from scot.evaluation.sheet import SheetRow, contact_sheet, save_sheet
 from scot.ports import check_port
+from scot.worlds import WORLDS
+from scot.worlds.gallery import Query
+from scot.worlds.queries import read_queries
 
 _SEARCHES = 4
 """Composed searches shown for each world."""

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from scot.data.worlds import WORLDS
 from scot.demo.config import DemoConfig
 from scot.errors import Unavailable
+from scot.worlds import WORLDS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from scot.data.captioned import CaptionedImage, Refusals, read_captioned
+from scot.data.captioned import read_captioned
+from scot.data.records import CaptionedImage, Refusals
 
 
 @dataclass(frozen=True, slots=True)

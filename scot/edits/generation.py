@@ -1,7 +1,7 @@
 """Captions to triplets on a Ray cluster: chunks of captions go to a pool of writers, what they write is kept at once.
 
 Memory does not grow with the corpus: the source is read lazily, and only a few chunks are under way. A run that was
-killed goes on where it was (:mod:`scot.edits.parts`); a run whose engine is away waits for it, then says so.
+killed goes on where it was (:mod:`scot.edits.chunk_results`); a run whose engine is away waits for it, then says so.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from scot.data import shards
-from scot.data.captioned import Refusals
 from scot.data.folder import find_table
+from scot.data.records import Refusals
 from scot.data.shards import MANIFEST, Folder, Manifest
 from scot.data.triplets import KIND, read_manifest
-from scot.edits.chunk_writer import WriterConfig
+from scot.edits.chunk_generator import WriterConfig
+from scot.edits.chunk_results import Parts, Tally
 from scot.edits.chunks import read_chunks
-from scot.edits.engines.load import names
-from scot.edits.parts import Parts, Tally
-from scot.edits.pool import WriterPool
-from scot.edits.writing import MAX_COUNT
+from scot.edits.generator_pool import WriterPool
+from scot.edits.generators.base import MAX_COUNT
+from scot.edits.generators.load import names
 from scot.errors import Conflict, InvalidInput
 
 _SHARD_SIZE = 20_000

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import scot
 from scot.composers import Composer
-from scot.data.worlds.queries import QUERIES
 from scot.evaluation.metrics import Estimate
-from scot.evaluation.worlds import WorldVectors, compose, measure
+from scot.evaluation.world_vectors import WorldVectors, compose, measure
+from scot.worlds.queries import QUERIES
 
 GATE_METRICS = ("recall@1", "recall_subset@1")
 COMPARED = ("recall@1", "recall@5", "recall@10", "recall_subset@1")

@@ -23,8 +23,8 @@ import tyro
 from scot.data.shards import Folder
 from scot.data.triplets import iterate_triplets, read_manifest
 from scot.errors import InvalidInput
-from scot.evaluation.benchmarks import circo, cirr, fashioniq, genecis
-from scot.evaluation.benchmarks.base import Benchmark
+from scot.evaluation import circo, cirr, fashioniq, genecis
+from scot.evaluation.base import Benchmark
 
 COLUMNS = ("caption", "edit", "edited_caption")
 """The texts of a triplet."""

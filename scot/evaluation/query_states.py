@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scot.composers.states import States, padded
-from scot.data.captioned import CaptionedImage
-from scot.data.worlds.gallery import Query
+from scot.data.records import CaptionedImage
 from scot.encoders import Encoder, HiddenStates, Pixels, Vectors, state_encoder
 from scot.index.bulk import embedded_batches
+from scot.worlds.gallery import Query
 
 _NAMES = ("reference", "reference_there", "edit", "edit_there", "reference_row")
 

@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from scot.evaluation.worlds import ORACLE, RECALL_AT, SUBSET_AT, WorldResult
+from scot.evaluation.world_vectors import ORACLE, RECALL_AT, SUBSET_AT, WorldResult
 
 
 def report_console() -> Console:

@@ -1,129 +1,156 @@
-"""Evaluate composers on drawn galleries: table, JSON and contact sheets."""
+"""``scot evaluate BENCHMARK``: score ranking files or run a model; print the official table and write JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import json
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from PIL import Image
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
 
-from scot.composers import Composer, LearnedComposer, Registry, load_composer
-from scot.data.captioned import Refusals, read_captioned
-from scot.data.images import decode_image
-from scot.encoders import load_encoder
-from scot.errors import InvalidInput, NotFound
-from scot.evaluation.metrics import similarity
-from scot.evaluation.report import print_result, report_console, write_json
-from scot.evaluation.sheet import SheetRow, contact_sheet, save_sheet
-from scot.evaluation.worlds import WorldResult, WorldVectors, compose, encode_gallery, evaluate_world
+from scot.composers import BASELINES, Composer, baseline
+from scot.data.shards import Folder
+from scot.encoders import Encoder, load_encoder
+from scot.errors import InvalidInput
+from scot.evaluation import circo, cirr, fashioniq, genecis, worlds
+from scot.evaluation.base import Benchmark
+from scot.evaluation.best_and_worst import best_and_worst
+from scot.evaluation.config import BenchmarkConfig
+from scot.evaluation.contact_sheet import save_sheet
+from scot.evaluation.model import run_model
+from scot.evaluation.rankings import read_rankings, write_rankings
+from scot.evaluation.report import report_console
+from scot.evaluation.scoring import Scores, score
+from scot.evaluation.submissions import check_submission
+from scot.evaluation.world_run import chosen_composers
 
-_SHEET_ROWS, _SHEET_HITS = 8, 5
+_LOADERS: dict[type[BenchmarkConfig], Callable[[Any], Benchmark]] = {
+    cirr.CirrConfig: cirr.load,
+    fashioniq.FashionIqConfig: fashioniq.load,
+    circo.CircoConfig: circo.load,
+    genecis.GenecisConfig: genecis.load,
+    worlds.WardrobeConfig: worlds.load,
+    worlds.ScenesConfig: worlds.load,
+}
 
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Measure composers, the baselines and the oracle on drawn galleries with exact answers.
-
-    The published benchmarks have commands of their own: `scot evaluate cirr --help`.
-
-    Example: scot evaluate --gallery data/wardrobe data/scenes --composers data/composers
-    """
-
-    gallery: list[Path] = field(default_factory=list)
-    """Galleries drawn by `scot draw WORLD --split eval`."""
-    composers: str | None = None
-    """A registry of composers, a folder or a URL; its released one is evaluated."""
-    composer: list[str] = field(default_factory=list)
-    """Versions of the registry, or artifact folders, to evaluate instead."""
-    encoder: str = "tiny"
-    """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO, local-dir:PATH or blip2:…"""
-    best_of_vectors: bool = False
-    """Rank by the best of an encoder's several vectors a picture (BLIP-2), not by the one that is indexed."""
-    output: Path = Path("evaluation")
-    """Folder for results.json, the contact sheets and the cached embeddings."""
+_SHORT = {"recall_subset@": "Rsub@", "recall@": "R@", "map@": "mAP@", "mean_r5_rsub1": "(R@5+Rsub@1)/2"}
+"""What a table's columns are called in papers."""
+_HEADINGS = re.compile("|".join(_SHORT))
 
 
-def evaluate(config: EvaluateConfig) -> int:
-    """Evaluate, print the tables, and write everything into ``config.output``.
+def evaluate_benchmark(config: BenchmarkConfig) -> int:
+    """Score ``config.rankings``, or run a model on ``config.images``.
 
     Raises:
-        InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
+        ScotError: annotations, rankings, images, encoder or composer cannot be used; the message says which and why.
     """
-    if not config.gallery:
-        raise InvalidInput("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
+    files = [file for group in config.rankings for file in group]
+    drawn = isinstance(config, worlds.WorldConfig)
+    if files and config.images is not None:
+        raise InvalidInput("--rankings and --images are two ways to use this command: give one of them")
+    if not files and config.images is None and not drawn:
+        raise InvalidInput("give --rankings FILE to score, or --images DIR to run a model on")
     console = report_console()
+    benchmark = _LOADERS[type(config)](config)
+    if files:
+        rankings = read_rankings(files, benchmark)
+        scores = score(benchmark, rankings)
+        print_scores(benchmark, scores, console)
+        if config.json is not None:
+            write_result(config.json, benchmark, scores, per_query=config.per_query)
+        return 0
+    return _run(config, benchmark, console)
+
+
+def print_scores(benchmark: Benchmark, scores: Scores, console: Console) -> None:
+    """The official table in percent, the protocol, and every deviation from it."""
+    rows: dict[str, dict[str, float]] = {}
+    for name, value in scores.metrics.items():
+        left, _, right = name.partition("/")
+        row, column = (right, left) if "@" in left else (left, right) if right else ("", name)
+        rows.setdefault(row, {})[column] = value
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    title = f"{benchmark.name} {benchmark.split}: {benchmark.queries:,} queries, percent"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
+    for column in columns:
+        table.add_column(_HEADINGS.sub(lambda found: _SHORT[found[0]], column), justify="right")
+    for row, values in rows.items():
+        table.add_row(row, *(f"{100 * values[column]:.2f}" if column in values else "" for column in columns))
+    console.print(table)
+    print_protocol(benchmark, console)
+
+
+def print_protocol(benchmark: Benchmark, console: Console) -> None:
+    """The protocol, and every deviation from it."""
+    for key, value in benchmark.protocol.items():
+        told = ", ".join(map(str, value)) if isinstance(value, list) else value
+        console.print(f"{key}: {told}", markup=False, highlight=False)
+    for deviation in benchmark.deviations:
+        console.print(f"not the published protocol: {deviation}", markup=False, highlight=False)
+
+
+def write_result(
+    file: Path,
+    benchmark: Benchmark,
+    scores: Scores | None,
+    *,
+    model: Mapping[str, str] | None = None,
+    per_query: bool = False,
+) -> None:
+    """Write the result at full precision; ``scores`` is None where the answers are secret."""
+    result: dict[str, Any] = {
+        "benchmark": benchmark.name,
+        "split": benchmark.split,
+        **({"model": dict(model)} if model else {}),
+        "protocol": benchmark.told(),
+        "queries": benchmark.queries,
+        "metrics": dict(scores.metrics) if scores else {},
+        **({"per_query": list(scores.per_query)} if scores and per_query else {}),
+    }
+    Folder(file.parent).write(file.name, (json.dumps(result, indent=2) + "\n").encode())
+
+
+def _run(config: BenchmarkConfig, benchmark: Benchmark, console: Console) -> int:
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False)
+
     encoder = load_encoder(config.encoder)
-    composers = chosen_composers(config.composers, config.composer, encoder.id, encoder.dim)
-    results: list[WorldResult] = []
-    states = any(composer.reads_states for composer in composers)
-    for folder in config.gallery:
-        cache = config.output / "cache"
-        vectors = encode_gallery(
-            folder, encoder, cache, multi=config.best_of_vectors, states=states, on_progress=console.print
-        )
-        result = evaluate_world(vectors, composers)
-        print_result(result, console)
-        results.append(result)
-        for composer in composers[:1]:
-            file = config.output / f"{result.world}.png"
-            save_sheet(_sheet(vectors, composer), file)
-            console.print(f"contact sheet: {file}")
-    write_json(results, config.output / "results.json")
+    composer = _composer(config, encoder)
+    images = config.images or config.annotations or config.output
+    cache = config.output / "cache"
+    run = run_model(benchmark, encoder, composer, images, cache, skip_missing=config.skip_missing, on_progress=say)
+    model = {"encoder": encoder.id, "composer": composer.name}
+    written = write_rankings(config.output, run.benchmark, run.rankings)
+    scores = score(run.benchmark, run.rankings) if benchmark.answered else None
+    if scores is not None:
+        print_scores(run.benchmark, scores, console)
+        sheet = config.output / f"{benchmark.name}-{benchmark.split}.png"
+        save_sheet(best_and_worst(run, scores, title=f"{benchmark.name} {benchmark.split} · {composer.name}"), sheet)
+        say(f"contact sheet: {sheet}")
+    else:
+        print_protocol(run.benchmark, console)
+        for file in written:
+            check_submission(file, run.benchmark)
+        say("the answers are the authors' server's: send it the ranking files")
+    say(f"composer {composer.name}, encoder {encoder.id}; ranking files: {', '.join(map(str, written))}")
+    results = [config.output / f"{benchmark.name}-{benchmark.split}-result.json"]
+    for result in results + ([config.json] if config.json is not None else []):
+        write_result(result, run.benchmark, scores, model=model, per_query=config.per_query)
     return 0
 
 
-def chosen_composers(
-    composers: str | Path | None, names: Sequence[str], encoder_id: str, dim: int
-) -> list[LearnedComposer]:
-    """The composers of these names, versions of the registry ``composers`` or artifact folders; else its released one.
-
-    Raises:
-        NotFound, InvalidInput, EncoderMismatch: one of them cannot be used with this encoder.
-    """
-    registry = Registry(composers) if composers is not None else None
-    if names:
-        paths = [name if Path(name).is_dir() or registry is None else registry.path(name) for name in names]
-    elif registry is not None:
-        version = registry.released()
-        if version is None:
-            raise NotFound(f"{composers} has no released composer yet; pretrain one first")
-        paths = [registry.path(version)]
-    else:
-        paths = []
-    return [load_composer(path, encoder_id=encoder_id, dim=dim) for path in paths]
-
-
-def _sheet(vectors: WorldVectors, composer: Composer) -> Image.Image:
-    """The first queries of the gallery, as they come."""
-    index = vectors.index
-    queries = vectors.queries[:: max(1, len(vectors.queries) // _SHEET_ROWS)][:_SHEET_ROWS]
-    every = compose(vectors, composer)
-    wanted: dict[str, list[str]] = {}
-    for query in queries:
-        row = vectors.queries.index(query)
-        scores_N = similarity(every[row : row + 1], vectors.ranked)[0]
-        scores_N[index[query.reference_id]] = -np.inf
-        wanted[query.query_id] = [vectors.item_ids[hit] for hit in np.argsort(-scores_N)[:_SHEET_HITS]]
-    needed = {item for hits in wanted.values() for item in hits} | {query.reference_id for query in queries}
-    pictures = {
-        record.image_id: decode_image(record.read())
-        for record in read_captioned(vectors.folder, Refusals())
-        if record.image_id in needed
-    }
-    rows = [
-        SheetRow(
-            pictures[query.reference_id],
-            query.edit,
-            [
-                (pictures[item], "right" if item in query.targets else f"rank {rank}", item in query.targets)
-                for rank, item in enumerate(wanted[query.query_id], 1)
-            ],
+def _composer(config: BenchmarkConfig, encoder: Encoder) -> Composer:
+    if config.composer.partition(":")[0] in BASELINES:
+        return baseline(config.composer)
+    names = [config.composer] if config.composer else []
+    found = chosen_composers(config.composers, names, encoder.id, encoder.dim)
+    if not found:
+        raise InvalidInput(
+            f"name a --composer: a baseline ({', '.join(BASELINES)}), an artifact folder or a version of --composers"
         )
-        for query in queries
-    ]
-    return contact_sheet(
-        rows,
-        title=f"{vectors.world} · {composer.name}: reference, edit, first {_SHEET_HITS} answers (right ones framed)",
-    )
+    return found[0]

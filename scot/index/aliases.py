@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.index import collections
-from scot.index.connection import Connection
+from scot.index.embedded import Connection
 
 PREVIOUS = ".previous"
 

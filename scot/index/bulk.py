@@ -13,12 +13,12 @@ from typing import Any
 
 from PIL import Image
 
-from scot.data.captioned import CaptionedImage, Refusals
 from scot.data.images import decode_image
+from scot.data.records import CaptionedImage, Refusals
 from scot.encoders.base import Encoder, Frontend, Pixels, Vectors
 from scot.errors import ImageRefused
+from scot.index.config import Layout
 from scot.index.ids import ITEM_ID_KEY
-from scot.index.layout import Layout
 from scot.index.store import GalleryStore, Item
 
 Progress = Callable[[int, int], None]

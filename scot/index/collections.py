@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from qdrant_client import models
 
 from scot.errors import Conflict, EncoderMismatch, NotFound
-from scot.index.connection import Connection
-from scot.index.layout import Layout
+from scot.index.config import Layout
+from scot.index.embedded import Connection
 
 _ENCODER_KEY, _DIM_KEY, _LAYOUT_KEY = "scot_encoder", "scot_dim", "scot_layout"
 
@@ -28,7 +28,7 @@ class CollectionInfo:
     payload_index: Mapping[str, str] = field(default_factory=dict)
     """The indexed payload fields and their kinds; always empty in the embedded store."""
     quantization: str = "none"
-    """As :data:`~scot.index.layout.Quantization` names it."""
+    """As :data:`~scot.index.config.Quantization` names it."""
     ready: bool = True
     """Whether the server has built the indexes of all that was stored."""
     layout: Layout = field(default_factory=Layout)

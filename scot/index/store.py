@@ -18,11 +18,11 @@ from qdrant_client import models
 from scot.errors import EncoderMismatch, InvalidInput, NotFound
 from scot.index import collections
 from scot.index.collections import CollectionInfo
-from scot.index.connection import Call, Connection, T, embedded
+from scot.index.config import Effort, Layout
+from scot.index.embedded import Call, Connection, T, embedded
 from scot.index.filters import Filter, to_qdrant
 from scot.index.ids import ITEM_ID_KEY, point_id
-from scot.index.layout import Effort, Layout
-from scot.index.server import ServerConfig, connect
+from scot.index.remote import ServerConfig, connect
 
 Vector = npt.NDArray[np.float32]  # (D,)
 

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import torch
 
 from scot.composers.states import States
-from scot.training.cache import TripletEmbeddings, unit_rows
+from scot.embeddings.cache import TripletEmbeddings, unit_rows
 from scot.training.objectives import Batch, Companions
 
 NO_COMPANIONS = Companions()

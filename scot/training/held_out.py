@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from scot.composers.base import ComposerModule
+from scot.embeddings.cache import TripletEmbeddings, folds, unit_rows
+from scot.embeddings.memory_mapped import split_mapped
 from scot.errors import InvalidInput
-from scot.training.cache import TripletEmbeddings, folds, unit_rows
-from scot.training.mapped import split_mapped
 
 _MOST = 4096  # triplets measured; more changes the third digit only
 _CHUNK = 512

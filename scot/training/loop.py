@@ -17,18 +17,18 @@ import torch.distributed as dist
 from torch import nn
 
 from scot.composers.base import ComposerModule
+from scot.embeddings.cache import TripletEmbeddings, unit_rows
 from scot.errors import InvalidInput, ScotError
 from scot.training import held_out
 from scot.training.batches import each_tensor, gather_batch
-from scot.training.cache import TripletEmbeddings, unit_rows
 from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
-from scot.training.feed import Feed
-from scot.training.group import check_shares, from_first, rank_and_world, reduced, together
+from scot.training.distributed import check_shares, from_first, rank_and_world, reduced, together
 from scot.training.network import new_network
 from scot.training.objectives import Batch, Companions, ContrastiveLoss, TargetQueue, noised
-from scot.training.optimisation import computes_in_bfloat16, learning_rate, parameter_groups
-from scot.training.order import samples
+from scot.training.optimization import computes_in_bfloat16, learning_rate, parameter_groups
+from scot.training.prefetch import Feed
+from scot.training.shuffle import samples
 
 _SHOW_EVERY = 50  # steps between two progress events
 _STATISTICS_ROWS = 65_536  # training triplets that the composer's statistics are taken from

@@ -6,8 +6,8 @@ from typing import Any
 
 from scot.composers.architectures import ARCHITECTURES, build
 from scot.composers.base import ComposerModule
+from scot.embeddings.cache import STATES, CacheInfo
 from scot.errors import InvalidInput
-from scot.training.cache import STATES, CacheInfo
 from scot.training.config import TrainConfig
 
 

@@ -18,7 +18,7 @@ import torch
 from scot.machine import machine
 from scot.training.config import TrainConfig, training_settings
 from scot.training.loop import Trainer
-from scot.training.runs import Run
+from scot.training.run_folder import Run
 
 _RECALLS = {"recall@1": "R@1", "recall@10": "R@10", "beats_caption": "beats caption"}
 _LINE = '{"step"'  # how a line begins

@@ -12,8 +12,8 @@ from typing import Any
 
 import grpc
 
+from scot.edits.generators.base import MAX_COUNT, EditWriter
 from scot.edits.record import CaptionEdits
-from scot.edits.writing import MAX_COUNT, EditWriter
 from scot.errors import InvalidInput, Overloaded, ScotError, Unavailable, grpc_status
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from services.access import Caller, Keys

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from ray.serve import Application
 
-from services.search.composer import ComposerDeployment
-from services.search.encoder import EncoderDeployment
-from services.search.gateway import GatewayDeployment
+from services.search.composer.encoder_replica import EncoderDeployment
+from services.search.composer.replica import ComposerDeployment
+from services.search.gateway.gateway import GatewayDeployment
 from services.search.settings import from_args
 
 SERVICERS = [f"services.search.servicers.{name}" for name in ("add_search", "add_index", "add_health")]

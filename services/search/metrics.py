@@ -16,7 +16,7 @@ from ray.serve.metrics import Counter, Gauge, Histogram
 
 from scot.index.collections import CollectionInfo
 from scot.v1 import index_pb2, search_pb2
-from services.search.edge import public_error
+from services.calls import public_error
 from services.search.tracing import span
 
 STAGES = ("decode", "queue", "compose", "search", "total")

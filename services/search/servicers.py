@@ -18,9 +18,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ray.util.metrics import Counter
 
 from scot.v1 import index_pb2, index_pb2_grpc, search_pb2, search_pb2_grpc
-from services.search.edge import AWAY_SENTENCE, FULL_SENTENCE, INTERNAL_SENTENCE
-from services.search.shedding import Shedding
-from services.search.unreadable import Unreadable, reader
+from services.calls import AWAY_SENTENCE, FULL_SENTENCE, INTERNAL_SENTENCE
+from services.search.rpc.load_shedding import Shedding
+from services.search.rpc.malformed_requests import Unreadable, reader
 
 # Who cancels a call does not wait for its answer: a CANCELLED that somebody reads is the proxy's, under load.
 _ITS_OWN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
@@ -159,7 +159,7 @@ class _Requests:
 
 
 def _mind(context: Any) -> bool:
-    """Replace what the proxy says of itself; what a Gateway answers (:mod:`services.search.edge`) stays.
+    """Replace what the proxy says of itself; what a Gateway answers (:mod:`services.calls`) stays.
 
     Whether the proxy says that the service is at its limit.
     """

@@ -8,9 +8,9 @@ from typing import Literal
 
 from scot import flags
 from scot.errors import InvalidInput
-from scot.index.layout import Effort, Layout
-from scot.index.server import ServerConfig
-from services.search.rollout import Rollout
+from scot.index.config import Effort, Layout
+from scot.index.remote import ServerConfig
+from services.search.composer.rollout import Rollout
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 _LISTS = ("payload_index", "split")

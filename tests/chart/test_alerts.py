@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.doc_commands import blocks
-from tests.prometheus import HELM, ROOT, needs_prometheus
+from tests.support.doc_commands import blocks
+from tests.support.prometheus import HELM, ROOT, needs_prometheus
 
 ALERTS = HELM / "alerts.yaml"
 CASES = ROOT / "tests" / "chart" / "alerts_test.yaml"

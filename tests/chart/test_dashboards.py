@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.prometheus import DASHBOARDS, HELM, ROOT, expressions, needs_prometheus
+from tests.support.prometheus import DASHBOARDS, HELM, ROOT, expressions, needs_prometheus
 
 SOURCE = HELM / "dashboards" / "source"
 ALERTS = {

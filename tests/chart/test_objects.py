@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from scot.keys import digest_of, read_keys
-from services.search.limits import MAX_MESSAGE_BYTES
-from tests.rendering import VALUES_FILES, Objects, kind, only, pod_templates, render
+from services.search.rpc.limits import MAX_MESSAGE_BYTES
+from tests.support.rendering import VALUES_FILES, Objects, kind, only, pod_templates, render
 
 EVERYTHING: dict[str, Any] = {
     "edits": {"enabled": True, "replicas": 2},

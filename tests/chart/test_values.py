@@ -8,8 +8,8 @@ import helm_python
 import pytest
 
 from helm import reference
-from services.search import limits
-from tests.rendering import HELM, VALUES_FILES, notes, render, values_of
+from services.search.rpc import limits
+from tests.support.rendering import HELM, VALUES_FILES, notes, render, values_of
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from tests.rendering import HELM
+from tests.support.rendering import HELM
 
 Found = TypeVar("Found")
 COMMAND_S = 900

@@ -17,7 +17,7 @@ import pytest
 
 from tests.cluster import namespaces
 from tests.cluster.namespaces import Found, Namespace, chart_of_version, removed
-from tests.rendering import HELM, VALUES_FILES
+from tests.support.rendering import HELM, VALUES_FILES
 
 pytestmark = [
     pytest.mark.skipif("KUBECONFIG" not in os.environ, reason="a cluster with KubeRay is needed: set KUBECONFIG"),

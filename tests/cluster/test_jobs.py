@@ -29,13 +29,13 @@ import yaml
 from scot.cli import main
 from scot.cluster import jobs
 from scot.cluster.api import Cluster
-from scot.cluster.release import default_composer, serve_config
+from scot.cluster.helm_release import default_composer, serve_config
 from scot.composers import Registry, save_composer
 from scot.composers.combiner import Combiner, CombinerConfig
-from scot.data.worlds.drawing import DrawConfig, draw
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput, NotFound, ScotError
 from scot.v1 import search_pb2, search_pb2_grpc
+from scot.worlds.drawing import DrawConfig, draw
 from tests.cluster import namespaces
 from tests.cluster.namespaces import Found
 

@@ -20,12 +20,12 @@ import pytest
 import yaml
 
 from scot.client import ScotClient
-from scot.data.worlds.drawing import DrawConfig, draw
-from scot.data.worlds.queries import read_queries
+from scot.worlds.drawing import DrawConfig, draw
+from scot.worlds.queries import read_queries
 from tests.cluster import namespaces
 from tests.cluster.namespaces import Found, Namespace, chart_of_version, removed
 from tests.cluster.probe import HEADER, Probe, Step
-from tests.rendering import HELM
+from tests.support.rendering import HELM
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 900

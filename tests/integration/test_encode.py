@@ -16,12 +16,12 @@ from ray_jobs import encode
 from ray_jobs.session import ray_session
 from scot import flags
 from scot.data.triplets import Triplet, write_triplets
+from scot.embeddings.cache import load_cache
+from scot.embeddings.encode import encode_triplets
 from scot.encoders import load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.errors import InvalidInput, NotFound
-from scot.training.cache import load_cache
-from scot.training.encoding import encode_triplets
-from tests.random_encoder import save_random_encoder
+from tests.support.random_encoder import save_random_encoder
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from scot.client import NewItem, ScotClient
-from services.search.limits import MAX_MESSAGE_BYTES
-from tests.mutations import requests
-from tests.ports import free_port
-from tests.random_encoder import save_random_encoder
-from tests.scot_serve import scot_serve
+from services.search.rpc.limits import MAX_MESSAGE_BYTES
+from tests.support.mutations import requests
+from tests.support.ports import free_port
+from tests.support.random_encoder import save_random_encoder
+from tests.support.scot_serve import scot_serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

@@ -10,14 +10,14 @@ import ray
 from PIL import Image
 
 from ray_jobs.generate_edits import GenerateEditsConfig, main
-from scot.data.captioned import write_captioned
+from scot.data.captioned_writer import write_captioned
 from scot.data.triplets import read_manifest, read_triplets
-from scot.data.worlds.drawing import DrawConfig, draw
 from scot.edits.rules import RulesEngine
 from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
-from tests.ports import free_port
-from tests.random_encoder import save_random_encoder
-from tests.rules_endpoint import MODEL, rules_endpoint
+from scot.worlds.drawing import DrawConfig, draw
+from tests.support.ports import free_port
+from tests.support.random_encoder import save_random_encoder
+from tests.support.rules_endpoint import MODEL, rules_endpoint
 
 
 @pytest.fixture(scope="module", autouse=True)

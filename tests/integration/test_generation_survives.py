@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scot.data.captioned import write_captioned
+from scot.data.captioned_writer import write_captioned
 from scot.data.triplets import read_manifest, read_triplets
-from scot.data.worlds import load_world
-from tests.ports import free_port
+from scot.worlds import load_world
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw
 
 from scot import cli
 from scot.client import ScotClient
-from tests.ports import free_port
-from tests.random_encoder import save_random_encoder
+from tests.support.ports import free_port
+from tests.support.random_encoder import save_random_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black")

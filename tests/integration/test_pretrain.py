@@ -24,8 +24,8 @@ from scot.composers import Registry, load_composer
 from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
 from scot.training.config import TrainConfig
 from scot.training.objectives import LossConfig
-from tests.ports import free_port
-from tests.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
+from tests.support.ports import free_port
+from tests.support.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
@@ -133,8 +133,8 @@ def test_without_a_name_the_same_command_is_the_same_run(
 
 
 def test_two_processes_do_not_share_a_run(config: pretrain.PretrainConfig) -> None:
-    from scot.training.cache import read_info
-    from scot.training.runs import Run
+    from scot.embeddings.cache import read_info
+    from scot.training.run_folder import Run
 
     settings = pretrain.training_config(config)
     run = Run(config.runs, "run", settings, read_info(config.embeddings))

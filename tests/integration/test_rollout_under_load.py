@@ -28,10 +28,10 @@ from scot.composers import Registry, save_composer
 from scot.composers.architectures import build
 from scot.encoders import load_encoder
 from scot.v1 import search_pb2, search_pb2_grpc
-from services.search.rollout import Rollout
-from tests.ports import free_port
-from tests.processes import titled
-from tests.random_encoder import save_random_encoder
+from services.search.composer.rollout import Rollout
+from tests.support.ports import free_port
+from tests.support.processes import titled
+from tests.support.random_encoder import save_random_encoder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -63,7 +63,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     publish(folder, encoder)
     port = free_port()
     args = {"encoder": encoder, "composers": str(folder / "composers"), "store": str(folder / "qdrant"), "threads": 1}
-    command = [sys.executable, "-m", "tests.served_config", str(port), json.dumps(args)]
+    command = [sys.executable, "-m", "tests.support.served_config", str(port), json.dumps(args)]
     log = (folder / "log").open("w")
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, start_new_session=True

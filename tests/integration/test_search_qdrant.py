@@ -16,12 +16,12 @@ from PIL import Image
 
 from scot.cli import main
 from scot.client import NewItem, ScotClient
-from scot.data.captioned import write_captioned
+from scot.data.captioned_writer import write_captioned
 from scot.errors import DeadlineExceeded, Overloaded, ScotError, Unavailable
-from tests.ports import free_port
-from tests.qdrant_server import QdrantServer, qdrant_server
-from tests.random_encoder import save_random_encoder
-from tests.tls import self_signed
+from tests.support.ports import free_port
+from tests.support.qdrant_server import QdrantServer, qdrant_server
+from tests.support.random_encoder import save_random_encoder
+from tests.support.tls import self_signed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

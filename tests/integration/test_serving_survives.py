@@ -24,10 +24,10 @@ import pytest
 from scot.client import NewItem, ScotClient
 from scot.errors import ScotError
 from scot.v1 import search_pb2, search_pb2_grpc
-from tests.ports import free_port
-from tests.processes import titled
-from tests.random_encoder import save_random_encoder
-from tests.scot_serve import scot_serve
+from tests.support.ports import free_port
+from tests.support.processes import titled
+from tests.support.random_encoder import save_random_encoder
+from tests.support.scot_serve import scot_serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 

@@ -18,10 +18,10 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from scot.client import NewItem, ScotClient
 from scot.v1 import search_pb2, search_pb2_grpc
-from tests.bad_images import GOOD_IMAGES
-from tests.ports import free_port
-from tests.random_encoder import save_random_encoder
-from tests.scot_serve import scot_serve
+from tests.support.bad_images import GOOD_IMAGES
+from tests.support.ports import free_port
+from tests.support.random_encoder import save_random_encoder
+from tests.support.scot_serve import scot_serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

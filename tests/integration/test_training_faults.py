@@ -27,13 +27,13 @@ from ray.cluster_utils import Cluster
 
 from ray_jobs import pretrain
 from scot.composers import Registry, load_composer
+from scot.embeddings.cache import read_info
 from scot.errors import InvalidInput, Unavailable
 from scot.local_ray import LOCAL_RAY
-from scot.training.cache import read_info
-from scot.training.runs import Run
-from scot.training.workers import Source, train_with_ray
+from scot.training.launch import Source, train_with_ray
+from scot.training.run_folder import Run
 from tests.integration.test_pretrain import command_line
-from tests.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
+from tests.support.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
 ROOT = Path(__file__).resolve().parents[2]
 DIM = 16
@@ -125,7 +125,7 @@ def run_of(config: pretrain.PretrainConfig) -> Run:
 def stopped_before_its_artifact(config: pretrain.PretrainConfig, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The checkpoints of a run whose disk was full when the composer was to be written, the newest first."""
     with monkeypatch.context() as patched:
-        patched.setattr("scot.training.runs.save_composer", full_disk)
+        patched.setattr("scot.training.run_folder.save_composer", full_disk)
         with pytest.raises(Unavailable, match=r"run's folder .* cannot be written: No space left on device"):
             pretrain.main(config)
     return sorted(run_of(config).checkpoints().iterdir(), reverse=True)

@@ -18,10 +18,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.draw_dashboards import Drawing, draw
-from tests.prometheus import DASHBOARDS, HELM, Prometheus, Target, expressions, hastened, needs_prometheus, prometheus
-from tests.watched_system import System, callers, crowd, fail, watched_system
-from tests.written_metrics import served
+from tests.support.draw_dashboards import Drawing, draw
+from tests.support.prometheus import (
+    DASHBOARDS,
+    HELM,
+    Prometheus,
+    Target,
+    expressions,
+    hastened,
+    needs_prometheus,
+    prometheus,
+)
+from tests.support.watched_system import System, callers, crowd, fail, watched_system
+from tests.support.written_metrics import served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), needs_prometheus]
 

@@ -23,7 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from scot.edits.engines import EngineConfig, load_writer
 from scot.v1 import edits_pb2, edits_pb2_grpc
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.timeout(600)
 

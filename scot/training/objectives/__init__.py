@@ -7,10 +7,10 @@ I, T_m, T_o, T_u and R come from a frozen encoder and carry no gradient. Centrin
 
 from scot.training.objectives.analogy import analogy_loss
 from scot.training.objectives.batch import Batch
-from scot.training.objectives.companions import Companions
 from scot.training.objectives.config import LossConfig
 from scot.training.objectives.contrastive import info_nce
 from scot.training.objectives.direction import direction_loss
+from scot.training.objectives.mined_targets import Companions
 from scot.training.objectives.noise import noised
 from scot.training.objectives.objective import ContrastiveLoss
 from scot.training.objectives.preservation import preservation_loss

@@ -1,0 +1,48 @@
+"""The client of a SCOT service.
+
+>>> from scot.client import ScotClient                                             # doctest: +SKIP
+>>> with ScotClient("localhost:9000") as client:                                   # doctest: +SKIP
+...     for hit in client.search(image="cat.png", edits="make it red").hits:
+...         print(hit.item_id, hit.score)
+
+:class:`AsyncScotClient` has the same methods, to be awaited. Every method raises what :mod:`scot.errors` names:
+``InvalidInput`` (the message says which field), ``NotFound``, ``EncoderMismatch``, ``Overloaded``,
+``DeadlineExceeded``, ``Unavailable`` when no service answers, and so on.
+"""
+
+from __future__ import annotations
+
+from scot.client._async import AsyncScotClient
+from scot.client._requests import Edit, NewItem, Query
+from scot.client._results import (
+    CollectionInfo,
+    ComposerInfo,
+    Encoded,
+    Hit,
+    Refused,
+    SearchResult,
+    StoredItem,
+    UpsertResult,
+)
+from scot.client._sync import ScotClient
+from scot.index.filters import Exists, Filter, Match, Range
+
+__all__ = [
+    "AsyncScotClient",
+    "CollectionInfo",
+    "ComposerInfo",
+    "Edit",
+    "Encoded",
+    "Exists",
+    "Filter",
+    "Hit",
+    "Match",
+    "NewItem",
+    "Query",
+    "Range",
+    "Refused",
+    "ScotClient",
+    "SearchResult",
+    "StoredItem",
+    "UpsertResult",
+]

@@ -1,0 +1,158 @@
+"""One process that writes edits: a chunk of captions in, a part of triplets on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from scot.data.images import decode_image
+from scot.data.triplets import Triplet
+from scot.edits.chunk_results import Parts, Tally
+from scot.edits.chunks import Chunk
+from scot.edits.engines import EngineConfig, load_writer
+from scot.edits.filters import TextFilters
+from scot.edits.record import CaptionEdits
+from scot.edits.similarity import Similarities, SimilarityFilters
+from scot.errors import ImageRefused, ScotError, Unavailable
+
+logger = logging.getLogger("scot.edits")
+
+_LONGEST_PAUSE_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class WriterConfig:
+    """What edits are written by, and what of them is kept."""
+
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    edits_per_caption: int = 4
+    seed: int = 0
+    filters: TextFilters = field(default_factory=TextFilters)
+    encoder: str = ""
+    """An encoder whose embeddings edits are filtered by; empty: none."""
+    similarity: SimilarityFilters = field(default_factory=SimilarityFilters)
+    patience_s: float = 300.0
+    """How long to wait for an engine that is away."""
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether the pictures are looked at."""
+        return bool(self.encoder) and self.similarity.least_picture_caption > -1.0
+
+
+class ChunkWriter:
+    """The engine, the encoder of the filters, and the folder of parts, in one process."""
+
+    def __init__(self, config: WriterConfig, output: str, run: str, generator: str, prompt_version: str) -> None:
+        self._config, self._parts = config, Parts(output, run)
+        self._names = {"generator": generator, "prompt_version": prompt_version}
+        self._writer = load_writer(config.engine, config.filters)
+        self._encoder: Any = None
+        if config.encoder:
+            from scot.encoders import load_encoder
+
+            self._encoder = load_encoder(config.encoder)
+
+    async def write(self, chunk: Chunk) -> Tally:
+        """Write a chunk's part and return its counts.
+
+        Raises:
+            Unavailable: the engine stayed away for ``patience_s``; nothing of the chunk is kept.
+        """
+        results = await self._edits(chunk)
+        tally = Tally(captions=len(chunk.captions))
+        rows: list[tuple[int, str, str, str]] = []
+        for place, result in enumerate(results):
+            tally.refused.update(result.refused)
+            tally.prompt_tokens += result.prompt_tokens
+            tally.completion_tokens += result.completion_tokens
+            rows += [(place, e.edit, e.edited_caption, e.aspect) for e in result.edits]
+        if self._encoder is not None and rows:
+            reasons = await asyncio.to_thread(self._filtered, chunk, rows)
+            tally.refused.update(Counter(filter(None, reasons)))
+            rows = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+        triplets = list(self._triplets(chunk, rows))
+        tally.accepted = len(triplets)
+        self._parts.write(chunk, triplets, tally)
+        return tally
+
+    async def _edits(self, chunk: Chunk) -> list[CaptionEdits]:
+        try:
+            return await self._patiently(chunk.captions)
+        except ScotError:
+            raise
+        except Exception:
+            logger.exception("chunk %d fails as a whole; each of its captions is tried alone", chunk.number)
+            return [await self._alone(caption) for caption in chunk.captions]
+
+    async def _alone(self, caption: str) -> CaptionEdits:
+        """A caption that breaks its engine is counted, and stops no other."""
+        try:
+            (result,) = await self._patiently([caption])
+            return result
+        except ScotError:
+            raise
+        except Exception:
+            logger.exception("no edits of %r", caption)
+            return CaptionEdits(refused=Counter(failed=1))
+
+    async def _patiently(self, captions: Sequence[str]) -> list[CaptionEdits]:
+        loop = asyncio.get_running_loop()
+        until, pause = loop.time() + self._config.patience_s, 0.5
+        while True:
+            try:
+                return await self._writer.write(captions, count=self._config.edits_per_caption, seed=self._config.seed)
+            except Unavailable as error:
+                if loop.time() + pause > until:
+                    raise
+                logger.warning("waiting for the engine: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _triplets(self, chunk: Chunk, rows: Iterable[tuple[int, str, str, str]]) -> Iterable[Triplet]:
+        for place, edit, edited, aspect in rows:
+            yield Triplet.make(
+                chunk.image_ids[place],
+                chunk.captions[place],
+                edit,
+                edited,
+                aspect=aspect,
+                seed=self._config.seed,
+                **self._names,
+            )
+
+    def _filtered(self, chunk: Chunk, rows: list[tuple[int, str, str, str]]) -> list[str | None]:
+        """Why each edit is refused by its embeddings, or None."""
+        texts = list(
+            dict.fromkeys(text for place, edit, edited, _ in rows for text in (chunk.captions[place], edit, edited))
+        )
+        vector = dict(zip(texts, self._encoder.encode_texts(texts), strict=True))
+        images = None
+        if self._config.wants_pictures:
+            known = self._pictures(chunk)
+            nothing = np.full(self._encoder.dim, np.nan, np.float32)
+            images = np.stack([known.get(chunk.image_ids[place], nothing) for place, *_ in rows])
+        measured = Similarities.measure(
+            np.stack([vector[chunk.captions[place]] for place, *_ in rows]),
+            np.stack([vector[edit] for _, edit, *_ in rows]),
+            np.stack([vector[edited] for _, _, edited, _ in rows]),
+            images,
+        )
+        return self._config.similarity.reasons(measured)
+
+    def _pictures(self, chunk: Chunk) -> dict[str, Any]:
+        """The vectors of the chunk's pictures; one that cannot be decoded has none, and is refused when encoding."""
+        pixels: dict[str, Any] = {}
+        for record in chunk.images:
+            if record.image_id not in pixels:
+                try:
+                    pixels[record.image_id] = self._encoder.preprocess(decode_image(record.read()))
+                except ImageRefused:
+                    continue
+        return dict(zip(pixels, self._encoder.encode_pixels(list(pixels.values())), strict=True))

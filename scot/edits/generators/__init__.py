@@ -1,0 +1,1 @@
+"""Edit generators: captions in, validated edits out."""

@@ -1,0 +1,273 @@
+"""Encode the pictures and texts of a set of triplets into an embedding cache; the Ray side is in ``pipeline``.
+
+A picture that cannot be used is counted and its triplets are left out; it never stops its neighbours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
+
+from scot.data.captioned import read_captioned
+from scot.data.records import Refusals
+from scot.data.shards import read_manifest as read_shard_manifest
+from scot.data.triplets import iterate_triplets, read_manifest
+from scot.embeddings import cache
+from scot.embeddings.cache import CacheInfo
+from scot.embeddings.hidden_states import state_shards, write_states
+from scot.embeddings.ray_encode import EncoderPool, encode_stream
+from scot.encoders import Encoder, load_encoder, state_encoder
+from scot.errors import InvalidInput, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """How an encoding ended: the cache's manifest, and how much of it was there already."""
+
+    info: CacheInfo
+    reused_images: int
+    reused_texts: int
+    seconds: float
+    truncated_texts: int = 0
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What comes out of the pipeline, as it arrives."""
+
+    keys: list[str] = field(default_factory=list)
+    vectors: list[npt.NDArray[np.float16]] = field(default_factory=list)
+    states: list[bytes] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+
+    def add(self, key: str, vector: npt.NDArray[np.float16], states: bytes = b"") -> None:
+        self.seen.add(key)
+        self.keys.append(key)
+        self.vectors.append(vector)
+        self.states.append(states)
+
+    def matrix(self, dim: int) -> npt.NDArray[np.float16]:
+        return np.stack(self.vectors) if self.vectors else np.zeros((0, dim), np.float16)
+
+
+def encode_triplets(
+    sources: Sequence[str],
+    triplets: str,
+    output: str,
+    *,
+    encoder: str = "tiny",
+    num_workers: int = 1,
+    use_gpu: bool = False,
+    states: bool = False,
+    on_progress: Callable[[str], None] = lambda line: None,
+) -> Encoded:
+    """Write the embedding cache of ``triplets`` into ``output``; with workers, Ray must be running.
+
+    What an earlier run with the same encoder and sources left in ``output`` is reused.
+
+    Args:
+        sources: captioned images (:func:`scot.data.captioned.read_captioned`) that hold the triplets' pictures.
+        triplets: a folder of triplet shards.
+        output: the folder of the cache.
+        encoder: the name of the encoder.
+        num_workers: how many actors encode; they share the machine's cores. 0: this process, without Ray.
+        use_gpu: give each actor a GPU.
+        states: keep the hidden states of pictures and edits too, for composers that read them.
+        on_progress: receives a line of progress now and then.
+
+    Raises:
+        NotFound, InvalidInput: a source, the triplets or the encoder cannot be read, or no triplet is left.
+    """
+    started = time.monotonic()
+    if num_workers < 0:
+        raise InvalidInput(f"num_workers must not be negative, not {num_workers}")
+    if use_gpu and not num_workers:
+        raise InvalidInput("use_gpu gives each worker a GPU, and there are none; set num_workers to 1 or more")
+    if not sources:
+        raise InvalidInput("name at least one source of captioned images")
+    for source in sources:
+        read_captioned(source, Refusals())  # a source that does not exist is told before anything starts
+    manifest = read_manifest(triplets)
+    model = load_encoder(encoder, device="cpu")
+    encoder_id, dim = model.id, model.dim
+    widths = _state_widths(model) if states else {}
+    del model
+    source_hash = _hash([*map(_fingerprint, sources), manifest.hash, encoder_id, *["states"] * states])
+    if (done := _finished(output, source_hash)) is not None:
+        return Encoded(done, done.counts["images"], done.counts["texts"], time.monotonic() - started)
+
+    table = pa.concat_tables(list(iterate_triplets(triplets))) if manifest.shards else None
+    if table is None or not table.num_rows:
+        raise InvalidInput(f"{triplets} holds no triplets: there is nothing to encode")
+    used = table.column("image_id").unique().to_pylist()
+    texts = pa.chunked_array(
+        [chunk for name in ("edit", "caption", "edited_caption") for chunk in table.column(name).chunks]
+    ).unique().to_pylist()  # fmt: skip
+
+    images_source = _hash([*map(_fingerprint, sources), encoder_id])
+    edits = set(table.column("edit").unique().to_pylist()) if states else set()
+    shown = set(used) if states else set()
+    images = _earlier(output, cache.IMAGES, lambda extra: extra.get("source") == images_source, set(used), shown)
+    known = _earlier(output, cache.TEXTS, lambda extra: extra.get("encoder_id") == encoder_id, set(texts), edits)
+    reused_images, reused_texts = len(images.keys), len(known.keys)
+    missing = set(used) - set(images.keys)
+    new_texts = list(set(texts) - set(known.keys))
+    refusals: Counter[str] = Counter()
+    truncated = 0
+    if missing or new_texts:
+        progress = _Progress(len(missing), len(new_texts), on_progress)
+        pool = EncoderPool(encoder, num_workers, use_gpu, states)
+        for row in encode_stream(list(sources) if missing else [], missing, sorted(new_texts), edits, pool):
+            if row.refused:
+                refusals[row.refused] += row.count
+            elif row.image_id in images.seen:
+                refusals["duplicate_id"] += 1
+            elif row.image_id:
+                images.add(row.image_id, row.vector, row.states)
+            else:
+                known.add(row.text, row.vector, row.states)
+                truncated += row.count
+            progress.show(len(images.keys) - reused_images, len(known.keys) - reused_texts)
+
+    image_row, text_row = _in_order(images, used), _in_order(known, texts)
+    kept, dropped = _rows(table, image_row, text_row)
+    if not kept.num_rows:
+        said = ", ".join(f"{count} {reason}" for reason, count in refusals.most_common()) or "no id is in the sources"
+        raise InvalidInput(
+            f"none of the {table.num_rows} triplets has a usable picture in {', '.join(sources)} ({said})"
+        )
+    image_table = cache.vector_table("image_id", images.keys, images.matrix(dim), dim)
+    text_table = cache.vector_table("text", known.keys, known.matrix(dim), dim)
+    write = partial(cache.write_vectors, output, encoder_id=encoder_id, dim=dim)
+    parts = [
+        write(cache.IMAGES, [image_table], source=images_source),
+        write(cache.TEXTS, [text_table], source=source_hash),
+        cache.write_triplet_rows(output, kept),
+    ]
+    counts = {"images": len(images.keys), "texts": len(known.keys), "triplets": kept.num_rows}
+    for part, rows in ((cache.IMAGES, images), (cache.TEXTS, known)) if states else ():
+        name = cache.STATES[part]
+        about = {"encoder_id": encoder_id, "source": images_source if part == cache.IMAGES else source_hash}
+        inside = write_states(output, name, rows.keys, rows.states, width=widths[part], about=about)
+        parts.append(inside.hash)
+        counts[name] = int(inside.extra["total"])
+    rejected = {f"image_{reason}": count for reason, count in sorted(refusals.items())}
+    if dropped:
+        rejected["triplet_without_image"] = dropped
+    info = CacheInfo(encoder_id, dim, source_hash, counts, rejected, cache.content_hash(parts), states=widths)
+    cache.write_info(output, info)
+    return Encoded(info, reused_images, reused_texts, time.monotonic() - started, truncated)
+
+
+def _rows(table: pa.Table, image_row: dict[str, int], text_row: dict[str, int]) -> tuple[pa.Table, int]:
+    """The triplets whose picture and texts are all there, as rows into the two tables, and how many are not."""
+    columns = {
+        role: np.array([row.get(key, -1) for key in table.column(name).to_pylist()], np.int64)
+        for (role, name), row in zip(cache.COLUMNS.items(), (image_row, text_row, text_row, text_row), strict=True)
+    }
+    whole = np.min(np.stack(list(columns.values())), axis=0) >= 0
+    ids = table.column("triplet_id").combine_chunks().filter(pa.array(whole))
+    kept = pa.Table.from_arrays(
+        [ids, *(pa.array(column[whole]) for column in columns.values())], schema=cache.TRIPLET_SCHEMA
+    )
+    return kept, int((~whole).sum())
+
+
+def _state_widths(model: Encoder) -> dict[str, int]:
+    """How wide the hidden states of pictures and texts are. Raises InvalidInput when the encoder does not tell them."""
+    telling = state_encoder(model)
+    _, (picture,) = telling.encode_pixels_states([model.preprocess(Image.new("RGB", (64, 64)))])
+    _, (text,) = telling.encode_texts_states(["a"])
+    return {cache.IMAGES: picture.shape[1], cache.TEXTS: text.shape[1]}
+
+
+def _in_order(collected: _Collected, order: list[str]) -> dict[str, int]:
+    """Sort what was collected by the triplets' order, so that equal inputs give equal files; returns key to row."""
+    at = {key: n for n, key in enumerate(collected.keys)}
+    chosen = [key for key in order if key in at]
+    collected.vectors = [collected.vectors[at[key]] for key in chosen]
+    collected.states = [collected.states[at[key]] for key in chosen]
+    collected.keys = chosen
+    return {key: n for n, key in enumerate(chosen)}
+
+
+def _earlier(
+    output: str, part: str, fits: Callable[[dict[str, Any]], bool], wanted: set[str], inside: set[str]
+) -> _Collected:
+    """What an earlier run left of a part, when it fits this run; of the keys in ``inside``, what it left states of."""
+    collected = _Collected()
+    try:
+        keys, vectors_ND, extra = cache.read_vectors(output, part)
+    except (NotFound, InvalidInput):
+        return collected
+    if fits(extra):
+        states = _earlier_states(output, cache.STATES[part], fits) if inside else {}
+        for key, vector in zip(keys, vectors_ND, strict=True):
+            if key in wanted and (key not in inside or states.get(key)):
+                collected.add(key, vector, states.get(key, b""))
+    return collected
+
+
+def _earlier_states(output: str, name: str, fits: Callable[[dict[str, Any]], bool]) -> dict[str, bytes]:
+    """What an earlier run left of hidden states; a run without them may have left those of another encoder."""
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(NotFound, InvalidInput):
+        manifest = read_shard_manifest(f"{output}/{name}", name)
+        for keys, length_N, values_TW in state_shards(output, name, manifest) if fits(dict(manifest.extra)) else ():
+            parts = np.split(values_TW, np.cumsum(length_N)[:-1])
+            found |= {key: part.tobytes() for key, part in zip(keys, parts, strict=True)}
+    return found
+
+
+def _finished(output: str, source_hash: str) -> CacheInfo | None:
+    """The manifest of a complete cache of the same inputs."""
+    try:
+        info = cache.read_info(output)
+        if info.source != source_hash:
+            return None
+        cache.load_cache(output)
+    except (NotFound, InvalidInput):
+        return None
+    return info
+
+
+def _fingerprint(source: str) -> str:
+    """Changes when a source's list of files, their sizes or times change; pictures are not read for it."""
+    path = Path(source)
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+    return _hash([str(path), json.dumps(stats)])
+
+
+def _hash(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+class _Progress:
+    """One line every few seconds: pictures, texts and the rate."""
+
+    def __init__(self, images: int, texts: int, write: Callable[[str], None], every: float = 3.0) -> None:
+        self._images, self._texts, self._write, self._every = images, texts, write, every
+        self._started = self._last = time.monotonic()
+
+    def show(self, images: int, texts: int) -> None:
+        now = time.monotonic()
+        done = images >= self._images and texts >= self._texts
+        if not done and now - self._last < self._every:
+            return
+        self._last = now
+        speed = f", {images / max(now - self._started, 1e-9):,.0f} images/s" if images else ""
+        self._write(f"encoded {images:,}/{self._images:,} images, {texts:,}/{self._texts:,} texts{speed}")

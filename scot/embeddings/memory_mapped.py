@@ -1,0 +1,294 @@
+"""An embedding cache as memory-mapped files on this machine, for more triplets than fit in memory.
+
+Parquet shards are compressed, so no row can be read without its neighbours. The first run on a machine writes them once
+as plain arrays; training maps these, and a batch's rows are read by the kernel as they are asked for::
+
+    SCRATCH/<hash of the cache>/
+        images.npy  texts.npy     float16 (U, D) and (V, D)
+        rows.npy                  int64 (N, 4): the rows of a triplet's image, edit, caption and edited caption
+        folds.npy                 uint32 (U,): decides on which side of the held-out split a picture falls
+        image_states.npy  text_states.npy  *_states_starts.npy, where the cache has hidden states
+        image_ids.arrow  triplet_ids.arrow
+        train-*.npy  held-*.npy   the split of one share, once it was asked for
+        _copy.json                sizes of the files; the folder appears complete, by a rename
+
+What is mapped belongs to the page cache, which the kernel takes back when memory is short. The folder may be deleted
+when no run uses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from scot.data.shards import MANIFEST, Manifest
+from scot.embeddings import cache
+from scot.embeddings.cache import CacheInfo, TripletEmbeddings, check_cache, load_cache, row_shards, vector_shards
+from scot.embeddings.hidden_states import StateTable, starts, state_shards
+from scot.errors import Conflict, InvalidInput, Unavailable
+
+_META = "_copy.json"
+_CHUNK = 1_000_000  # triplets looked at together when they are split
+
+
+def default_scratch() -> Path:
+    """Where copies are kept when nobody says otherwise: a folder of this user's in the system's temporary folder.
+
+    Raises:
+        Unavailable: it cannot be made.
+        Conflict: somebody else made it.
+    """
+    place = Path(tempfile.gettempdir()) / f"scot-{os.getuid()}"
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = place.stat().st_uid
+    except OSError as error:
+        raise _unwritable(place, error) from error
+    if owner != os.getuid():
+        raise Conflict(f"the scratch folder {place} belongs to another user: choose another --scratch")
+    return place
+
+
+def open_cache(
+    folder: str | Path, *, memory_gib: float = 1.0, scratch: str | Path = "", encoder_id: str | None = None
+) -> TripletEmbeddings:
+    """A cache for training: loaded when it takes at most ``memory_gib`` GiB, else memory-mapped from a local copy.
+
+    Raises:
+        NotFound, EncoderMismatch, InvalidInput: as :func:`scot.embeddings.cache.load_cache`.
+        Unavailable: the copy cannot be written, for instance because the disk is full.
+    """
+    info, _ = check_cache(folder, encoder_id)
+    if size_in_memory(info) <= memory_gib * 2**30:
+        return load_cache(folder, encoder_id)
+    return map_cache(folder, scratch or default_scratch())
+
+
+def size_in_memory(info: CacheInfo) -> int:
+    """About how many bytes a loaded cache takes: vectors, rows, and ids and texts as Python strings."""
+    images, texts, triplets = (info.counts.get(part, 0) for part in (cache.IMAGES, cache.TEXTS, cache.TRIPLETS))
+    states = sum(2 * width * info.counts.get(cache.STATES[part], 0) for part, width in info.states.items())
+    return (images + texts) * (2 * info.dim + 120) + triplets * (4 * 8 + 120) + states
+
+
+def map_cache(folder: str | Path, scratch: str | Path) -> TripletEmbeddings:
+    """A cache memory-mapped from its copy in ``scratch``, which is written first where it is not there yet.
+
+    Raises:
+        NotFound, InvalidInput: the cache cannot be read, or is damaged.
+        Unavailable: the copy cannot be written.
+    """
+    info, manifests = check_cache(folder)
+    copy = Path(scratch).absolute() / info.hash
+    with _exclusive(copy):
+        if not _complete(copy):
+            shutil.rmtree(copy, ignore_errors=True)
+            with _written(copy) as place:
+                _write_copy(place, folder, info, manifests)
+    image_N, edit_N, caption_N, edited_N = _mapped(copy / "rows.npy").unbind(1)
+    image_states, text_states = (
+        StateTable(_mapped(copy / f"{name}.npy"), _mapped(copy / f"{name}_starts.npy")) if part in info.states else None
+        for part, name in cache.STATES.items()
+    )
+    return TripletEmbeddings(
+        info=info,
+        image_ids=_MappedStrings(copy / "image_ids.arrow"),
+        triplet_ids=_MappedStrings(copy / "triplet_ids.arrow"),
+        image_UD=_mapped(copy / "images.npy"),
+        text_VD=_mapped(copy / "texts.npy"),
+        image_N=image_N,
+        edit_N=edit_N,
+        caption_N=caption_N,
+        edited_N=edited_N,
+        mapped=copy,
+        image_states=image_states,
+        text_states=text_states,
+    )
+
+
+def _write_copy(place: Path, folder: str | Path, info: CacheInfo, manifests: Mapping[str, Manifest]) -> None:
+    """Every shard of a cache as plain arrays in ``place``; the sizes are written last."""
+    counts = {part: manifest.count for part, manifest in manifests.items()}
+    images, texts, triplets = cache.IMAGES, cache.TEXTS, cache.TRIPLETS
+    with (
+        _Array(place / f"{images}.npy", np.float16, (counts[images], info.dim)) as vectors,
+        _Array(place / "folds.npy", np.uint32, (counts[images],)) as folds,
+        _Strings(place / "image_ids.arrow") as ids,
+    ):
+        for keys, vectors_ND in vector_shards(folder, images, manifests[images], info.dim):
+            vectors.append(vectors_ND)
+            folds.append(cache.folds(keys.to_pylist()))
+            ids.append(keys)
+    with _Array(place / f"{texts}.npy", np.float16, (counts[texts], info.dim)) as vectors:
+        for _, vectors_ND in vector_shards(folder, texts, manifests[texts], info.dim):
+            vectors.append(vectors_ND)
+    with (
+        _Array(place / "rows.npy", np.int64, (counts[triplets], 4)) as rows,
+        _Strings(place / "triplet_ids.arrow") as ids,
+    ):
+        for keys, rows_N4 in row_shards(folder, manifests):
+            rows.append(rows_N4)
+            ids.append(keys)
+    for part, name in cache.STATES.items():
+        if part in info.states:
+            _copy_states(place, folder, name, manifests[name], counts[part])
+    sizes = {path.name: path.stat().st_size for path in place.iterdir()}
+    (place / _META).write_text(json.dumps({"sizes": sizes}), encoding="utf-8")
+
+
+def _copy_states(place: Path, folder: str | Path, name: str, manifest: Manifest, count: int) -> None:
+    lengths = []
+    with _Array(place / f"{name}.npy", np.float16, (manifest.extra["total"], manifest.extra["width"])) as values:
+        for _, length_N, values_TW in state_shards(folder, name, manifest):
+            values.append(values_TW)
+            lengths.append(length_N)
+    with _Array(place / f"{name}_starts.npy", np.int64, (count + 1,)) as array:
+        array.append(starts(folder, lengths, count))
+
+
+def split_mapped(data: TripletEmbeddings, limit: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """``(training, held-out)`` rows as memory-mapped int64: held out are the pictures whose fold is below ``limit``.
+
+    Raises:
+        Unavailable: the files cannot be written.
+    """
+    assert data.mapped is not None
+    names = [data.mapped / f"{side}-{limit:08x}.npy" for side in ("train", "held")]
+    with _exclusive(data.mapped):
+        if not all(name.is_file() for name in names):
+            folds_U = np.load(data.mapped / "folds.npy", mmap_mode="r")
+            image_N = data.image_N.numpy()
+            chunks = range(0, len(image_N), _CHUNK)
+            held = sum(int((folds_U[image_N[at : at + _CHUNK]] < limit).sum()) for at in chunks)
+            for name, count, wanted in zip(names, (len(image_N) - held, held), (False, True), strict=True):
+                with _written(name) as place, _Array(place, np.int64, (count,)) as array:
+                    for at in chunks:
+                        mine = (folds_U[image_N[at : at + _CHUNK]] < limit) == wanted
+                        array.append(mine.nonzero()[0] + at)
+    training_N, held_M = map(_mapped, names)
+    return training_N, held_M
+
+
+def _mapped(path: Path) -> torch.Tensor:
+    # Copy on write: torch wants writable memory, and nothing here writes.
+    return torch.from_numpy(np.load(path, mmap_mode="c"))
+
+
+def _complete(copy: Path) -> bool:
+    """Whether every file is there in its size: a map of a shorter file would end the process at the first read."""
+    try:
+        sizes = json.loads((copy / _META).read_bytes())["sizes"]
+        return all((copy / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+@contextlib.contextmanager
+def _exclusive(copy: Path) -> Iterator[None]:
+    """One process of this machine at a time; the others find the copy made."""
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        file = (copy.parent / f".{copy.name}.lock").open("w")
+    except OSError as error:
+        raise _unwritable(copy.parent, error) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _written(target: Path) -> Iterator[Path]:
+    """A name to write a file or a folder under, which becomes ``target`` when the block ends well."""
+    place = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        if not target.suffix:
+            place.mkdir()
+        yield place
+        for path in place.iterdir() if place.is_dir() else (place,):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        place.rename(target)
+    except OSError as error:
+        raise _unwritable(target.parent, error) from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
+
+
+def _unwritable(scratch: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"the scratch folder {scratch} cannot be written: {error.strerror or error}")
+
+
+class _Array:
+    """A .npy file of known shape, written piece by piece: a full disk is an OSError, not a fault in a map."""
+
+    def __init__(self, path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> None:
+        self._path, self._dtype, self._shape, self._rows = path, np.dtype(dtype), shape, 0
+
+    def __enter__(self) -> _Array:
+        self._file: BinaryIO = self._path.open("wb")
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": self._shape}
+        np.lib.format.write_array_header_1_0(self._file, header)  # type: ignore[no-untyped-call]
+        return self
+
+    def append(self, rows: npt.NDArray[Any]) -> None:
+        """Write the next rows."""
+        self._rows += len(rows)
+        self._file.write(np.ascontiguousarray(rows, self._dtype).data)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is None and self._rows != self._shape[0]:
+            raise InvalidInput(f"the embedding cache is damaged: a shard has other rows than {MANIFEST} says")
+
+
+class _Strings:
+    """An Arrow file of one column of strings, written shard by shard."""
+
+    _SCHEMA = pa.schema([("id", pa.string())])
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> _Strings:
+        self._writer = pa.ipc.new_file(str(self._path), self._SCHEMA)
+        return self
+
+    def append(self, ids: pa.StringArray) -> None:
+        """Write the next ids."""
+        self._writer.write_batch(pa.record_batch([ids], schema=self._SCHEMA))
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+
+class _MappedStrings(Sequence[str]):
+    """Strings of an Arrow file, read where they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._column: pa.ChunkedArray = pa.ipc.open_file(pa.memory_map(str(path))).read_all().column(0)
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[str]: ...
+    def __getitem__(self, at: int | slice) -> str | Sequence[str]:
+        if isinstance(at, slice):
+            return [self[n] for n in range(*at.indices(len(self)))]
+        value: str = self._column[at].as_py()
+        return value

@@ -1,0 +1,75 @@
+"""From rankings to the official numbers: what one ranking is worth, and the means over queries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scot.errors import InvalidInput
+from scot.evaluation.base import SUBSET, WHOLE, Benchmark, Rankings
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The metrics as fractions by name, and what each query contributed."""
+
+    metrics: Mapping[str, float]
+    per_query: tuple[Mapping[str, Any], ...]
+
+
+def recall_at(ranking: Sequence[str], targets: Collection[str], k: int) -> float:
+    """1 when a right answer is among the first ``k`` names, otherwise 0."""
+    return float(any(name in targets for name in ranking[:k]))
+
+
+def recalls(
+    lists: Mapping[str, Sequence[str]], targets: Collection[str], whole_at: Sequence[int], subset_at: Sequence[int]
+) -> dict[str, float]:
+    """``recall@K`` of the ranking of the gallery and ``recall_subset@K`` of the subset's, of those there are."""
+    depths = {WHOLE: whole_at, SUBSET: subset_at}
+    return {f"{kind}@{k}": recall_at(lists[kind], targets, k) for kind in depths if kind in lists for k in depths[kind]}
+
+
+def average_precision(ranking: Sequence[str], targets: Collection[str], k: int) -> float:
+    """AP@K = Σ_{i≤K} rel_i · precision@i / min(|targets|, K) (CIRCO, Baldrati et al. 2023, arXiv 2303.15247)."""
+    found, precisions = 0, 0.0
+    for place, name in enumerate(ranking[:k], 1):
+        if name in targets:
+            found += 1
+            precisions += found / place
+    return precisions / min(len(targets), k)
+
+
+def score(benchmark: Benchmark, rankings: Rankings) -> Scores:
+    """Measure every query, average, and add the numbers that are quoted.
+
+    Raises:
+        InvalidInput: the split's answers are secret, or no query is left.
+    """
+    if not benchmark.answered:
+        raise InvalidInput(
+            f"the answers of {benchmark.name} {benchmark.split} are known to the authors' server only: check the file "
+            f"with `scot evaluate validate-submission` and send it there"
+        )
+    if not benchmark.queries:
+        raise InvalidInput(f"no query of {benchmark.name} {benchmark.split} is left to measure")
+    metrics: dict[str, float] = {}
+    per_query: list[dict[str, Any]] = []
+    for part in benchmark.parts:
+        values: dict[str, list[float]] = {}
+        for query in part.queries:
+            lists = {kind: parts[part.name][query.query_id] for kind, parts in rankings.items()}
+            measured = benchmark.measure(query, lists)
+            for name, value in measured.items():
+                values.setdefault(name, []).append(value)
+            per_query.append({**({"part": part.name} if part.name else {}), "query": query.query_id, **measured})
+        prefix = f"{part.name}/" if part.name else ""
+        metrics |= {f"{prefix}{name}": math.fsum(each) / len(each) for name, each in values.items()}
+    return Scores({**metrics, **benchmark.headline(metrics)}, tuple(per_query))
+
+
+def mean_over(metrics: Mapping[str, float], parts: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    """``mean/NAME``: the unweighted mean over the parts."""
+    return {f"mean/{name}": math.fsum(metrics[f"{part}/{name}"] for part in parts) / len(parts) for name in names}

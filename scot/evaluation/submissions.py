@@ -1,0 +1,91 @@
+"""``scot evaluate validate-submission``: files for the CIRR and CIRCO test servers, checked before they are sent.
+
+The servers' formats: https://github.com/Cuberick-Orion/CIRR (Test-split_server.md) and https://github.com/miccunifi/CIRCO.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from scot.errors import InvalidInput
+from scot.evaluation import circo, cirr
+from scot.evaluation.annotations import read_json, some
+from scot.evaluation.base import Benchmark
+from scot.evaluation.rankings import VERSION, needed_names, read_rankings
+
+MAX_BYTES = 5_000_000
+"""What the CIRR server accepts: 5 MB a file."""
+
+
+@dataclass(frozen=True)
+class SubmissionConfig:
+    """Check files for the test servers of CIRR (test1) and CIRCO (test) against the official format.
+
+    Example: scot evaluate validate-submission cirr-test1-recall.json cirr-test1-recall_subset.json --annotations CIRR
+    """
+
+    files: tyro.conf.Positional[list[Path]] = field(default_factory=list)
+    """The files; which benchmark each is for is seen from its content."""
+    annotations: Path | None = None
+    """The folder of that benchmark's annotation files."""
+
+
+def validate_submission(config: SubmissionConfig) -> int:
+    """Check every file and say what each holds.
+
+    Raises:
+        NotFound, InvalidInput: a file is not what the server takes; the message says why.
+    """
+    if not config.files:
+        raise InvalidInput("name the files to check")
+    known: dict[str, Benchmark] = {}
+    for file in config.files:
+        content = read_json(file)
+        name = "cirr" if isinstance(content, dict) and {"version", "metric"} & content.keys() else "circo"
+        if name not in known:
+            known[name] = (
+                cirr.load(cirr.CirrConfig(config.annotations, split="test1"))
+                if name == "cirr"
+                else circo.load(circo.CircoConfig(config.annotations, split="test"))
+            )
+        kind, lists = check_submission(file, known[name])
+        print(
+            f"{file}: {kind} of {name} {known[name].split}, {lists:,} queries, {file.stat().st_size:,} bytes: accepted"
+        )
+    return 0
+
+
+def check_submission(file: Path, benchmark: Benchmark) -> tuple[str, int]:
+    """Check one file; returns what it ranks and how many queries.
+
+    Raises:
+        NotFound, InvalidInput: it is not what the server takes.
+    """
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise InvalidInput(f"{file} is not a JSON object of rankings")
+    if benchmark.name == "cirr":
+        if content.get("version") != VERSION or "metric" not in content:
+            raise InvalidInput(f'{file} needs "version": "{VERSION}" and "metric": "recall" or "recall_subset"')
+        if (size := file.stat().st_size) > MAX_BYTES:
+            raise InvalidInput(f"{file} has {size:,} bytes; the server takes {MAX_BYTES:,}: write it without spaces")
+    rankings = read_rankings([file], benchmark)
+    ((kind, lists),) = rankings.items()
+    (part,) = benchmark.parts
+    wrong = []
+    name_type = int if benchmark.integers else str
+    for query in part.queries:
+        ranking = content[query.query_id]
+        needed = needed_names(query, part, kind, benchmark)
+        if len(ranking) != needed:
+            wrong.append(f"{len(ranking)} names instead of {needed} (query {query.query_id})")
+        elif not all(type(name) is name_type for name in ranking):
+            wrong.append(f"names that are not {name_type.__name__} (query {query.query_id})")
+        elif len(lists[""][query.query_id]) < len(ranking):
+            wrong.append(f"the reference among the names (query {query.query_id})")
+    if wrong:
+        raise InvalidInput(f"{file} has {len(wrong):,} rankings that the server does not take: {some(wrong)}")
+    return kind, len(part.queries)

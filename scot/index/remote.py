@@ -1,0 +1,181 @@
+"""A Qdrant server over gRPC: keys, TLS, deadlines, retries, and a circuit for when it is away.
+
+Retries are gRPC's own (its service config, gRFC A6): calls that may safely run twice go out again after UNAVAILABLE,
+with exponential backoff and jitter, within the deadline of the call and on any channel that is up by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+from qdrant_client import AsyncQdrantClient
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+
+from scot import flags
+from scot.channels import retrying
+from scot.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Overloaded, ScotError, Unavailable
+from scot.index.circuit_breaker import Circuit
+from scot.index.embedded import Call, Connection, T
+
+logger = logging.getLogger("scot.index")
+
+_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
+_PROBE_S = 2.0
+_NO_INDEX = re.compile(
+    r'Index required but not found for "(?P<field>[^"]{1,256})"(?:.*types: \[(?P<kinds>[a-z, ]+)\])?'
+)
+# Of a full disk (INTERNAL), and of a quota that is used up (RESOURCE_EXHAUSTED).
+_FULL = re.compile("No space left on device|Insufficient storage")
+
+# Alias changes and new collections are not here: their second run may find that somebody has been there since.
+_SAFE_TWICE = {
+    "qdrant.Points": ("Query", "Get", "Count", "Upsert", "Delete", "CreateFieldIndex"),
+    "qdrant.Collections": ("Get", "List", "ListAliases"),
+}
+_METHODS = [{"service": service, "method": name} for service, names in _SAFE_TWICE.items() for name in names]
+_CHANNEL = {
+    "grpc.service_config": retrying(_METHODS, attempts=5, first_s=0.1, longest_s=1, growth=2),
+    # By default a channel that lost its server may wait two minutes before it looks again.
+    "grpc.initial_reconnect_backoff_ms": 200,
+    "grpc.max_reconnect_backoff_ms": 1_000,
+    # A peer that vanished without a word is noticed within half a minute.
+    "grpc.keepalive_time_ms": 20_000,
+    "grpc.keepalive_timeout_ms": 5_000,
+}
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Where a Qdrant server is and how to speak with it."""
+
+    qdrant_url: str | None = None
+    """Address of a Qdrant server, http://HOST:6333, or https:// for TLS."""
+    qdrant_grpc_port: int = 6334
+    """Its gRPC port, which is the one that is used."""
+    qdrant_api_key_file: Path | None = None
+    """A file with its API key; without one the key is SCOT_QDRANT_API_KEY, if it asks for any."""
+    qdrant_ca: Path | None = None
+    """The certificate authority (PEM) that signed its certificate; by default those that gRPC trusts."""
+    qdrant_timeout_s: float = 10.0
+    """Seconds that a call to it may take, retries included."""
+
+    def __post_init__(self) -> None:
+        if self.qdrant_url is not None and not _URL.fullmatch(self.qdrant_url):
+            raise InvalidInput(f"qdrant_url {self.qdrant_url!r} is not an address like http://host:6333")
+        if not 0 < self.qdrant_grpc_port < 65_536:
+            raise InvalidInput("qdrant_grpc_port must be between 1 and 65,535")
+        if not (math.isfinite(self.qdrant_timeout_s) and self.qdrant_timeout_s > 0):
+            raise InvalidInput("qdrant_timeout_s must be a number of seconds above 0")
+        if self.qdrant_ca is not None and not (self.qdrant_url or "https:").startswith("https:"):
+            raise InvalidInput("qdrant_ca is for an https:// address")
+
+    def resolved(self) -> ServerConfig:
+        """The same with absolute paths, for a process with another working directory."""
+        key, ca = self.qdrant_api_key_file, self.qdrant_ca
+        return replace(self, qdrant_api_key_file=key and key.resolve(), qdrant_ca=ca and ca.resolve())
+
+
+def connect(config: ServerConfig) -> Connection:
+    """Connect to a Qdrant server; nothing is sent yet.
+
+    Raises:
+        InvalidInput: there is no address, or the file of the API key or of the certificate cannot be read.
+    """
+    if config.qdrant_url is None:
+        raise InvalidInput("qdrant_url is missing: an address like http://host:6333")
+    options: dict[str, Any] = dict(_CHANNEL)
+    if config.qdrant_ca is not None:
+        try:
+            options["root_certificates"] = config.qdrant_ca.read_bytes()
+        except OSError as error:
+            raise InvalidInput(f"qdrant_ca: the file {config.qdrant_ca} cannot be read") from error
+    with warnings.catch_warnings():
+        # A key in plain text is the operator's choice, for a network of their own; docs/qdrant.md says so.
+        warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
+        client = AsyncQdrantClient(
+            url=config.qdrant_url,
+            grpc_port=config.qdrant_grpc_port,
+            prefer_grpc=True,
+            api_key=flags.secret("QDRANT_API_KEY", config.qdrant_api_key_file),
+            timeout=math.ceil(config.qdrant_timeout_s),
+            grpc_options=options,
+            check_compatibility=False,  # over REST, in a thread of its own
+        )
+    return _Server(client, config.qdrant_timeout_s)
+
+
+class _Server:
+    embedded = False
+
+    def __init__(self, client: AsyncQdrantClient, timeout_s: float) -> None:
+        self._client, self._timeout_s = client, timeout_s
+        self._circuit = Circuit(self._alive)
+
+    async def call(self, work: Call[T], collection: str = "", *, already_there: bool = False) -> T | Any:
+        await self._circuit.enter()
+        try:
+            # The client's own deadline is in whole seconds, and missing from some of its calls.
+            async with asyncio.timeout(self._timeout_s):
+                answer = await work(self._client)
+        except TimeoutError as error:
+            self._circuit.failed()
+            raise DeadlineExceeded("the vector store did not answer in time") from error
+        except ResourceExhaustedResponse as error:
+            self._circuit.succeeded()
+            raise Overloaded("the vector store is overloaded; try again later") from error
+        except grpc.RpcError as error:
+            code = error.code()
+            if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                self._circuit.failed()
+            else:
+                self._circuit.succeeded()
+            if code is grpc.StatusCode.ALREADY_EXISTS and already_there:
+                return None
+            raise _refusal(code, str(error.details()), collection) from error
+        self._circuit.succeeded()
+        return answer
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _alive(self) -> None:
+        async with asyncio.timeout(min(_PROBE_S, self._timeout_s)):
+            await self._client.info()
+
+
+def _refusal(code: grpc.StatusCode, details: str, collection: str) -> ScotError:
+    codes = grpc.StatusCode
+    if code is codes.UNAVAILABLE:
+        return Unavailable("the vector store cannot be reached")
+    if code is codes.DEADLINE_EXCEEDED:
+        return DeadlineExceeded("the vector store did not answer in time")
+    if code is codes.NOT_FOUND:
+        return NotFound(f"there is no collection {collection!r}")
+    if code is codes.ALREADY_EXISTS:
+        return Conflict(f"there is a collection or an alias {collection!r} already")
+    if code in (codes.INTERNAL, codes.RESOURCE_EXHAUSTED) and _FULL.search(details):
+        logger.error("the vector store has no room left: %s", details)
+        return Overloaded("the vector store has no room left")
+    if code is codes.RESOURCE_EXHAUSTED:
+        return Overloaded("the vector store is overloaded; try again later")
+    # What follows is for whoever runs the store: the caller is not told what it said, the log is.
+    logger.warning("the vector store refused a call on %r with %s: %s", collection, code.name, details)
+    if missing := _NO_INDEX.search(details):
+        kinds = f" ({missing['kinds']})" if missing["kinds"] else ""
+        return InvalidInput(
+            f"filter: the field {missing['field']!r} has no index{kinds} in collection {collection!r}, "
+            "which is set to refuse such filters"
+        )
+    if code in (codes.UNAUTHENTICATED, codes.PERMISSION_DENIED):
+        return Unavailable("the vector store refused SCOT's API key")
+    if code in (codes.INVALID_ARGUMENT, codes.FAILED_PRECONDITION):
+        return InvalidInput("the vector store refused the request")
+    return Unavailable("the vector store failed")

@@ -1,0 +1,267 @@
+"""A pretraining run on disk: ``RUNS/NAME`` with its settings, checkpoints, progress and, at the end, the composer.
+
+::
+
+    run.json          the settings and the embedding cache the run was started with
+    progress.jsonl    one line a progress event
+    notes.txt         one line for each thing worth knowing that happened: a resumption, a damaged checkpoint
+    checkpoints/      the newest two
+    tensorboard/      curves
+    report.md         what the run was and what came of it, with report-*.png: once training is over
+    composer/         the artifact, written after it
+    finished.json     the published version and its held-out recall: written last
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from scot.composers import artifact, save_composer
+from scot.composers.registry import Registry
+from scot.data.atomic_io import rename_durably, write_durably
+from scot.embeddings.cache import CacheInfo
+from scot.errors import Conflict, InvalidInput, Unavailable
+from scot.training.config import TrainConfig, training_settings
+from scot.training.loop import Progress, Trainer
+
+_RUN, _FINISHED, _PROGRESS, _NOTES = "run.json", "finished.json", "progress.jsonl", "notes.txt"
+_PAGE = "report.md"
+
+
+class Run:
+    """One named run. Its name fixes its settings and data: a run is resumed, never changed."""
+
+    def __init__(self, root: str | Path, name: str, config: TrainConfig, data: CacheInfo) -> None:
+        if not name or name.startswith(".") or "/" in name or os.sep in name:
+            raise InvalidInput(f"the run's name {name!r} must not be empty, start with a dot or hold a slash")
+        self.name, self.config, self.data = name, config, data
+        self.folder = Path(root).absolute() / name
+
+    @classmethod
+    def default_name(cls, config: TrainConfig, data: CacheInfo) -> str:
+        """The same settings and data give the same name, so that a rerun resumes."""
+        return "pretrain-" + hashlib.sha256(json.dumps(_identity(config, data)).encode()).hexdigest()[:8]
+
+    def open(self) -> None:
+        """Start the run, or check that it is the one that was started.
+
+        Raises:
+            Conflict: a run of this name has other settings or data; the message says which.
+        """
+        identity = _identity(self.config, self.data)
+        path = self.folder / _RUN
+        try:
+            before = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write_json(path, identity)
+            return
+        except ValueError:
+            raise InvalidInput(f"the run {self.name} is damaged ({_RUN}): choose another --name") from None
+        changed = sorted(key for key in identity.keys() | before.keys() if identity.get(key) != before.get(key))
+        if changed:
+            said = ", ".join(f"{key} {before.get(key)} (now {identity.get(key)})" for key in changed)
+            raise Conflict(f"the run {self.name} was started with {said}: choose another --name")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for the time of the block.
+
+        Raises:
+            Conflict: another process of this machine holds it.
+            Unavailable: the folder of runs cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        with lock as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Conflict(f"the run {self.name} is going on in another process") from None
+            yield
+
+    def finished(self) -> dict[str, Any] | None:
+        """What ``finished.json`` says, None while the run is not over."""
+        try:
+            value: dict[str, Any] = json.loads((self.folder / _FINISHED).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return value
+
+    def trained(self) -> bool:
+        """Whether the artifact is there."""
+        return (self.folder / "composer" / artifact.CONFIG).is_file()
+
+    def write_artifact(self, trainer: Trainer) -> None:
+        """Save the best composer as ``composer/``; a complete one that is there stays.
+
+        Raises:
+            Unavailable: it cannot be written.
+        """
+        if self.trained():
+            return
+        metrics = {**trainer.best, "best_step": trainer.best_step, "steps": trainer.step}
+        training = {**training_settings(self.config), "run": self.name}
+        try:
+            save_composer(
+                self.folder / "composer",
+                trainer.best_composer(),
+                encoder_id=self.data.encoder_id,
+                dim=self.data.dim,
+                training_data=self.data.hash,
+                metrics=metrics,
+                training=training,
+            )
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+
+    def publish(self, registry: Registry, *, release: bool = True, again: bool = False) -> str:
+        """Publish the artifact and mark the run finished; a version that a killed run had published is taken up."""
+        folder = self.folder / "composer"
+        own = _origin(artifact.read_config(folder))
+        same = [version for version in registry.versions() if _origin(registry.config(version)) == own]
+        if same and not again:
+            version = same[-1]
+            if release:
+                registry.release(version)
+        else:
+            version = registry.publish(folder, release=release)
+        _write_json(self.folder / _FINISHED, {"version": version, "metrics": artifact.read_metrics(folder)})
+        return version
+
+    def log(self) -> ProgressLog:
+        """Where this run's progress goes; one process writes it."""
+        return ProgressLog(self.folder)
+
+    def progress_file(self) -> Path:
+        """The file that :class:`ProgressLog` appends events to, as JSON."""
+        return self.folder / _PROGRESS
+
+    def page(self) -> Path:
+        """The page that :func:`scot.training.report.write_report` writes, as Markdown."""
+        return self.folder / _PAGE
+
+    def notes_file(self) -> Path:
+        """The file that :class:`ProgressLog` appends notes to, as text."""
+        return self.folder / _NOTES
+
+    def checkpoints(self) -> Path:
+        """The folder of the run's checkpoints."""
+        return self.folder / "checkpoints"
+
+
+class ProgressLog:
+    """Appends progress to ``progress.jsonl`` and to TensorBoard, and notes to ``notes.txt``.
+
+    A line that cannot be written is lost: a full disk stops a run at its next checkpoint, and not here.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._curves: Any = None
+
+    def note(self, line: str) -> None:
+        """Record something that happened once."""
+        with contextlib.suppress(OSError):
+            _append(self._folder / _NOTES, line)
+
+    def write(self, event: Progress) -> None:
+        """Record one event, and when it was (``at``, Unix seconds)."""
+        line = {**asdict(event), "eta_s": event.eta_s, "at": round(time.time(), 2)}
+        with contextlib.suppress(OSError):
+            _append(self._folder / _PROGRESS, json.dumps(line))
+            self._draw(event)
+
+    def _draw(self, event: Progress) -> None:
+        curves = {
+            "train/loss": event.loss,
+            "train/lr": event.lr,
+            "train/logit_scale": event.scale,
+            "train/gradient_norm": event.gradient_norm,
+            **{f"train/{term}": value for term, value in event.terms.items()},
+            "speed/triplets_per_s": event.triplets_per_s,
+            "speed/data_wait": event.data_wait,
+            "speed/checkpoint_s": event.checkpoint_s,
+        }
+        if event.evaluated:
+            curves |= {f"held_out/{key}": value for key, value in event.held_out.items()}
+        writer = self._tensorboard()
+        if writer is not None:
+            for key, value in curves.items():
+                writer.add_scalar(key, value, event.step)
+
+    def close(self) -> None:
+        """Flush everything."""
+        if self._curves is not None:
+            with contextlib.suppress(OSError):
+                self._curves.close()
+
+    def _tensorboard(self) -> Any:
+        if self._curves is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:  # the extra `train` brings it; without it a run has no curves and is otherwise whole
+                return None
+            self._curves = SummaryWriter(str(self._folder / "tensorboard"))
+        return self._curves
+
+
+def progress_line(event: dict[str, Any]) -> str:
+    """One line for people, from one line of ``progress.jsonl``."""
+    recall = event["held_out"]
+    measured = f" · held-out R@1 {recall['recall@1']:.3f} R@10 {recall['recall@10']:.3f}" if recall else ""
+    eta = "" if event["done"] or math.isnan(event["eta_s"]) else f" · {event['eta_s']:.0f} s left"
+    return (
+        f"step {event['step']:>5}/{event['steps']} · loss {event['loss']:.3f} · "
+        f"{event['triplets_per_s']:,.0f} triplets/s{measured}{eta}"
+    )
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raise Unavailable when a local folder cannot be made or written."""
+    if "://" in str(folder):
+        return
+    probe = Path(folder) / f".probe.{os.getpid()}.tmp"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Unavailable(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def _origin(config: dict[str, Any]) -> tuple[str, str]:
+    """Which run an artifact is of, and its weights."""
+    return str(config.get("training", {}).get("run", "")), str(config["weights_sha256"])
+
+
+def _identity(config: TrainConfig, data: CacheInfo) -> dict[str, Any]:
+    return {**training_settings(config), "encoder": data.encoder_id, "embeddings": data.hash}
+
+
+def _append(path: Path, line: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def _unwritable(folder: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"the run's folder {folder} cannot be written: {error.strerror or error}")
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_durably(temporary, json.dumps(value, indent=1).encode())
+    rename_durably(temporary, path)

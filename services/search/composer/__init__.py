@@ -1,0 +1,1 @@
+"""The Composer and Encoder deployments: both towers, and the loaded composers."""

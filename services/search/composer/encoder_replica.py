@@ -1,0 +1,51 @@
+"""The Encoder deployment: the towers for bulk work, kept apart so that indexing never slows a query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from ray import serve
+
+from services.search.composer.batcher import Batches
+from services.search.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from scot.encoders.base import Pixels, Tokens, Vectors
+
+_BATCH = 64
+
+
+class EncoderReplica:
+    """Embeds preprocessed pictures and tokenised texts, many at a time."""
+
+    def __init__(self, settings: SearchSettings) -> None:
+        # Imported here, since whoever only deploys the application should not wait for open_clip.
+        from scot.encoders import load_encoder
+
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self._encoder = load_encoder(settings.encoder, device=settings.device, dtype=settings.dtype)
+        self._pixels = Batches(self._together(self._encoder.encode_pixels), most=_BATCH, size=len)
+        self._tokens = Batches(self._together(self._encoder.encode_tokens), most=_BATCH, size=len)
+
+    async def pixels(self, pixels: list[Pixels]) -> Vectors:
+        """N pictures ``(H, W, 3)`` to ``(N, D)``."""
+        return await self._pixels.answer(pixels)
+
+    async def tokens(self, tokens: list[Tokens]) -> Vectors:
+        """N texts ``(L,)`` to ``(N, D)``."""
+        return await self._tokens.answer(tokens)
+
+    @staticmethod
+    def _together(encode: Callable[[list[Any]], Vectors]) -> Callable[[list[list[Any]]], list[Vectors]]:
+        def of_each(calls: list[list[Any]]) -> list[Vectors]:
+            return np.split(encode([*chain.from_iterable(calls)]), np.cumsum([len(call) for call in calls])[:-1])
+
+        return of_each
+
+
+EncoderDeployment = serve.deployment(name="Encoder", max_ongoing_requests=64, health_check_period_s=10)(EncoderReplica)

@@ -1,0 +1,1 @@
+"""The Gateway deployment: every RPC of the search and index services."""

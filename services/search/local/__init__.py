@@ -1,0 +1,1 @@
+"""The search service on one machine: ``python -m services.search.local``."""

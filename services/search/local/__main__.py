@@ -1,0 +1,11 @@
+"""``python -m services.search.local --data ./scot-data``."""
+
+from __future__ import annotations
+
+import sys
+
+from scot import flags
+from services.search.local.start import LocalConfig, main
+
+if __name__ == "__main__":
+    sys.exit(flags.run("scot serve", main, LocalConfig))

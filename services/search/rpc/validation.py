@@ -1,0 +1,182 @@
+"""Between protobuf messages and SCOT's own types; what is malformed is refused by the field's name."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf import json_format, struct_pb2
+
+from scot.composers import BASELINES, baseline
+from scot.errors import InvalidInput
+from scot.index.filters import Condition, Exists, Filter, Match, Range
+from scot.index.ids import ITEM_ID_KEY
+from scot.v1 import search_pb2
+from services.search.rpc import limits
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+_BASELINE = re.compile(r"[a-z_]+(:[0-9.]+)?")
+_BOUNDS = ("gt", "gte", "lt", "lte")
+
+
+def checked_text(field: str, text: str) -> str:
+    """A text that says something, without surrounding space."""
+    text = text.strip()
+    if not text:
+        raise InvalidInput(f"{field}: must not be empty")
+    if len(text) > limits.MAX_TEXT_CHARS:
+        raise InvalidInput(f"{field}: {len(text)} characters are more than {limits.MAX_TEXT_CHARS}")
+    return text
+
+
+def checked_image(field: str, image: bytes) -> bytes:
+    """Bytes that may be worth decoding."""
+    if not image:
+        raise InvalidInput(f"{field}: must not be empty")
+    if len(image) > limits.MAX_IMAGE_BYTES:
+        raise InvalidInput(f"{field}: {len(image)} bytes are more than {limits.MAX_IMAGE_BYTES}")
+    return image
+
+
+def checked_id(field: str, item_id: str) -> str:
+    """An item id."""
+    if not item_id:
+        raise InvalidInput(f"{field}: must not be empty")
+    if len(item_id) > limits.MAX_ID_CHARS:
+        raise InvalidInput(f"{field}: {len(item_id)} characters are more than {limits.MAX_ID_CHARS}")
+    return item_id
+
+
+def checked_number(field: str, number: int, most: int) -> None:
+    """Between one and ``most`` of them."""
+    if not number:
+        raise InvalidInput(f"{field}: give at least one")
+    if number > most:
+        raise InvalidInput(f"{field}: {number} are more than {most}")
+
+
+def checked_ids(field: str, item_ids: Sequence[str]) -> list[str]:
+    """Between one and ``MAX_IDS`` item ids."""
+    checked_number(field, len(item_ids), limits.MAX_IDS)
+    return [checked_id(f"{field}[{place}]", item_id) for place, item_id in enumerate(item_ids)]
+
+
+def checked_name(field: str, name: str, *, default: str) -> str:
+    """A collection's or composer's name; an empty one means the default."""
+    if not name:
+        return default
+    if len(name) > limits.MAX_NAME_CHARS or not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{field}: a name is at most {limits.MAX_NAME_CHARS} letters, digits, dots, dashes, underscores"
+        )
+    return name
+
+
+def checked_composer(field: str, name: str) -> str:
+    """A version's name, or a baseline's, which may carry its weight (``sum:0.7``); an empty one is the released one."""
+    kind, colon, _ = name.partition(":")
+    if kind not in BASELINES:
+        return checked_name(field, name, default="")
+    if len(name) > limits.MAX_NAME_CHARS or not _BASELINE.fullmatch(name):
+        raise InvalidInput(f"{field}: a baseline's weight is a number from 0 to 1, as in sum:0.7")
+    if colon:
+        try:
+            baseline(name)
+        except InvalidInput as error:
+            raise InvalidInput(f"{field}: {error}") from None
+    return name
+
+
+def checked_vector(field: str, vector: search_pb2.Vector, dim: int) -> npt.NDArray[np.float32]:
+    """The vector scaled to unit length, ``(D,)``."""
+    with np.errstate(invalid="ignore"):  # NaNs of every kind are told below
+        values = np.asarray(vector.values, dtype=np.float64)
+    if values.shape != (dim,):
+        raise InvalidInput(f"{field}: has {values.size} values; this encoder's vectors have {dim}")
+    if not np.isfinite(values).all():
+        raise InvalidInput(f"{field}: every value must be a finite number")
+    length = float(np.linalg.norm(values))
+    if length == 0.0:
+        raise InvalidInput(f"{field}: a vector of zeros has no direction")
+    unit: npt.NDArray[np.float32] = (values / length).astype(np.float32)
+    return unit
+
+
+def checked_filter(field: str, message: search_pb2.Filter) -> Filter:
+    """The filter over payload fields."""
+    if len(message.must) + len(message.should) + len(message.must_not) > limits.MAX_CONDITIONS:
+        raise InvalidInput(f"{field}: more than {limits.MAX_CONDITIONS} conditions")
+    return Filter(
+        must=_conditions(f"{field}.must", message.must),
+        should=_conditions(f"{field}.should", message.should),
+        must_not=_conditions(f"{field}.must_not", message.must_not),
+    )
+
+
+def _conditions(field: str, messages: Iterable[search_pb2.Condition]) -> tuple[Condition, ...]:
+    return tuple(_condition(f"{field}[{place}]", message) for place, message in enumerate(messages))
+
+
+def _condition(field: str, message: search_pb2.Condition) -> Condition:
+    key = message.field
+    if not key or len(key) > limits.MAX_FIELD_CHARS or key == ITEM_ID_KEY or '"' in key:
+        raise InvalidInput(
+            f"{field}.field: name a payload field in at most {limits.MAX_FIELD_CHARS} characters without a double quote"
+        )
+    kind = message.WhichOneof("test")
+    if kind == "exists":
+        return Exists(key, message.exists)
+    if kind == "match":
+        value = message.match.WhichOneof("value")
+        if value is None:
+            raise InvalidInput(f"{field}.match: set one of keyword, integer and boolean")
+        return Match(key, getattr(message.match, value))
+    if kind == "range":
+        bounds = {name: getattr(message.range, name) for name in _BOUNDS if message.range.HasField(name)}
+        if not bounds:
+            raise InvalidInput(f"{field}.range: give at least one of {', '.join(_BOUNDS)}")
+        if not all(math.isfinite(bound) for bound in bounds.values()):
+            raise InvalidInput(f"{field}.range: every bound must be a finite number")
+        return Range(key, **bounds)
+    raise InvalidInput(f"{field}: set one of match, range and exists")
+
+
+def checked_payload(field: str, message: struct_pb2.Struct) -> dict[str, Any]:
+    """The payload as plain Python; whole numbers come out as ``int`` so that they match as integers."""
+    if message.ByteSize() > limits.MAX_PAYLOAD_BYTES:
+        raise InvalidInput(f"{field}: larger than {limits.MAX_PAYLOAD_BYTES} bytes")
+    if ITEM_ID_KEY in message.fields:
+        raise InvalidInput(f"{field}: the key {ITEM_ID_KEY!r} is reserved")
+    try:
+        payload: dict[str, Any] = _whole(json_format.MessageToDict(message))
+    except (ValueError, RecursionError) as error:  # NaN and infinity, which JSON has not; or nesting without end
+        raise InvalidInput(f"{field}: holds a number or nesting that JSON cannot") from error
+    return payload
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _whole(each) for key, each in value.items()}
+        case list():
+            return [_whole(each) for each in value]
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        case _:
+            return value
+
+
+def payload_message(payload: Mapping[str, Any]) -> struct_pb2.Struct:
+    """The payload on its way out."""
+    message = struct_pb2.Struct()
+    message.update(dict(payload))
+    return message
+
+
+def vector_message(vector: npt.NDArray[np.float32]) -> search_pb2.Vector:
+    """A ``(D,)`` vector on its way out."""
+    return search_pb2.Vector(values=vector.tolist())

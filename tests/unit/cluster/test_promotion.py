@@ -1,0 +1,342 @@
+"""Promotion in a running release: the Serve config, what KubeRay and the service say, and the way back."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+
+from scot.client import ScotClient
+from scot.cluster import promotion
+from scot.cluster.helm_release import default_composer, serve_config, with_default_composer
+from scot.cluster.job_status import Outcome
+from scot.cluster.port_forward import relayed
+from scot.cluster.promotion import applied, promote, set_default
+from scot.cluster.remote_gate import GateHere, GateInCluster, Question, readable_here
+from scot.cluster.service_client import admin_key, released
+from scot.composers import Registry, save_composer
+from scot.composers.combiner import Combiner, CombinerConfig
+from scot.encoders import load_encoder
+from scot.errors import Conflict, InvalidInput, NotPromoted, ScotError, Unavailable
+from scot.v1 import search_pb2, search_pb2_grpc
+from scot.worlds.drawing import DrawConfig, draw
+
+CONFIG = """\
+grpc_options: {port: 9000, grpc_servicer_functions: [a.b, c.d]}
+applications:
+- name: search
+  import_path: services.search.app:build
+  route_prefix: /
+  args: {encoder: tiny, composers: /artifacts/composers}
+  deployments:
+  - name: Gateway
+    num_replicas: 2
+  - name: Composer
+    user_config: {default: '', kept: [1, 2]}
+    ray_actor_options: {num_cpus: 1}
+- name: other
+  import_path: x:y
+"""
+
+
+def test_only_the_default_changes_in_a_serve_config() -> None:
+    before = yaml.safe_load(CONFIG)
+    after = yaml.safe_load(with_default_composer(yaml.safe_load(CONFIG), "v2"))
+    assert default_composer(before) == ""
+    assert default_composer(after) == "v2"
+    assert list(after) == list(before)  # in the same order
+    after["applications"][0]["deployments"][1]["user_config"]["default"] = ""
+    assert after == before
+
+
+def test_a_composer_that_has_no_settings_yet_gets_them() -> None:
+    config = {"applications": [{"name": "search", "import_path": "m:f"}]}
+    after = yaml.safe_load(with_default_composer(config, "v2"))
+    assert after["applications"][0]["deployments"] == [{"name": "Composer", "user_config": {"default": "v2"}}]
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "a: [", "applications: []"])
+def test_a_serve_config_without_the_application_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="serveConfigV2"):
+        with_default_composer(serve_config({"spec": {"serveConfigV2": text}}), "v2")
+
+
+def status(app: str = "RUNNING", composer: str = "HEALTHY", observed: int = 5, message: str = "") -> dict[str, Any]:
+    deployments = {"Gateway": {"status": "HEALTHY"}, "Composer": {"status": composer, "message": message}}
+    search = {"status": app, "message": "", "serveDeploymentStatuses": deployments}
+    return {
+        "status": {"observedGeneration": observed, "activeServiceStatus": {"applicationStatuses": {"search": search}}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "state", "words"),
+    [
+        ({}, "waiting", "has not read"),
+        (status(observed=4), "waiting", "has not read"),
+        ({"status": {"observedGeneration": 5}}, "waiting", "does not report"),
+        (status(), "serving", ""),
+        (status("DEPLOYING", "UPDATING"), "waiting", "DEPLOYING"),
+        (status("RUNNING", "UPDATING"), "waiting", "RUNNING"),
+        (status("DEPLOY_FAILED"), "unhealthy", "DEPLOY_FAILED"),
+        (status("RUNNING", "UNHEALTHY", message="no memory"), "unhealthy", "Composer: no memory"),
+    ],
+)
+def test_what_kuberay_says_of_a_config(service: dict[str, Any], state: str, words: str) -> None:
+    heard = applied(service, 5)
+    assert heard.state == state
+    assert words in heard.said
+
+
+class Server:
+    """One RayService as an API server keeps it: a patch with an old version is refused, each other one is counted."""
+
+    namespace = "n"
+
+    def __init__(self, *, taken: Callable[[dict[str, Any]], dict[str, Any]] = lambda _: status()) -> None:
+        self.service = {
+            "metadata": {"name": "scot", "resourceVersion": "1", "generation": 4},
+            "spec": {"serveConfigV2": CONFIG},
+        }
+        self._taken = taken
+        self.others: Iterator[Callable[[dict[str, Any]], None]] = iter(())
+        self.defaults: list[str] = []
+
+    def get(self, plural: str, name: str) -> dict[str, Any]:
+        assert (plural, name) == ("rayservices", "scot")
+        seen = {**copy.deepcopy(self.service), **self._taken(self.service)}
+        if other := next(self.others, None):
+            other(self.service)
+            self._count()
+        seen["status"] = {**seen.get("status", {})}
+        return seen
+
+    def patch(self, plural: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        if body["metadata"]["resourceVersion"] != self.service["metadata"]["resourceVersion"]:
+            raise Conflict("changed")
+        self.service["spec"] = body["spec"]
+        self._count()
+        self.service["metadata"]["generation"] += 1
+        self.defaults.append(default_composer(serve_config(self.service)))
+        return copy.deepcopy(self.service)
+
+    def _count(self) -> None:
+        self.service["metadata"]["resourceVersion"] = str(int(self.service["metadata"]["resourceVersion"]) + 1)
+
+
+class Pointer:
+    """A gate that counts."""
+
+    def __init__(self, *, moves: bool = True) -> None:
+        self._moves, self.rolled_back = moves, 0
+
+    def promote(self) -> bool:
+        return self._moves
+
+    def rollback(self) -> None:
+        self.rolled_back += 1
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promotion, "_LOOK_S", 0.0)
+
+
+def go(
+    server: Any, gate: Pointer, ask: Callable[[], str], *, must_ask: bool = False, timeout_s: float = 0.2
+) -> list[str]:
+    said: list[str] = []
+    promote(server, "scot", "v2", gate, ask, timeout_s=timeout_s, say=said.append, must_ask=must_ask)
+    return said
+
+
+def test_a_version_that_is_served_stays() -> None:
+    server, gate = Server(), Pointer()
+    assert go(server, gate, lambda: "v2")[-1] == "the service answers with v2"
+    assert server.defaults == ["v2"]
+    assert gate.rolled_back == 0
+
+
+def test_replicas_that_still_answer_with_the_old_version_are_waited_for() -> None:
+    answers = itertools.chain(["v2", "v1", "v2", "v2", "v1"], itertools.repeat("v2"))
+    server = Server()
+    go(server, Pointer(), lambda: next(answers), timeout_s=30)
+    assert server.defaults == ["v2"]
+
+
+def test_a_service_that_keeps_the_old_version_is_put_back() -> None:
+    """Composer refuses a version that it cannot load, while KubeRay calls everything healthy."""
+    server, gate = Server(), Pointer()
+    with pytest.raises(NotPromoted, match=r"stays on v1.*default is the released one again and the registry"):
+        go(server, gate, lambda: "v1")
+    assert server.defaults == ["v2", ""]
+    assert gate.rolled_back == 1
+
+
+def test_an_unhealthy_application_is_put_back_at_once() -> None:
+    server = Server(taken=lambda service: status("UNHEALTHY") if "v2" in service["spec"]["serveConfigV2"] else status())
+    gate = Pointer()
+    with pytest.raises(NotPromoted, match="v2 is not served: the search application is UNHEALTHY"):
+        go(server, gate, lambda: "v2", timeout_s=300)
+    assert server.defaults == ["v2", ""]
+    assert gate.rolled_back == 1
+
+
+def test_a_config_that_nobody_applies_is_put_back_after_the_timeout() -> None:
+    server, gate = Server(taken=lambda _: status(observed=4)), Pointer(moves=False)
+    with pytest.raises(NotPromoted, match="KubeRay has not read the new config yet"):
+        go(server, gate, lambda: "v2")
+    assert server.defaults == ["v2", ""]
+    assert gate.rolled_back == 0  # the version had been released before: the pointer never moved
+
+
+def unreachable() -> str:
+    raise Unavailable("no service")
+
+
+def test_a_service_that_cannot_be_asked_is_believed_to_kuberay_unless_an_address_was_given() -> None:
+    assert "cannot be asked (no service)" in go(Server(), Pointer(), unreachable)[-1]
+    with pytest.raises(NotPromoted, match=r"cannot be asked \(no service\)"):
+        go(Server(), Pointer(), unreachable, must_ask=True)
+
+
+def test_somebody_elses_change_in_between_is_kept() -> None:
+    server = Server()
+
+    def scaled(service: dict[str, Any]) -> None:
+        service["spec"]["serveConfigV2"] = CONFIG.replace("num_replicas: 2", "num_replicas: 7")
+
+    server.others = iter([scaled])
+    assert set_default(server, "scot", "v2") == 5  # type: ignore[arg-type]
+    assert "num_replicas: 7" in server.service["spec"]["serveConfigV2"]
+    assert server.defaults == ["v2"]
+
+
+def test_somebody_elses_default_is_not_put_back() -> None:
+    server = Server()
+    set_default(server, "scot", "v3")  # type: ignore[arg-type]
+    with pytest.raises(Conflict, match="somebody else has made v3 the default"):
+        set_default(server, "scot", "v1", instead_of="v2")  # type: ignore[arg-type]
+
+
+class Refusing(Server):
+    def patch(self, plural: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        raise InvalidInput("the cluster refuses it")
+
+
+def test_a_pointer_that_moved_for_nothing_is_moved_back() -> None:
+    gate = Pointer()
+    with pytest.raises(NotPromoted, match="the cluster refuses it; the registry's pointer is rolled back"):
+        go(Refusing(), gate, lambda: "v2")
+    assert gate.rolled_back == 1
+
+
+QUESTION = Question("v2", "/artifacts/composers", ("/artifacts/gallery/wardrobe",), "tiny")
+
+
+def gate_of(lines: Sequence[str], *, succeeded: bool) -> GateInCluster:
+    def run(title: str, words: Sequence[str], show: Callable[[str], None]) -> Outcome:
+        assert list(words[:4]) == ["python", "-m", "scot.cli", "composers"]
+        for line in lines:
+            show(line)
+        return Outcome(succeeded, "failed (AppFailed)")
+
+    return GateInCluster(QUESTION, run, lambda line: None)
+
+
+def test_a_gate_in_the_cluster_moves_or_refuses_as_its_log_says() -> None:
+    assert gate_of(["promoted v2 (passed; before: v1): not worse"], succeeded=True).promote()
+    assert not gate_of(["v2 is the released composer already"], succeeded=True).promote()
+    with pytest.raises(NotPromoted, match=r"^v2 is worse$"):
+        gate_of(["scot composers promote: v2 is worse"], succeeded=False).promote()
+    with pytest.raises(NotPromoted, match="the job that measures it failed"):
+        gate_of([], succeeded=False).promote()
+
+
+def test_a_registry_is_read_here_only_with_its_galleries(tmp_path: Path) -> None:
+    assert not readable_here(QUESTION)
+    registry, gallery = tmp_path / "composers", tmp_path / "gallery"
+    (registry / "v1").mkdir(parents=True)
+    (registry / "v1" / "config.json").write_text("{}", encoding="utf-8")
+    here = Question("v1", str(registry), (str(gallery),), "tiny")
+    assert not readable_here(here)
+    gallery.mkdir()
+    assert readable_here(here)
+
+
+class Answers(search_pb2_grpc.SearchServiceServicer):
+    def ListComposers(self, request: Any, context: Any) -> Any:
+        return search_pb2.ListComposersResponse(
+            composers=[
+                search_pb2.ComposerInfo(name="v1"),
+                search_pb2.ComposerInfo(name="v2", released=True),
+                search_pb2.ComposerInfo(name="sum"),
+            ]
+        )
+
+
+def test_a_service_is_asked_through_a_relay() -> None:
+    """As through the API server's port-forward, whose streams are sockets too."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    search_pb2_grpc.add_SearchServiceServicer_to_server(Answers(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with relayed(lambda: socket.create_connection(("127.0.0.1", port))) as address, ScotClient(address) as client:
+            assert [released(client) for _ in range(3)] == ["v2"] * 3
+    finally:
+        server.stop(None).wait()
+
+
+def test_a_relay_to_nowhere_says_that_nobody_answers() -> None:
+    def refused() -> Any:
+        raise Unavailable("no such pod")
+
+    with relayed(refused) as address, ScotClient(address, timeout=5) as client, pytest.raises(ScotError):
+        released(client)
+
+
+def test_a_gate_here_moves_the_pointer_once_and_writes_nothing_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder("tiny")
+    module = Combiner(CombinerConfig(dim=encoder.dim, projection=4, hidden=4))
+    save_composer(tmp_path / "a", module, encoder_id=encoder.id, dim=encoder.dim, metrics={"recall@1": 0.5})
+    registry = Registry(tmp_path / "composers")
+    registry.publish(tmp_path / "a")
+    registry.publish(tmp_path / "a", release=False)
+    draw(DrawConfig("wardrobe", tmp_path / "gallery", "eval", 60, 20, num_workers=1))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    gate = GateHere(Question("v2", registry.root, (str(tmp_path / "gallery"),), "tiny"))
+    assert gate.promote()
+    assert registry.released() == "v2"
+    assert not gate.promote()  # it is released already: nothing to move back later
+    gate.rollback()
+    assert registry.released() == "v1"
+    assert list(work.iterdir()) == []
+
+
+def test_the_key_that_the_chart_made_is_found_where_its_pods_mount_it() -> None:
+    class Keeper:
+        def secret(self, name: str, key: str) -> str:
+            return f"{key} of {name}"
+
+    def service_with(volumes: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"spec": {"rayClusterConfig": {"headGroupSpec": {"template": {"spec": {"volumes": volumes}}}}}}
+
+    cluster: Any = Keeper()
+    mounted = service_with([{"name": "tmp", "emptyDir": {}}, {"name": "keys", "secret": {"secretName": "mine"}}])
+    assert admin_key(cluster, mounted) == "admin-key of mine"
+    assert admin_key(cluster, service_with([])) is None

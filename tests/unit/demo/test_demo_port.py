@@ -1,0 +1,76 @@
+"""A port that the service could not listen on is told before the demo's first step, and not minutes later."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from scot.demo import run
+from scot.demo.config import DemoConfig
+from scot.demo.steps import Step
+from scot.errors import Conflict, InvalidInput, ScotError
+from scot.ports import check_port
+from tests.support.ports import free_port
+
+
+class Started(Exception):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def no_step_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(step: Step) -> None:
+        raise Started
+
+    monkeypatch.setattr(run, "run_step", start)
+
+
+@pytest.mark.parametrize(
+    ("port", "sentence"),
+    [
+        (0, "port 0 is not between 1 and 65535"),
+        (65_536, "port 65536 is not between 1 and 65535"),
+        (10_002, "port 10002 is in the range that Ray keeps for its workers; choose one below 10002"),
+        (19_999, "port 19999 is in the range that Ray keeps for its workers; choose one below 10002"),
+    ],
+)
+def test_a_port_that_cannot_be(port: int, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        run.demo(DemoConfig(data=tmp_path / "demo", port=port))
+    assert str(raised.value) == sentence
+    assert capsys.readouterr().out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_a_port_that_is_taken(host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as taken:
+        try:
+            taken.bind((host, free_port()))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(Conflict) as raised:
+            run.demo(DemoConfig(data=tmp_path / "demo", port=port))
+        assert str(raised.value) == f"port {port} is in use; stop what listens there or choose another port"
+        assert capsys.readouterr().out == ""
+    check_port(port)
+
+
+def test_a_free_port_lets_the_first_step_start(tmp_path: Path) -> None:
+    with pytest.raises(Started):
+        run.demo(DemoConfig(data=tmp_path / "demo", port=free_port()))
+
+
+def test_the_service_says_the_same_of_it(tmp_path: Path) -> None:
+    from services.search.local import start
+
+    for port in (0, 10_002):
+        with pytest.raises(ScotError) as of_demo:
+            run.demo(DemoConfig(data=tmp_path / "demo", port=port))
+        with pytest.raises(ScotError) as of_service:
+            start.main(start.LocalConfig(data=tmp_path / "data", port=port))
+        assert str(of_service.value) == str(of_demo.value)

@@ -1,0 +1,243 @@
+"""What every store does alike: the embedded one, one over gRPC, and a real Qdrant server (tests/support/stores.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
+from scot.index import collections
+from scot.index.config import Layout
+from scot.index.filters import Exists, Filter, Match, Range
+from scot.index.ids import ITEM_ID_KEY
+from scot.index.store import GalleryStore, Item
+from tests.support.stores import KINDS, Place, place
+
+ENCODER = "enc@1-3d"
+ITEMS = [
+    Item("a", np.array([1, 0, 0], np.float32), {"kind": "shirt", "price": 10, "tags": ["new", "red"]}),
+    Item("b", np.array([0.9, 0.1, 0], np.float32), {"kind": "shirt", "price": 20.5}),
+    Item("c", np.array([0, 1, 0], np.float32), {"kind": "dress", "price": 30, "sold": True, "at sea [m": "x"}),
+    Item("d/ü 4", np.array([0, 0, 1], np.float32), {}),
+]
+NEAR_A = np.array([1, 0, 0], np.float32)
+Work = Callable[[GalleryStore, str], Awaitable[None]]
+Stocked = Callable[[Work], None]
+
+
+@pytest.fixture(params=KINDS)
+def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with place(request.param, tmp_path) as here:
+        yield here
+
+
+@pytest.fixture
+def stocked(somewhere: Place) -> Stocked:
+    """Does a piece of work on a store with ``ITEMS`` in its gallery."""
+
+    def run(work: Work) -> None:
+        async def filled(store: GalleryStore) -> None:
+            layout = Layout(payload_index=("kind:keyword", "price:float"), quantization="int8")
+            await store.ensure(somewhere.gallery, ENCODER, 3, layout)
+            await store.upsert(somewhere.gallery, ITEMS)
+            await work(store, somewhere.gallery)
+
+        somewhere.run(filled)
+
+    return run
+
+
+async def found(store: GalleryStore, gallery: str, **options: Any) -> list[str]:
+    return [hit.item_id for hit in await store.search(gallery, NEAR_A, **options)]
+
+
+def test_items_come_back_as_they_went_in(stocked: Stocked) -> None:
+    async def work(store: GalleryStore, gallery: str) -> None:
+        got = await store.get(gallery, ["d/ü 4", "missing", "a"], with_vectors=True)
+        assert list(got) == ["d/ü 4", "a"]
+        assert got["a"].payload == ITEMS[0].payload
+        np.testing.assert_allclose(got["a"].vector, ITEMS[0].vector)
+        assert (await store.get(gallery, ["a"]))["a"].vector is None
+        assert await store.get(gallery, []) == {}
+        hits = await store.search(gallery, NEAR_A, with_vectors=True)
+        assert hits[0].score == pytest.approx(1.0)
+        assert ITEM_ID_KEY not in hits[0].payload
+        info = await store.info(gallery)
+        assert (info.items, info.encoder_id, info.dim) == (len(ITEMS), ENCODER, 3)
+
+    stocked(work)
+
+
+def test_search_pages_excludes_and_cuts(stocked: Stocked) -> None:
+    async def work(store: GalleryStore, gallery: str) -> None:
+        assert (await found(store, gallery))[:2] == ["a", "b"]
+        assert await found(store, gallery, limit=1, offset=1) == ["b"]
+        assert (await found(store, gallery, exclude_ids=["a"]))[0] == "b"
+        assert await found(store, gallery, score_threshold=0.5) == ["a", "b"]
+        assert await found(store, gallery, offset=len(ITEMS)) == []
+
+    stocked(work)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (Filter(must=[Match("kind", "shirt")]), {"a", "b"}),
+        (Filter(must=[Match("tags", "red")]), {"a"}),
+        (Filter(must=[Match("price", 10)]), {"a"}),
+        (Filter(must=[Match("sold", True)]), {"c"}),
+        (Filter(must=[Match("at sea [m", "x")]), {"c"}),
+        (Filter(must=[Range("price", gt=10, lte=30)]), {"b", "c"}),
+        (Filter(should=[Match("kind", "dress"), Match("price", 10)]), {"a", "c"}),
+        (Filter(must_not=[Match("kind", "shirt")]), {"c", "d/ü 4"}),
+        (Filter(must=[Exists("price")]), {"a", "b", "c"}),
+        (Filter(must=[Exists("price", exists=False)]), {"d/ü 4"}),
+        (Filter(must=[Match("kind", "shirt")], must_not=[Range("price", lt=15)]), {"b"}),
+    ],
+)
+def test_filters(stocked: Stocked, wanted: Filter, expected: set[str]) -> None:
+    async def work(store: GalleryStore, gallery: str) -> None:
+        assert set(await found(store, gallery, filter=wanted)) == expected
+
+    stocked(work)
+
+
+def test_upsert_replaces_and_delete_counts(stocked: Stocked) -> None:
+    async def work(store: GalleryStore, gallery: str) -> None:
+        await store.upsert(gallery, [Item("a", ITEMS[2].vector, {"kind": "hat"})])
+        assert (await store.get(gallery, ["a"]))["a"].payload == {"kind": "hat"}
+        assert (await store.info(gallery)).items == len(ITEMS)
+        assert await store.delete(gallery, ["a", "b", "nobody"]) == 2
+        assert await store.delete(gallery, ["a"]) == 0
+        assert (await store.info(gallery)).items == len(ITEMS) - 2
+
+    stocked(work)
+
+
+@pytest.mark.parametrize(("encoder", "dim"), [("other@2-3d", 3), (ENCODER, 4)])
+def test_another_encoder_is_refused_by_name(stocked: Stocked, encoder: str, dim: int) -> None:
+    async def work(store: GalleryStore, gallery: str) -> None:
+        for refuse in (store.ensure, store.check):
+            with pytest.raises(EncoderMismatch, match=rf"{ENCODER}.*dimension 3.*{encoder}.*dimension {dim}"):
+                await refuse(gallery, encoder, dim)
+
+    stocked(work)
+
+
+def test_unknown_collection_and_reserved_key(stocked: Stocked) -> None:
+    async def work(store: GalleryStore, gallery: str) -> None:
+        for call in (
+            store.search(f"{gallery}-no", NEAR_A),
+            store.info(f"{gallery}-no"),
+            store.get(f"{gallery}-no", ["a"]),
+        ):
+            with pytest.raises(NotFound, match=f"'{gallery}-no'"):
+                await call
+        with pytest.raises(InvalidInput, match="reserved"):
+            await store.upsert(gallery, [Item("x", NEAR_A, {ITEM_ID_KEY: "y"})])
+
+    stocked(work)
+
+
+def test_a_new_collection_is_behind_an_alias_that_can_move(stocked: Stocked) -> None:
+    async def work(store: GalleryStore, gallery: str) -> None:
+        connection, second = store.connection, f"{gallery}-2"
+        assert (await collections.aliases(connection))[gallery] == f"{gallery}-1"
+        assert f"{gallery}-1" in await store.list()
+        assert gallery not in await store.list()
+        await collections.create(connection, second, ENCODER, 3, Layout())
+        await store.upsert(second, ITEMS[2:3])
+        await collections.point(connection, {gallery: second, f"{gallery}.previous": f"{gallery}-1"})
+        assert await found(store, gallery) == ["c"]
+        assert len(await found(store, f"{gallery}.previous")) == len(ITEMS)
+        await store.upsert(gallery, ITEMS[:1])
+        assert await found(store, second) == ["a", "c"]
+        await collections.point(connection, {f"{gallery}.previous": None})
+        with pytest.raises(NotFound):
+            await store.info(f"{gallery}.previous")
+        await store.ensure(gallery, ENCODER, 3)
+        assert (await collections.aliases(connection))[gallery] == second
+
+    stocked(work)
+
+
+def test_aliases_that_cannot_be(stocked: Stocked) -> None:
+    async def work(store: GalleryStore, gallery: str) -> None:
+        connection, first = store.connection, f"{gallery}-1"
+        with pytest.raises(NotFound, match="nowhere"):
+            await collections.point(connection, {f"{gallery}.x": first, gallery: f"{gallery}-nowhere"})
+        with pytest.raises(Conflict, match="a collection itself"):
+            await collections.point(connection, {first: first})
+        with pytest.raises(Conflict, match="is an alias"):
+            await collections.create(connection, gallery, ENCODER, 3, Layout())
+        assert f"{gallery}.x" not in await collections.aliases(connection)
+        await collections.drop(connection, first)
+        assert gallery not in await collections.aliases(connection)
+
+    stocked(work)
+
+
+NAMES = st.sampled_from(["a", "b", "c", "d", "e", "ü"])
+KEYS = st.sampled_from(["k", "n", "tags"])
+VALUES = st.one_of(
+    st.integers(-3, 3), st.sampled_from([0.5, 1.5]), st.booleans(), st.sampled_from(["x", "y"]), st.none(),
+    st.lists(st.sampled_from(["x", "y", 1]), max_size=2),
+)  # fmt: skip
+# No cosine of these vectors is near a threshold below, where rounding would decide.
+VECTORS = st.lists(st.integers(-3, 3), min_size=3, max_size=3).filter(any).map(lambda v: np.array(v, np.float32))
+STORED = st.builds(Item, NAMES, VECTORS, st.dictionaries(KEYS, VALUES, max_size=3))
+BOUND = st.none() | st.sampled_from([-1.0, 0.0, 0.5, 2.0])
+CONDITIONS = st.one_of(
+    st.builds(Match, KEYS, st.integers(-3, 3) | st.sampled_from(["x", "y"]) | st.booleans()),
+    st.builds(Range, KEYS, gt=BOUND, lte=BOUND).filter(lambda r: r.gt is not None or r.lte is not None),
+    st.builds(Exists, KEYS, st.booleans()),
+)
+SOME = st.lists(CONDITIONS, max_size=2)
+FILTERS = st.none() | st.builds(Filter, must=SOME, should=SOME, must_not=SOME)
+Steps = Sequence[tuple[list[Item], list[str]]]
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(st.tuples(st.lists(STORED, max_size=6), st.lists(NAMES, max_size=2)), min_size=1, max_size=3),
+    query=VECTORS,
+    page=st.fixed_dictionaries({"limit": st.integers(1, 7), "offset": st.integers(0, 3)}),
+    options=st.fixed_dictionaries(
+        {"filter": FILTERS, "score_threshold": st.none() | st.sampled_from([-0.47, 0.13, 0.91])}
+    ),
+)
+def test_every_store_answers_as_the_embedded_one(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, *, steps: Steps, query: Any, page: Any, options: Any
+) -> None:
+    answers = []
+    for each in ("embedded", kind):
+        with place(each, tmp_path_factory.mktemp("store")) as here:
+
+            async def work(store: GalleryStore, here: Place = here) -> None:
+                await store.ensure(here.gallery, ENCODER, 3)
+                deleted = []
+                for stored, gone in steps:
+                    await store.upsert(here.gallery, stored)
+                    deleted.append(await store.delete(here.gallery, gone))
+                hits = await store.search(here.gallery, query, **page, **options)
+                everything = await store.search(here.gallery, query, limit=50, **options)
+                items = await store.get(here.gallery, ["a", "ü", "b"], with_vectors=True)
+                answers.append(
+                    (
+                        deleted,
+                        (await store.info(here.gallery)).items,
+                        [round(hit.score, 4) for hit in hits],
+                        {(hit.item_id, round(hit.score, 4), repr(sorted(hit.payload.items()))) for hit in everything},
+                        {name: (np.round(item.vector, 4).tolist(), item.payload) for name, item in items.items()},
+                    )
+                )
+
+            here.run(work)
+    assert answers[0] == answers[1]

@@ -1,0 +1,216 @@
+"""The embeddings that are kept: the same answers as without, counted, and never more bytes than allowed."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections import Counter
+from functools import partialmethod
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.nn.functional import normalize
+
+from scot.composers import baseline
+from scot.composers.states import States
+from scot.encoders import Encoder, load_encoder
+from services.search.composer.compose_batch import Composed, Job, Move, compose_batch
+from services.search.composer.embedding_cache import ENTRY_BYTES, Embeddings
+
+MB = 2**20
+
+
+class Reader:
+    """The sum, moved by the mean of the words' states: an answer that is wrong when their states are another's."""
+
+    name = architecture = "reader"
+    encoder_id: str | None = None
+    reads_states = True
+
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
+        means = [(each.values_BLW.float() * each.there_BL[..., None]).mean((1, 2)) for each in states]
+        return normalize(image_BD + text_BD + torch.nan_to_num(sum(means)[:, None]), dim=-1)  # type: ignore[index]
+
+
+COMPOSERS: dict[str, Any] = {"sum": baseline("sum"), "reader": Reader()}
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return load_encoder("tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pictures(encoder: Encoder) -> list[np.ndarray[Any, Any]]:
+    size = encoder.preprocess(Image.new("RGB", (8, 8))).shape
+    return list(np.random.default_rng(0).integers(0, 255, (6, *size), np.uint8))
+
+
+def texts(encoder: Encoder) -> list[Any]:
+    said = ["red", "make it blue", "with long sleeves and a collar", "striped", "much larger", "a red shirt"]
+    return [text.tokens for text in encoder.tokenise(said)]
+
+
+def vectors(answers: list[Composed | Exception]) -> np.ndarray[Any, Any]:
+    assert all(isinstance(answer, Composed) for answer in answers), answers
+    return np.stack([answer.vector for answer in answers if isinstance(answer, Composed)])
+
+
+one_job = st.tuples(
+    st.none() | st.integers(0, 5), st.lists(st.integers(0, 5), min_size=1, max_size=3), st.sampled_from(list(COMPOSERS))
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batches=st.lists(st.lists(one_job, min_size=1, max_size=6), min_size=1, max_size=4),
+    size=st.sampled_from([0, 3_000, 20_000, MB]),
+)
+def test_answers_are_the_same_with_and_without(
+    encoder: Encoder,
+    pictures: list[np.ndarray[Any, Any]],
+    batches: list[list[tuple[int | None, list[int], str]]],
+    size: int,
+) -> None:
+    words = texts(encoder)
+    counted: Counter[tuple[str, str]] = Counter()
+    kept = Embeddings(encoder, size, lambda kind, outcome, number: counted.update({(kind, outcome): number}))
+    asked: Counter[str] = Counter()
+    for batch in batches:
+        # A copy of each array, as every request brings its own.
+        jobs = [
+            Job(
+                None if picture is None else pictures[picture].copy(),
+                None,
+                tuple(Move(words[edit].copy()) for edit in edits),
+                composer,
+            )
+            for picture, edits, composer in batch
+        ]
+        expected = vectors(compose_batch(Embeddings(encoder), COMPOSERS.__getitem__, jobs))
+        np.testing.assert_allclose(vectors(compose_batch(kept, COMPOSERS.__getitem__, jobs)), expected, atol=1e-6)
+        asked["image"] += sum(job.pixels is not None for job in jobs)
+        asked["text"] += sum(len(job.moves) for job in jobs)
+        assert kept.size <= size
+    if size:
+        assert {kind: counted[kind, "hit"] + counted[kind, "miss"] for kind in ("image", "text")} == dict(asked)
+    else:
+        assert not counted
+
+
+class Towers:
+    """Random vectors and states, and a list of the calls that were not for nothing."""
+
+    def __init__(self, id: str = "random", dim: int = 64) -> None:
+        self.id, self.dim = id, dim
+        self.calls: list[tuple[str, int]] = []
+        self._rng = np.random.default_rng(0)
+
+    def _vectors(self, name: str, inputs: Any) -> Any:
+        self.calls += [(name, len(inputs))] if len(inputs) else []
+        return self._rng.random((len(inputs), self.dim), np.float32)
+
+    def _states(self, name: str, inputs: Any) -> Any:
+        states = self._rng.random((len(inputs), 6, 16), np.float32).astype(np.float16)
+        return self._vectors(name, inputs), list(states)
+
+    encode_pixels = partialmethod(_vectors, "pixels")
+    encode_tokens = partialmethod(_vectors, "tokens")
+    encode_images = partialmethod(_vectors, "images")
+    encode_texts = partialmethod(_vectors, "texts")
+    encode_pixels_states = partialmethod(_states, "pixels and states")
+    encode_tokens_states = partialmethod(_states, "tokens and states")
+    encode_texts_states = partialmethod(_states, "texts and states")
+
+    def preprocess(self, image: Any) -> Any:
+        raise AssertionError
+
+    def tokenise(self, texts: Any) -> Any:
+        raise AssertionError
+
+
+PICTURES = [np.full((4, 4, 3), number, np.uint8) for number in range(3)]
+
+
+def test_what_is_kept_skips_the_towers() -> None:
+    towers = Towers()
+    kept = Embeddings(towers, MB)
+    kept.pixels([PICTURES[0], PICTURES[1], PICTURES[0].copy()])
+    assert towers.calls == [("pixels", 2)]
+    kept.pixels([PICTURES[1].copy(), PICTURES[2]])
+    assert towers.calls.pop() == ("pixels", 1)
+    kept.pixels([PICTURES[0]], states=True)  # its states were not kept
+    assert towers.calls.pop() == ("pixels and states", 1)
+    (first,) = kept.pixels([PICTURES[0]], states=True)
+    (second,) = kept.pixels([PICTURES[0]])
+    assert towers.calls == [("pixels", 2)]
+    assert first is second
+
+
+def test_without_a_cache_one_array_still_goes_through_a_tower_once() -> None:
+    """A query and its shadow."""
+    towers = Towers()
+    off = Embeddings(towers)
+    off.pixels([PICTURES[0], PICTURES[0]])
+    off.pixels([PICTURES[0]])
+    assert towers.calls == [("pixels", 1), ("pixels", 1)]
+    assert off.size == 0
+
+
+def test_other_encoders_kinds_and_shapes_are_other_entries() -> None:
+    row = np.arange(12)
+    keys = [
+        Embeddings(Towers(encoder), MB)._keys(kind, {0: each})[0]
+        for encoder in ("one", "another")
+        for kind in ("image", "text")
+        for each in (row, row.reshape(3, 4), row.astype(np.int32), row + 1)
+    ]
+    assert len(set(keys)) == 16
+    assert Embeddings(Towers("one"), MB)._keys("image", {0: row.copy()})[0] == keys[0]
+
+
+def test_the_least_lately_used_goes_first() -> None:
+    towers = Towers()
+    entry = ENTRY_BYTES + 4 * towers.dim
+    kept = Embeddings(towers, 2 * entry)
+    for number in (0, 1, 0, 2):  # 2 pushes 1 out
+        kept.pixels([PICTURES[number]])
+    assert kept.size == 2 * entry
+    towers.calls.clear()
+    kept.pixels([PICTURES[0], PICTURES[2]])
+    assert towers.calls == []
+    kept.pixels([PICTURES[1]])
+    assert towers.calls == [("pixels", 1)]
+
+
+def test_what_is_too_large_is_not_kept() -> None:
+    towers = Towers()
+    kept = Embeddings(towers, ENTRY_BYTES + 4 * towers.dim)
+    (with_states,) = kept.pixels([PICTURES[0]], states=True)
+    assert with_states.states_LW is not None
+    assert with_states.size > kept.size == 0
+
+
+def test_nobody_can_change_what_is_kept() -> None:
+    (embedded,) = Embeddings(Towers(), MB).pixels([PICTURES[0]])
+    with pytest.raises(ValueError, match="read-only"):
+        embedded.vector_D[0] = 1.0
+
+
+@pytest.mark.parametrize("dim", [64, 1024])
+@pytest.mark.parametrize("states", [False, True])
+def test_bytes_are_what_memory_is_taken(states: bool, dim: int) -> None:
+    """Offered more than fits, what it takes is about what it says."""
+    kept = Embeddings(Towers(dim=dim), 4 * MB)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for start in range(200):
+        kept.tokens([np.array([start, place]) for place in range(30)], states=states)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert 0.99 * 4 * MB < kept.size <= 4 * MB
+    assert taken == pytest.approx(kept.size, rel=0.15)

@@ -1,0 +1,65 @@
+"""A batch of queries composed together: what a composer that reads hidden states is given for each of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn.functional import normalize
+
+from scot.composers import baseline
+from scot.composers.states import States
+from scot.encoders import Encoder, load_encoder
+from services.search.composer.compose_batch import Composed, Job, Move, compose_batch
+from services.search.composer.embedding_cache import Embeddings
+
+
+class Reader:
+    """The sum, and a note of how many states each row had."""
+
+    name = architecture = "reader"
+    encoder_id: str | None = None
+    reads_states = True
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int]] = []
+
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
+        patches_B, words_B = (each.there_BL.sum(1).tolist() for each in states)
+        self.seen += list(zip(patches_B, words_B, strict=True))
+        return normalize(image_BD + text_BD, dim=-1)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return load_encoder("tiny")
+
+
+def jobs(encoder: Encoder, *, composer: str) -> list[Job]:
+    pixels = encoder.preprocess(Image.new("RGB", (96, 96), "teal"))
+    red, blue = (Move(text.tokens) for text in encoder.tokenise(["red", "make it blue and much larger"]))
+    return [
+        Job(pixels, None, (red,), composer),
+        Job(None, encoder.encode_texts(["a"])[0], (blue,), composer),
+        Job(pixels, None, (blue, red), composer),
+        Job(None, None, (red, blue), composer),
+    ]
+
+
+def test_only_the_start_of_a_query_shows_its_patches(encoder: Encoder) -> None:
+    reader = Reader()
+    answers = compose_batch(Embeddings(encoder), lambda _: reader, jobs(encoder, composer="reader"))
+    assert all(isinstance(answer, Composed) for answer in answers)
+    long = len(encoder.encode_tokens_states([jobs(encoder, composer="")[1].moves[0].tokens])[1][0])  # type: ignore[attr-defined]
+    # A picture, a vector, a picture; then second moves, and a text-only query, which start from what came before.
+    assert sorted(reader.seen) == sorted([(9, 3), (0, long), (9, long), (0, 3), (0, long)])
+
+
+def test_answers_are_those_of_a_composer_that_reads_none(encoder: Encoder) -> None:
+    answers = compose_batch(Embeddings(encoder), lambda _: Reader(), jobs(encoder, composer="reader"))
+    plain = compose_batch(Embeddings(encoder), lambda _: baseline("sum"), jobs(encoder, composer="sum"))
+    for ours, theirs in zip(answers, plain, strict=True):
+        assert isinstance(ours, Composed)
+        assert isinstance(theirs, Composed)
+        np.testing.assert_allclose(ours.vector, theirs.vector, atol=1e-5)

@@ -1,0 +1,128 @@
+"""What a Serve proxy says of itself never reaches a caller."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import pytest
+from ray.serve._private.grpc_util import gRPCGenericServer
+from ray.serve._private.proxy_request_response import gRPCStreamingType
+from ray.serve.exceptions import BackPressureError
+
+from scot.v1 import search_pb2, search_pb2_grpc
+from services.calls import AWAY_SENTENCE, FULL_SENTENCE, INTERNAL_SENTENCE
+from services.search.servicers import add_search
+
+FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
+DIED = "The actor died unexpectedly. pid=4711 ip=10.0.0.7 /usr/lib/python/worker.py"
+
+
+def proxy(code: grpc.StatusCode, details: str) -> Callable[..., Any]:
+    """Handlers like those of Serve's proxy, which answer everything so."""
+
+    def factory(service_method: str, streaming_type: gRPCStreamingType) -> Any:
+        async def unary(_: Any, context: Any) -> bytes:
+            context.set_code(code)
+            context.set_details(details)
+            return b""
+
+        async def stream(_: Any, context: Any) -> AsyncIterator[bytes]:
+            yield search_pb2.ComposeSearchResponse(request_id="1").SerializeToString()
+            context.set_code(code)
+            context.set_details(details)
+
+        return stream if streaming_type.value.endswith("_stream") else unary
+
+    return factory
+
+
+async def answers(code: grpc.StatusCode, details: str) -> list[tuple[grpc.StatusCode, str]]:
+    """What a caller of a unary method and of a stream gets."""
+    server = gRPCGenericServer(proxy(code, details))
+    add_search(search_pb2_grpc.SearchServiceServicer(), server)
+    port = server.add_insecure_port("localhost:0")
+    await server.start()
+    got = []
+    try:
+        async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
+            stub: Any = search_pb2_grpc.SearchServiceStub(channel)
+            call = stub.ComposeSearch(search_pb2.ComposeSearchRequest(), timeout=20)
+            got.append((await call.code(), await call.details()))
+            stream = stub.ComposeSearchStream(iter([]), timeout=20)
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                assert [response.request_id async for response in stream] == ["1"]
+            got.append((await stream.code(), await stream.details()))
+    finally:
+        await server.stop(None)
+    return got
+
+
+def test_a_full_queue_is_told_without_its_numbers() -> None:
+    details = BackPressureError(num_queued_requests=32, max_queued_requests=32).message
+    assert asyncio.run(answers(FULL, details)) == [(FULL, FULL_SENTENCE)] * 2
+
+
+def test_what_would_be_refused_is_refused_before_serve_sees_it() -> None:
+    """A proxy with room for two: once it has refused a third, it is asked for no more than two until it has room."""
+    seen: list[asyncio.Event] = []
+
+    async def two(_: Any, context: Any) -> bytes:
+        done = asyncio.Event()
+        seen.append(done)
+        if sum(not each.is_set() for each in seen) > 2:
+            done.set()
+            context.set_code(FULL)
+            context.set_details(BackPressureError(num_queued_requests=2, max_queued_requests=2).message)
+        await done.wait()
+        return b""
+
+    async def ask() -> None:
+        server = gRPCGenericServer(lambda service_method, streaming_type: two)
+        add_search(search_pb2_grpc.SearchServiceServicer(), server)
+        port = server.add_insecure_port("localhost:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
+            stub: Any = search_pb2_grpc.SearchServiceStub(channel)
+
+            def call() -> Any:
+                return stub.ComposeSearch(search_pb2.ComposeSearchRequest(), timeout=20)
+
+            first = [call(), call()]
+            while len(seen) < 2:
+                await asyncio.sleep(0.01)
+            refused = [await call().code() for _ in range(5)]
+            assert set(refused) == {FULL}
+            assert len(seen) == 3
+            for event in seen:
+                event.set()
+            assert [await each.code() for each in first] == [grpc.StatusCode.OK] * 2
+            again = call()
+            while len(seen) < 4:
+                await asyncio.sleep(0.01)
+            seen[-1].set()
+            assert await again.code() is grpc.StatusCode.OK
+        await server.stop(None)
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED])
+def test_a_replica_that_died_is_unavailable_without_its_address(code: grpc.StatusCode) -> None:
+    assert asyncio.run(answers(code, DIED)) == [(grpc.StatusCode.UNAVAILABLE, AWAY_SENTENCE)] * 2
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        (grpc.StatusCode.OK, ""),
+        (grpc.StatusCode.INTERNAL, INTERNAL_SENTENCE),
+        (grpc.StatusCode.INVALID_ARGUMENT, "limit: must be 1 to 1,000"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "the service is at its limit; try again later"),
+    ],
+)
+def test_what_the_gateway_answers_stays(code: grpc.StatusCode, details: str) -> None:
+    assert asyncio.run(answers(code, details)) == [(code, details)] * 2

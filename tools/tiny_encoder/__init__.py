@@ -1,0 +1,1 @@
+"""What trained the packaged encoder in ``scot/encoders/tiny``."""
