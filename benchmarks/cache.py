@@ -55,7 +55,7 @@ def main(config: CacheBenchmark) -> int:
     print(machine(), flush=True)
     encoder = made(config.model)
     noise = np.random.default_rng(0).integers(0, 255, (config.queries, 64, 64, 3), np.uint8)
-    texts = encoder.tokenise([f"make it {number} times larger, red and striped" for number in range(config.queries)])
+    texts = encoder.tokenize([f"make it {number} times larger, red and striped" for number in range(config.queries)])
     jobs = [
         Job(encoder.preprocess(Image.fromarray(picture)), None, (Move(text.tokens),), "sum")
         for picture, text in zip(noise, texts, strict=True)

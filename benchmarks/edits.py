@@ -36,10 +36,10 @@ from PIL import Image
 
 from scot import flags
 from scot.data.captioned_writer import write_captioned
-from scot.edits.engines import EngineConfig, load_writer
+from scot.edits.engines import EngineConfig, load_generator
 from scot.edits.engines.base import Completion
 from scot.edits.filters import TextFilters
-from scot.edits.generators.base import ModelWriter
+from scot.edits.generators.base import ModelGenerator
 from scot.edits.prompt import Prompt
 from scot.edits.rules import RulesEngine
 from scot.errors import Unavailable
@@ -125,7 +125,7 @@ def told(name: str, seconds: float, captions: Sequence[str]) -> float:
 async def in_turn(config: EngineConfig, address: str, captions: Sequence[str]) -> tuple[list[float], list[float]]:
     """Seconds that the engine alone takes, and the service as the job asks it; in turn, as often as the rounds."""
     alone = raw(config, await chats_of(config, captions)) if config.engine != "rules" else rules(captions)
-    writer = load_writer(EngineConfig(engine="service", url=address))
+    writer = load_generator(EngineConfig(engine="service", url=address))
     await alone(WARM)
     await writer.write(captions[:WARM], count=COUNT, seed=0)
     seconds: tuple[list[float], list[float]] = ([], [])
@@ -182,7 +182,7 @@ async def chats_of(config: EngineConfig, captions: Sequence[str]) -> list[tuple[
         async def close(self) -> None:
             pass
 
-    await ModelWriter(Listener(), Prompt.load(config.prompt), TextFilters()).write(captions, count=COUNT, seed=0)
+    await ModelGenerator(Listener(), Prompt.load(config.prompt), TextFilters()).write(captions, count=COUNT, seed=0)
     return heard
 
 

@@ -219,7 +219,7 @@ def without_patches(vectors: WorldVectors) -> WorldVectors:
     """A gallery whose references are known by their vectors alone, as an item of an index is."""
     assert vectors.states is not None
     reference = vectors.states.reference
-    hidden = reference._replace(there_BL=torch.zeros_like(reference.there_BL))
+    hidden = reference._replace(mask_BL=torch.zeros_like(reference.mask_BL))
     return dataclasses.replace(vectors, states=dataclasses.replace(vectors.states, reference=hidden))
 
 

@@ -29,7 +29,7 @@ from scot.composers import Composer, baseline, load_composer
 from scot.encoders import Encoder, load_encoder
 from scot.errors import InvalidInput
 from scot.evaluation.world_vectors import WorldVectors, compose, encode_gallery
-from scot.index.config import Effort, Layout
+from scot.index.config import CollectionConfig, SearchParams
 from scot.machine import machine
 from scot.worlds import WORLDS
 from scot.worlds.drawing import DrawConfig, draw
@@ -86,7 +86,7 @@ QUANTIZATIONS: Mapping[str, Any] = {
     "product": edge.ProductQuantizationConfig(edge.CompressionRatio.X16, memory=edge.Memory.Pinned),
     "binary": edge.BinaryQuantizationConfig(memory=edge.Memory.Pinned),
 }
-"""As :class:`scot.index.config.Layout` asks a server for them."""
+"""As :class:`scot.index.config.CollectionConfig` asks a server for them."""
 
 
 def main(config: RecallBenchmark) -> int:
@@ -109,7 +109,7 @@ def main(config: RecallBenchmark) -> int:
         quantization = QUANTIZATIONS[name]
         with tempfile.TemporaryDirectory() as folder:
             shard, seconds = build(Path(folder), gallery_ND, quantization)
-            default = Effort().hnsw_ef
+            default = SearchParams().hnsw_ef
             if quantization is None:
                 ways = {f"ef {ef}": (None, ef) for ef in (default, *config.hnsw_ef)}
             else:
@@ -182,7 +182,7 @@ def exact(queries_QD: Vectors, gallery_ND: Vectors, k: int = _K) -> Rows:
 
 def build(folder: Path, gallery_ND: Vectors, quantization: Any) -> tuple[edge.EdgeShard, float]:
     """A shard with one segment, indexed, and how many seconds it took."""
-    begun, layout = time.monotonic(), Layout()
+    begun, layout = time.monotonic(), CollectionConfig()
     hnsw = edge.HnswIndexConfig(layout.hnsw_m, layout.hnsw_ef_construct, full_scan_threshold=10)
     vectors = edge.EdgeVectorParams(size=gallery_ND.shape[1], distance=edge.Distance.Cosine)
     optimizers = edge.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=100, max_segment_size=2**30)

@@ -41,7 +41,7 @@ async def serve(store_path: str, encoder_name: str, threads: int, port: int) -> 
 
             def compose() -> Any:
                 pixels = preprocess(encoder, query.image or b"")
-                moves = tuple(Move(text.tokens) for text in encoder.tokenise([step.text for step in query.steps]))
+                moves = tuple(Move(text.tokens) for text in encoder.tokenize([step.text for step in query.steps]))
                 return compose_batch(embeddings, baseline, [Job(pixels, None, moves, query.composer)])[0]
 
             composed = await asyncio.get_running_loop().run_in_executor(pool, compose)

@@ -24,7 +24,7 @@ from scot.data.records import CaptionedImage, Refusals
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput
 from scot.index.bulk import Batch, embedded_batches, store_batches
-from scot.index.config import Layout
+from scot.index.config import CollectionConfig
 from scot.index.remote import ServerConfig
 from scot.index.store import GalleryStore
 
@@ -42,7 +42,7 @@ class IndexConfig:
     """Folder of the embedded vector store; either this or a Qdrant address."""
     qdrant: ServerConfig = field(default_factory=ServerConfig)
     """The Qdrant server, when it is one."""
-    layout: Layout = field(default_factory=Layout)
+    layout: CollectionConfig = field(default_factory=CollectionConfig)
     """How a collection that is made there is laid out."""
     collection: str = "gallery"
     """The collection to fill; it is created when missing."""

@@ -15,7 +15,7 @@ from scot.commands.columns import print_columns
 from scot.encoders import load_encoder
 from scot.errors import Conflict, EncoderMismatch, NotFound
 from scot.index import aliases, collections
-from scot.index.config import Layout
+from scot.index.config import CollectionConfig
 from scot.index.remote import ServerConfig
 from scot.index.store import GalleryStore
 
@@ -68,7 +68,7 @@ class CreateConfig:
     """Which encoder will make the vectors: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     place: StorePlace = field(default_factory=StorePlace)
     """Where the collection will be."""
-    layout: Layout = field(default_factory=Layout)
+    layout: CollectionConfig = field(default_factory=CollectionConfig)
     """How it is laid out on a server."""
 
 

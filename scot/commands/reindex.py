@@ -17,7 +17,7 @@ from scot.encoders import load_encoder
 from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.index import aliases, collections
 from scot.index.bulk import index_captioned
-from scot.index.config import Layout
+from scot.index.config import CollectionConfig
 from scot.index.store import GalleryStore
 
 
@@ -50,7 +50,7 @@ class ReindexConfig:
     """Seconds that a server may take to index what was stored, before the swap."""
     place: StorePlace = field(default_factory=StorePlace)
     """Where the collection will be."""
-    layout: Layout = field(default_factory=Layout)
+    layout: CollectionConfig = field(default_factory=CollectionConfig)
     """How it is laid out on a server; by default as the one that it replaces."""
 
     def __post_init__(self) -> None:
@@ -107,8 +107,8 @@ async def _reindex(config: ReindexConfig, images: Iterable[CaptionedImage], refu
         print(said(await aliases.swap(connection, config.alias, name, force=config.force)))
 
 
-async def _layout(store: GalleryStore, config: ReindexConfig, known: dict[str, str]) -> Layout:
-    if config.layout != Layout() or config.alias not in known:
+async def _layout(store: GalleryStore, config: ReindexConfig, known: dict[str, str]) -> CollectionConfig:
+    if config.layout != CollectionConfig() or config.alias not in known:
         return config.layout
     return (await store.info(config.alias)).layout
 

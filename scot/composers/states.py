@@ -15,12 +15,12 @@ class States(NamedTuple):
 
     values_BLW: torch.Tensor
     """Of any float type."""
-    there_BL: torch.Tensor
+    mask_BL: torch.Tensor
     """bool: which places of a row are its own; the others' values mean nothing, but are finite."""
 
     def to(self, device: torch.device | str) -> States:
         """The same on a device."""
-        return States(self.values_BLW.to(device), self.there_BL.to(device))
+        return States(self.values_BLW.to(device), self.mask_BL.to(device))
 
 
 def padded(rows: Sequence[npt.NDArray[np.float16] | None]) -> States:
@@ -28,8 +28,8 @@ def padded(rows: Sequence[npt.NDArray[np.float16] | None]) -> States:
     there = [row for row in rows if row is not None]
     width = there[0].shape[1] if there else 0
     values_BLW = np.zeros((len(rows), max(map(len, there), default=0), width), np.float16)
-    there_BL = np.zeros(values_BLW.shape[:2], np.bool_)
+    mask_BL = np.zeros(values_BLW.shape[:2], np.bool_)
     for place, row in enumerate(rows):
         if row is not None:
-            values_BLW[place, : len(row)], there_BL[place, : len(row)] = row, True
-    return States(torch.from_numpy(values_BLW), torch.from_numpy(there_BL))
+            values_BLW[place, : len(row)], mask_BL[place, : len(row)] = row, True
+    return States(torch.from_numpy(values_BLW), torch.from_numpy(mask_BL))

@@ -42,7 +42,7 @@ class TokenCombinerConfig:
             raise InvalidInput("dropout must be at least 0 and below 1, blind from 0 to 1")
 
 
-class Look(nn.Module):
+class CrossAttention(nn.Module):
     """What H queries, made from reference and edit, find among L states: softmax(q_h·K / √d) V for each of them.
 
     A learned state stands beside the others, so that a row without any has something to look at.
@@ -58,14 +58,14 @@ class Look(nn.Module):
 
     def forward(self, asking_BA: torch.Tensor, states: States) -> torch.Tensor:
         """``(B, A)`` of what is asked to ``(B, H · width)`` of what was seen."""
-        values_BLW, there_BL = states
+        values_BLW, mask_BL = states
         seen_BLK = self.nothing.expand(len(asking_BA), 1, -1)
-        if there_BL.shape[1]:
+        if mask_BL.shape[1]:
             told_BLK = self.key_value(self.norm(values_BLW.float()))
             seen_BLK = torch.cat([told_BLK, seen_BLK.to(told_BLK.dtype)], dim=1)
         key_BLC, value_BLC = seen_BLK.chunk(2, dim=-1)
         query_BHC = self.query(asking_BA).unflatten(-1, (self.heads, -1))
-        there_B1L = torch.cat([there_BL, there_BL.new_ones(len(there_BL), 1)], dim=1)[:, None]
+        there_B1L = torch.cat([mask_BL, mask_BL.new_ones(len(mask_BL), 1)], dim=1)[:, None]
         found_BHC = nn.functional.scaled_dot_product_attention(query_BHC, key_BLC, value_BLC, attn_mask=there_B1L)
         return found_BHC.flatten(1)
 
@@ -84,8 +84,8 @@ class TokenCombiner(CentredModule):
         dim, dropout = config.dim, config.dropout
         projection, hidden, width = config.projection or 2 * dim, config.hidden or 4 * dim, config.width or dim // 2
         self.project_image, self.project_text = (layer(dim, projection, dropout) for _ in range(2))
-        self.look_image = Look(config.image_states, 2 * dim, width, config.heads)
-        self.look_text = Look(config.text_states, 2 * dim, width, config.heads)
+        self.look_image = CrossAttention(config.image_states, 2 * dim, width, config.heads)
+        self.look_text = CrossAttention(config.text_states, 2 * dim, width, config.heads)
         joint = 2 * (projection + config.heads * width)
         self.mix, self.gate = (
             nn.Sequential(*layer(joint, hidden, dropout), nn.Linear(hidden, outputs)) for outputs in (dim, 1)
@@ -98,7 +98,7 @@ class TokenCombiner(CentredModule):
         image_BD, text_BD = self.centred(image_BD, text_BD)
         if self.training and self.config.blind:
             shown_B1 = torch.rand(len(image_BD), 1, device=image_BD.device) >= self.config.blind
-            image_states = States(image_states.values_BLW, image_states.there_BL & shown_B1)
+            image_states = States(image_states.values_BLW, image_states.mask_BL & shown_B1)
         asking_BA = torch.cat([image_BD, text_BD], dim=-1) * image_BD.shape[-1] ** 0.5
         joint_BH = torch.cat(
             [

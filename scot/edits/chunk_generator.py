@@ -13,9 +13,9 @@ import numpy as np
 
 from scot.data.images import decode_image
 from scot.data.triplets import Triplet
-from scot.edits.chunk_results import Parts, Tally
+from scot.edits.chunk_results import ChunkResults, Tally
 from scot.edits.chunks import Chunk
-from scot.edits.engines import EngineConfig, load_writer
+from scot.edits.engines import EngineConfig, load_generator
 from scot.edits.filters import TextFilters
 from scot.edits.record import CaptionEdits
 from scot.edits.similarity import Similarities, SimilarityFilters
@@ -46,13 +46,13 @@ class WriterConfig:
         return bool(self.encoder) and self.similarity.least_picture_caption > -1.0
 
 
-class ChunkWriter:
+class ChunkGenerator:
     """The engine, the encoder of the filters, and the folder of parts, in one process."""
 
     def __init__(self, config: WriterConfig, output: str, run: str, generator: str, prompt_version: str) -> None:
-        self._config, self._parts = config, Parts(output, run)
+        self._config, self._parts = config, ChunkResults(output, run)
         self._names = {"generator": generator, "prompt_version": prompt_version}
-        self._writer = load_writer(config.engine, config.filters)
+        self._writer = load_generator(config.engine, config.filters)
         self._encoder: Any = None
         if config.encoder:
             from scot.encoders import load_encoder

@@ -50,7 +50,7 @@ class Tally:
         self.completion_tokens += other.completion_tokens
 
 
-class Parts:
+class ChunkResults:
     """The parts of one run in a folder beside its result; ``run`` names the run's settings."""
 
     def __init__(self, output: str, run: str) -> None:

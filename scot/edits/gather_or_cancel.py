@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-async def together(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """The results in order; the first failure cancels the others and is raised as it is, with its own cause."""
     try:
         async with asyncio.TaskGroup() as group:

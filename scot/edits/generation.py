@@ -21,9 +21,9 @@ from scot.data.records import Refusals
 from scot.data.shards import MANIFEST, Folder, Manifest
 from scot.data.triplets import KIND, read_manifest
 from scot.edits.chunk_generator import WriterConfig
-from scot.edits.chunk_results import Parts, Tally
+from scot.edits.chunk_results import ChunkResults, Tally
 from scot.edits.chunks import read_chunks
-from scot.edits.generator_pool import WriterPool
+from scot.edits.generator_pool import GeneratorPool
 from scot.edits.generators.base import MAX_COUNT
 from scot.edits.generators.load import names
 from scot.errors import Conflict, InvalidInput
@@ -118,11 +118,11 @@ def generate_triplets(
             )
         before = None
     size = chunk_size or (2_048 if config.engine.engine == "rules" else 256)
-    refusals, parts = Refusals(), Parts(output, run)
+    refusals, parts = Refusals(), ChunkResults(output, run)
     progress = _Progress(on_progress)
     writer = (config, output, run, generator, prompt_version)
     hashes = hashlib.sha256()
-    pool: WriterPool | None = None
+    pool: GeneratorPool | None = None
     if before is not None or not any(map(_in_tars, sources)):
         progress.total, source = _survey(sources, size)
         if before is not None and before.extra["source"] == source:
@@ -135,7 +135,7 @@ def generate_triplets(
             if (earlier := parts.tally(chunk)) is not None:
                 progress.add(earlier, fresh=False)
                 continue
-            pool = pool or WriterPool(writer, config.engine, writers)
+            pool = pool or GeneratorPool(writer, config.engine, writers)
             for tally in pool.submit(chunk):
                 progress.add(tally, fresh=True)
         for tally in pool.drain() if pool else ():

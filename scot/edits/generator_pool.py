@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from scot.edits.chunk_generator import ChunkWriter
+from scot.edits.chunk_generator import ChunkGenerator
 from scot.edits.chunk_results import Tally
 from scot.edits.chunks import Chunk
 from scot.edits.engines import EngineConfig
@@ -17,11 +17,11 @@ from scot.errors import Unavailable, our_cause
 _UNDER_WAY = 2  # chunks of a writer: one at work, one waiting or already filling the gaps of the other
 
 
-class WriterPool:
+class GeneratorPool:
     """Writers as Ray actors.
 
     Args:
-        writer: the arguments of each :class:`ChunkWriter`.
+        writer: the arguments of each :class:`ChunkGenerator`.
         engine: its engine, which decides what a writer needs.
         writers: how many; 0: as many as the cluster's cores (rules) or GPUs (vllm) allow, else one.
     """
@@ -36,7 +36,7 @@ class WriterPool:
             options = {"num_cpus": 1}
             room = max(1, int(resources.get("CPU", 1)) - 1) if engine.engine == "rules" else 1
         options |= {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": _UNDER_WAY}
-        make: Any = ray.remote(**options)(ChunkWriter)
+        make: Any = ray.remote(**options)(ChunkGenerator)
         self._writers: list[Any] = [make.remote(*writer) for _ in range(writers or room)]
         self._under_way: dict[Any, int] = {}
 

@@ -48,9 +48,9 @@ class StateTable:
         start_B = self.start_R[rows_B]
         length_B = self.start_R[rows_B + 1] - start_B
         place_L = torch.arange(int(length_B.max()) if len(length_B) else 0)
-        there_BL = place_L < length_B[:, None]
+        mask_BL = place_L < length_B[:, None]
         at_BL = (start_B[:, None] + place_L).clamp(max=len(self.values_TW) - 1)
-        return States(self.values_TW[at_BL], there_BL)
+        return States(self.values_TW[at_BL], mask_BL)
 
 
 def write_states(

@@ -139,10 +139,10 @@ class EncodeRows:
             if isinstance(pixels, str):
                 rows[n] |= {"refused": pixels, "count": 1}
         good = {n: pixels for n, pixels in zip(pictures, decoded, strict=True) if not isinstance(pixels, str)}
-        tokenised = dict(zip(texts, self._encoder.tokenise([rows[n]["text"] for n in texts]), strict=True))
-        for n, text in tokenised.items():
+        tokenized = dict(zip(texts, self._encoder.tokenize([rows[n]["text"] for n in texts]), strict=True))
+        for n, text in tokenized.items():
             rows[n]["count"] = int(text.truncated)
-        tokens = {n: text.tokens for n, text in tokenised.items()}
+        tokens = {n: text.tokens for n, text in tokenized.items()}
         told = [n for n in texts if self._states and rows[n]["edit"]]
         vectors_ND[list(good)], states = encode_pixels(self._encoder, list(good.values()), states=self._states)
         inside = dict(zip(good, states, strict=False))

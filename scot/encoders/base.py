@@ -20,7 +20,7 @@ HiddenStates = list[npt.NDArray[np.float16]]  # of each picture or text (L, W): 
 
 
 @dataclass(frozen=True, slots=True)
-class TokenisedText:
+class TokenizedText:
     """One text as the text tower reads it. ``truncated`` tells that its end did not fit the context."""
 
     tokens: Tokens
@@ -33,7 +33,7 @@ class Frontend(Protocol):
     def preprocess(self, image: Image.Image) -> Pixels:
         """Resize and crop an RGB picture as the model was trained, to uint8 ``(H, W, 3)``."""
 
-    def tokenise(self, texts: Sequence[str]) -> list[TokenisedText]:
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Token ids of texts, each padded or cut to the model's context length."""
 
 

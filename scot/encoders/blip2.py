@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from transformers import AutoTokenizer, Blip2Config, Blip2ForImageTextRetrieval
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from scot.encoders.base import MultiVectors, Pixels, TokenisedText, Tokens, Vectors
+from scot.encoders.base import MultiVectors, Pixels, TokenizedText, Tokens, Vectors
 from scot.encoders.towers import Towers, in_batches, unit_rows, weights_hash
 from scot.errors import InvalidInput
 
@@ -49,7 +49,7 @@ def encoder(name: str, *, device: str, dtype: torch.dtype) -> Blip2Encoder:
 
 
 class Blip2Frontend:
-    """A BLIP-2 model's preprocessing and tokeniser."""
+    """A BLIP-2 model's preprocessing and tokenizer."""
 
     def __init__(self, config: Any, processor: Any, tokenizer: Any) -> None:
         self._processor, self._tokenizer = processor, tokenizer
@@ -64,7 +64,7 @@ class Blip2Frontend:
         pixels_CHW = self._processor(image.convert("RGB"), do_rescale=False, do_normalize=False)["pixel_values"][0]
         return np.ascontiguousarray(pixels_CHW.transpose(1, 2, 0), dtype=np.uint8)
 
-    def tokenise(self, texts: Sequence[str]) -> list[TokenisedText]:
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Token ids of texts, each padded or cut to what the Q-Former reads."""
         if not texts:
             return []
@@ -76,7 +76,7 @@ class Blip2Frontend:
             list(texts), truncation=True, padding="max_length", max_length=self._context, split_special_tokens=True
         )["input_ids"]
         return [
-            TokenisedText(np.asarray(row, np.int64), len(more) > self._context)
+            TokenizedText(np.asarray(row, np.int64), len(more) > self._context)
             for row, more in zip(rows, longer, strict=True)
         ]
 

@@ -20,7 +20,7 @@ import torch
 from open_clip.transformer import TextTransformer
 from PIL import Image
 
-from scot.encoders.base import Pixels, TokenisedText, Tokens, Vectors
+from scot.encoders.base import Pixels, TokenizedText, Tokens, Vectors
 from scot.encoders.towers import Towers, in_batches, unit_rows, weights_hash
 from scot.errors import InvalidInput
 
@@ -44,7 +44,7 @@ def encoder(name: str, *, device: str, dtype: torch.dtype) -> ClipEncoder:
 
 
 class ClipFrontend:
-    """An open_clip model's preprocessing and tokeniser."""
+    """An open_clip model's preprocessing and tokenizer."""
 
     def __init__(self, preprocess_cfg: dict[str, Any], tokenizer: Any) -> None:
         cfg = open_clip.transform.PreprocessCfg(**preprocess_cfg)
@@ -62,13 +62,13 @@ class ClipFrontend:
             image = step(image)
         return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
-    def tokenise(self, texts: Sequence[str]) -> list[TokenisedText]:
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Token ids of texts at the model's context length."""
         if not texts:
             return []
         tokens_NL = self._tokenizer(list(texts)).numpy()
         return [
-            TokenisedText(tokens, self._truncated(text, tokens)) for text, tokens in zip(texts, tokens_NL, strict=True)
+            TokenizedText(tokens, self._truncated(text, tokens)) for text, tokens in zip(texts, tokens_NL, strict=True)
         ]
 
     def _truncated(self, text: str, tokens: Tokens) -> bool:
@@ -101,7 +101,7 @@ class ClipEncoder(ClipFrontend, Towers):
         self._model = model.eval().requires_grad_(False).to(device=self._device, dtype=dtype)
         self._towers = _shorter_towers(self._model)
         with torch.inference_mode():
-            probe = self._model.encode_text(torch.from_numpy(self.tokenise(["a"])[0].tokens)[None].to(self._device))
+            probe = self._model.encode_text(torch.from_numpy(self.tokenize(["a"])[0].tokens)[None].to(self._device))
         self.dim = int(probe.shape[-1])
         digest = hashlib.sha256(f"{weights}|{self.preprocessing}".encode()).hexdigest()[:12]
         self.id = f"{name}@{digest}-{self.dim}d"

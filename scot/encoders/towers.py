@@ -37,7 +37,7 @@ class Towers(Encoder, Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed texts, to ``(N, D)``; what does not fit the context is cut (see :meth:`tokenise`)."""
-        return self.encode_tokens([text.tokens for text in self.tokenise(texts)])
+        return self.encode_tokens([text.tokens for text in self.tokenize(texts)])
 
     def encode_pixels_states(self, pixels: Sequence[Pixels]) -> tuple[Vectors, HiddenStates]:
         """:meth:`encode_pixels`, and the last hidden states of each picture: float16 ``(places, W)``."""
@@ -59,7 +59,7 @@ class Towers(Encoder, Protocol):
 
     def encode_texts_states(self, texts: Sequence[str]) -> tuple[Vectors, HiddenStates]:
         """:meth:`encode_texts`, and the states as :meth:`encode_tokens_states` gives them."""
-        return self.encode_tokens_states([text.tokens for text in self.tokenise(texts)])
+        return self.encode_tokens_states([text.tokens for text in self.tokenize(texts)])
 
     def _by_length(self, tokens: Sequence[Tokens]) -> Iterator[tuple[Any, Tokens, npt.NDArray[np.int64]]]:
         """Batches of like length, the longest last: rows, their tokens, and the places that each uses."""

@@ -17,7 +17,7 @@ from scot.data.images import decode_image
 from scot.data.records import CaptionedImage, Refusals
 from scot.encoders.base import Encoder, Frontend, Pixels, Vectors
 from scot.errors import ImageRefused
-from scot.index.config import Layout
+from scot.index.config import CollectionConfig
 from scot.index.ids import ITEM_ID_KEY
 from scot.index.store import GalleryStore, Item
 
@@ -67,7 +67,7 @@ async def store_batches(
     batches: Iterator[Batch],
     refusals: Refusals,
     *,
-    layout: Layout | None = None,
+    layout: CollectionConfig | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Write embedded batches as they come, each while the next is being made; how many items were stored.

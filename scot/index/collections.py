@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from qdrant_client import models
 
 from scot.errors import Conflict, EncoderMismatch, NotFound
-from scot.index.config import Layout
+from scot.index.config import CollectionConfig
 from scot.index.embedded import Connection
 
 _ENCODER_KEY, _DIM_KEY, _LAYOUT_KEY = "scot_encoder", "scot_dim", "scot_layout"
@@ -31,11 +31,11 @@ class CollectionInfo:
     """As :data:`~scot.index.config.Quantization` names it."""
     ready: bool = True
     """Whether the server has built the indexes of all that was stored."""
-    layout: Layout = field(default_factory=Layout)
+    layout: CollectionConfig = field(default_factory=CollectionConfig)
     """How it was asked to be laid out."""
 
 
-async def create(connection: Connection, name: str, encoder_id: str, dim: int, layout: Layout) -> None:
+async def create(connection: Connection, name: str, encoder_id: str, dim: int, layout: CollectionConfig) -> None:
     """Make a collection and its payload indexes, unless it is there with items in it.
 
     Raises:
@@ -93,7 +93,7 @@ async def describe(connection: Connection, name: str) -> CollectionInfo:
         {key: str(schema.data_type.value) for key, schema in (found.payload_schema or {}).items()},
         _quantization_name(found.config.quantization_config),
         found.status is models.CollectionStatus.GREEN,
-        Layout.from_json(metadata.get(_LAYOUT_KEY)),
+        CollectionConfig.from_json(metadata.get(_LAYOUT_KEY)),
     )
 
 

@@ -22,7 +22,7 @@ MIN_OVERSAMPLING = 2.0
 
 
 @dataclass(frozen=True)
-class Layout:
+class CollectionConfig:
     """What is decided when a collection is made on a Qdrant server."""
 
     payload_index: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Layout:
         return {**dataclasses.asdict(self), "payload_index": list(self.payload_index)}
 
     @classmethod
-    def from_json(cls, kept: object) -> Layout:
+    def from_json(cls, kept: object) -> CollectionConfig:
         """What :meth:`to_json` gave, be it of a version with other settings; the defaults for anything else."""
         try:
             known = {each.name for each in dataclasses.fields(cls)}
@@ -100,7 +100,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Effort:
+class SearchParams:
     """How much a search looks at before it answers."""
 
     oversampling: float = 3.0

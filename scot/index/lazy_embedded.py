@@ -9,7 +9,7 @@ from scot.errors import Conflict, Unavailable
 from scot.index.embedded import Call, Connection, T, embedded
 
 
-class Waiting:
+class LazyEmbedded:
     """Opens the embedded engine on a folder with the first call that finds it free; until then calls are Unavailable.
 
     So a service that takes over from another (an upgrade) starts, says that it is not serving, and serves as soon as

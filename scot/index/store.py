@@ -18,7 +18,7 @@ from qdrant_client import models
 from scot.errors import EncoderMismatch, InvalidInput, NotFound
 from scot.index import collections
 from scot.index.collections import CollectionInfo
-from scot.index.config import Effort, Layout
+from scot.index.config import CollectionConfig, SearchParams
 from scot.index.embedded import Call, Connection, T, embedded
 from scot.index.filters import Filter, to_qdrant
 from scot.index.ids import ITEM_ID_KEY, point_id
@@ -55,10 +55,10 @@ class GalleryStore:
     collection, :class:`~scot.errors.NotFound` when there is none of that name.
     """
 
-    def __init__(self, connection: Connection, effort: Effort | None = None) -> None:
+    def __init__(self, connection: Connection, effort: SearchParams | None = None) -> None:
         self.connection = connection
         # The embedded engine compares every vector anyway, and warns about parameters.
-        self._params = None if connection.embedded else (effort or Effort()).params()
+        self._params = None if connection.embedded else (effort or SearchParams()).params()
         self._made_with: dict[str, tuple[float, str, int]] = {}
 
     @classmethod
@@ -67,7 +67,7 @@ class GalleryStore:
         *,
         path: str | Path | None = None,
         server: ServerConfig | None = None,
-        effort: Effort | None = None,
+        effort: SearchParams | None = None,
     ) -> GalleryStore:
         """Open the embedded store in the folder ``path``, or connect to a Qdrant server.
 
@@ -83,7 +83,7 @@ class GalleryStore:
         assert server is not None
         return cls(connect(server), effort)
 
-    async def ensure(self, collection: str, encoder_id: str, dim: int, layout: Layout | None = None) -> None:
+    async def ensure(self, collection: str, encoder_id: str, dim: int, layout: CollectionConfig | None = None) -> None:
         """Create the collection for an encoder, or check that it was created for the same one.
 
         A new one is ``COLLECTION-1`` behind the alias ``COLLECTION``, so that another can take its place later.
@@ -95,7 +95,7 @@ class GalleryStore:
             await self.check(collection, encoder_id, dim)
         except NotFound:
             first = f"{collection}-1"
-            await collections.create(self.connection, first, encoder_id, dim, layout or Layout())
+            await collections.create(self.connection, first, encoder_id, dim, layout or CollectionConfig())
             # Last, so that nobody sees a collection whose payload indexes are not there yet.
             if collection not in await collections.aliases(self.connection):
                 await collections.point(self.connection, {collection: first})

@@ -9,13 +9,13 @@ import torch
 
 from scot.composers.states import States
 from scot.embeddings.cache import TripletEmbeddings, unit_rows
-from scot.training.objectives import Batch, Companions
+from scot.training.objectives import Batch, MinedTargets
 
-NO_COMPANIONS = Companions()
+NO_COMPANIONS = MinedTargets()
 
 
 def gather_batch(
-    data: TripletEmbeddings, rows_B: torch.Tensor, companions: Companions = NO_COMPANIONS, *, states: bool = False
+    data: TripletEmbeddings, rows_B: torch.Tensor, companions: MinedTargets = NO_COMPANIONS, *, states: bool = False
 ) -> Batch:
     """The frozen vectors of some triplets and of what was looked up for them; with ``states``, hidden states too."""
     edit_B, caption_B, edited_B = data.edit_N[rows_B], data.caption_N[rows_B], data.edited_N[rows_B]

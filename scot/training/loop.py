@@ -25,7 +25,7 @@ from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
 from scot.training.distributed import check_shares, from_first, rank_and_world, reduced, together
 from scot.training.network import new_network
-from scot.training.objectives import Batch, Companions, ContrastiveLoss, TargetQueue, noised
+from scot.training.objectives import Batch, ContrastiveLoss, MinedTargets, TargetQueue, noised
 from scot.training.optimization import computes_in_bfloat16, learning_rate, parameter_groups
 from scot.training.prefetch import Feed
 from scot.training.shuffle import samples
@@ -99,7 +99,7 @@ class Trainer:
         if config.compile:
             self.composer.compile()
         self.loss = ContrastiveLoss(config.loss).to(self.device)
-        self.companions = Companions.of(self.data, self.training_N, config.loss, self.device)
+        self.companions = MinedTargets.of(self.data, self.training_N, config.loss, self.device)
         self.objective = _Objective(self.composer, self.loss, computes_in_bfloat16(config.precision, self.device))
         self._step_module: nn.Module = self.objective
         if self.world > 1:

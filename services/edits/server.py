@@ -16,7 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
-from scot.edits.engines import load_writer
+from scot.edits.engines import load_generator
 from scot.errors import Conflict, InvalidInput, ScotError, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from services.access import Keys
@@ -95,7 +95,7 @@ class EditServer:
         """Load the engine, then watch it; returns only by raising."""
         metrics.ENGINE.state("loading")
         logger.info("loading the engine %s", " ".join(filter(None, (self._config.engine, self._config.model))))
-        self._servicer.writer = writer = await asyncio.to_thread(load_writer, self._config)
+        self._servicer.writer = writer = await asyncio.to_thread(load_generator, self._config)
         ready = False
         while True:
             try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from scot.edits.generators.base import MAX_COUNT, EditWriter
+from scot.edits.generators.base import MAX_COUNT, EditGenerator
 from scot.edits.record import CaptionEdits
 from scot.errors import InvalidInput, Overloaded, ScotError, Unavailable, grpc_status
 from scot.v1 import edits_pb2, edits_pb2_grpc
@@ -30,7 +30,7 @@ class EditServicer(edits_pb2_grpc.EditServiceServicer):
     """GenerateEdits and its stream twin; ``writer`` is set once the engine is loaded."""
 
     def __init__(self, keys: Keys | None, most_waiting: int) -> None:
-        self.writer: EditWriter | None = None
+        self.writer: EditGenerator | None = None
         self._keys, self._most = keys, most_waiting
         self._waiting = 0
 

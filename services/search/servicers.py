@@ -20,7 +20,7 @@ from ray.util.metrics import Counter
 from scot.v1 import index_pb2, index_pb2_grpc, search_pb2, search_pb2_grpc
 from services.calls import AWAY_SENTENCE, FULL_SENTENCE, INTERNAL_SENTENCE
 from services.search.rpc.load_shedding import Shedding
-from services.search.rpc.malformed_requests import Unreadable, reader
+from services.search.rpc.malformed_requests import MalformedRequest, reader
 
 # Who cancels a call does not wait for its answer: a CANCELLED that somebody reads is the proxy's, under load.
 _ITS_OWN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
@@ -142,7 +142,7 @@ class _Requests:
     """What a caller sends: one request, or a stream, which ends for the service where one of it cannot be read."""
 
     def __init__(self, request: Any) -> None:
-        self._unreadable = request if isinstance(request, Unreadable) else None
+        self._unreadable = request if isinstance(request, MalformedRequest) else None
         self.readable = self._until_unreadable(request) if hasattr(request, "__aiter__") else request
 
     async def refuse_unreadable(self, context: Any) -> None:
@@ -152,7 +152,7 @@ class _Requests:
 
     async def _until_unreadable(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         async for request in requests:
-            if isinstance(request, Unreadable):
+            if isinstance(request, MalformedRequest):
                 self._unreadable = request
                 return
             yield request

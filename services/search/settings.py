@@ -8,7 +8,7 @@ from typing import Literal
 
 from scot import flags
 from scot.errors import InvalidInput
-from scot.index.config import Effort, Layout
+from scot.index.config import CollectionConfig, SearchParams
 from scot.index.remote import ServerConfig
 from services.search.composer.rollout import Rollout
 
@@ -34,9 +34,9 @@ class SearchSettings:
     """Folder of the embedded vector store; either this or a Qdrant address."""
     qdrant: ServerConfig = field(default_factory=ServerConfig)
     """The Qdrant server, when it is one."""
-    layout: Layout = field(default_factory=Layout)
+    layout: CollectionConfig = field(default_factory=CollectionConfig)
     """How collections that the service makes there are laid out."""
-    effort: Effort = field(default_factory=Effort)
+    effort: SearchParams = field(default_factory=SearchParams)
     """How much a search there looks at."""
     api_keys: str | None = None
     """The file of API keys (`scot keys new`), read again when it changes; none: no key is asked for."""

@@ -18,7 +18,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from scot.edits.engines import EngineConfig, load_writer
+from scot.edits.engines import EngineConfig, load_generator
 from scot.edits.rules import RulesEngine
 from scot.errors import InvalidInput, Unauthenticated, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
@@ -139,7 +139,7 @@ def test_what_was_done_is_counted(stub: edits_pb2_grpc.EditServiceStub, metrics_
 
 def test_the_writer_of_the_job_speaks_with_it(address: str) -> None:
     async def ask(captions: list[str]) -> list[object]:
-        writer = load_writer(EngineConfig(engine="service", url=address))
+        writer = load_generator(EngineConfig(engine="service", url=address))
         try:
             assert writer.generator == "rules"
             await writer.check()
@@ -157,7 +157,7 @@ def test_keys(tmp_path: Path) -> None:
     with running("--api-keys", str(keys)) as address:
 
         def ask(key: str) -> str:
-            return load_writer(EngineConfig(engine="service", url=address, api_key=key)).generator
+            return load_generator(EngineConfig(engine="service", url=address, api_key=key)).generator
 
         assert ask("first") == "rules"
         with pytest.raises(Unauthenticated):
@@ -176,15 +176,15 @@ def test_it_speaks_tls(tmp_path: Path) -> None:
         trusting = EngineConfig(
             engine="service", url=f"https://{address}", tls_authority=str(certificate), timeout_s=10
         )
-        (result,) = asyncio.run(load_writer(trusting).write([CAPTION], count=2, seed=0))
+        (result,) = asyncio.run(load_generator(trusting).write([CAPTION], count=2, seed=0))
         assert len(result.edits) == 2
         for config in (EngineConfig(engine="service", url=address, timeout_s=1), replace(trusting, tls_authority="")):
             with pytest.raises(Unavailable):
-                load_writer(replace(config, timeout_s=1))
+                load_generator(replace(config, timeout_s=1))
     with pytest.raises(InvalidInput, match="--tls-authority cannot be read"):
-        load_writer(replace(trusting, tls_authority=str(tmp_path / "nowhere")))
+        load_generator(replace(trusting, tls_authority=str(tmp_path / "nowhere")))
     with pytest.raises(InvalidInput, match="HOST:PORT or https://HOST:PORT, not 'ftp://"):
-        load_writer(replace(trusting, url="ftp://there:1"))
+        load_generator(replace(trusting, url="ftp://there:1"))
 
 
 def test_what_cannot_start_says_why(tmp_path: Path, address: str) -> None:
@@ -204,4 +204,4 @@ def test_what_cannot_start_says_why(tmp_path: Path, address: str) -> None:
 
 def test_a_service_that_is_away_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="the edit service does not answer"):
-        load_writer(EngineConfig(engine="service", url=f"127.0.0.1:{free_port()}", timeout_s=0.5))
+        load_generator(EngineConfig(engine="service", url=f"127.0.0.1:{free_port()}", timeout_s=0.5))

@@ -138,17 +138,17 @@ def test_hidden_states_of_pictures_and_edits_are_kept_where_they_are_wanted(
     rows = torch.arange(len(data))
     patches, words = data.states(rows)
     pixels = [encoder.preprocess(picture(data.image_ids[n])) for n in data.image_N]
-    tokens = [text.tokens for text in encoder.tokenise([data.texts[n] for n in data.edit_N])]
+    tokens = [text.tokens for text in encoder.tokenize([data.texts[n] for n in data.edit_N])]
     for ours, (_, theirs) in (
         (patches, encoder.encode_pixels_states(pixels)),
         (words, encoder.encode_tokens_states(tokens)),
     ):
         for row, states in enumerate(theirs):
             expected = torch.from_numpy(states).float()
-            torch.testing.assert_close(ours.values_BLW[row][ours.there_BL[row]].float(), expected, atol=5e-3, rtol=0)
+            torch.testing.assert_close(ours.values_BLW[row][ours.mask_BL[row]].float(), expected, atol=5e-3, rtol=0)
     captions = torch.unique(data.edited_N)
     assert data.text_states is not None
-    assert not data.text_states.rows(captions).there_BL.any()
+    assert not data.text_states.rows(captions).mask_BL.any()
 
 
 def test_states_of_another_encoder_are_not_taken_over(source: str, triplets: str, tmp_path: Path) -> None:

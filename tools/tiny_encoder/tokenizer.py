@@ -15,7 +15,7 @@ VOCABULARY = 1_024
 PAD, BOS, EOS = "<pad>", "<start>", "<end>"
 
 
-def train_tokeniser(out: Path, *, context: int, seed: int) -> int:
+def train_tokenizer(out: Path, *, context: int, seed: int) -> int:
     """Train on the worlds' language, write it as a Hugging Face tokenizer folder, return the vocabulary's size.
 
     The end token has the highest id, as open_clip's ``argmax`` pooling of the text tower expects.

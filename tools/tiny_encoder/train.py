@@ -34,7 +34,7 @@ from scot.edits.rules import RulesEngine
 from scot.encoders.base import Pixels
 from scot.encoders.clip import shorter_tower
 from scot.worlds import WORLDS, Attributes, World, load_world, split_of
-from tools.tiny_encoder.tokenizer import train_tokeniser
+from tools.tiny_encoder.tokenizer import train_tokenizer
 
 SIDE = 96
 GROUP = 4
@@ -86,13 +86,13 @@ def main(config: TinyTraining) -> None:
     torch.manual_seed(config.seed)
     drawn = [_draw_world(name, config) for name in WORLDS]
     config.out.mkdir(parents=True, exist_ok=True)
-    vocabulary = train_tokeniser(config.out, context=CONTEXT, seed=config.seed)
+    vocabulary = train_tokenizer(config.out, context=CONTEXT, seed=config.seed)
     model_cfg = _model_config(config, vocabulary)
     _write_config(config.out, model_cfg)
-    tokenise = open_clip.get_tokenizer(f"local-dir:{config.out}")
+    tokenize = open_clip.get_tokenizer(f"local-dir:{config.out}")
     model = open_clip.CustomTextCLIP(**{k: v for k, v in model_cfg.items() if k != "custom_text"}, output_dict=False)
     model = model.to(memory_format=torch.channels_last).train()
-    _optimise(model, tokenise, drawn, config, rng)
+    _optimise(model, tokenize, drawn, config, rng)
     weights = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
     save_file({key: value.contiguous() for key, value in weights.items()}, config.out / "open_clip_model.safetensors")
     print(f"wrote {config.out}", flush=True)
@@ -164,7 +164,7 @@ def _write_config(out: Path, model_cfg: dict[str, Any]) -> None:
     (out / "open_clip_config.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _optimise(model: Any, tokenise: Any, drawn: Sequence[Drawn], config: TinyTraining, rng: random.Random) -> None:
+def _optimise(model: Any, tokenize: Any, drawn: Sequence[Drawn], config: TinyTraining, rng: random.Random) -> None:
     reader = _Reader(config.dim, model.text.vocab_size)
     parameters = [*model.parameters(), *reader.parameters()]
     flat = [p for p in parameters if p.ndim < 2]
@@ -177,7 +177,7 @@ def _optimise(model: Any, tokenise: Any, drawn: Sequence[Drawn], config: TinyTra
         images_BCHW, records, world_of = _batch(drawn, config, rng)
         captions = [drawn[w].world.caption(record, rng) for record, w in zip(records, world_of, strict=True)]
         edits = [rng.choice(drawn[rng.randrange(len(drawn))].edits) for _ in range(config.edits)]
-        tokens_TL = tokenise(captions + edits)
+        tokens_TL = tokenize(captions + edits)
         with torch.autocast("cpu", torch.bfloat16):
             image_BD, text_TD = model.encode_image(images_BCHW), _encode_text(model, tokens_TL)
         image_BD, text_TD = F.normalize(image_BD.float(), dim=-1), F.normalize(text_TD.float(), dim=-1)

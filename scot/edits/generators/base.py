@@ -9,7 +9,7 @@ from typing import Protocol
 
 from scot.edits.engines.base import Sampling, TextEngine
 from scot.edits.filters import TextFilters
-from scot.edits.gather_or_cancel import together
+from scot.edits.gather_or_cancel import gather_or_cancel
 from scot.edits.parsing import parse_answer
 from scot.edits.prompt import TOKENS_PER_EDIT, Prompt, answer_schema, aspects_for, clean
 from scot.edits.record import ASPECTS, MAX_CAPTION_CHARS, MAX_CAPTION_WORDS, CaptionEdits
@@ -20,7 +20,7 @@ MAX_COUNT = 16
 """The most edits of one caption."""
 
 
-class EditWriter(Protocol):
+class EditGenerator(Protocol):
     """Turns captions into edits. ``generator`` and ``prompt_version`` are kept with every triplet."""
 
     generator: str
@@ -42,7 +42,7 @@ class EditWriter(Protocol):
         """Free what it holds."""
 
 
-class RulesWriter:
+class RulesGenerator:
     """The rules engine as a writer."""
 
     def __init__(self, engine: RulesEngine) -> None:
@@ -50,7 +50,7 @@ class RulesWriter:
         self.generator, self.prompt_version = engine.generator, engine.prompt_version
 
     async def write(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
-        """See :class:`EditWriter`."""
+        """See :class:`EditGenerator`."""
         return [self._engine.edits(caption, count=count, seed=seed) for caption in captions]
 
     async def check(self) -> None:
@@ -60,7 +60,7 @@ class RulesWriter:
         """Rules hold nothing."""
 
 
-class ModelWriter:
+class ModelGenerator:
     """A language model as a writer: prompt, schema, parsing and filters around it."""
 
     def __init__(self, engine: TextEngine, prompt: Prompt, filters: TextFilters, *, temperature: float = -1.0) -> None:
@@ -70,8 +70,8 @@ class ModelWriter:
         self.generator, self.prompt_version = engine.id, prompt.version
 
     async def write(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
-        """See :class:`EditWriter`. All captions are under way at once; the first failure cancels the others."""
-        return await together(self._write(caption, count, seed) for caption in captions)
+        """See :class:`EditGenerator`. All captions are under way at once; the first failure cancels the others."""
+        return await gather_or_cancel(self._write(caption, count, seed) for caption in captions)
 
     async def _write(self, caption: str, count: int, seed: int) -> CaptionEdits:
         text, count = clean(caption), min(count, len(ASPECTS))  # a model writes one edit of an aspect
@@ -97,9 +97,9 @@ class ModelWriter:
         return CaptionEdits(edits[:count], parsed.refused + refused, answer.prompt_tokens, answer.completion_tokens)
 
     async def check(self) -> None:
-        """See :class:`EditWriter`."""
+        """See :class:`EditGenerator`."""
         await self._engine.check()
 
     async def close(self) -> None:
-        """See :class:`EditWriter`."""
+        """See :class:`EditGenerator`."""
         await self._engine.close()

@@ -11,26 +11,26 @@ from scot.edits.prompt import Prompt
 from scot.edits.rules import RulesEngine
 
 if TYPE_CHECKING:
-    from scot.edits.generators.base import EditWriter
+    from scot.edits.generators.base import EditGenerator
 
 
-def load_writer(config: EngineConfig, filters: TextFilters | None = None) -> EditWriter:
+def load_generator(config: EngineConfig, filters: TextFilters | None = None) -> EditGenerator:
     """The writer that a config describes; it must be closed.
 
     Raises:
         InvalidInput: the prompt or model does not exist.
         Unavailable: the engine cannot be started or reached.
     """
-    from scot.edits.generators.base import ModelWriter, RulesWriter  # not above: it imports this folder
+    from scot.edits.generators.base import ModelGenerator, RulesGenerator  # not above: it imports this folder
 
     if config.engine == "rules":
-        return RulesWriter(RulesEngine())
+        return RulesGenerator(RulesEngine())
     if config.engine == "service":
-        from scot.edits.generators.service import ServiceWriter
+        from scot.edits.generators.service import ServiceGenerator
 
-        return ServiceWriter(config)
+        return ServiceGenerator(config)
     prompt = Prompt.load(config.prompt)
-    return ModelWriter(_model(config), prompt, filters or TextFilters(), temperature=config.temperature)
+    return ModelGenerator(_model(config), prompt, filters or TextFilters(), temperature=config.temperature)
 
 
 def names(config: EngineConfig) -> tuple[str, str]:
@@ -41,7 +41,7 @@ def names(config: EngineConfig) -> tuple[str, str]:
         Unavailable: the service, whose names they are, does not answer.
     """
     if config.engine in ("rules", "service"):
-        writer = load_writer(config)
+        writer = load_generator(config)
         return writer.generator, writer.prompt_version
     return model_id(config), Prompt.load(config.prompt).version
 

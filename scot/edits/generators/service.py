@@ -11,7 +11,7 @@ import grpc
 
 from scot.channels import open_channel
 from scot.edits.engines.config import EngineConfig
-from scot.edits.gather_or_cancel import together
+from scot.edits.gather_or_cancel import gather_or_cancel
 from scot.edits.record import CaptionEdits, EditRecord
 from scot.errors import InvalidInput, PermissionDenied, Unauthenticated, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
@@ -20,7 +20,7 @@ _TOGETHER = 16  # captions of one call
 _AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
-class ServiceWriter:
+class ServiceGenerator:
     """GenerateEdits calls of a few captions each; the service batches all that are under way.
 
     ``generator`` and ``prompt_version`` are the service's own, asked for once.
@@ -38,9 +38,9 @@ class ServiceWriter:
         self.generator, self.prompt_version = self._ask()
 
     async def write(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
-        """See :class:`scot.edits.generators.base.EditWriter`."""
+        """See :class:`scot.edits.generators.base.EditGenerator`."""
         parts = [captions[start : start + _TOGETHER] for start in range(0, len(captions), _TOGETHER)]
-        results = await together(self._write(part, count, seed) for part in parts)
+        results = await gather_or_cancel(self._write(part, count, seed) for part in parts)
         return [edits for part in results for edits in part]
 
     async def _write(self, captions: Sequence[str], count: int, seed: int) -> list[CaptionEdits]:

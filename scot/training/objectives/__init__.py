@@ -10,7 +10,7 @@ from scot.training.objectives.batch import Batch
 from scot.training.objectives.config import LossConfig
 from scot.training.objectives.contrastive import info_nce
 from scot.training.objectives.direction import direction_loss
-from scot.training.objectives.mined_targets import Companions
+from scot.training.objectives.mined_targets import MinedTargets
 from scot.training.objectives.noise import noised
 from scot.training.objectives.objective import ContrastiveLoss
 from scot.training.objectives.preservation import preservation_loss
@@ -19,9 +19,9 @@ from scot.training.objectives.sigmoid import sigmoid_loss
 
 __all__ = [
     "Batch",
-    "Companions",
     "ContrastiveLoss",
     "LossConfig",
+    "MinedTargets",
     "TargetQueue",
     "analogy_loss",
     "direction_loss",

@@ -14,7 +14,7 @@ _TEXTS, _PICTURES = 1024, 16_384  # the scores of a block take 64 MiB
 
 
 @dataclass(frozen=True, slots=True)
-class Companions:
+class MinedTargets:
     """By triplet: rows of the text table (−1: none) and of the picture table. None: the loss has no use for them."""
 
     sibling_NK: torch.Tensor | None = None
@@ -23,7 +23,7 @@ class Companions:
     @classmethod
     def of(
         cls, data: TripletEmbeddings, training_N: torch.Tensor, config: LossConfig, device: torch.device
-    ) -> Companions:
+    ) -> MinedTargets:
         """Look up what the loss needs among the training triplets and their pictures; ``device`` computes the cosines.
 
         Raises:

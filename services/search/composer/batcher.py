@@ -12,7 +12,7 @@ Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
 
-class Batches(Generic[Job, Answer]):
+class DynamicBatcher(Generic[Job, Answer]):
     """Answers jobs by ``work``, which takes many at a time; of one event loop.
 
     An idle one starts at once. A busy one lets jobs gather until the thread is free, which ``serve.batch`` does not: it

@@ -13,7 +13,7 @@ import torch
 
 from scot.composers import Composer
 from scot.composers.states import States, padded
-from services.search.composer.embedding_cache import Embedded, Embeddings
+from services.search.composer.embedding_cache import CachedEncoder, Embedded
 
 if TYPE_CHECKING:
     from scot.encoders.base import Pixels, Tokens
@@ -67,7 +67,7 @@ class Composed:
 
 
 def compose_batch(
-    embeddings: Embeddings, composer_of: Callable[[str], Composer], jobs: Sequence[Job]
+    embeddings: CachedEncoder, composer_of: Callable[[str], Composer], jobs: Sequence[Job]
 ) -> list[Composed | Exception]:
     """Answer every job, or say what is wrong with it; neither a job nor a composer that fails takes others with it.
 
@@ -140,7 +140,7 @@ def _answered_by(job: Job, composer: Composer | None) -> str:
 
 
 def _starts(
-    embeddings: Embeddings, jobs: Sequence[Job], live: Sequence[int], inside: bool
+    embeddings: CachedEncoder, jobs: Sequence[Job], live: Sequence[int], inside: bool
 ) -> tuple[dict[int, Vector], dict[int, Embedded]]:
     """Where the queries start, and those of them that start with a picture."""
     pictures = {place: pixels for place in live if (pixels := jobs[place].pixels) is not None}

@@ -37,7 +37,7 @@ class Embedded(NamedTuple):
         return ENTRY_BYTES + self.vector_D.nbytes + states
 
 
-class Embeddings:
+class CachedEncoder:
     """An encoder behind an LRU of at most ``max_bytes``; 0 keeps nothing. For one thread.
 
     Entries are found by the SHA-256 of the encoder's id and of the pixels or tokens, never by a file's name, so one

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from ray import serve
 
-from services.search.composer.batcher import Batches
+from services.search.composer.batcher import DynamicBatcher
 from services.search.settings import SearchSettings
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class EncoderReplica:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self._encoder = load_encoder(settings.encoder, device=settings.device, dtype=settings.dtype)
-        self._pixels = Batches(self._together(self._encoder.encode_pixels), most=_BATCH, size=len)
-        self._tokens = Batches(self._together(self._encoder.encode_tokens), most=_BATCH, size=len)
+        self._pixels = DynamicBatcher(self._together(self._encoder.encode_pixels), most=_BATCH, size=len)
+        self._tokens = DynamicBatcher(self._together(self._encoder.encode_tokens), most=_BATCH, size=len)
 
     async def pixels(self, pixels: list[Pixels]) -> Vectors:
         """N pictures ``(H, W, 3)`` to ``(N, D)``."""

@@ -10,13 +10,13 @@ from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_initiali
 _KEY, _NAMESPACE = "rollout", "scot-search"
 
 
-def remember(user_config: dict[str, Any]) -> None:
+def save_last_rollout(user_config: dict[str, Any]) -> None:
     """Keep a rollout that was taken, for as long as the cluster lives; without one there is nobody to keep it for."""
     if _internal_kv_initialized():
         _internal_kv_put(_KEY, json.dumps(user_config), namespace=_NAMESPACE)
 
 
-def remembered() -> dict[str, Any] | None:
+def load_last_rollout() -> dict[str, Any] | None:
     """The rollout that a replica of this cluster took last; None before the first."""
     kept = _internal_kv_get(_KEY, namespace=_NAMESPACE) if _internal_kv_initialized() else None
     return None if kept is None else dict(json.loads(kept))

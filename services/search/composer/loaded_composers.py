@@ -13,7 +13,7 @@ logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True, slots=True)
-class ComposerCard:
+class ComposerInfo:
     """What is known of one composer, for ListComposers."""
 
     name: str
@@ -25,7 +25,7 @@ class ComposerCard:
     shadow: bool = False
 
 
-class Shelf:
+class LoadedComposers:
     """The composers that are loaded; a version is loaded when it is first asked for, and then kept."""
 
     def __init__(self, registry: Registry | None, encoder_id: str, dim: int) -> None:
@@ -62,7 +62,7 @@ class Shelf:
             logger.error("composer %r cannot be loaded: %s", name, error)
             raise Unavailable(f"composer {name!r} cannot be loaded") from error
 
-    def cards(self) -> list[ComposerCard]:
+    def cards(self) -> list[ComposerInfo]:
         """Every composer that can be asked for, versions first."""
         cards = []
         for version in self._registry.versions() if self._registry else []:
@@ -78,10 +78,10 @@ class Shelf:
         names = dict.fromkeys((*BASELINES, *weighted))
         return cards + [self._card(name, name.partition(":")[0], "", {}) for name in names]
 
-    def _card(self, name: str, architecture: str, encoder: str, metrics: dict[str, float]) -> ComposerCard:
+    def _card(self, name: str, architecture: str, encoder: str, metrics: dict[str, float]) -> ComposerInfo:
         rollout = self.rollout
         share, shadow = rollout.shares.get(name, 0.0), name == rollout.shadow
-        return ComposerCard(name, name == rollout.default, architecture, encoder, metrics, share, shadow)
+        return ComposerInfo(name, name == rollout.default, architecture, encoder, metrics, share, shadow)
 
     def _load(self, name: str, *, keep: bool = False) -> Composer:
         if name in self._loaded:

@@ -14,11 +14,11 @@ from ray import serve
 
 from scot.composers import Registry
 from scot.errors import ScotError
-from services.search.composer.batcher import Batches
+from services.search.composer.batcher import DynamicBatcher
 from services.search.composer.compose_batch import Composed, Job, Vector, compose_batch
-from services.search.composer.embedding_cache import Embeddings
-from services.search.composer.last_rollout import remember, remembered
-from services.search.composer.loaded_composers import ComposerCard, Shelf
+from services.search.composer.embedding_cache import CachedEncoder
+from services.search.composer.last_rollout import load_last_rollout, save_last_rollout
+from services.search.composer.loaded_composers import ComposerInfo, LoadedComposers
 from services.search.composer.rollout import Rollout
 from services.search.metrics import ComposerMetrics
 from services.search.settings import SearchSettings
@@ -27,14 +27,16 @@ logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderCard:
+class EncoderInfo:
     """Which vectors this service speaks."""
 
     encoder_id: str
     dim: int
 
 
-def compose_rolled_out(embeddings: Embeddings, shelf: Shelf, jobs: Sequence[Job]) -> list[Composed | Exception]:
+def compose_rolled_out(
+    embeddings: CachedEncoder, shelf: LoadedComposers, jobs: Sequence[Job]
+) -> list[Composed | Exception]:
     """:func:`compose_batch`, where jobs that name no composer are answered, and shadowed, as the rollout says.
 
     A shadow goes through the same call: it shares the towers' work with its query, and may fail alone.
@@ -73,11 +75,11 @@ class ComposerReplica:
             torch.set_num_threads(settings.threads)
         self._encoder = load_encoder(settings.encoder, device=settings.device, dtype=settings.dtype)
         registry = Registry(settings.composers) if settings.composers else None
-        self._shelf = Shelf(registry, self._encoder.id, self._encoder.dim)
+        self._shelf = LoadedComposers(registry, self._encoder.id, self._encoder.dim)
         self._serving = False
         self._metrics = ComposerMetrics()
-        self._embeddings = Embeddings(self._encoder, settings.cache_mb * 2**20, self._metrics.looked_up)
-        self._batches = Batches(self._compose, most=settings.batch)
+        self._embeddings = CachedEncoder(self._encoder, settings.cache_mb * 2**20, self._metrics.looked_up)
+        self._batches = DynamicBatcher(self._compose, most=settings.batch)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Change who answers without a restart, as :class:`Rollout` says: ``{"default": "v1", "split": {"v2": 0.1}}``.
@@ -94,13 +96,13 @@ class ComposerReplica:
             self._shelf.roll_out(Rollout.of(user_config))
         except ScotError as error:
             if not self._serving:
-                before = remembered()
+                before = load_last_rollout()
                 if before is None:
                     raise
                 self._shelf.roll_out(Rollout.of(before))
             logger.error("the rollout is refused and %s stays: %s", self._shelf.rollout, error)
         else:
-            remember(user_config)
+            save_last_rollout(user_config)
 
     async def compose(self, job: Job) -> Composed:
         """The query vector of one job. Raises NotFound, EncoderMismatch, Unavailable."""
@@ -123,11 +125,11 @@ class ComposerReplica:
             for answer, (_, arrived) in zip(answers, arrivals, strict=True)
         ]
 
-    async def encoder_card(self) -> EncoderCard:
+    async def encoder_info(self) -> EncoderInfo:
         """The encoder's id and dimension."""
-        return EncoderCard(self._encoder.id, self._encoder.dim)
+        return EncoderInfo(self._encoder.id, self._encoder.dim)
 
-    async def composer_cards(self) -> list[ComposerCard]:
+    async def composer_infos(self) -> list[ComposerInfo]:
         """Every composer that can be asked for."""
         return await asyncio.get_running_loop().run_in_executor(None, self._shelf.cards)
 

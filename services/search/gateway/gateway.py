@@ -19,22 +19,22 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
 from scot.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable
-from scot.index.lazy_embedded import Waiting
+from scot.index.lazy_embedded import LazyEmbedded
 from scot.index.store import GalleryStore
 from scot.v1 import index_pb2, search_pb2
 from services.access import Keys
 from services.calls import count_request, drop_told, public_error, streaming, unary
-from services.search.composer.replica import EncoderCard
+from services.search.composer.replica import EncoderInfo
 from services.search.gateway import index_service, search_service
 from services.search.gateway.images import preprocess
 from services.search.gateway.shadow import Shadow
 from services.search.metrics import GatewayMetrics
 from services.search.rpc.limits import MAX_AT_WORK, MAX_WAITING, MAX_WATCHES, STREAM_WINDOW
-from services.search.rpc.ordered_map import in_order
+from services.search.rpc.ordered_map import ordered_map
 from services.search.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Pixels, TokenisedText
+    from scot.encoders.base import Pixels, TokenizedText
 
 logger = logging.getLogger("ray.serve")
 
@@ -60,11 +60,11 @@ class Gateway:
         self.frontend = load_frontend(settings.encoder)
         self.threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         if settings.store:
-            self.store = GalleryStore(Waiting(Path(settings.store)))
+            self.store = GalleryStore(LazyEmbedded(Path(settings.store)))
         else:
             self.store = GalleryStore.open(server=settings.qdrant, effort=settings.effort)
         self.shadow = Shadow(self.store, self.metrics)
-        self.card: EncoderCard = await composer.encoder_card.remote()
+        self.card: EncoderInfo = await composer.encoder_info.remote()
         self._watches = 0
         self._health = (0.0, health_pb2.HealthCheckResponse.UNKNOWN)
         self._preparing: asyncio.Task[None] | None = None
@@ -78,10 +78,10 @@ class Gateway:
         """Decode and resize off the event loop. Raises ImageRefused."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, preprocess, self.frontend, image)
 
-    async def tokens(self, text: str) -> TokenisedText:
+    async def tokens(self, text: str) -> TokenizedText:
         """Tokenise off the event loop."""
-        tokenised = await asyncio.get_running_loop().run_in_executor(self.threads, self.frontend.tokenise, [text])
-        return tokenised[0]
+        tokenized = await asyncio.get_running_loop().run_in_executor(self.threads, self.frontend.tokenize, [text])
+        return tokenized[0]
 
     async def compose_search(self, request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
         """One query."""
@@ -110,7 +110,7 @@ class Gateway:
             finally:
                 self.metrics.request("stream_query", status, time.perf_counter() - begun)
 
-        async for response in in_order(requests, answer, window=STREAM_WINDOW):
+        async for response in ordered_map(requests, answer, window=STREAM_WINDOW):
             yield response
 
     async def encode(self, request: search_pb2.EncodeRequest) -> search_pb2.EncodeResponse:
@@ -226,7 +226,7 @@ class Gateway:
             status = states.SERVING
             try:
                 await self.store.list()
-                await self.composer.encoder_card.remote()
+                await self.composer.encoder_info.remote()
             except Exception as error:
                 logger.warning("not serving: %s", public_error(error)[1])
                 status = states.NOT_SERVING

@@ -20,7 +20,7 @@ from services.search.rpc.validation import checked_image, checked_number, checke
 from services.search.tracing import span
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Pixels, TokenisedText, Vectors
+    from scot.encoders.base import Pixels, TokenizedText, Vectors
     from services.search.gateway.gateway import Gateway
 
 
@@ -85,7 +85,7 @@ async def encode(gateway: Gateway, request: search_pb2.EncodeRequest) -> search_
     """Embed pictures and texts in any mix, in the order given."""
     checked_number("inputs", len(request.inputs), limits.MAX_INPUTS)
     pictures: dict[int, asyncio.Future[Pixels]] = {}
-    texts: dict[int, asyncio.Future[TokenisedText]] = {}
+    texts: dict[int, asyncio.Future[TokenizedText]] = {}
     checked: list[tuple[int, str, bytes | str]] = []
     for place, each in enumerate(request.inputs):
         field = f"inputs[{place}]"
@@ -127,7 +127,7 @@ async def encode_pixels(gateway: Gateway, pixels: list[Pixels]) -> Vectors:
 
 async def list_composers(gateway: Gateway) -> search_pb2.ListComposersResponse:
     """Versions and baselines."""
-    cards = await gateway.composer.composer_cards.remote()
+    cards = await gateway.composer.composer_infos.remote()
     return search_pb2.ListComposersResponse(
         composers=[
             search_pb2.ComposerInfo(
@@ -157,7 +157,7 @@ async def named_pixels(gateway: Gateway, field: str, image: bytes) -> Pixels:
         raise ImageRefused(error.reason, f"{field}: {error}") from error
 
 
-async def _tokens(gateway: Gateway, step: Step) -> TokenisedText:
+async def _tokens(gateway: Gateway, step: Step) -> TokenizedText:
     return await gateway.tokens(step.text)
 
 

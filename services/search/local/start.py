@@ -20,7 +20,7 @@ from types import FrameType
 
 from scot import flags
 from scot.errors import Unavailable
-from scot.index.config import Effort, Layout
+from scot.index.config import CollectionConfig, SearchParams
 from scot.index.embedded import check_free
 from scot.index.remote import ServerConfig
 from scot.local_ray import LOCAL_RAY
@@ -60,9 +60,9 @@ class LocalConfig:
     """The collection a request means when it names none."""
     qdrant: ServerConfig = field(default_factory=ServerConfig)
     """A Qdrant server to use instead of the embedded store."""
-    layout: Layout = field(default_factory=Layout)
+    layout: CollectionConfig = field(default_factory=CollectionConfig)
     """How collections that the service makes there are laid out."""
-    effort: Effort = field(default_factory=Effort)
+    effort: SearchParams = field(default_factory=SearchParams)
     """How much a search there looks at."""
     api_keys: Path | None = None
     """The file of API keys (`scot keys new`), read again when it changes; none: no key is asked for."""
@@ -224,11 +224,11 @@ def _explain(settings: SearchSettings) -> None:
     from scot.composers import Registry
     from scot.encoders import load_encoder
     from scot.index.store import GalleryStore
-    from services.search.composer.loaded_composers import Shelf
+    from services.search.composer.loaded_composers import LoadedComposers
 
     encoder = load_encoder(settings.encoder, device=settings.device, dtype=settings.dtype)
     registry = Registry(settings.composers) if settings.composers else None
-    Shelf(registry, encoder.id, encoder.dim).roll_out(settings.rollout)
+    LoadedComposers(registry, encoder.id, encoder.dim).roll_out(settings.rollout)
 
     async def open_store() -> None:
         store = GalleryStore.open(path=settings.store, server=settings.qdrant, effort=settings.effort)

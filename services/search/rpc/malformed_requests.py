@@ -18,23 +18,23 @@ _FIXED = {_FIXED64: 8, _FIXED32: 4}
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class MalformedRequest:
     """What stands for a request that cannot be read, and the sentence that its sender gets."""
 
     sentence: str
 
 
-def reader(message: type[Message]) -> Callable[[bytes], Message | Unreadable]:
+def reader(message: type[Message]) -> Callable[[bytes], Message | MalformedRequest]:
     """How requests of a type are read."""
 
-    def read(data: bytes) -> Message | Unreadable:
+    def read(data: bytes) -> Message | MalformedRequest:
         try:
             return message.FromString(data)
         except DecodeError:
             field = text_that_is_none(message.DESCRIPTOR, data)
             if field:
-                return Unreadable(f"{field}: is not UTF-8 text")
-            return Unreadable(f"the request's bytes are no {message.DESCRIPTOR.full_name} message")
+                return MalformedRequest(f"{field}: is not UTF-8 text")
+            return MalformedRequest(f"the request's bytes are no {message.DESCRIPTOR.full_name} message")
 
     return read
 

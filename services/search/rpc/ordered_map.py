@@ -10,7 +10,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-async def in_order(
+async def ordered_map(
     requests: AsyncIterator[In], work: Callable[[In], Awaitable[Out]], *, window: int
 ) -> AsyncIterator[Out]:
     """Yield ``work(request)`` for each request; at most ``window`` are in work, so a slow reader slows the sender.

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from scot.composers.architectures import build
 from scot.composers.states import States, padded
-from scot.composers.token_combiner import Look
+from scot.composers.token_combiner import CrossAttention
 from scot.embeddings.cache import TripletEmbeddings
 from scot.errors import InvalidInput
 from scot.training.config import TrainConfig
@@ -26,7 +26,7 @@ SMALL = TrainConfig(
 
 def test_a_look_is_attention_over_the_states_and_one_that_is_always_there() -> None:
     torch.manual_seed(0)
-    look = Look(states=3, asking=2, width=2, heads=1)
+    look = CrossAttention(states=3, asking=2, width=2, heads=1)
     asking_BA, values_BLW = torch.randn(1, 2), torch.randn(1, 2, 3)
     seen = torch.cat([look.key_value(look.norm(values_BLW))[0], look.nothing[None]])
     weights = torch.softmax(look.query(asking_BA)[0] @ seen[:, :2].T / 2**0.5, dim=-1)
@@ -38,7 +38,7 @@ def test_places_that_are_not_there_are_not_seen() -> None:
     module = build("token_combiner", some_settings("token_combiner")).eval()
     image_BD, text_BD = normalize(torch.randn(2, 6, 8), dim=-1)
     states = some_states("token_combiner", 6)
-    other = [States(torch.where(each.there_BL[..., None], each.values_BLW, 9.0), each.there_BL) for each in states]
+    other = [States(torch.where(each.mask_BL[..., None], each.values_BLW, 9.0), each.mask_BL) for each in states]
     longer = [
         States(*(torch.nn.functional.pad(part, pad) for part, pad in zip(each, ((0, 0, 0, 2), (0, 2)), strict=True)))
         for each in states
@@ -63,7 +63,7 @@ def test_some_references_are_hidden_while_it_learns() -> None:
     blind = build("token_combiner", {**some_settings("token_combiner"), "blind": 1.0, "dropout": 0.0})
     image_BD, text_BD = normalize(torch.randn(2, 6, 8), dim=-1)
     shown, edits = some_states("token_combiner", 6)
-    hidden = States(shown.values_BLW, torch.zeros_like(shown.there_BL))
+    hidden = States(shown.values_BLW, torch.zeros_like(shown.mask_BL))
     torch.testing.assert_close(blind(image_BD, text_BD, shown, edits), blind(image_BD, text_BD, hidden, edits))
     blind.eval()
     assert not torch.allclose(blind(image_BD, text_BD, shown, edits), blind(image_BD, text_BD, hidden, edits))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from scot.edits import chunk_generator
-from scot.edits.chunk_generator import ChunkWriter, WriterConfig
-from scot.edits.chunk_results import Parts, Tally
+from scot.edits.chunk_generator import ChunkGenerator, WriterConfig
+from scot.edits.chunk_results import ChunkResults, Tally
 from scot.edits.chunks import Chunk
 from scot.edits.record import CaptionEdits, EditRecord
 from scot.errors import Unavailable
@@ -43,9 +43,9 @@ def written(
     monkeypatch: pytest.MonkeyPatch, output: Path, trouble: Callable[[Sequence[str]], None], patience_s: float = 60.0
 ) -> tuple[Tally, Writer]:
     writer = Writer(trouble)
-    monkeypatch.setattr(chunk_generator, "load_writer", lambda *_: writer)
+    monkeypatch.setattr(chunk_generator, "load_generator", lambda *_: writer)
     config = WriterConfig(patience_s=patience_s)
-    return asyncio.run(ChunkWriter(config, str(output), "run", "test", "0").write(CHUNK)), writer
+    return asyncio.run(ChunkGenerator(config, str(output), "run", "test", "0").write(CHUNK)), writer
 
 
 def test_a_poisoned_caption_stops_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -55,8 +55,8 @@ def test_a_poisoned_caption_stops_no_other(monkeypatch: pytest.MonkeyPatch, tmp_
 
     tally, _ = written(monkeypatch, tmp_path, trouble)
     assert tally == Tally(3, 2, Counter(failed=1), 20, 10)
-    assert Parts(str(tmp_path), "run").tally(CHUNK) == tally
-    (table,) = Parts(str(tmp_path), "run").tables(1)
+    assert ChunkResults(str(tmp_path), "run").tally(CHUNK) == tally
+    (table,) = ChunkResults(str(tmp_path), "run").tables(1)
     assert table["image_id"].to_pylist() == ["a", "c"]
 
 
@@ -80,4 +80,4 @@ def test_an_engine_that_stays_away_is_told_and_nothing_is_written(
 
     with pytest.raises(Unavailable, match="the endpoint did not answer"):
         written(monkeypatch, tmp_path, trouble, patience_s=0.0)
-    assert Parts(str(tmp_path), "run").tally(CHUNK) is None
+    assert ChunkResults(str(tmp_path), "run").tally(CHUNK) is None

@@ -13,7 +13,7 @@ from scot.data.captioned_writer import write_captioned
 from scot.data.records import Refusals
 from scot.data.shards import Folder
 from scot.data.triplets import Triplet
-from scot.edits.chunk_results import Parts, Tally
+from scot.edits.chunk_results import ChunkResults, Tally
 from scot.edits.chunks import Chunk, read_chunks
 from scot.errors import Unavailable
 
@@ -59,7 +59,7 @@ def test_an_id_that_two_sources_share_counts_once(tmp_path: Path) -> None:
 
 
 def test_a_part_gives_back_what_was_written(tmp_path: Path) -> None:
-    parts = Parts(str(tmp_path), "run")
+    parts = ChunkResults(str(tmp_path), "run")
     assert parts.tally(chunk()) is None
     parts.write(chunk(), triplets(3), TALLY)
     parts.write(chunk(1), [], Tally(captions=2))
@@ -72,13 +72,13 @@ def test_a_part_gives_back_what_was_written(tmp_path: Path) -> None:
 
 
 def test_a_part_of_other_captions_or_of_another_run_does_not_count(tmp_path: Path) -> None:
-    Parts(str(tmp_path), "run").write(chunk(), triplets(3), TALLY)
-    assert Parts(str(tmp_path), "run").tally(chunk(caption="a green cat")) is None
-    assert Parts(str(tmp_path), "other").tally(chunk()) is None
+    ChunkResults(str(tmp_path), "run").write(chunk(), triplets(3), TALLY)
+    assert ChunkResults(str(tmp_path), "run").tally(chunk(caption="a green cat")) is None
+    assert ChunkResults(str(tmp_path), "other").tally(chunk()) is None
 
 
 def test_a_damaged_part_does_not_count(tmp_path: Path) -> None:
-    parts = Parts(str(tmp_path), "run")
+    parts = ChunkResults(str(tmp_path), "run")
     parts.write(chunk(), triplets(3), TALLY)
     (file,) = (tmp_path / "_parts-run").iterdir()
     file.write_bytes(file.read_bytes()[:-7])
@@ -86,7 +86,7 @@ def test_a_damaged_part_does_not_count(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = Parts(str(tmp_path), "run")
+    parts = ChunkResults(str(tmp_path), "run")
     parts.write(chunk(), triplets(3), TALLY)
 
     def full(descriptor: int) -> None:

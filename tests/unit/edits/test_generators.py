@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from scot.edits.engines import Completion, EngineConfig, Sampling, load_writer
+from scot.edits.engines import Completion, EngineConfig, Sampling, load_generator
 from scot.edits.filters import TextFilters
-from scot.edits.generators.base import ModelWriter
+from scot.edits.generators.base import ModelGenerator
 from scot.edits.prompt import Message, Prompt, answer_schema, aspects_for
 from scot.edits.record import CaptionEdits, EditRecord
 from scot.errors import InvalidInput, Unavailable
@@ -81,8 +81,8 @@ class TableEngine:
         self.closed = True
 
 
-def writer(engine: TableEngine, **settings: Any) -> ModelWriter:
-    return ModelWriter(engine, PROMPT, TextFilters(), **settings)
+def writer(engine: TableEngine, **settings: Any) -> ModelGenerator:
+    return ModelGenerator(engine, PROMPT, TextFilters(), **settings)
 
 
 def write(engine: TableEngine, *captions: str, count: int = 3, seed: int = 0) -> list[CaptionEdits]:
@@ -264,7 +264,7 @@ def test_the_module_can_be_the_first_to_be_imported() -> None:
 
 
 def test_the_rules_are_a_writer_too() -> None:
-    rules = load_writer(EngineConfig())
+    rules = load_generator(EngineConfig())
     made = asyncio.run(rules.write([CAT, "", CAT], count=2, seed=0))
     assert len(made) == 3
     assert made[0] == made[2]

@@ -19,8 +19,8 @@ TABLE = StateTable(torch.arange(10.0).reshape(5, 2).half(), torch.tensor([0, 2, 
 
 
 def test_rows_are_put_side_by_side() -> None:
-    values_BLW, there_BL = TABLE.rows(torch.tensor([2, 0, 1, 2]))
-    assert there_BL.tolist() == [[True] * 3, [True, True, False], [False] * 3, [True] * 3]
+    values_BLW, mask_BL = TABLE.rows(torch.tensor([2, 0, 1, 2]))
+    assert mask_BL.tolist() == [[True] * 3, [True, True, False], [False] * 3, [True] * 3]
     assert values_BLW[0].tolist() == values_BLW[3].tolist() == [[4, 5], [6, 7], [8, 9]]
     assert values_BLW[1, :2].tolist() == [[0, 1], [2, 3]]
     assert values_BLW.isfinite().all()
@@ -35,8 +35,8 @@ def test_a_cache_keeps_its_states_in_memory_and_mapped(tmp_path: Path) -> None:
     for read in (load_cache(folder), map_cache(folder, tmp_path / "scratch")):
         assert read.info.states == data.info.states
         for ours, theirs in zip(read.states(rows), data.states(rows), strict=True):
-            assert torch.equal(ours.there_BL, theirs.there_BL)
-            assert torch.equal(ours.values_BLW[ours.there_BL], theirs.values_BLW[theirs.there_BL])
+            assert torch.equal(ours.mask_BL, theirs.mask_BL)
+            assert torch.equal(ours.values_BLW[ours.mask_BL], theirs.values_BLW[theirs.mask_BL])
 
 
 def test_states_count_as_memory(tmp_path: Path) -> None:

@@ -103,15 +103,15 @@ def test_the_id_tells_weights_apart_and_not_paths(encoder: Encoder, folder: Path
 
 
 def test_truncation_is_told(encoder: Encoder) -> None:
-    fits, cut, far = encoder.tokenise(["red " * (CONTEXT - 2), "red " * (CONTEXT - 1), "red " * 500])
+    fits, cut, far = encoder.tokenize(["red " * (CONTEXT - 2), "red " * (CONTEXT - 1), "red " * 500])
     assert [text.truncated for text in (fits, cut, far)] == [False, True, True]
     assert {len(text.tokens) for text in (fits, cut, far)} == {CONTEXT}
     np.testing.assert_array_equal(fits.tokens, cut.tokens)
-    assert encoder.tokenise([]) == []
+    assert encoder.tokenize([]) == []
 
 
 def test_a_special_token_that_is_spelled_out_is_text(encoder: Encoder) -> None:
-    spelled, plain = encoder.tokenise(["red [PAD] blue", "red blue"])
+    spelled, plain = encoder.tokenize(["red [PAD] blue", "red blue"])
     assert (spelled.tokens != 0).sum() > (plain.tokens != 0).sum()
     assert not np.allclose(*encoder.encode_texts(["red [SEP] blue", "red blue"]))
 
@@ -124,7 +124,7 @@ def test_the_frontend_prepares_what_the_encoder_would(
         pixels = frontend.preprocess(picture)
         assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
         np.testing.assert_array_equal(pixels, encoder.preprocess(picture))
-    np.testing.assert_array_equal(frontend.tokenise(TEXTS)[1].tokens, encoder.tokenise(TEXTS)[1].tokens)
+    np.testing.assert_array_equal(frontend.tokenize(TEXTS)[1].tokens, encoder.tokenize(TEXTS)[1].tokens)
 
 
 def test_half_precision_keeps_the_q_former_whole(folder: Path, encoder: Encoder, pictures: list[Image.Image]) -> None:

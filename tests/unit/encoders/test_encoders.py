@@ -67,7 +67,7 @@ def test_a_siglip_model_gives_what_open_clip_gives(tmp_path: Path, pictures: lis
     np.testing.assert_allclose(encoder.encode_texts(texts), words.numpy(), atol=1e-5)
     np.testing.assert_allclose(encoder.encode_texts(texts[:1])[0], words[0].numpy(), atol=1e-5)
     # The end token pads as well, and takes one of the 16 places.
-    assert [encoder.tokenise(["a " * words])[0].truncated for words in (1, 14, 15, 16, 17, 18, 40)] == [
+    assert [encoder.tokenize(["a " * words])[0].truncated for words in (1, 14, 15, 16, 17, 18, 40)] == [
         False, False, False, True, True, True, True,
     ]  # fmt: skip
 
@@ -83,20 +83,20 @@ def test_the_frontend_prepares_what_the_encoder_would(tiny: Encoder, pictures: l
     frontend = load_frontend("tiny")
     np.testing.assert_array_equal(frontend.preprocess(pictures[0]), tiny.preprocess(pictures[0]))
     np.testing.assert_array_equal(
-        frontend.tokenise(["make it red"])[0].tokens, tiny.tokenise(["make it red"])[0].tokens
+        frontend.tokenize(["make it red"])[0].tokens, tiny.tokenize(["make it red"])[0].tokens
     )
 
 
 @pytest.mark.parametrize("name", ["tiny", "random"])
 def test_truncation_is_told(name: str, tmp_path: Path) -> None:
     encoder = load_encoder("tiny" if name == "tiny" else save_random_encoder(tmp_path / "model"))
-    assert not encoder.tokenise(["make it red"])[0].truncated
-    assert not encoder.tokenise([""])[0].truncated
-    context = len(encoder.tokenise([""])[0].tokens)
+    assert not encoder.tokenize(["make it red"])[0].truncated
+    assert not encoder.tokenize([""])[0].truncated
+    context = len(encoder.tokenize([""])[0].tokens)
     # Every "a" is one token in either vocabulary; two places are for the start and the end.
-    assert not encoder.tokenise(["a " * (context - 2)])[0].truncated
-    assert encoder.tokenise(["a " * (context - 1)])[0].truncated
-    assert encoder.tokenise(["a " * 500])[0].truncated
+    assert not encoder.tokenize(["a " * (context - 2)])[0].truncated
+    assert encoder.tokenize(["a " * (context - 1)])[0].truncated
+    assert encoder.tokenize(["a " * 500])[0].truncated
 
 
 def test_the_id_tells_weights_apart_and_not_paths(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_vectors_beside_them_are_the_same(encoder: Encoder) -> None:
     np.testing.assert_allclose(vectors_ND, encoder.encode_pixels(pixels), atol=1e-5)
     assert len({each.shape for each in states}) == 1
     assert not np.allclose(states[0], states[1])
-    tokens = [text.tokens for text in encoder.tokenise(TEXTS)]
+    tokens = [text.tokens for text in encoder.tokenize(TEXTS)]
     vectors_ND, states = state_encoder(encoder).encode_tokens_states(tokens)
     np.testing.assert_allclose(vectors_ND, encoder.encode_tokens(tokens), atol=1e-5)
     assert {each.dtype for each in states} == {np.dtype(np.float16)}
@@ -43,7 +43,7 @@ def test_the_vectors_beside_them_are_the_same(encoder: Encoder) -> None:
 
 def test_a_text_has_a_state_for_each_of_its_tokens_whatever_is_beside_it(encoder: Encoder) -> None:
     telling = state_encoder(encoder)
-    tokens = [text.tokens for text in encoder.tokenise(["red", "red red red red", "red"])]
+    tokens = [text.tokens for text in encoder.tokenize(["red", "red red red red", "red"])]
     _, states = telling.encode_tokens_states(tokens)
     _, alone = telling.encode_tokens_states(tokens[:1])
     np.testing.assert_allclose(states[0].astype(np.float32), alone[0].astype(np.float32), atol=2e-3)

@@ -15,7 +15,7 @@ from scot.cli import main
 from scot.data.captioned_writer import write_captioned
 from scot.index import collections
 from scot.index.aliases import next_collection
-from scot.index.config import Layout
+from scot.index.config import CollectionConfig
 from scot.index.remote import ServerConfig
 from scot.index.store import GalleryStore, Item
 from tests.support.qdrant_server import QdrantServer, qdrant_server, refuse
@@ -143,8 +143,8 @@ def test_swaps_that_would_break_the_service_are_refused(
         store = opened(where)
         await store.ensure("gallery", "enc", 32)
         await store.upsert("gallery", [Item("a", VECTOR)])
-        await collections.create(store.connection, "plain", "enc", 32, Layout())
-        await collections.create(store.connection, "other", "another", 32, Layout())
+        await collections.create(store.connection, "plain", "enc", 32, CollectionConfig())
+        await collections.create(store.connection, "other", "another", 32, CollectionConfig())
         await store.upsert("other", [Item("a", VECTOR)])
         await store.close()
 
@@ -193,7 +193,7 @@ def test_a_collection_that_scot_did_not_make_is_listed(where: list[str], capsys:
         store = opened(where)
         await store.ensure("gallery", "enc", 3)
         await store.connection.call(
-            lambda client: client.create_collection("theirs", vectors_config=Layout().vectors(4))
+            lambda client: client.create_collection("theirs", vectors_config=CollectionConfig().vectors(4))
         )
         await store.close()
 
@@ -238,6 +238,6 @@ def test_the_name_of_the_next_collection(known: dict[str, str], expected: str) -
 
 @pytest.mark.parametrize("kept", [None, "x", {"hnsw_m": 1}, {"payload_index": 3}, {"of_a_later_version": 1}])
 def test_a_layout_that_cannot_be_read_is_the_default(kept: object) -> None:
-    assert Layout.from_json(kept) == Layout()
-    known = Layout(("a:bool",), "turbo", strict=True)
-    assert Layout.from_json(known.to_json()) == known
+    assert CollectionConfig.from_json(kept) == CollectionConfig()
+    known = CollectionConfig(("a:bool",), "turbo", strict=True)
+    assert CollectionConfig.from_json(known.to_json()) == known

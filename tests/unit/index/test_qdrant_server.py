@@ -23,7 +23,7 @@ from scot.errors import (
 )
 from scot.index import collections
 from scot.index.circuit_breaker import Circuit
-from scot.index.config import Effort, Layout
+from scot.index.config import CollectionConfig, SearchParams
 from scot.index.remote import ServerConfig
 from scot.index.store import GalleryStore, Item
 from tests.support.ports import free_port
@@ -40,7 +40,7 @@ def server() -> Iterator[QdrantServer]:
         yield running
 
 
-def opened(server: QdrantServer, *, effort: Effort | None = None, **settings: object) -> GalleryStore:
+def opened(server: QdrantServer, *, effort: SearchParams | None = None, **settings: object) -> GalleryStore:
     config = ServerConfig(qdrant_url=server.url, qdrant_grpc_port=server.grpc_port, **settings)  # type: ignore[arg-type]
     return GalleryStore.open(server=config, effort=effort)
 
@@ -54,7 +54,7 @@ def test_a_collection_is_laid_out_before_its_first_item(
 ) -> None:
     async def work() -> None:
         store = opened(server)
-        layout = Layout(("kind:keyword", "a:b:float"), quantization, 24, 200, "cold", 3, 2, strict=True)  # type: ignore[arg-type]
+        layout = CollectionConfig(("kind:keyword", "a:b:float"), quantization, 24, 200, "cold", 3, 2, strict=True)  # type: ignore[arg-type]
         await store.ensure("gallery", "enc", 3, layout)
         await store.ensure("gallery", "enc", 3, layout)
         await store.upsert("gallery", [Item("a", VECTOR)])
@@ -79,8 +79,10 @@ def test_a_collection_is_laid_out_before_its_first_item(
     assert methods.count("Create") == 1
 
 
-@pytest.mark.parametrize(("effort", "ef"), [(None, 512), (Effort(4.5, 300), 300), (Effort(hnsw_ef=0), 0)])
-def test_every_search_compares_again_by_full_vectors(server: QdrantServer, effort: Effort | None, ef: int) -> None:
+@pytest.mark.parametrize(("effort", "ef"), [(None, 512), (SearchParams(4.5, 300), 300), (SearchParams(hnsw_ef=0), 0)])
+def test_every_search_compares_again_by_full_vectors(
+    server: QdrantServer, effort: SearchParams | None, ef: int
+) -> None:
     async def work() -> None:
         store = opened(server, effort=effort)
         await store.ensure("gallery", "enc", 3)
@@ -403,13 +405,13 @@ def test_a_file_that_is_not_there_is_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("made", "settings", "sentence"),
     [
-        (Layout, {"payload_index": ("price",)}, "'price' is not FIELD:KIND"),
-        (Layout, {"payload_index": ("price:money",)}, "keyword, integer, float, bool"),
-        (Layout, {"payload_index": ("a:bool", "a:float")}, "twice"),
-        (Layout, {"hnsw_m": 1}, "hnsw_m"),
-        (Layout, {"replication_factor": 0}, "replication_factor"),
-        (Effort, {"oversampling": 1.5}, "between 2 and 100"),
-        (Effort, {"hnsw_ef": -1}, "hnsw_ef"),
+        (CollectionConfig, {"payload_index": ("price",)}, "'price' is not FIELD:KIND"),
+        (CollectionConfig, {"payload_index": ("price:money",)}, "keyword, integer, float, bool"),
+        (CollectionConfig, {"payload_index": ("a:bool", "a:float")}, "twice"),
+        (CollectionConfig, {"hnsw_m": 1}, "hnsw_m"),
+        (CollectionConfig, {"replication_factor": 0}, "replication_factor"),
+        (SearchParams, {"oversampling": 1.5}, "between 2 and 100"),
+        (SearchParams, {"hnsw_ef": -1}, "hnsw_ef"),
     ],
 )
 def test_layouts_that_cannot_be(made: type, settings: dict[str, object], sentence: str) -> None:

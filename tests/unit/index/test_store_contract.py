@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.index import collections
-from scot.index.config import Layout
+from scot.index.config import CollectionConfig
 from scot.index.filters import Exists, Filter, Match, Range
 from scot.index.ids import ITEM_ID_KEY
 from scot.index.store import GalleryStore, Item
@@ -43,7 +43,7 @@ def stocked(somewhere: Place) -> Stocked:
 
     def run(work: Work) -> None:
         async def filled(store: GalleryStore) -> None:
-            layout = Layout(payload_index=("kind:keyword", "price:float"), quantization="int8")
+            layout = CollectionConfig(payload_index=("kind:keyword", "price:float"), quantization="int8")
             await store.ensure(somewhere.gallery, ENCODER, 3, layout)
             await store.upsert(somewhere.gallery, ITEMS)
             await work(store, somewhere.gallery)
@@ -151,7 +151,7 @@ def test_a_new_collection_is_behind_an_alias_that_can_move(stocked: Stocked) -> 
         assert (await collections.aliases(connection))[gallery] == f"{gallery}-1"
         assert f"{gallery}-1" in await store.list()
         assert gallery not in await store.list()
-        await collections.create(connection, second, ENCODER, 3, Layout())
+        await collections.create(connection, second, ENCODER, 3, CollectionConfig())
         await store.upsert(second, ITEMS[2:3])
         await collections.point(connection, {gallery: second, f"{gallery}.previous": f"{gallery}-1"})
         assert await found(store, gallery) == ["c"]
@@ -175,7 +175,7 @@ def test_aliases_that_cannot_be(stocked: Stocked) -> None:
         with pytest.raises(Conflict, match="a collection itself"):
             await collections.point(connection, {first: first})
         with pytest.raises(Conflict, match="is an alias"):
-            await collections.create(connection, gallery, ENCODER, 3, Layout())
+            await collections.create(connection, gallery, ENCODER, 3, CollectionConfig())
         assert f"{gallery}.x" not in await collections.aliases(connection)
         await collections.drop(connection, first)
         assert gallery not in await collections.aliases(connection)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from scot.v1 import index_pb2, search_pb2
 from services.search.rpc import limits
-from services.search.rpc.malformed_requests import Unreadable, reader
+from services.search.rpc.malformed_requests import MalformedRequest, reader
 from services.search.settings import from_args
 from tests.support.bad_images import GOOD_IMAGES, REFUSED_IMAGES
 from tests.support.random_encoder import save_random_encoder
@@ -328,7 +328,7 @@ def test_fields_that_nobody_knows_are_passed_over(service: Caller) -> None:
 def test_looking_for_the_field_to_blame_ends() -> None:
     many = chunk(2, chunk(1, b"a")) * 100_000 + chunk(2, chunk(1, b"\xff"))
     unreadable = reader(search_pb2.ComposeSearchRequest)(many)
-    assert unreadable == Unreadable("the request's bytes are no scot.v1.ComposeSearchRequest message")
+    assert unreadable == MalformedRequest("the request's bytes are no scot.v1.ComposeSearchRequest message")
 
 
 def test_an_unreadable_request_ends_a_stream_after_its_answers(service: Caller) -> None:

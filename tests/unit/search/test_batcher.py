@@ -1,4 +1,4 @@
-"""Batches: what gathers while the thread is busy goes through together, in order, and nobody else's failure is mine."""
+"""DynamicBatcher: jobs that arrive while the thread is busy form one batch; order holds, failures stay apart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.search.composer.batcher import Batches
+from services.search.composer.batcher import DynamicBatcher
 
 
 class Work:
@@ -26,7 +26,7 @@ class Work:
         return [2 * job for job in jobs]
 
 
-async def answered(batches: Batches[int, int], work: Work, *jobs: int) -> list[asyncio.Task[int]]:
+async def answered(batches: DynamicBatcher[int, int], work: Work, *jobs: int) -> list[asyncio.Task[int]]:
     """The jobs, asked one after the other while the first is worked on."""
     asked = []
     for job in jobs:
@@ -40,7 +40,7 @@ async def answered(batches: Batches[int, int], work: Work, *jobs: int) -> list[a
 def test_an_idle_one_starts_at_once_and_a_busy_one_gathers() -> None:
     async def run() -> None:
         work = Work()
-        asked = await answered(Batches(work, most=3), work, 1, 2, 3, 4, 5)
+        asked = await answered(DynamicBatcher(work, most=3), work, 1, 2, 3, 4, 5)
         work.go_on.set()
         assert await asyncio.gather(*asked) == [2, 4, 6, 8, 10]
         assert work.batches == [[1], [2, 3, 4], [5]]
@@ -51,7 +51,7 @@ def test_an_idle_one_starts_at_once_and_a_busy_one_gathers() -> None:
 def test_a_job_counts_for_its_size_and_a_larger_one_goes_alone() -> None:
     async def run() -> None:
         work = Work()
-        asked = await answered(Batches(work, most=10, size=lambda job: job), work, 1, 4, 6, 20, 3, 7)
+        asked = await answered(DynamicBatcher(work, most=10, size=lambda job: job), work, 1, 4, 6, 20, 3, 7)
         work.go_on.set()
         await asyncio.gather(*asked)
         assert work.batches == [[1], [4, 6], [20], [3, 7]]
@@ -62,7 +62,7 @@ def test_a_job_counts_for_its_size_and_a_larger_one_goes_alone() -> None:
 def test_who_goes_away_while_waiting_costs_no_work() -> None:
     async def run() -> None:
         work = Work()
-        batches = Batches(work, most=3)
+        batches = DynamicBatcher(work, most=3)
         asked = await answered(batches, work, 1, 2, 3)
         asked[0].cancel()
         asked[1].cancel()
@@ -78,7 +78,7 @@ def test_who_goes_away_while_waiting_costs_no_work() -> None:
 def test_a_failure_is_that_of_its_batch_alone() -> None:
     async def run() -> None:
         work = Work()
-        batches = Batches(work, most=2)
+        batches = DynamicBatcher(work, most=2)
         asked = await answered(batches, work, 1, 2, 13, 4)
         work.go_on.set()
         found = await asyncio.gather(*asked, return_exceptions=True)

@@ -19,7 +19,7 @@ from scot.composers import baseline
 from scot.composers.states import States
 from scot.encoders import Encoder, load_encoder
 from services.search.composer.compose_batch import Composed, Job, Move, compose_batch
-from services.search.composer.embedding_cache import ENTRY_BYTES, Embeddings
+from services.search.composer.embedding_cache import ENTRY_BYTES, CachedEncoder
 
 MB = 2**20
 
@@ -32,7 +32,7 @@ class Reader:
     reads_states = True
 
     def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
-        means = [(each.values_BLW.float() * each.there_BL[..., None]).mean((1, 2)) for each in states]
+        means = [(each.values_BLW.float() * each.mask_BL[..., None]).mean((1, 2)) for each in states]
         return normalize(image_BD + text_BD + torch.nan_to_num(sum(means)[:, None]), dim=-1)  # type: ignore[index]
 
 
@@ -52,7 +52,7 @@ def pictures(encoder: Encoder) -> list[np.ndarray[Any, Any]]:
 
 def texts(encoder: Encoder) -> list[Any]:
     said = ["red", "make it blue", "with long sleeves and a collar", "striped", "much larger", "a red shirt"]
-    return [text.tokens for text in encoder.tokenise(said)]
+    return [text.tokens for text in encoder.tokenize(said)]
 
 
 def vectors(answers: list[Composed | Exception]) -> np.ndarray[Any, Any]:
@@ -78,7 +78,7 @@ def test_answers_are_the_same_with_and_without(
 ) -> None:
     words = texts(encoder)
     counted: Counter[tuple[str, str]] = Counter()
-    kept = Embeddings(encoder, size, lambda kind, outcome, number: counted.update({(kind, outcome): number}))
+    kept = CachedEncoder(encoder, size, lambda kind, outcome, number: counted.update({(kind, outcome): number}))
     asked: Counter[str] = Counter()
     for batch in batches:
         # A copy of each array, as every request brings its own.
@@ -91,7 +91,7 @@ def test_answers_are_the_same_with_and_without(
             )
             for picture, edits, composer in batch
         ]
-        expected = vectors(compose_batch(Embeddings(encoder), COMPOSERS.__getitem__, jobs))
+        expected = vectors(compose_batch(CachedEncoder(encoder), COMPOSERS.__getitem__, jobs))
         np.testing.assert_allclose(vectors(compose_batch(kept, COMPOSERS.__getitem__, jobs)), expected, atol=1e-6)
         asked["image"] += sum(job.pixels is not None for job in jobs)
         asked["text"] += sum(len(job.moves) for job in jobs)
@@ -129,7 +129,7 @@ class Towers:
     def preprocess(self, image: Any) -> Any:
         raise AssertionError
 
-    def tokenise(self, texts: Any) -> Any:
+    def tokenize(self, texts: Any) -> Any:
         raise AssertionError
 
 
@@ -138,7 +138,7 @@ PICTURES = [np.full((4, 4, 3), number, np.uint8) for number in range(3)]
 
 def test_what_is_kept_skips_the_towers() -> None:
     towers = Towers()
-    kept = Embeddings(towers, MB)
+    kept = CachedEncoder(towers, MB)
     kept.pixels([PICTURES[0], PICTURES[1], PICTURES[0].copy()])
     assert towers.calls == [("pixels", 2)]
     kept.pixels([PICTURES[1].copy(), PICTURES[2]])
@@ -154,7 +154,7 @@ def test_what_is_kept_skips_the_towers() -> None:
 def test_without_a_cache_one_array_still_goes_through_a_tower_once() -> None:
     """A query and its shadow."""
     towers = Towers()
-    off = Embeddings(towers)
+    off = CachedEncoder(towers)
     off.pixels([PICTURES[0], PICTURES[0]])
     off.pixels([PICTURES[0]])
     assert towers.calls == [("pixels", 1), ("pixels", 1)]
@@ -164,19 +164,19 @@ def test_without_a_cache_one_array_still_goes_through_a_tower_once() -> None:
 def test_other_encoders_kinds_and_shapes_are_other_entries() -> None:
     row = np.arange(12)
     keys = [
-        Embeddings(Towers(encoder), MB)._keys(kind, {0: each})[0]
+        CachedEncoder(Towers(encoder), MB)._keys(kind, {0: each})[0]
         for encoder in ("one", "another")
         for kind in ("image", "text")
         for each in (row, row.reshape(3, 4), row.astype(np.int32), row + 1)
     ]
     assert len(set(keys)) == 16
-    assert Embeddings(Towers("one"), MB)._keys("image", {0: row.copy()})[0] == keys[0]
+    assert CachedEncoder(Towers("one"), MB)._keys("image", {0: row.copy()})[0] == keys[0]
 
 
 def test_the_least_lately_used_goes_first() -> None:
     towers = Towers()
     entry = ENTRY_BYTES + 4 * towers.dim
-    kept = Embeddings(towers, 2 * entry)
+    kept = CachedEncoder(towers, 2 * entry)
     for number in (0, 1, 0, 2):  # 2 pushes 1 out
         kept.pixels([PICTURES[number]])
     assert kept.size == 2 * entry
@@ -189,14 +189,14 @@ def test_the_least_lately_used_goes_first() -> None:
 
 def test_what_is_too_large_is_not_kept() -> None:
     towers = Towers()
-    kept = Embeddings(towers, ENTRY_BYTES + 4 * towers.dim)
+    kept = CachedEncoder(towers, ENTRY_BYTES + 4 * towers.dim)
     (with_states,) = kept.pixels([PICTURES[0]], states=True)
     assert with_states.states_LW is not None
     assert with_states.size > kept.size == 0
 
 
 def test_nobody_can_change_what_is_kept() -> None:
-    (embedded,) = Embeddings(Towers(), MB).pixels([PICTURES[0]])
+    (embedded,) = CachedEncoder(Towers(), MB).pixels([PICTURES[0]])
     with pytest.raises(ValueError, match="read-only"):
         embedded.vector_D[0] = 1.0
 
@@ -205,7 +205,7 @@ def test_nobody_can_change_what_is_kept() -> None:
 @pytest.mark.parametrize("states", [False, True])
 def test_bytes_are_what_memory_is_taken(states: bool, dim: int) -> None:
     """Offered more than fits, what it takes is about what it says."""
-    kept = Embeddings(Towers(dim=dim), 4 * MB)
+    kept = CachedEncoder(Towers(dim=dim), 4 * MB)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     for start in range(200):

@@ -12,7 +12,7 @@ from scot.composers import baseline
 from scot.composers.states import States
 from scot.encoders import Encoder, load_encoder
 from services.search.composer.compose_batch import Composed, Job, Move, compose_batch
-from services.search.composer.embedding_cache import Embeddings
+from services.search.composer.embedding_cache import CachedEncoder
 
 
 class Reader:
@@ -26,7 +26,7 @@ class Reader:
         self.seen: list[tuple[int, int]] = []
 
     def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
-        patches_B, words_B = (each.there_BL.sum(1).tolist() for each in states)
+        patches_B, words_B = (each.mask_BL.sum(1).tolist() for each in states)
         self.seen += list(zip(patches_B, words_B, strict=True))
         return normalize(image_BD + text_BD, dim=-1)
 
@@ -38,7 +38,7 @@ def encoder() -> Encoder:
 
 def jobs(encoder: Encoder, *, composer: str) -> list[Job]:
     pixels = encoder.preprocess(Image.new("RGB", (96, 96), "teal"))
-    red, blue = (Move(text.tokens) for text in encoder.tokenise(["red", "make it blue and much larger"]))
+    red, blue = (Move(text.tokens) for text in encoder.tokenize(["red", "make it blue and much larger"]))
     return [
         Job(pixels, None, (red,), composer),
         Job(None, encoder.encode_texts(["a"])[0], (blue,), composer),
@@ -49,7 +49,7 @@ def jobs(encoder: Encoder, *, composer: str) -> list[Job]:
 
 def test_only_the_start_of_a_query_shows_its_patches(encoder: Encoder) -> None:
     reader = Reader()
-    answers = compose_batch(Embeddings(encoder), lambda _: reader, jobs(encoder, composer="reader"))
+    answers = compose_batch(CachedEncoder(encoder), lambda _: reader, jobs(encoder, composer="reader"))
     assert all(isinstance(answer, Composed) for answer in answers)
     long = len(encoder.encode_tokens_states([jobs(encoder, composer="")[1].moves[0].tokens])[1][0])  # type: ignore[attr-defined]
     # A picture, a vector, a picture; then second moves, and a text-only query, which start from what came before.
@@ -57,8 +57,8 @@ def test_only_the_start_of_a_query_shows_its_patches(encoder: Encoder) -> None:
 
 
 def test_answers_are_those_of_a_composer_that_reads_none(encoder: Encoder) -> None:
-    answers = compose_batch(Embeddings(encoder), lambda _: Reader(), jobs(encoder, composer="reader"))
-    plain = compose_batch(Embeddings(encoder), lambda _: baseline("sum"), jobs(encoder, composer="sum"))
+    answers = compose_batch(CachedEncoder(encoder), lambda _: Reader(), jobs(encoder, composer="reader"))
+    plain = compose_batch(CachedEncoder(encoder), lambda _: baseline("sum"), jobs(encoder, composer="sum"))
     for ours, theirs in zip(answers, plain, strict=True):
         assert isinstance(ours, Composed)
         assert isinstance(theirs, Composed)

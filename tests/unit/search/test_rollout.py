@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scot.composers import Registry, save_composer
 from scot.composers.architectures import build
 from scot.errors import EncoderMismatch, InvalidInput, NotFound, ScotError
-from services.search.composer.loaded_composers import Shelf
+from services.search.composer.loaded_composers import LoadedComposers
 from services.search.composer.rollout import Rollout
 
 CALLERS = [f"caller-{number}" for number in range(20_000)]
@@ -99,7 +99,7 @@ def test_what_is_left_out_is_the_released_one_alone(user_config: dict[str, Any])
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def shelf(tmp_path: Path) -> LoadedComposers:
     registry = Registry(tmp_path / "composers")
     torch.manual_seed(0)
     module = build("combiner", {"dim": DIM, "projection": 4, "hidden": 4})
@@ -113,12 +113,12 @@ def shelf(tmp_path: Path) -> Shelf:
         save_composer(tmp_path / version, module, encoder_id=encoder, dim=DIM, metrics={})
         registry.publish(tmp_path / version, version=version, release=version == "v1")
     (tmp_path / "composers" / "damaged" / "composer.safetensors").write_bytes(b"damaged")
-    shelf = Shelf(registry, "ours", DIM)
+    shelf = LoadedComposers(registry, "ours", DIM)
     shelf.roll_out(Rollout())
     return shelf
 
 
-def test_the_list_says_shares_and_shadow(shelf: Shelf) -> None:
+def test_the_list_says_shares_and_shadow(shelf: LoadedComposers) -> None:
     shelf.roll_out(Rollout("", {"v2": 0.1, "sum:0.7": 0.2}, "v3"))
     told = {card.name: (card.released, card.share, card.shadow) for card in shelf.cards()}
     assert told["v1"] == (True, pytest.approx(0.7), False)
@@ -131,7 +131,7 @@ def test_the_list_says_shares_and_shadow(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("name", ["foreign", "nobody", "damaged", "sum:2", "../v1"])
 @pytest.mark.parametrize("where", ["default", "split", "shadow"])
-def test_a_rollout_is_taken_whole_or_not_at_all(shelf: Shelf, name: str, where: str) -> None:
+def test_a_rollout_is_taken_whole_or_not_at_all(shelf: LoadedComposers, name: str, where: str) -> None:
     shelf.roll_out(Rollout("v1", {"v2": 0.5}, "v3"))
     before = shelf.rollout
     good = {"default": "v3", "split": {"v1": 0.2}, "shadow": "v2"}

@@ -17,13 +17,13 @@ from ray.serve.exceptions import gRPCStatusError
 
 from scot import flags
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
-from scot.index.config import Effort, Layout
+from scot.index.config import CollectionConfig, SearchParams
 from scot.v1 import search_pb2
 from services.calls import drop_told, public_error, streaming
-from services.search.composer.loaded_composers import Shelf
+from services.search.composer.loaded_composers import LoadedComposers
 from services.search.composer.rollout import Rollout
 from services.search.local.start import LocalConfig, settings_of
-from services.search.rpc.ordered_map import in_order
+from services.search.rpc.ordered_map import ordered_map
 from services.search.rpc.query import Step, parse_edits
 from services.search.rpc.validation import checked_payload
 from services.search.settings import from_args
@@ -50,7 +50,7 @@ def test_answers_keep_the_order_and_the_window() -> None:
                 yield number
             gates[19].set()
 
-        assert [answer async for answer in in_order(numbers(), work, window=4)] == list(range(20))
+        assert [answer async for answer in ordered_map(numbers(), work, window=4)] == list(range(20))
         assert most <= 4 + 1
 
     asyncio.run(run())
@@ -69,7 +69,7 @@ def test_an_answer_does_not_wait_for_the_next_request() -> None:
             return number
 
         seen = []
-        async for answer in in_order(conversation(), work, window=8):
+        async for answer in ordered_map(conversation(), work, window=8):
             seen.append(answer)
             answered.set()
         assert seen == [1, 2]
@@ -88,7 +88,7 @@ def test_a_broken_stream_raises_after_its_answers() -> None:
 
         seen = []
         with pytest.raises(ConnectionError):  # noqa: PT012
-            async for answer in in_order(broken(), work, window=2):
+            async for answer in ordered_map(broken(), work, window=2):
                 seen.append(answer)
         assert seen == [1]
 
@@ -159,7 +159,7 @@ def test_neighbouring_plain_edits_are_one_step() -> None:
 
 
 def test_a_shelf_keeps_composers_but_not_every_weight_that_is_asked_for() -> None:
-    shelf = Shelf(None, "encoder", 4)
+    shelf = LoadedComposers(None, "encoder", 4)
     assert shelf.get("sum") is shelf.get("sum")
     assert shelf.get("sum:0.25") is not shelf.get("sum:0.25")
     shelf.roll_out(Rollout("sum:0.25"))
@@ -206,8 +206,8 @@ def test_settings_of_a_server_are_flat(indexes: object) -> None:
     args = {"qdrant_url": "https://qdrant:6333", "payload_index": indexes, "quantization": "int8", "strict": True}
     settings = from_args({**args, "oversampling": 4.0, "gateways": 2})
     assert settings.qdrant.qdrant_url == "https://qdrant:6333"
-    assert settings.layout == Layout(("kind:keyword", "price:float"), "int8", strict=True)
-    assert settings.effort == Effort(4.0)
+    assert settings.layout == CollectionConfig(("kind:keyword", "price:float"), "int8", strict=True)
+    assert settings.effort == SearchParams(4.0)
     assert from_args(flags.flat(settings)) == settings
 
 
@@ -215,7 +215,7 @@ def test_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("SCOT_QDRANT_URL", "http://qdrant:6333")
     monkeypatch.setenv("SCOT_PAYLOAD_INDEX", "kind:keyword price:float")
     settings = from_args({"quantization": "turbo"})
-    assert settings.layout == Layout(("kind:keyword", "price:float"), "turbo")
+    assert settings.layout == CollectionConfig(("kind:keyword", "price:float"), "turbo")
 
 
 def test_a_key_is_no_setting() -> None:

@@ -22,8 +22,8 @@ from scot.index.filters import Filter, Match
 from scot.index.store import GalleryStore, Item
 from scot.v1 import search_pb2
 from services.search.composer.compose_batch import Composed, Job, Move, compose_batch
-from services.search.composer.embedding_cache import Embeddings
-from services.search.composer.loaded_composers import Shelf
+from services.search.composer.embedding_cache import CachedEncoder
+from services.search.composer.loaded_composers import LoadedComposers
 from services.search.composer.replica import compose_rolled_out
 from services.search.composer.rollout import Rollout
 from services.search.gateway.shadow import Answer, Shadow, overlap
@@ -52,7 +52,7 @@ def encoder() -> Encoder:
 @pytest.fixture
 def jobs(encoder: Encoder) -> list[Job]:
     pixels = encoder.preprocess(Image.new("RGB", (96, 96), "teal"))
-    moves = tuple(Move(text.tokens) for text in encoder.tokenise(["red", "much larger"]))
+    moves = tuple(Move(text.tokens) for text in encoder.tokenize(["red", "much larger"]))
     return [
         Job(pixels, None, moves, caller="a", shadowed=True),
         Job(pixels, None, moves[:1], caller="b"),  # nobody has time for its shadow
@@ -63,8 +63,8 @@ def jobs(encoder: Encoder) -> list[Job]:
     ]
 
 
-def shelf(rollout: Rollout) -> Shelf:
-    shelf = Shelf(None, "any", 0)
+def shelf(rollout: Rollout) -> LoadedComposers:
+    shelf = LoadedComposers(None, "any", 0)
     shelf.roll_out(rollout)
     return shelf
 
@@ -74,9 +74,9 @@ def named(jobs: list[Job], composer: str) -> list[Job]:
 
 
 def test_one_call_composes_both(encoder: Encoder, jobs: list[Job]) -> None:
-    answers = compose_rolled_out(Embeddings(encoder), shelf(Rollout("sum", shadow="sum:0.9")), jobs)
-    plain = compose_batch(Embeddings(encoder), baseline, named(jobs, "sum"))
-    shadows = compose_batch(Embeddings(encoder), baseline, named(jobs, "sum:0.9"))
+    answers = compose_rolled_out(CachedEncoder(encoder), shelf(Rollout("sum", shadow="sum:0.9")), jobs)
+    plain = compose_batch(CachedEncoder(encoder), baseline, named(jobs, "sum"))
+    shadows = compose_batch(CachedEncoder(encoder), baseline, named(jobs, "sum:0.9"))
     for answer, expected in zip(answers, plain, strict=True):
         assert isinstance(answer, Composed)
         assert isinstance(expected, Composed)
@@ -94,7 +94,7 @@ def test_one_call_composes_both(encoder: Encoder, jobs: list[Job]) -> None:
 
 
 def test_the_default_is_not_its_own_shadow(encoder: Encoder, jobs: list[Job]) -> None:
-    answers = compose_rolled_out(Embeddings(encoder), shelf(Rollout("sum", {"slerp": 0.5}, "sum")), jobs * 8)
+    answers = compose_rolled_out(CachedEncoder(encoder), shelf(Rollout("sum", {"slerp": 0.5}, "sum")), jobs * 8)
     for job, answer in zip(jobs * 8, answers, strict=True):
         assert isinstance(answer, Composed)
         assert answer.shadow == ("sum" if answer.composer == "slerp" and not job.composer else "")
@@ -105,13 +105,13 @@ def test_a_composer_that_fails_takes_nobody_with_it(
 ) -> None:
     composers: dict[str, Any] = {"sum": baseline("sum"), "slerp": baseline("slerp"), "broken": Broken()}
     two = [*named(jobs, "sum"), *named(jobs, "broken")]
-    answers = compose_batch(Embeddings(encoder), composers.__getitem__, two)
+    answers = compose_batch(CachedEncoder(encoder), composers.__getitem__, two)
     assert all(isinstance(answer, Composed) for answer in answers[: len(jobs)])
     failed = [isinstance(answer, RuntimeError) for answer in answers[len(jobs) :]]
     assert failed == [True, True, False, False, False, True]
     rolled = shelf(Rollout("sum", shadow="slerp"))
     rolled._loaded["slerp"] = Broken()
-    (first, *_) = compose_rolled_out(Embeddings(encoder), rolled, jobs)
+    (first, *_) = compose_rolled_out(CachedEncoder(encoder), rolled, jobs)
     assert isinstance(first, Composed)
     assert (first.composer, first.shadow, first.shadow_vector) == ("sum", "slerp", None)
     assert "the shadow slerp fails" in caplog.text

@@ -7,7 +7,7 @@ import torch
 
 from scot.embeddings.cache import CacheInfo, TripletEmbeddings
 from scot.errors import InvalidInput
-from scot.training.objectives import Companions, LossConfig, mined_targets
+from scot.training.objectives import LossConfig, MinedTargets, mined_targets
 from tests.support.synthetic_triplets import synthetic_triplets
 
 CPU = torch.device("cpu")
@@ -64,8 +64,8 @@ def test_looking_up_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
 
 def test_nothing_is_looked_up_that_no_term_asks_for() -> None:
     data = synthetic_triplets(images=20)
-    assert Companions.of(data, torch.arange(len(data)), LossConfig(), CPU) == Companions(None, None)
-    found = Companions.of(data, torch.arange(len(data)), LossConfig(sibling_negatives=1, retrieved_weight=0.5), CPU)
+    assert MinedTargets.of(data, torch.arange(len(data)), LossConfig(), CPU) == MinedTargets(None, None)
+    found = MinedTargets.of(data, torch.arange(len(data)), LossConfig(sibling_negatives=1, retrieved_weight=0.5), CPU)
     assert found.sibling_NK is not None
     assert found.sibling_NK.shape == (len(data), 1)
     assert found.retrieved_N is not None
