@@ -15,7 +15,7 @@ TESTS = $(wildcard tests/unit tests/integration tests/chart)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm test-watch test-chaos test-serving test-cluster test-node lint format dashboards protos requirements audit clean distclean
+.PHONY: help demo test test-vllm test-watch test-chaos test-serving test-cluster test-node lint format generate requirements audit clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,11 +55,8 @@ format: $(DEV) ## Rewrite the sources as the formatter wants them
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-dashboards: $(DEV) ## Rebuild the Grafana dashboards in helm/dashboards from their lists of panels
-	.venv/bin/python helm/dashboards/source/build.py
-
-protos: $(DEV) ## Regenerate the gRPC stubs in scot/v1 from protos/
-	.venv/bin/python protos/generate.py
+generate: $(DEV) ## Write what is generated: gRPC stubs, dashboards, the chart's reference and schema, the example manifest
+	.venv/bin/python -m tools.generate
 
 requirements: ## Compile requirements/*.txt from pyproject.toml and constraints.in
 	PYTHON="$(PYTHON)" requirements/compile

@@ -78,13 +78,12 @@ def submit(config: SubmitConfig) -> int:
         SystemExit: a flag of the job is wrong (2).
     """
     try:
-        assumed = _manifest(config, released(config, None), config.namespace)
-    except InvalidInput as error:  # as any wrong flag, and before anything is asked or created
+        assumed = dry_run(config)
+    except InvalidInput as error:  # like any wrong flag, and before a cluster is contacted
         print(f"scot cluster submit: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     if config.dry_run:
-        plain = json.loads(json.dumps(assumed))  # without YAML's references to parts that occur twice
-        print(yaml.safe_dump(plain, sort_keys=False, width=1000), end="")
+        print(assumed, end="")
         return 0
     cluster = Cluster(config.namespace)
     body = _manifest(config, released(config, cluster), cluster.namespace)
@@ -93,6 +92,13 @@ def submit(config: SubmitConfig) -> int:
         print(f"look at it with: scot cluster logs {name}")
         return 0
     return ended(name, attended(cluster, name, show))
+
+
+def dry_run(config: SubmitConfig) -> str:
+    """The manifest as YAML, for a release with the chart's defaults. Raises InvalidInput when an option is wrong."""
+    body = _manifest(config, released(config, None), config.namespace)
+    plain = json.loads(json.dumps(body))  # without YAML's references to parts that occur twice
+    return str(yaml.safe_dump(plain, sort_keys=False, width=1000))
 
 
 def list_jobs(config: ListConfig) -> int:

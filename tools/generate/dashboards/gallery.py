@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from panels import BAD, OK, WARN, Dashboard, Row, lines, stat
-from queries import by, quantile, quantiles, share, total
+from tools.generate.dashboards.panels import BAD, OK, WARN, Dashboard, Row, lines, stat
+from tools.generate.dashboards.queries import by, quantile, quantiles, share, total
 
 _SENT = total('ray_scot_search_items_total{NS, outcome=~"indexed|refused"}')
 _REFUSED = total('ray_scot_search_items_total{NS, outcome="refused"}')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from panels import BAD, OK, Panel, lines
+from tools.generate.dashboards.panels import BAD, OK, Panel, lines
 
 
 def node_memory(width: int = 8) -> Panel:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nodes import node_memory
-from panels import BAD, OK, WARN, Dashboard, Panel, Query, Row, lines, stat
-from queries import ASKED, BASELINES, BROKEN, by, failing, quantile, quantiles, share, total
+from tools.generate.dashboards.nodes import node_memory
+from tools.generate.dashboards.panels import BAD, OK, WARN, Dashboard, Panel, Query, Row, lines, stat
+from tools.generate.dashboards.queries import ASKED, BASELINES, BROKEN, by, failing, quantile, quantiles, share, total
 
 _HEALTHY = "sum(ray_serve_deployment_replica_healthy{NS})"
 _WANTED = "sum(ray_serve_autoscaling_target_replicas{NS})"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from panels import BAD, OK, WARN, Dashboard, Panel, Query, Row, lines
-from queries import by, quantiles, share, total
+from tools.generate.dashboards.panels import BAD, OK, WARN, Dashboard, Panel, Query, Row, lines
+from tools.generate.dashboards.queries import by, quantiles, share, total
 
 _REFUSED = total("scot_edits_refused_total{NS}")
 _MADE = total('{__name__=~"scot_edits_(accepted|refused)_total", NS}')

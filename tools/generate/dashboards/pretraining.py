@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodes import node_cpu, node_memory
-from panels import BAD, OK, Dashboard, Panel, Query, Row, lines, stat
+from tools.generate.dashboards.nodes import node_cpu, node_memory
+from tools.generate.dashboards.panels import BAD, OK, Dashboard, Panel, Query, Row, lines, stat
 
 
 def _gauge(title: str, description: str, unit: str, name: str, **more: object) -> Panel:

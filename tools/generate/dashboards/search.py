@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nodes import node_cpu, node_memory
-from overview import APPLICATION
-from panels import BAD, OK, WARN, Dashboard, Panel, Query, Row, lines
-from queries import BASELINES, BROKEN, SHED, by, mean, quantile, quantiles, share, total
+from tools.generate.dashboards.nodes import node_cpu, node_memory
+from tools.generate.dashboards.overview import APPLICATION
+from tools.generate.dashboards.panels import BAD, OK, WARN, Dashboard, Panel, Query, Row, lines
+from tools.generate.dashboards.queries import BASELINES, BROKEN, SHED, by, mean, quantile, quantiles, share, total
 
 _SEARCH = 'NS, application="search"'
 _UNARY = 'NS, method!~"health_.*|.*_stream"'

@@ -1,0 +1,1 @@
+"""What is committed but generated: gRPC stubs, dashboards, the chart's reference and schema, a job's manifest."""
