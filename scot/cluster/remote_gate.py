@@ -39,28 +39,33 @@ def readable_here(question: Question) -> bool:
 class GateHere:
     """The gate in this process."""
 
-    def __init__(self, question: Question) -> None:
-        self._question = question
+    def __init__(self, question: Question, show: Callable[[str], None] = print) -> None:
+        self._question, self._show = question, show
 
     def promote(self) -> bool:
         """Measure and move the pointer. Raises NotPromoted and what the registry raises."""
-        from scot.commands import composers
+        from scot.evaluation import promotion
 
         asked = self._question
-        registry = Registry(asked.composers)
-        before = registry.released()
-        galleries = [Path(gallery) for gallery in asked.galleries]
-        cache = Path(tempfile.gettempdir()) / "scot-gate"  # embeddings of galleries, by their content
-        composers.promote(
-            composers.PromoteConfig(asked.version, asked.composers, galleries, asked.encoder, cache, asked.force)
+        decision = promotion.promote(
+            Registry(asked.composers),
+            asked.version,
+            galleries=[Path(gallery) for gallery in asked.galleries],
+            encoder=asked.encoder,
+            cache=Path(tempfile.gettempdir()) / "scot-gate",  # embeddings of galleries, by their content
+            force=asked.force,
+            on_progress=self._show,
         )
-        return registry.released() != before
+        self._show(decision.summary)
+        if decision.outcome == "refused":
+            raise NotPromoted(f"{decision.summary}; --force promotes it all the same")
+        return decision.promoted
 
     def rollback(self) -> None:
         """Move the pointer back. Raises NotFound when nothing was released before."""
-        from scot.commands import composers
+        from scot.evaluation import promotion
 
-        composers.rollback(composers.RollbackConfig(self._question.composers))
+        promotion.rollback(Registry(self._question.composers))
 
 
 class GateInCluster:

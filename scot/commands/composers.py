@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +11,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from scot.commands.columns import print_columns
-from scot.composers import Composer, Registry, artifact, load_composer
-from scot.encoders import Encoder, load_encoder
-from scot.errors import EncoderMismatch, InvalidInput, NotFound, NotPromoted, ScotError
-from scot.evaluation.gate import COMPARED, GATE_METRICS, Check, compared, decide, utc_now
+from scot.composers import Registry, artifact
+from scot.errors import NotFound, NotPromoted, ScotError
+from scot.evaluation import promotion
+from scot.evaluation.gate import Check
 from scot.evaluation.metrics import Estimate
 from scot.evaluation.report import report_console
-from scot.evaluation.world_vectors import encode_gallery
 
 
 @dataclass(frozen=True)
@@ -103,17 +101,21 @@ def list_composers(config: ListConfig) -> int:
 
 
 def compare(config: CompareConfig) -> int:
-    """Print recalls with their intervals and who is ahead.
+    """Print recalls with their intervals and which version is ahead.
 
     Raises:
         InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
     """
-    _check_galleries(config.gallery)
-    registry = _registry(config.composers)
-    paths = [registry.path(version) for version in (config.first, config.second)]
-    encoder, console = load_encoder(config.encoder), report_console()
-    first, second = (_load(path, encoder) for path in paths)
-    checks = _checks(config, encoder, first, second, COMPARED)
+    console = report_console()
+    checks = promotion.compare(
+        _registry(config.composers),
+        config.first,
+        config.second,
+        galleries=config.gallery,
+        encoder=config.encoder,
+        cache=config.cache,
+        on_progress=console.print,
+    )
     console.print(_table(checks, config.first, config.second))
     return 0
 
@@ -126,68 +128,36 @@ def promote(config: PromoteConfig) -> int:
         Conflict: another version was released while this one was measured.
         InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
     """
-    _check_galleries(config.gallery)
-    registry = _registry(config.composers)
-    version = config.version
-    path = registry.path(version)
-    released, objection = _released(registry)
-    if version == released:
-        print(f"{version} is the released composer already")
-        return 0
-    pointer_damaged = bool(objection)
-    objection = objection or _cannot_compare(registry, version, released)
-    if objection and not config.force:
-        raise NotPromoted(f"{objection}; --force promotes it all the same")
-    encoder, console = load_encoder(config.encoder), report_console()
-    candidate = _load(path, encoder)
-    other = _load(registry.path(released), encoder) if released is not None and not objection else None
-    checks = _checks(config, encoder, candidate, other, GATE_METRICS)
-    decision = decide(version, released, encoder.id, checks, objection=objection, force=config.force)
-    console.print(_table(checks, version, released if other else None))
-    # Recorded first: a version that the pointer names has its numbers, whatever happens in between.
-    registry.record(version, decision.to_json())
+    console = report_console()
+    decision = promotion.promote(
+        _registry(config.composers),
+        config.version,
+        galleries=config.gallery,
+        encoder=config.encoder,
+        cache=config.cache,
+        force=config.force,
+        on_progress=console.print,
+    )
+    if decision.checks:
+        console.print(_table(decision.checks, config.version, decision.released))
     if decision.outcome == "refused":
-        raise NotPromoted(f"{decision.said}; --force promotes it all the same")
-    if pointer_damaged:
-        registry.release(version)
-    else:
-        registry.replace(released, version)
-    before = f"; before: {released}" if released else ""
-    print(f"promoted {version} ({decision.outcome}{before}): {decision.said}")
+        raise NotPromoted(f"{decision.summary}; --force promotes it all the same")
+    if decision.outcome == "already released":
+        print(decision.summary)
+        return 0
+    before = f"; before: {decision.released}" if decision.released else ""
+    print(f"promoted {decision.candidate} ({decision.outcome}{before}): {decision.summary}")
     return 0
 
 
 def rollback(config: RollbackConfig) -> int:
     """Release what was released before, and say what was done. Raises NotFound when there is nothing."""
     registry = _registry(config.composers)
-    done = registry.rollback()
-    with contextlib.suppress(ScotError):  # the pointer is what counts, and what was taken back may be damaged
-        registry.record(done.taken_back, {"at": utc_now(), "outcome": "rolled back", "said": f"to {done.version}"})
-    passed_over = f" ({', '.join(done.skipped)} can no longer be loaded)" if done.skipped else ""
+    done = promotion.rollback(registry)
+    skipped = f" ({', '.join(done.skipped)} can no longer be loaded)" if done.skipped else ""
     encoder = registry.config(done.version)["encoder_id"]
-    print(f"rolled back from {done.taken_back} to {done.version}{passed_over}; it needs the encoder {encoder}")
+    print(f"rolled back from {done.taken_back} to {done.version}{skipped}; it needs the encoder {encoder}")
     return 0
-
-
-def _check_galleries(folders: Sequence[Path]) -> None:
-    if not folders:
-        raise InvalidInput("--gallery is missing: draw one with `scot draw --world wardrobe --split eval --output DIR`")
-
-
-def _checks(
-    config: CompareConfig | PromoteConfig,
-    encoder: Encoder,
-    first: Composer,
-    second: Composer | None,
-    metrics: Sequence[str],
-) -> list[Check]:
-    """Measure one or two composers on every gallery."""
-    states = any(composer is not None and composer.reads_states for composer in (first, second))
-    checks: list[Check] = []
-    for folder in config.gallery:
-        vectors = encode_gallery(folder, encoder, config.cache, states=states, on_progress=report_console().print)
-        checks += compared(vectors, first, second, metrics)
-    return checks
 
 
 def _registry(place: str) -> Registry:
@@ -195,39 +165,6 @@ def _registry(place: str) -> Registry:
     if not registry.versions():
         raise NotFound(f"{place} holds no composer yet; pretrain one, or name the registry with --composers")
     return registry
-
-
-def _released(registry: Registry) -> tuple[str | None, str]:
-    """The released version, and why it cannot be told."""
-    try:
-        return registry.released(), ""
-    except InvalidInput as error:
-        return None, str(error)
-
-
-def _load(path: str, encoder: Encoder) -> Composer:
-    try:
-        return load_composer(path, encoder_id=encoder.id, dim=encoder.dim)
-    except EncoderMismatch as error:
-        raise EncoderMismatch(f"{error}; name its encoder with --encoder") from None
-
-
-def _cannot_compare(registry: Registry, version: str, released: str | None) -> str:
-    """Why the two cannot be measured on the same vectors, in a sentence; empty when they can."""
-    ours = registry.config(version)["encoder_id"]
-    if released is None:
-        return ""
-    try:
-        artifact.verify(registry.path(released))
-        theirs = registry.config(released)["encoder_id"]
-    except ScotError as error:
-        return f"the released {released} cannot be measured: {error}"
-    if ours == theirs:
-        return ""
-    return (
-        f"{version} was trained on the encoder {ours} and the released {released} on {theirs}, so that a release needs "
-        "another index and their numbers do not compare"
-    )
 
 
 _TITLES = ("version", "", "encoder", "architecture", "weights", "held-out R@1", "published (UTC)", "last decision")
@@ -249,15 +186,17 @@ def _cells(registry: Registry, version: str, released: str | None) -> tuple[str,
 
 
 def _table(checks: Sequence[Check], first: str, second: str | None) -> Table:
+    """The checks; the second version's columns where it was measured."""
+    both = second is not None and any(check.other is not None for check in checks)
     table = Table("world", "metric", box=SIMPLE_HEAD)
-    for name in filter(None, (first, second)):
+    for name in (first, second) if both else (first,):
         table.add_column(f"{name} [95 %]", justify="right")
-    if second:
+    if both:
         table.add_column("ahead")
     names = {"candidate": first, "other": second or "", "neither": "neither"}
     for check in checks:
         cells = [_shown(estimate) for estimate in (check.candidate, check.other) if estimate is not None]
-        table.add_row(check.world, check.metric, *cells, *([names[check.winner]] if second else []))
+        table.add_row(check.world, check.metric, *cells, *([names[check.winner]] if both else []))
     return table
 
 

@@ -7,7 +7,7 @@ bootstrap interval, on the same queries.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from scot.worlds.queries import QUERIES
 GATE_METRICS = ("recall@1", "recall_subset@1")
 COMPARED = ("recall@1", "recall@5", "recall@10", "recall_subset@1")
 
-Outcome = Literal["first release", "passed", "forced", "refused"]
+Outcome = Literal["first release", "passed", "forced", "refused", "already released"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +57,38 @@ class Decision:
     checks: tuple[Check, ...]
 
     @property
-    def said(self) -> str:
-        """The decision's numbers in one sentence."""
+    def promoted(self) -> bool:
+        """Whether the candidate becomes the released composer."""
+        return self.outcome in ("first release", "passed", "forced")
+
+    @property
+    def summary(self) -> str:
+        """The decision and its numbers in one sentence."""
         if self.objection:
             return self.objection
+        if self.outcome == "already released":
+            return f"{self.candidate} is the released composer already"
         against = f"not below the interval of {self.released}" if self.released else "nothing was released before"
         return f"{self.candidate}: {'; '.join(map(_numbers, self.checks))}: {against}"
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
         checks = [{**asdict(check), "winner": check.winner} for check in self.checks]
-        return {**asdict(self), "said": self.said, "scot": scot.__version__, "checks": checks}
+        return {**asdict(self), "said": self.summary, "scot": scot.__version__, "checks": checks}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Decision:
+        """Read back what :meth:`to_json` wrote. Raises KeyError, TypeError where a field is missing."""
+        checks = tuple(
+            Check(
+                **{name: each[name] for name in ("world", "gallery", "pictures", "queries", "metric")},
+                candidate=Estimate(**each["candidate"]),
+                other=Estimate(**each["other"]) if each["other"] else None,
+            )
+            for each in values["checks"]
+        )
+        names = ("at", "outcome", "candidate", "released", "encoder", "objection")
+        return cls(**{name: values[name] for name in names}, checks=checks)
 
 
 def compared(

@@ -13,7 +13,7 @@ from scot.cli import main
 from scot.composers import Registry, save_composer
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.encoders import Encoder, load_encoder
-from scot.evaluation.gate import Check, decide
+from scot.evaluation.gate import Check, Decision, decide
 from scot.evaluation.metrics import Estimate
 from scot.worlds.drawing import DrawConfig, draw
 from tests.support.random_encoder import save_random_encoder
@@ -46,11 +46,17 @@ def test_one_metric_of_one_world_is_enough_to_refuse_and_the_sentence_has_the_nu
     worse = check(0.4, Estimate(0.5, 0.45, 0.56), "recall_subset@1", "wardrobe")
     decision = decide("v2", "v1", "e", [check(0.9), check(0.9, metric="recall_subset@1"), worse])
     assert decision.outcome == "refused"
-    assert decision.said == (
+    assert decision.summary == (
         "v2 is worse than the released v1: recall_subset@1 0.400 on wardrobe is below 0.450 to 0.560, "
         "the 95 % interval of v1"
     )
     assert decide("v2", "v1", "e", [worse], force=True).outcome == "forced"
+
+
+def test_a_decision_is_read_back_from_its_json() -> None:
+    for other in (RELEASED, None):
+        decision = decide("v2", "v1", "e", [check(0.9, other)])
+        assert Decision.from_json(json.loads(json.dumps(decision.to_json()))) == decision
 
 
 def test_the_first_release_passes_and_force_is_not_said_where_it_was_not_needed() -> None:

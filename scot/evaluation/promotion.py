@@ -1,0 +1,157 @@
+"""Promotion: measure a composer against the released one, record the decision, and move the registry's pointer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from scot.composers import Composer, Registry, artifact, load_composer
+from scot.composers.registry import Rollback
+from scot.encoders import Encoder, load_encoder
+from scot.errors import EncoderMismatch, InvalidInput, ScotError
+from scot.evaluation.gate import COMPARED, GATE_METRICS, Check, Decision, compared, decide, utc_now
+from scot.evaluation.world_vectors import encode_gallery
+
+
+def compare(
+    registry: Registry,
+    first: str,
+    second: str,
+    *,
+    galleries: Sequence[Path],
+    encoder: str,
+    cache: Path,
+    on_progress: Callable[[str], None] = lambda line: None,
+) -> list[Check]:
+    """Measure two versions on every gallery; the second is the check's ``other``.
+
+    Raises:
+        InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
+    """
+    _check_galleries(galleries)
+    paths = [registry.path(version) for version in (first, second)]
+    loaded = load_encoder(encoder)
+    composers = [_load(path, loaded) for path in paths]
+    return _checks(loaded, *composers, metrics=COMPARED, galleries=galleries, cache=cache, on_progress=on_progress)
+
+
+def promote(
+    registry: Registry,
+    version: str,
+    *,
+    galleries: Sequence[Path],
+    encoder: str,
+    cache: Path,
+    force: bool = False,
+    on_progress: Callable[[str], None] = lambda line: None,
+) -> Decision:
+    """Measure ``version``, record the decision with it, and release it if it passes.
+
+    Args:
+        registry: the composers.
+        version: the version to release.
+        galleries: folders drawn by ``scot draw --split eval``.
+        encoder: the encoder that it was trained on.
+        cache: the folder of the galleries' embeddings.
+        force: release it in spite of any objection; the numbers are recorded all the same.
+        on_progress: receives lines of progress.
+
+    Returns:
+        The decision. The pointer moved if it is ``promoted``; a refusal is returned, not raised.
+
+    Raises:
+        Conflict: another version was released while this one was measured.
+        InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
+    """
+    _check_galleries(galleries)
+    path = registry.path(version)
+    encoder_id = str(registry.config(version)["encoder_id"])
+    released, objection = _released(registry)
+    if version == released:
+        return Decision(utc_now(), "already released", version, released, encoder_id, "", ())
+    pointer_damaged = bool(objection)
+    objection = objection or _cannot_compare(registry, version, released)
+    if objection and not force:
+        return decide(version, released, encoder_id, (), objection=objection)
+    loaded = load_encoder(encoder)
+    candidate = _load(path, loaded)
+    other = _load(registry.path(released), loaded) if released is not None and not objection else None
+    checks = _checks(
+        loaded, candidate, other, metrics=GATE_METRICS, galleries=galleries, cache=cache, on_progress=on_progress
+    )
+    decision = decide(version, released, loaded.id, checks, objection=objection, force=force)
+    # Recorded first: a version that the pointer names has its numbers, whatever happens in between.
+    registry.record(version, decision.to_json())
+    if not decision.promoted:
+        return decision
+    if pointer_damaged:
+        registry.release(version)
+    else:
+        registry.replace(released, version)
+    return decision
+
+
+def rollback(registry: Registry) -> Rollback:
+    """Release the version before the released one and record it. Raises NotFound when there is none."""
+    done = registry.rollback()
+    with contextlib.suppress(ScotError):  # the pointer is what counts, and what was taken back may be damaged
+        registry.record(done.taken_back, {"at": utc_now(), "outcome": "rolled back", "said": f"to {done.version}"})
+    return done
+
+
+def _check_galleries(folders: Sequence[Path]) -> None:
+    if not folders:
+        raise InvalidInput("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
+
+
+def _checks(
+    encoder: Encoder,
+    candidate: Composer,
+    other: Composer | None,
+    *,
+    metrics: Sequence[str],
+    galleries: Sequence[Path],
+    cache: Path,
+    on_progress: Callable[[str], None],
+) -> list[Check]:
+    """Measure one or two composers on every gallery."""
+    states = any(composer is not None and composer.reads_states for composer in (candidate, other))
+    checks: list[Check] = []
+    for folder in galleries:
+        vectors = encode_gallery(folder, encoder, cache, states=states, on_progress=on_progress)
+        checks += compared(vectors, candidate, other, metrics)
+    return checks
+
+
+def _released(registry: Registry) -> tuple[str | None, str]:
+    """The released version, and why it is unknown where the pointer is damaged."""
+    try:
+        return registry.released(), ""
+    except InvalidInput as error:
+        return None, str(error)
+
+
+def _load(path: str, encoder: Encoder) -> Composer:
+    try:
+        return load_composer(path, encoder_id=encoder.id, dim=encoder.dim)
+    except EncoderMismatch as error:
+        raise EncoderMismatch(f"{error}; name its encoder with --encoder") from None
+
+
+def _cannot_compare(registry: Registry, version: str, released: str | None) -> str:
+    """Why the two cannot be measured on the same vectors, in a sentence; empty when they can."""
+    ours = registry.config(version)["encoder_id"]
+    if released is None:
+        return ""
+    try:
+        artifact.verify(registry.path(released))
+        theirs = registry.config(released)["encoder_id"]
+    except ScotError as error:
+        return f"the released {released} cannot be measured: {error}"
+    if ours == theirs:
+        return ""
+    return (
+        f"{version} was trained on the encoder {ours} and the released {released} on {theirs}, so that a release needs "
+        "another index and their numbers do not compare"
+    )
