@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
+from tyro import _errors  # private: the only way to get the reason of a refusal as data (test_flags.py names it)
 
 from scot.errors import InvalidInput, ScotError
 
@@ -41,6 +42,20 @@ def parse(
     text = f"{description or config.__doc__ or ''}\n\n{_EPILOGUE}"
     arguments = [*_from_environment(config, os.environ if environment is None else environment), *argv]
     return tyro.cli(config, args=arguments, prog=prog, description=text, config=(tyro.conf.OmitArgPrefixes,))
+
+
+def check(config: type[Any], argv: Sequence[str], *, prog: str) -> None:
+    """Check the flags of another process: :func:`parse` without this process's environment.
+
+    Raises:
+        InvalidInput: a flag is unknown, malformed or missing; the message is one sentence.
+    """
+
+    def refuse(event: _errors.ParseErrorEvent) -> None:
+        raise InvalidInput(_reason(event))
+
+    with _errors.on_parse_error(refuse):
+        parse(config, argv, prog=prog, environment={})
 
 
 def secret(name: str, file: Path | None) -> str | None:
@@ -111,6 +126,23 @@ def written(values: Mapping[str, Any]) -> list[str]:
         else:
             arguments.append(f"{flag}={value}")
     return arguments
+
+
+def _reason(event: _errors.ParseErrorEvent) -> str:
+    match event:
+        case _errors.UnrecognizedArgs():
+            return f"unrecognized options: {' '.join(event.tokens)}"
+        case _errors.MissingArgs():
+            return f"missing: {', '.join(each.arg.display_name() for each in event.missing_arguments)}"
+        case _errors.InvalidChoice():
+            expected = ", ".join(event.choices)
+            return f"{event.argument.display_name()}: {event.value!r} is not one of {expected}"
+        case _errors.BadValue():
+            return f"{event.argument.display_name()}: a value is missing"
+        case _errors.InstantiationFailure():
+            name = f"{event.argument.display_name()}: " if event.argument else ""
+            return f"{name}{event.message}"
+    return f"cannot be read ({type(event).__name__})"
 
 
 def _nested(field: dataclasses.Field[Any]) -> type | None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib
-import io
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -108,17 +105,15 @@ def check(job: JobName, words: Sequence[str]) -> None:
     """
     config = config_of(job)
     known = _known(config)
+    if not {"--help", "-h"}.isdisjoint(words):
+        raise InvalidInput(f"--help belongs before the job's name: scot cluster submit --help ({job})")
     for flag in sorted(_present(words) - known):
         near = difflib.get_close_matches(flag, known, n=1)
         raise InvalidInput(f"{job} has no flag {flag}" + (f"; did you mean {near[0]}?" if near else ""))
-    complaint, ignored = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(ignored):
-            flags.parse(config, words, prog=job, environment={})
-    except SystemExit as stopped:
-        if stopped.code in (0, None):
-            raise InvalidInput(f"--help belongs before the job's name: scot cluster submit --help ({job})") from None
-        raise InvalidInput(f"the flags of {job}: {_sentence(complaint.getvalue())}") from None
+        flags.check(config, words, prog=job)
+    except InvalidInput as error:
+        raise InvalidInput(f"the flags of {job}: {error}") from None
 
 
 def config_of(job: JobName) -> type[Any]:
@@ -149,12 +144,4 @@ def _present(words: Sequence[str]) -> set[str]:
 
 def _known(config: type[Any]) -> set[str]:
     words = [name.replace("_", "-") for name in flags.names(config)]
-    return {"--help", "-h"} | {f"--{no}{word}" for word in words for no in ("", "no-")}
-
-
-def _sentence(box: str) -> str:
-    """What stands between the title and the help in the frame that the parser draws, with lines or with dashes."""
-    inner = [line.strip(" │|╭╮╰╯") for line in box.splitlines()]
-    parts = re.split(r"\n[─-]{8,}\n", "\n".join(inner))
-    text = re.sub(r"\s+", " ", parts[min(1, len(parts) - 1)]).strip(" .")
-    return text[:1].lower() + text[1:] or "they cannot be read"
+    return {f"--{no}{word}" for word in words for no in ("", "no-")}

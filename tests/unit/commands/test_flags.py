@@ -134,6 +134,27 @@ def test_a_malformed_flag_ends_with_2_and_says_why(argv: list[str], capsys: pyte
     assert not captured.out
 
 
+@pytest.mark.parametrize(
+    ("config", "argv", "message"),
+    [
+        (Train, ["--batch-size", "many"], "--batch-size: invalid literal for int() with base 10: 'many'"),
+        (Train, ["--device", "abacus"], "--device: 'abacus' is not one of cpu, cuda"),
+        (Train, ["stray"], "unrecognized options: stray"),
+        (Train, ["--batch-size"], "--batch-size: a value is missing"),
+        (Index, [], "missing: folder"),
+    ],
+)
+def test_the_flags_of_another_process_are_checked_with_a_sentence(
+    config: type, argv: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Named by this test: ``tyro._errors.on_parse_error`` and its events, which are not tyro's public API."""
+    monkeypatch.setenv("SCOT_BATCH_SIZE", "this process's own")
+    with pytest.raises(InvalidInput) as refused:
+        flags.check(config, argv, prog="train")
+    assert str(refused.value) == message
+    assert capsys.readouterr() == ("", "")
+
+
 def test_help_shows_the_flags_and_the_variables(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         parse("--help")
@@ -181,7 +202,7 @@ def test_run_tells_what_a_config_refuses_in_one_line(capsys: pytest.CaptureFixtu
 
 
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:
-    listing = "from scot import flags; from tests.unit.test_flags import Careful; import sys;"
+    listing = "from scot import flags; from tests.unit.commands.test_flags import Careful; import sys;"
     listing += "sys.exit(flags.run('list', lambda c: [print('line') for _ in range(100_000)] and 0, Careful, []))"
     command = f"{shlex.quote(sys.executable)} -c {shlex.quote(listing)} | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
