@@ -36,7 +36,8 @@ from PIL import Image
 
 from scot import flags
 from scot.data.captioned_writer import write_captioned
-from scot.edits.engines import EngineConfig, load_generator
+from scot.edits.engines import EngineConfig
+from scot.edits.generators import load_generator
 from scot.edits.engines.base import Completion
 from scot.edits.filters import TextFilters
 from scot.edits.generators.base import ModelGenerator
@@ -125,18 +126,18 @@ def told(name: str, seconds: float, captions: Sequence[str]) -> float:
 async def in_turn(config: EngineConfig, address: str, captions: Sequence[str]) -> tuple[list[float], list[float]]:
     """Seconds that the engine alone takes, and the service as the job asks it; in turn, as often as the rounds."""
     alone = raw(config, await chats_of(config, captions)) if config.engine != "rules" else rules(captions)
-    writer = load_generator(EngineConfig(engine="service", url=address))
+    generator = load_generator(EngineConfig(engine="service", url=address))
     await alone(WARM)
-    await writer.write(captions[:WARM], count=COUNT, seed=0)
+    await generator.generate(captions[:WARM], count=COUNT, seed=0)
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(ROUNDS):
         begun = time.perf_counter()
         await alone(len(captions))
         seconds[0].append(time.perf_counter() - begun)
         begun = time.perf_counter()
-        await writer.write(captions, count=COUNT, seed=0)
+        await generator.generate(captions, count=COUNT, seed=0)
         seconds[1].append(time.perf_counter() - begun)
-    await writer.close()
+    await generator.close()
     return seconds
 
 
@@ -182,12 +183,12 @@ async def chats_of(config: EngineConfig, captions: Sequence[str]) -> list[tuple[
         async def close(self) -> None:
             pass
 
-    await ModelGenerator(Listener(), Prompt.load(config.prompt), TextFilters()).write(captions, count=COUNT, seed=0)
+    await ModelGenerator(Listener(), Prompt.load(config.prompt), TextFilters()).generate(captions, count=COUNT, seed=0)
     return heard
 
 
 def load_model(config: EngineConfig) -> Any:
-    """The engine of a config, without a writer around it."""
+    """The engine of a config, without a generator around it."""
     if config.engine == "vllm":
         from scot.edits.engines.vllm import VllmEngine
 

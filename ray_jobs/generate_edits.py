@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Write edits for captioned images: captions in, triplet shards with a manifest out.
+"""Generate edits for captioned images: captions in, triplet shards with a manifest out.
 
     python ray_jobs/generate_edits.py --source catalogue/ --output triplets/
     python ray_jobs/generate_edits.py --source s3://bucket/shards-{000..099}.tar --output s3://bucket/triplets \
         --engine vllm --model Qwen/Qwen2.5-7B-Instruct
 
-Joins the Ray of RAY_ADDRESS, or starts a local one. Killed at any point and started again, it goes on where it was.
+Joins the Ray of RAY_ADDRESS, or starts a local one. Killed at any point and started again, it continues where it stopped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ray_jobs.session import ray_session
 from scot import flags
-from scot.edits.chunk_generator import WriterConfig
+from scot.edits.chunk_generator import GenerationConfig
 from scot.edits.engines import EngineConfig
 from scot.edits.filters import TextFilters
 from scot.edits.generation import generate_triplets
@@ -35,13 +35,13 @@ class GenerateEditsConfig(EngineConfig):
     output: str = ""
     """The folder of triplets to write."""
     edits_per_caption: int = 4
-    """How many edits to ask for, 1 to 16."""
+    """Number of edits of each caption, 1 to 16."""
     seed: int = 0
     """The same seed gives the same triplets."""
     writers: int = 0
-    """Processes that write; 0: one for each spare core (rules) or GPU (vllm), else one."""
+    """Processes that generate; 0: one for each spare core (rules) or GPU (vllm), else one."""
     patience_s: float = 300.0
-    """How long to wait for an endpoint or service that is away."""
+    """Seconds to wait for an unavailable endpoint or service."""
     overwrite: bool = False
     """Replace the triplets of another run."""
     language: str = "en"
@@ -55,11 +55,11 @@ class GenerateEditsConfig(EngineConfig):
     most_edit_edited: float = SimilarityFilters.most_edit_edited
     """With --encoder: an edit whose cosine with the edited caption is above it gives_all_away."""
     least_picture_caption: float = SimilarityFilters.least_picture_caption
-    """With --encoder: a caption whose cosine with its picture is below it misfits; -1: pictures are not looked at."""
+    """With --encoder: a caption whose cosine with its picture is below it misfits; -1: the images are not read."""
 
-    def writer(self) -> WriterConfig:
-        """What the writers need to know."""
-        return WriterConfig(
+    def generation(self) -> GenerationConfig:
+        """The settings of the processes that generate."""
+        return GenerationConfig(
             EngineConfig(**{name: getattr(self, name) for name in EngineConfig.__dataclass_fields__}),
             self.edits_per_caption,
             self.seed,
@@ -71,7 +71,7 @@ class GenerateEditsConfig(EngineConfig):
 
 
 def main(config: GenerateEditsConfig) -> int:
-    """Generate, and say what came of it."""
+    """Generate, and print the result."""
     for name in ("source", "output"):
         if not getattr(config, name):
             raise InvalidInput(f"--{name} is missing")
@@ -79,8 +79,8 @@ def main(config: GenerateEditsConfig) -> int:
         done = generate_triplets(
             config.source,
             config.output,
-            config=config.writer(),
-            writers=config.writers,
+            config=config.generation(),
+            num_processes=config.writers,
             overwrite=config.overwrite,
             on_progress=lambda line: print(line, flush=True),
         )

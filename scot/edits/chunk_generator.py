@@ -1,4 +1,4 @@
-"""One process that writes edits: a chunk of captions in, a part of triplets on disk."""
+"""One process that generates edits: reads a chunk of captions, writes its triplets to disk."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from scot.data.images import decode_image
 from scot.data.triplets import Triplet
-from scot.edits.chunk_results import ChunkResults, Tally
-from scot.edits.chunks import Chunk
-from scot.edits.engines import EngineConfig, load_generator
+from scot.edits.chunks import Chunk, ChunkResults, Tally
+from scot.edits.engines import EngineConfig
 from scot.edits.filters import TextFilters
+from scot.edits.generators import load_generator
 from scot.edits.record import CaptionEdits
 from scot.edits.similarity import Similarities, SimilarityFilters
 from scot.errors import ImageRefused, ScotError, Unavailable
@@ -27,43 +27,43 @@ _LONGEST_PAUSE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class WriterConfig:
-    """What edits are written by, and what of them is kept."""
+class GenerationConfig:
+    """The engine that generates edits, and the filters that select among them."""
 
     engine: EngineConfig = field(default_factory=EngineConfig)
     edits_per_caption: int = 4
     seed: int = 0
     filters: TextFilters = field(default_factory=TextFilters)
     encoder: str = ""
-    """An encoder whose embeddings edits are filtered by; empty: none."""
+    """The encoder whose embeddings the similarity filters use; empty: no such filters."""
     similarity: SimilarityFilters = field(default_factory=SimilarityFilters)
     patience_s: float = 300.0
-    """How long to wait for an engine that is away."""
+    """Seconds to wait for an unavailable engine."""
 
     @property
-    def wants_pictures(self) -> bool:
-        """Whether the pictures are looked at."""
+    def needs_images(self) -> bool:
+        """Whether the filters read the images."""
         return bool(self.encoder) and self.similarity.least_picture_caption > -1.0
 
 
 class ChunkGenerator:
-    """The engine, the encoder of the filters, and the folder of parts, in one process."""
+    """The edit generator, the encoder of the filters, and the folder of results, in one process."""
 
-    def __init__(self, config: WriterConfig, output: str, run: str, generator: str, prompt_version: str) -> None:
-        self._config, self._parts = config, ChunkResults(output, run)
+    def __init__(self, config: GenerationConfig, output: str, run: str, generator: str, prompt_version: str) -> None:
+        self._config, self._results = config, ChunkResults(output, run)
         self._names = {"generator": generator, "prompt_version": prompt_version}
-        self._writer = load_generator(config.engine, config.filters)
+        self._generator = load_generator(config.engine, config.filters)
         self._encoder: Any = None
         if config.encoder:
             from scot.encoders import load_encoder
 
             self._encoder = load_encoder(config.encoder)
 
-    async def write(self, chunk: Chunk) -> Tally:
-        """Write a chunk's part and return its counts.
+    async def generate(self, chunk: Chunk) -> Tally:
+        """Write the triplets of a chunk and return its counts.
 
         Raises:
-            Unavailable: the engine stayed away for ``patience_s``; nothing of the chunk is kept.
+            Unavailable: the engine was unavailable for ``patience_s``; nothing of the chunk is written.
         """
         results = await self._edits(chunk)
         tally = Tally(captions=len(chunk.captions))
@@ -74,42 +74,44 @@ class ChunkGenerator:
             tally.completion_tokens += result.completion_tokens
             rows += [(place, e.edit, e.edited_caption, e.aspect) for e in result.edits]
         if self._encoder is not None and rows:
-            reasons = await asyncio.to_thread(self._filtered, chunk, rows)
+            reasons = await asyncio.to_thread(self._similarity_reasons, chunk, rows)
             tally.refused.update(Counter(filter(None, reasons)))
             rows = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
         triplets = list(self._triplets(chunk, rows))
         tally.accepted = len(triplets)
-        self._parts.write(chunk, triplets, tally)
+        self._results.write(chunk, triplets, tally)
         return tally
 
     async def _edits(self, chunk: Chunk) -> list[CaptionEdits]:
         try:
-            return await self._patiently(chunk.captions)
+            return await self._generate(chunk.captions)
         except ScotError:
             raise
         except Exception:
-            logger.exception("chunk %d fails as a whole; each of its captions is tried alone", chunk.number)
-            return [await self._alone(caption) for caption in chunk.captions]
+            logger.exception("chunk %d failed; retrying each of its captions alone", chunk.number)
+            return [await self._caption_edits(caption) for caption in chunk.captions]
 
-    async def _alone(self, caption: str) -> CaptionEdits:
-        """A caption that breaks its engine is counted, and stops no other."""
+    async def _caption_edits(self, caption: str) -> CaptionEdits:
+        """A caption on which the engine fails is counted; the others continue."""
         try:
-            (result,) = await self._patiently([caption])
+            (result,) = await self._generate([caption])
             return result
         except ScotError:
             raise
         except Exception:
-            logger.exception("no edits of %r", caption)
+            logger.exception("the engine failed on %r", caption)
             return CaptionEdits(refused=Counter(failed=1))
 
-    async def _patiently(self, captions: Sequence[str]) -> list[CaptionEdits]:
+    async def _generate(self, captions: Sequence[str]) -> list[CaptionEdits]:
         loop = asyncio.get_running_loop()
-        until, pause = loop.time() + self._config.patience_s, 0.5
+        deadline, pause = loop.time() + self._config.patience_s, 0.5
         while True:
             try:
-                return await self._writer.write(captions, count=self._config.edits_per_caption, seed=self._config.seed)
+                return await self._generator.generate(
+                    captions, count=self._config.edits_per_caption, seed=self._config.seed
+                )
             except Unavailable as error:
-                if loop.time() + pause > until:
+                if loop.time() + pause > deadline:
                     raise
                 logger.warning("waiting for the engine: %s", error)
             await asyncio.sleep(pause)
@@ -127,17 +129,17 @@ class ChunkGenerator:
                 **self._names,
             )
 
-    def _filtered(self, chunk: Chunk, rows: list[tuple[int, str, str, str]]) -> list[str | None]:
-        """Why each edit is refused by its embeddings, or None."""
+    def _similarity_reasons(self, chunk: Chunk, rows: list[tuple[int, str, str, str]]) -> list[str | None]:
+        """Why the similarity filters refuse each edit, or None."""
         texts = list(
             dict.fromkeys(text for place, edit, edited, _ in rows for text in (chunk.captions[place], edit, edited))
         )
         vector = dict(zip(texts, self._encoder.encode_texts(texts), strict=True))
         images = None
-        if self._config.wants_pictures:
-            known = self._pictures(chunk)
-            nothing = np.full(self._encoder.dim, np.nan, np.float32)
-            images = np.stack([known.get(chunk.image_ids[place], nothing) for place, *_ in rows])
+        if self._config.needs_images:
+            image_vectors = self._image_vectors(chunk)
+            missing = np.full(self._encoder.dim, np.nan, np.float32)
+            images = np.stack([image_vectors.get(chunk.image_ids[place], missing) for place, *_ in rows])
         measured = Similarities.measure(
             np.stack([vector[chunk.captions[place]] for place, *_ in rows]),
             np.stack([vector[edit] for _, edit, *_ in rows]),
@@ -146,8 +148,8 @@ class ChunkGenerator:
         )
         return self._config.similarity.reasons(measured)
 
-    def _pictures(self, chunk: Chunk) -> dict[str, Any]:
-        """The vectors of the chunk's pictures; one that cannot be decoded has none, and is refused when encoding."""
+    def _image_vectors(self, chunk: Chunk) -> dict[str, Any]:
+        """The vectors of the chunk's images. An image that cannot be decoded has none; encoding refuses it later."""
         pixels: dict[str, Any] = {}
         for record in chunk.images:
             if record.image_id not in pixels:

@@ -1,20 +1,34 @@
-"""Captions in chunks: the unit of work, of progress and of resuming. The same source always gives the same chunks."""
+"""Captions in chunks: the unit of work, of progress and of resuming; and the results of a run's finished chunks.
+
+The same source always gives the same chunks. The result of a chunk is one Parquet file, which is complete or absent;
+its metadata holds the chunk's hash and counts. A run that starts again finds the finished chunks and continues with
+the others. When all chunks are finished, their files become the shards of the result and are deleted.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from scot.data.captioned import read_captioned
 from scot.data.records import CaptionedImage, Refusals
+from scot.data.shards import Folder
+from scot.data.triplets import SCHEMA, Triplet
+
+_META = b"scot.part"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Captions of whole pictures, side by side with their pictures' ids (and pictures, when they are wanted)."""
+    """Captions of whole images, in parallel with the images' ids (and with the images, if they are needed)."""
 
     number: int
     image_ids: tuple[str, ...]
@@ -29,21 +43,21 @@ class Chunk:
 
 
 def read_chunks(sources: Sequence[str], refusals: Refusals, *, size: int, with_images: bool = False) -> Iterator[Chunk]:
-    """Read captioned images lazily into chunks of about ``size`` captions; a picture's captions stay together.
+    """Read captioned images lazily into chunks of about ``size`` captions; an image's captions stay together.
 
-    A caption that a picture has twice is read once. Raises NotFound or InvalidInput when a source cannot be read.
+    A caption that an image has twice is read once. Raises NotFound or InvalidInput when a source cannot be read.
     """
     ids: list[str] = []
     captions: list[str] = []
     images: list[CaptionedImage] = []
     number = 0
-    seen: set[str] = set()
+    known_ids: set[str] = set()
     for record in chain.from_iterable(read_captioned(source, refusals) for source in sources):
-        if len(sources) > 1:  # within one source the reader sees to it
-            if record.image_id in seen:
+        if len(sources) > 1:  # within one source, the reader checks this
+            if record.image_id in known_ids:
                 refusals.add("duplicate_id", record.image_id)
                 continue
-            seen.add(record.image_id)
+            known_ids.add(record.image_id)
         for caption in dict.fromkeys(record.captions):
             ids.append(record.image_id)
             captions.append(caption)
@@ -55,3 +69,69 @@ def read_chunks(sources: Sequence[str], refusals: Refusals, *, size: int, with_i
             ids, captions, images = [], [], []
     if ids:
         yield Chunk(number, tuple(ids), tuple(captions), tuple(images))
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts of some captions, and the tokens that a model read and wrote for them."""
+
+    captions: int = 0
+    accepted: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as plain values."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"refused": dict(self.refused)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Tally:
+        """The inverse of :meth:`to_json`. Raises KeyError or TypeError when fields are missing or unknown."""
+        return cls(**{**values, "refused": Counter(values["refused"])})
+
+    def add(self, other: Tally) -> None:
+        """Add the counts of another tally to these."""
+        self.captions += other.captions
+        self.accepted += other.accepted
+        self.refused.update(other.refused)
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+
+
+class ChunkResults:
+    """The finished chunks of one run, in a folder inside its output; ``run`` identifies the run's settings."""
+
+    def __init__(self, output: str, run: str) -> None:
+        self._folder = Folder(f"{output.rstrip('/')}/_parts-{run}")
+
+    def write(self, chunk: Chunk, triplets: Sequence[Triplet], tally: Tally) -> None:
+        """Write a chunk's triplets; a reader sees all of them or none."""
+        meta = json.dumps({"chunk": chunk.hash, "tally": tally.to_json()}).encode()
+        table = pa.Table.from_pylist([asdict(triplet) for triplet in triplets], SCHEMA)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table.replace_schema_metadata({_META: meta}), sink, compression="zstd")
+        self._folder.write(_name(chunk.number), sink.getvalue().to_pybytes())
+
+    def tally(self, chunk: Chunk) -> Tally | None:
+        """The counts of a finished chunk; None if its file is missing, damaged, or of other captions."""
+        try:
+            metadata = pq.read_schema(pa.BufferReader(self._folder.read(_name(chunk.number)))).metadata or {}
+            meta = json.loads(metadata[_META])
+            return Tally.from_json(meta["tally"]) if meta["chunk"] == chunk.hash else None
+        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+            return None
+
+    def tables(self, count: int) -> Iterator[pa.Table]:
+        """The triplets of the first ``count`` chunks, in order, one table for each chunk."""
+        for number in range(count):
+            table = pq.read_table(pa.BufferReader(self._folder.read(_name(number))))
+            yield table.replace_schema_metadata(None).cast(SCHEMA)
+
+    def remove(self) -> None:
+        """Delete all results."""
+        self._folder.delete()
+
+
+def _name(number: int) -> str:
+    return f"part-{number:06d}.parquet"

@@ -1,7 +1,7 @@
-"""Captions to triplets on a Ray cluster: chunks of captions go to a pool of writers, what they write is kept at once.
+"""Captions to triplets on a Ray cluster: a pool of processes generates the edits of chunks and stores each at once.
 
-Memory does not grow with the corpus: the source is read lazily, and only a few chunks are under way. A run that was
-killed goes on where it was (:mod:`scot.edits.chunk_results`); a run whose engine is away waits for it, then says so.
+Memory does not grow with the corpus: the source is read lazily, and only a few chunks are in progress. A killed run
+continues where it stopped (:mod:`scot.edits.chunks`). If the engine is unavailable, a run waits for it, then fails.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from scot.data.folder import find_table
 from scot.data.records import Refusals
 from scot.data.shards import MANIFEST, Folder, Manifest
 from scot.data.triplets import KIND, read_manifest
-from scot.edits.chunk_generator import WriterConfig
-from scot.edits.chunk_results import ChunkResults, Tally
-from scot.edits.chunks import read_chunks
+from scot.edits.chunk_generator import GenerationConfig
+from scot.edits.chunks import ChunkResults, Tally, read_chunks
 from scot.edits.generator_pool import GeneratorPool
 from scot.edits.generators.base import MAX_COUNT
 from scot.edits.generators.load import names
@@ -34,7 +33,7 @@ _SHOW_EVERY_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What a generation wrote; ``reused`` of its captions were done by an earlier run."""
+    """The result of a run; an earlier run had finished ``reused`` of its captions."""
 
     manifest: Manifest
     tally: Tally
@@ -44,7 +43,7 @@ class Generated:
 
 @dataclass(slots=True)
 class _Progress:
-    """What is known so far; ``fresh`` counts this run alone."""
+    """The counts so far; ``fresh`` counts this run alone."""
 
     on_progress: Callable[[str], None]
     done: Tally = field(default_factory=Tally)
@@ -79,8 +78,8 @@ def generate_triplets(
     sources: Sequence[str],
     output: str,
     *,
-    config: WriterConfig | None = None,
-    writers: int = 0,
+    config: GenerationConfig | None = None,
+    num_processes: int = 0,
     chunk_size: int = 0,
     overwrite: bool = False,
     on_progress: Callable[[str], None] = lambda line: None,
@@ -89,19 +88,19 @@ def generate_triplets(
 
     Args:
         sources: captioned images (:func:`scot.data.captioned.read_captioned`).
-        output: the folder of triplet shards; one that holds the result of the same run is left as it is.
-        config: which engine writes the edits, and how they are filtered.
-        writers: processes that write; 0: as many as the cluster's cores (rules) or GPUs (vllm) allow, else one.
-        chunk_size: captions of a chunk; 0: a size that suits the engine.
+        output: the folder of triplet shards; if it holds the result of the same run, it stays unchanged.
+        config: the engine that generates the edits, and the filters.
+        num_processes: processes that generate; 0: what the cluster's cores (rules) or GPUs (vllm) allow, else one.
+        chunk_size: captions of a chunk; 0: the engine's default.
         overwrite: replace the result of another run.
-        on_progress: receives a line of progress now and then.
+        on_progress: receives a line of progress every few seconds.
 
     Raises:
         NotFound, InvalidInput: a source cannot be read, or no caption could be edited.
         Conflict: ``output`` holds the triplets of another run.
-        Unavailable: the engine stayed away; what was written is kept, and the same command goes on with it.
+        Unavailable: the engine was unavailable for too long; finished chunks are stored, a rerun continues.
     """
-    config = config or WriterConfig()
+    config = config or GenerationConfig()
     if not 1 <= config.edits_per_caption <= MAX_COUNT:
         raise InvalidInput(f"edits_per_caption must be 1 to {MAX_COUNT}, not {config.edits_per_caption}")
     if not sources:
@@ -109,7 +108,7 @@ def generate_triplets(
     generator, prompt_version = names(config.engine)
     settings = _settings(config, generator, prompt_version)
     run = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-    before = _earlier(output)
+    before = _finished(output)
     if before is not None and before.extra.get("run") != run:
         if not overwrite:
             raise Conflict(
@@ -118,9 +117,9 @@ def generate_triplets(
             )
         before = None
     size = chunk_size or (2_048 if config.engine.engine == "rules" else 256)
-    refusals, parts = Refusals(), ChunkResults(output, run)
+    refusals, results = Refusals(), ChunkResults(output, run)
     progress = _Progress(on_progress)
-    writer = (config, output, run, generator, prompt_version)
+    arguments = (config, output, run, generator, prompt_version)
     hashes = hashlib.sha256()
     pool: GeneratorPool | None = None
     if before is not None or not any(map(_in_tars, sources)):
@@ -129,13 +128,13 @@ def generate_triplets(
             tally = Tally.from_json(before.extra["tally"])
             return Generated(before, tally, reused=tally.captions, seconds=0.0)
     try:
-        for chunk in read_chunks(sources, refusals, size=size, with_images=config.wants_pictures):
+        for chunk in read_chunks(sources, refusals, size=size, with_images=config.needs_images):
             hashes.update(chunk.hash.encode())
             progress.chunks += 1
-            if (earlier := parts.tally(chunk)) is not None:
+            if (earlier := results.tally(chunk)) is not None:
                 progress.add(earlier, fresh=False)
                 continue
-            pool = pool or GeneratorPool(writer, config.engine, writers)
+            pool = pool or GeneratorPool(arguments, config.engine, num_processes)
             for tally in pool.submit(chunk):
                 progress.add(tally, fresh=True)
         for tally in pool.drain() if pool else ():
@@ -152,37 +151,37 @@ def generate_triplets(
     manifest = shards.write_shards(
         output,
         KIND,
-        parts.tables(progress.chunks),
+        results.tables(progress.chunks),
         shard_size=_SHARD_SIZE,
         rejected=done.refused + Counter({f"source_{reason}": count for reason, count in refusals.counts.items()}),
         extra={**settings, "run": run, "source": hashes.hexdigest()[:16], "tally": done.to_json()},
     )
-    parts.remove()
+    results.remove()
     reused = done.captions - progress.fresh.captions
     return Generated(manifest, done, reused, time.monotonic() - progress.started)
 
 
-def _settings(config: WriterConfig, generator: str, prompt_version: str) -> dict[str, Any]:
-    """All that decides which triplets come out, but for the captions."""
-    told = config.engine
+def _settings(config: GenerationConfig, generator: str, prompt_version: str) -> dict[str, Any]:
+    """Everything that decides the triplets, except the captions."""
+    engine = config.engine
     return {
         "generator": generator,
         "prompt_version": prompt_version,
-        "temperature": told.temperature if told.engine in ("openai", "vllm") else None,
+        "temperature": engine.temperature if engine.engine in ("openai", "vllm") else None,
         "edits_per_caption": config.edits_per_caption,
         "seed": config.seed,
-        "filters": asdict(config.filters) if told.engine in ("openai", "vllm") else None,
+        "filters": asdict(config.filters) if engine.engine in ("openai", "vllm") else None,
         "encoder": config.encoder,
         "similarity": asdict(config.similarity) if config.encoder else None,
     }
 
 
-def _earlier(output: str) -> Manifest | None:
+def _finished(output: str) -> Manifest | None:
     return read_manifest(output) if Folder(output).exists(MANIFEST) else None
 
 
 def _survey(sources: Sequence[str], size: int) -> tuple[int, str]:
-    """How many captions there are, and the hash of all chunks."""
+    """The number of captions, and the hash of all chunks."""
     total, digest = 0, hashlib.sha256()
     for chunk in read_chunks(sources, Refusals(), size=size):
         total += len(chunk.captions)
@@ -191,6 +190,6 @@ def _survey(sources: Sequence[str], size: int) -> tuple[int, str]:
 
 
 def _in_tars(source: str) -> bool:
-    """Whether captions stand between pictures, so that counting them means reading all."""
+    """Whether captions are stored between the images, so that counting them means reading everything."""
     folder = Path(source)
     return ".tar" in source or (folder.is_dir() and find_table(folder) is None and any(folder.glob("*.tar")))

@@ -1,4 +1,4 @@
-"""A pool of writers on a Ray cluster: a few chunks are under way at a time, and a writer that dies is started again."""
+"""A pool of chunk generators on a Ray cluster: a few chunks are in progress at a time; a dead process is restarted."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from scot.edits.chunk_generator import ChunkGenerator
-from scot.edits.chunk_results import Tally
-from scot.edits.chunks import Chunk
+from scot.edits.chunks import Chunk, Tally
 from scot.edits.engines import EngineConfig
 from scot.errors import Unavailable, our_cause
 
-_UNDER_WAY = 2  # chunks of a writer: one at work, one waiting or already filling the gaps of the other
+_CHUNKS_EACH = 2  # in progress in one process: the second waits, or fills the gaps of the first
 
 
 class GeneratorPool:
-    """Writers as Ray actors.
+    """Chunk generators as Ray actors.
 
     Args:
-        writer: the arguments of each :class:`ChunkGenerator`.
-        engine: its engine, which decides what a writer needs.
-        writers: how many; 0: as many as the cluster's cores (rules) or GPUs (vllm) allow, else one.
+        arguments: the arguments of each :class:`ChunkGenerator`.
+        engine: its engine, which decides the resources of each process.
+        count: the number of processes; 0: as many as the cluster's cores (rules) or GPUs (vllm) allow, else one.
     """
 
-    def __init__(self, writer: tuple[Any, ...], engine: EngineConfig, writers: int) -> None:
+    def __init__(self, arguments: tuple[Any, ...], engine: EngineConfig, count: int) -> None:
         resources = ray.cluster_resources()
         if engine.engine == "vllm":
             gpus = engine.tensor_parallel_size if resources.get("GPU") else 0
@@ -35,47 +34,47 @@ class GeneratorPool:
         else:
             options = {"num_cpus": 1}
             room = max(1, int(resources.get("CPU", 1)) - 1) if engine.engine == "rules" else 1
-        options |= {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": _UNDER_WAY}
+        options |= {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": _CHUNKS_EACH}
         make: Any = ray.remote(**options)(ChunkGenerator)
-        self._writers: list[Any] = [make.remote(*writer) for _ in range(writers or room)]
-        self._under_way: dict[Any, int] = {}
+        self._generators: list[Any] = [make.remote(*arguments) for _ in range(count or room)]
+        self._in_progress: dict[Any, int] = {}
 
     def submit(self, chunk: Chunk) -> list[Tally]:
-        """Give a chunk to the writer with the least to do, when there is room; returns what was done meanwhile."""
+        """Give a chunk to the least busy process, when there is room; returns the chunks finished meanwhile."""
         done: list[Tally] = []
-        while len(self._under_way) >= _UNDER_WAY * len(self._writers):
+        while len(self._in_progress) >= _CHUNKS_EACH * len(self._generators):
             done += self._wait()
-        loads = Counter(self._under_way.values())
-        number = min(range(len(self._writers)), key=lambda n: loads[n])
-        self._under_way[self._writers[number].write.remote(chunk)] = number
+        loads = Counter(self._in_progress.values())
+        number = min(range(len(self._generators)), key=lambda n: loads[n])
+        self._in_progress[self._generators[number].generate.remote(chunk)] = number
         return done
 
     def drain(self) -> list[Tally]:
-        """Wait for all that is under way."""
+        """Wait for all chunks in progress."""
         done: list[Tally] = []
-        while self._under_way:
+        while self._in_progress:
             done += self._wait()
         return done
 
     def close(self) -> None:
-        """Stop the writers."""
-        for writer in self._writers:
-            ray.kill(writer)
+        """Stop the processes."""
+        for generator in self._generators:
+            ray.kill(generator)
 
     def _wait(self) -> list[Tally]:
-        ready, _ = ray.wait(list(self._under_way), num_returns=1)
+        ready, _ = ray.wait(list(self._in_progress), num_returns=1)
         try:
             return [ray.get(reference) for reference in ready]
         except RayTaskError as error:
             raise our_cause(error) from None
         except RayActorError as error:
-            raise Unavailable(f"a writer of edits could not be started: {_reason(error)}") from error
+            raise Unavailable(f"a process that generates edits could not be started: {_reason(error)}") from error
         finally:
             for reference in ready:
-                del self._under_way[reference]
+                del self._in_progress[reference]
 
 
 def _reason(error: RayActorError) -> str:
-    """The sentence at the end of the writer's own stack."""
+    """The sentence at the end of the actor's stack trace."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].rpartition("Error: ")[2].rpartition("InvalidInput: ")[2] if lines else "it died"

@@ -1,36 +1,37 @@
-"""What a model answered, as edit records: whatever it wrote, every record is whole or is refused with a reason."""
+"""Parses a model's answer into edit records: each record is complete, or is refused with a reason."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from scot.edits.prompt import clean
-from scot.edits.record import ASPECTS, MAX_CAPTION_CHARS, MAX_EDIT_CHARS, MAX_KEPT_CHARS, EditRecord
+from scot.edits.record import MAX_CAPTION_CHARS, MAX_EDIT_CHARS, MAX_KEPT_CHARS, EditRecord
 from scot.errors import InvalidInput
 
 MAX_ANSWER_CHARS = 20_000
 _FIELDS = ("aspect", "edit", "edited_caption", "kept")
-_MAX_TRIES = 100  # opening braces from which a JSON object is looked for
-_DECODER = json.JSONDecoder(strict=False)  # a raw control character in a string: grammars of engines let it pass
+_MAX_TRIES = 100  # opening braces at which a JSON object is searched
+_DECODER = json.JSONDecoder(strict=False)  # accept raw control characters: the grammars of engines allow them
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The whole records of an answer, and a count by reason of what was no record."""
+    """The complete records of an answer, and a count by reason of the refused ones."""
 
     records: tuple[EditRecord, ...] = ()
     refused: Counter[str] = field(default_factory=Counter)
 
 
-def parse_answer(text: str, *, cut_off: bool = False) -> Parsed:
-    """Read the records of an answer; prose or a code fence around them and a broken end are passed over.
+def parse_answer(text: str, aspects: Collection[str], *, cut_off: bool = False) -> Parsed:
+    """Read the records of an answer; skips prose or a code fence around them, and a broken end.
 
-    Reasons: ``empty_answer``, ``answer_too_long``, ``answer_cut_off`` (``cut_off``: the engine stopped at its limit),
-    ``not_json``, ``wrong_fields``, ``unknown_aspect``, ``record_too_long``, ``empty_field``.
+    ``aspects`` are those that a record may have. Reasons: ``empty_answer``, ``answer_too_long``, ``answer_cut_off``
+    (``cut_off``: the engine stopped at its limit), ``not_json``, ``wrong_fields``, ``unknown_aspect``,
+    ``record_too_long``, ``empty_field``.
     """
     if not text.strip():
         return Parsed(refused=Counter(empty_answer=1))
@@ -44,7 +45,7 @@ def parse_answer(text: str, *, cut_off: bool = False) -> Parsed:
     found = False
     for candidate in _candidates(text):
         found = True
-        record, reason = _record(candidate)
+        record, reason = _record(candidate, aspects)
         if record is not None:
             records.append(record)
         else:
@@ -55,7 +56,7 @@ def parse_answer(text: str, *, cut_off: bool = False) -> Parsed:
 
 
 def _candidates(text: str) -> Iterator[Any]:
-    """Every value that stands where a record should: the items of ``{"edits": [...]}``, or objects by themselves."""
+    """Every value in the place of a record: the items of ``{"edits": [...]}``, or single objects."""
     start, tries = text.find("{"), 0
     while start >= 0 and tries < _MAX_TRIES:
         tries += 1
@@ -69,13 +70,13 @@ def _candidates(text: str) -> Iterator[Any]:
         start = text.find("{", stop)
 
 
-def _record(candidate: Any) -> tuple[EditRecord | None, str]:
+def _record(candidate: Any, aspects: Collection[str]) -> tuple[EditRecord | None, str]:
     if not isinstance(candidate, Mapping) or set(candidate) != set(_FIELDS):
         return None, "wrong_fields"
     if not all(isinstance(candidate[name], str) for name in _FIELDS):
         return None, "wrong_fields"
     aspect, edit, edited, kept = (clean(candidate[name]) for name in _FIELDS)
-    if aspect not in ASPECTS:
+    if aspect not in aspects:
         return None, "unknown_aspect"
     if not edit or not edited:
         return None, "empty_field"

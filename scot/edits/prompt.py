@@ -1,8 +1,8 @@
-"""Prompts of edit generation: versioned files, and the messages that are made from one for a caption.
+"""Prompts of edit generation: versioned files with their aspects, and the messages made from one for a caption.
 
-What is the same for every caption (the task and an example for each aspect) comes first and never changes, so that an
-engine computes it once and reuses it (prefix caching). The caption follows as a JSON string in which no character can
-end the string, open a chat template's token or control a terminal: it is data, whatever it says.
+The constant part (the task and an example for each aspect) comes first and never changes, so that an engine computes it
+once and reuses it (prefix caching). The caption follows as a JSON string in which no character can end the string, open
+a chat template's token or control a terminal: a caption is always data, never an instruction.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from scot.edits.record import ASPECTS, EDIT_SCHEMA
+from scot.edits.record import record_schema
 from scot.errors import InvalidInput
 
 DEFAULT_PROMPT = "edits-1"
@@ -32,7 +32,7 @@ _UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "[": "\\u005b", "]": "\
 
 @dataclass(frozen=True, slots=True)
 class Aspect:
-    """One of the nine ways to change a picture, with an example of our own."""
+    """One way to change an image, with an example."""
 
     name: str
     means: str
@@ -44,54 +44,59 @@ class Aspect:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A version of the prompt; ``system`` is the whole constant part."""
+    """A version of the prompt: the names of its aspects, and ``system``, the whole constant part."""
 
     version: str
     temperature: float
+    aspects: tuple[str, ...]
     system: str
 
     @classmethod
     def load(cls, version: str = DEFAULT_PROMPT) -> Prompt:
-        """Read a version. Raises InvalidInput when there is none of that name, or when it lacks an aspect."""
+        """Read a version of this package. Raises InvalidInput when there is no such version."""
         folder = resources.files("scot.edits") / "prompts"
         known = sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
         if version not in known:
             raise InvalidInput(f"prompt must be one of {', '.join(known)}, not {version!r}")
-        raw = tomllib.loads((folder / f"{version}.toml").read_text(encoding="utf-8"))
+        return cls.parse(version, (folder / f"{version}.toml").read_text(encoding="utf-8"))
+
+    @classmethod
+    def parse(cls, version: str, text: str) -> Prompt:
+        """A version from the text of its TOML file. Raises InvalidInput when aspects are missing or repeated."""
+        raw = tomllib.loads(text)
         aspects = [Aspect(**aspect) for aspect in raw["aspects"]]
-        if tuple(aspect.name for aspect in aspects) != ASPECTS:
-            raise InvalidInput(f"prompt {version!r} must have the aspects {', '.join(ASPECTS)}, in this order")
-        return cls(version, float(raw["temperature"]), _constant_part(str(raw["system"]), aspects))
+        names = tuple(aspect.name for aspect in aspects)
+        if not names or len(set(names)) < len(names):
+            raise InvalidInput(f"prompt {version!r} must have at least one aspect, and each aspect once")
+        return cls(version, float(raw["temperature"]), names, _constant_part(str(raw["system"]), aspects))
 
     def messages(self, caption: str, aspects: tuple[str, ...]) -> list[Message]:
-        """The chat for one caption and the aspects its edits should have."""
+        """The chat that requests edits of some aspects for one caption."""
         return [{"role": "system", "content": self.system}, {"role": "user", "content": _question(caption, aspects)}]
+
+    def aspects_for(self, caption: str, count: int, seed: int) -> tuple[str, ...]:
+        """``count`` aspects for a caption, at most all: over many captions, each aspect occurs equally often."""
+        return tuple(random.Random(f"{seed}\n{caption}").sample(self.aspects, min(count, len(self.aspects))))
+
+    def answer_schema(self, count: int) -> Mapping[str, Any]:
+        """The JSON schema of an answer: an object with 1 to ``count`` records. The same for every caption of a run."""
+        records = {"type": "array", "items": record_schema(self.aspects), "minItems": 1, "maxItems": count}
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "properties": {"edits": records},
+            "required": ["edits"],
+            "additionalProperties": False,
+        }
 
 
 def clean(text: str) -> str:
-    """NFC, without control and invisible characters (but for the two joiners that scripts need), with single spaces."""
-    shown = (
+    """NFC, with single spaces, without control and invisible characters (except the two joiners that scripts need)."""
+    visible = (
         char if char in _JOINERS or unicodedata.category(char)[0] != "C" else " "
         for char in unicodedata.normalize("NFC", text)
     )
-    return " ".join("".join(shown).split())
-
-
-def aspects_for(caption: str, count: int, seed: int) -> tuple[str, ...]:
-    """``count`` aspects for a caption, at most all nine: over many captions each comes equally often."""
-    return tuple(random.Random(f"{seed}\n{caption}").sample(ASPECTS, min(count, len(ASPECTS))))
-
-
-def answer_schema(count: int) -> Mapping[str, Any]:
-    """The JSON schema of an answer: an object with 1 to ``count`` records. The same for every caption of a run."""
-    record = {key: value for key, value in EDIT_SCHEMA.items() if key != "$schema"}
-    return {
-        "$schema": EDIT_SCHEMA["$schema"],
-        "type": "object",
-        "properties": {"edits": {"type": "array", "items": record, "minItems": 1, "maxItems": count}},
-        "required": ["edits"],
-        "additionalProperties": False,
-    }
+    return " ".join("".join(visible).split())
 
 
 def _constant_part(task: str, aspects: list[Aspect]) -> str:

@@ -16,7 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
-from scot.edits.engines import load_generator
+from scot.edits.generators import load_generator
 from scot.errors import Conflict, InvalidInput, ScotError, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from services.access import Keys
@@ -59,8 +59,8 @@ class EditServer:
             engine.cancel()
             await self._health.enter_graceful_shutdown()
             await server.stop(self._config.drain_s if self._stop.is_set() else 0)
-            if self._servicer.writer is not None:
-                await self._servicer.writer.close()
+            if self._servicer.generator is not None:
+                await self._servicer.generator.close()
         return 0
 
     async def _listen(self) -> grpc.aio.Server:
@@ -95,11 +95,11 @@ class EditServer:
         """Load the engine, then watch it; returns only by raising."""
         metrics.ENGINE.state("loading")
         logger.info("loading the engine %s", " ".join(filter(None, (self._config.engine, self._config.model))))
-        self._servicer.writer = writer = await asyncio.to_thread(load_generator, self._config)
+        self._servicer.generator = generator = await asyncio.to_thread(load_generator, self._config)
         ready = False
         while True:
             try:
-                await writer.check()
+                await generator.check()
             except Unavailable:
                 if self._config.engine == "vllm":
                     raise
@@ -110,7 +110,7 @@ class EditServer:
                 await self._set_health(_NOT_SERVING)
             else:
                 if not ready:
-                    print(f"the engine {writer.generator} is ready", flush=True)
+                    print(f"the engine {generator.generator} is ready", flush=True)
                     metrics.ENGINE.state("ready")
                     await self._set_health(_SERVING)
                 ready = True

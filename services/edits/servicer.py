@@ -1,4 +1,4 @@
-"""scot.v1.EditService over a writer of edits."""
+"""scot.v1.EditService over an edit generator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from scot.edits.generators.base import MAX_COUNT, EditGenerator
+from scot.edits.generators import MAX_COUNT, EditGenerator
 from scot.edits.record import CaptionEdits
 from scot.errors import InvalidInput, Overloaded, ScotError, Unavailable, grpc_status
 from scot.v1 import edits_pb2, edits_pb2_grpc
@@ -27,10 +27,10 @@ _AT_ONCE = 4  # requests of one stream that are under way
 
 
 class EditServicer(edits_pb2_grpc.EditServiceServicer):
-    """GenerateEdits and its stream twin; ``writer`` is set once the engine is loaded."""
+    """GenerateEdits and its stream twin; ``generator`` is set once the engine is loaded."""
 
     def __init__(self, keys: Keys | None, most_waiting: int) -> None:
-        self.writer: EditGenerator | None = None
+        self.generator: EditGenerator | None = None
         self._keys, self._most = keys, most_waiting
         self._waiting = 0
 
@@ -61,7 +61,7 @@ class EditServicer(edits_pb2_grpc.EditServiceServicer):
     ) -> edits_pb2.GenerateEditsResponse:
         if caller is not None:
             caller.spend()
-        if self.writer is None:
+        if self.generator is None:
             raise Unavailable("the engine is still loading")
         count = request.edits_per_caption or DEFAULT_COUNT
         if count > MAX_COUNT:
@@ -69,12 +69,12 @@ class EditServicer(edits_pb2_grpc.EditServiceServicer):
         if len(request.captions) > MAX_CAPTIONS:
             raise InvalidInput(f"captions: at most {MAX_CAPTIONS} in a request, not {len(request.captions)}")
         with self._place(len(request.captions)):
-            results = await self.writer.write([c.text for c in request.captions], count=count, seed=request.seed)
+            results = await self.generator.generate([c.text for c in request.captions], count=count, seed=request.seed)
         metrics.count(results)
         return edits_pb2.GenerateEditsResponse(
             results=[_message(c.caption_id, r) for c, r in zip(request.captions, results, strict=True)],
-            generator=self.writer.generator,
-            prompt_version=self.writer.prompt_version,
+            generator=self.generator.generator,
+            prompt_version=self.generator.prompt_version,
         )
 
     @contextmanager

@@ -18,7 +18,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from scot.edits.engines import EngineConfig, load_generator
+from scot.edits.engines import EngineConfig
+from scot.edits.generators import load_generator
 from scot.edits.rules import RulesEngine
 from scot.errors import InvalidInput, Unauthenticated, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
@@ -139,13 +140,13 @@ def test_what_was_done_is_counted(stub: edits_pb2_grpc.EditServiceStub, metrics_
 
 def test_the_writer_of_the_job_speaks_with_it(address: str) -> None:
     async def ask(captions: list[str]) -> list[object]:
-        writer = load_generator(EngineConfig(engine="service", url=address))
+        generator = load_generator(EngineConfig(engine="service", url=address))
         try:
-            assert writer.generator == "rules"
-            await writer.check()
-            return list(await writer.write(captions, count=2, seed=3))
+            assert generator.generator == "rules"
+            await generator.check()
+            return list(await generator.generate(captions, count=2, seed=3))
         finally:
-            await writer.close()
+            await generator.close()
 
     captions = [CAPTION, "the annual report"] * 20
     assert asyncio.run(ask(captions)) == [RulesEngine().edits(caption, count=2, seed=3) for caption in captions]
@@ -176,7 +177,7 @@ def test_it_speaks_tls(tmp_path: Path) -> None:
         trusting = EngineConfig(
             engine="service", url=f"https://{address}", tls_authority=str(certificate), timeout_s=10
         )
-        (result,) = asyncio.run(load_generator(trusting).write([CAPTION], count=2, seed=0))
+        (result,) = asyncio.run(load_generator(trusting).generate([CAPTION], count=2, seed=0))
         assert len(result.edits) == 2
         for config in (EngineConfig(engine="service", url=address, timeout_s=1), replace(trusting, tls_authority="")):
             with pytest.raises(Unavailable):

@@ -13,8 +13,7 @@ from prometheus_client import REGISTRY
 
 from scot.edits.engines import EngineConfig, Sampling
 from scot.edits.engines.vllm import VllmEngine
-from scot.edits.prompt import Prompt, answer_schema
-from scot.edits.record import ASPECTS
+from scot.edits.prompt import Prompt
 from scot.errors import InvalidInput
 
 pytestmark = pytest.mark.timeout(600)
@@ -50,7 +49,7 @@ def loop(model: Path) -> Iterator[Loop]:
 
 def ask(engine: VllmEngine, caption: str = "a red cat", *, seed: int = 0, most: int = 1_200) -> Any:
     messages = PROMPT.messages(caption, ("addition",))
-    return engine.complete(messages, answer_schema(1), Sampling(0.7, most, seed))
+    return engine.complete(messages, PROMPT.answer_schema(1), Sampling(0.7, most, seed))
 
 
 def requests_running() -> float:
@@ -67,7 +66,7 @@ def test_an_answer_fits_the_schema(loop: Loop) -> None:
     assert not answer.cut_off
     (record,) = json.loads(answer.text, strict=False)["edits"]
     assert set(record) == {"aspect", "edit", "edited_caption", "kept"}
-    assert record["aspect"] in ASPECTS
+    assert record["aspect"] in PROMPT.aspects
     assert len(record["edit"]) <= 200
     assert answer.prompt_tokens > 500
     assert answer.completion_tokens > 10
@@ -100,7 +99,7 @@ def test_chats_that_do_not_fit_a_batch_of_tokens_together_are_answered(loop: Loo
         own = [[*PROMPT.messages(f"{n} cats", ("addition",))] for n in range(20)]
         for n, messages in enumerate(own):  # nothing of them is in the prefix cache
             messages[0] = {**messages[0], "content": f"Task {n}. {messages[0]['content']}"}
-        schema = answer_schema(1)
+        schema = PROMPT.answer_schema(1)
         chats = [loop.engine.complete(each, schema, Sampling(0.7, 16, n)) for n, each in enumerate(own)]
         return list(await asyncio.gather(*chats))
 

@@ -1,9 +1,6 @@
-"""The engines that write edits: ``rules`` needs no model, ``openai`` and ``vllm`` turn messages into text."""
-
-from __future__ import annotations
+"""Engines: text in, text out. ``openai`` and ``vllm`` are language models; ``rules`` and ``service`` need none here."""
 
 from scot.edits.engines.base import Completion, Sampling, TextEngine
 from scot.edits.engines.config import ENGINES, EngineConfig
-from scot.edits.generators.load import load_generator
 
-__all__ = ["ENGINES", "Completion", "EngineConfig", "Sampling", "TextEngine", "load_generator"]
+__all__ = ["ENGINES", "Completion", "EngineConfig", "Sampling", "TextEngine"]

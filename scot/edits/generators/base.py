@@ -1,67 +1,69 @@
-"""Writers: one caption in, its validated edits out, whatever the engine."""
+"""Edit generators: captions in, validated edits out, whatever the engine."""
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from scot.edits.engines.base import Sampling, TextEngine
 from scot.edits.filters import TextFilters
-from scot.edits.gather_or_cancel import gather_or_cancel
 from scot.edits.parsing import parse_answer
-from scot.edits.prompt import TOKENS_PER_EDIT, Prompt, answer_schema, aspects_for, clean
-from scot.edits.record import ASPECTS, MAX_CAPTION_CHARS, MAX_CAPTION_WORDS, CaptionEdits
+from scot.edits.prompt import TOKENS_PER_EDIT, Prompt, clean
+from scot.edits.record import MAX_CAPTION_CHARS, MAX_CAPTION_WORDS, CaptionEdits
 from scot.edits.rules import RulesEngine
 from scot.errors import InvalidInput
 
 MAX_COUNT = 16
 """The most edits of one caption."""
 
+Result = TypeVar("Result")
+
 
 class EditGenerator(Protocol):
-    """Turns captions into edits. ``generator`` and ``prompt_version`` are kept with every triplet."""
+    """Turns captions into edits. ``generator`` and ``prompt_version`` are stored with every triplet."""
 
     generator: str
     prompt_version: str
 
-    async def write(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
+    async def generate(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
         """Up to ``count`` distinct edits of each caption, in order.
 
-        What is wrong with a caption or with an answer is counted in its result and touches no other.
+        An invalid caption or answer is counted in its own result; it does not affect the others.
 
         Raises:
-            Unavailable: the engine is away.
+            Unavailable: the engine is unavailable.
         """
 
     async def check(self) -> None:
         """Raise Unavailable when the engine cannot answer."""
 
     async def close(self) -> None:
-        """Free what it holds."""
+        """Release all resources."""
 
 
 class RulesGenerator:
-    """The rules engine as a writer."""
+    """The rules engine as an :class:`EditGenerator`."""
 
     def __init__(self, engine: RulesEngine) -> None:
         self._engine = engine
         self.generator, self.prompt_version = engine.generator, engine.prompt_version
 
-    async def write(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
+    async def generate(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
         """See :class:`EditGenerator`."""
         return [self._engine.edits(caption, count=count, seed=seed) for caption in captions]
 
     async def check(self) -> None:
-        """Rules are always there."""
+        """The rules are always available."""
 
     async def close(self) -> None:
-        """Rules hold nothing."""
+        """The rules hold no resources."""
 
 
 class ModelGenerator:
-    """A language model as a writer: prompt, schema, parsing and filters around it."""
+    """A language model as an :class:`EditGenerator`: prompt, schema, parsing and filters around the model."""
 
     def __init__(self, engine: TextEngine, prompt: Prompt, filters: TextFilters, *, temperature: float = -1.0) -> None:
         self._engine, self._prompt, self._filters = engine, prompt, filters
@@ -69,12 +71,12 @@ class ModelGenerator:
         self._temperature = prompt.temperature if temperature < 0 else temperature
         self.generator, self.prompt_version = engine.id, prompt.version
 
-    async def write(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
-        """See :class:`EditGenerator`. All captions are under way at once; the first failure cancels the others."""
-        return await gather_or_cancel(self._write(caption, count, seed) for caption in captions)
+    async def generate(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
+        """See :class:`EditGenerator`. All captions run concurrently; the first failure cancels the others."""
+        return await gather_or_cancel(self._generate(caption, count, seed) for caption in captions)
 
-    async def _write(self, caption: str, count: int, seed: int) -> CaptionEdits:
-        text, count = clean(caption), min(count, len(ASPECTS))  # a model writes one edit of an aspect
+    async def _generate(self, caption: str, count: int, seed: int) -> CaptionEdits:
+        text, count = clean(caption), min(count, len(self._prompt.aspects))  # a model writes one edit for each aspect
         if not text:
             return CaptionEdits(refused=Counter(caption_empty=1))
         if len(text.split()) > MAX_CAPTION_WORDS or len(text) > MAX_CAPTION_CHARS:
@@ -84,15 +86,15 @@ class ModelGenerator:
         sampling = Sampling(
             self._temperature,
             max_tokens=TOKENS_PER_EDIT * count + 32,
-            # The caption is part of the seed: otherwise like captions would get like edits.
+            # The caption is part of the seed: otherwise similar captions would get similar edits.
             seed=zlib.crc32(f"{seed}\n{text}".encode()),
         )
-        messages = self._prompt.messages(text, aspects_for(text, count, seed))
+        messages = self._prompt.messages(text, self._prompt.aspects_for(text, count, seed))
         try:
-            answer = await self._engine.complete(messages, answer_schema(count), sampling)
+            answer = await self._engine.complete(messages, self._prompt.answer_schema(count), sampling)
         except InvalidInput:
             return CaptionEdits(refused=Counter(chat_refused=1))
-        parsed = parse_answer(answer.text, cut_off=answer.cut_off)
+        parsed = parse_answer(answer.text, self._prompt.aspects, cut_off=answer.cut_off)
         edits, refused = self._filters.accept(text, parsed.records)
         return CaptionEdits(edits[:count], parsed.refused + refused, answer.prompt_tokens, answer.completion_tokens)
 
@@ -103,3 +105,17 @@ class ModelGenerator:
     async def close(self) -> None:
         """See :class:`EditGenerator`."""
         await self._engine.close()
+
+
+async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Run coroutines concurrently and return their results in order.
+
+    The first failure cancels the others and is raised unchanged, with its own cause.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in work]
+    except ExceptionGroup as failures:
+        failure = failures.exceptions[0]
+        raise failure from failure.__cause__  # not from the group, which would hide why the engine is unavailable
+    return [task.result() for task in tasks]

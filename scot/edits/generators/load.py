@@ -1,28 +1,22 @@
-"""From a config to a writer of edits; the parts of an engine are imported only when it is chosen."""
+"""From a config to an edit generator; the modules of an engine are imported only when the engine is chosen."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from scot.edits.engines.base import TextEngine
 from scot.edits.engines.config import EngineConfig, model_id
 from scot.edits.filters import TextFilters
+from scot.edits.generators.base import EditGenerator, ModelGenerator, RulesGenerator
 from scot.edits.prompt import Prompt
 from scot.edits.rules import RulesEngine
 
-if TYPE_CHECKING:
-    from scot.edits.generators.base import EditGenerator
-
 
 def load_generator(config: EngineConfig, filters: TextFilters | None = None) -> EditGenerator:
-    """The writer that a config describes; it must be closed.
+    """The generator that a config describes; the caller must close it.
 
     Raises:
         InvalidInput: the prompt or model does not exist.
         Unavailable: the engine cannot be started or reached.
     """
-    from scot.edits.generators.base import ModelGenerator, RulesGenerator  # not above: it imports this folder
-
     if config.engine == "rules":
         return RulesGenerator(RulesEngine())
     if config.engine == "service":
@@ -38,11 +32,11 @@ def names(config: EngineConfig) -> tuple[str, str]:
 
     Raises:
         InvalidInput: there is no such prompt.
-        Unavailable: the service, whose names they are, does not answer.
+        Unavailable: the service, which defines both names, does not answer.
     """
     if config.engine in ("rules", "service"):
-        writer = load_generator(config)
-        return writer.generator, writer.prompt_version
+        generator = load_generator(config)
+        return generator.generator, generator.prompt_version
     return model_id(config), Prompt.load(config.prompt).version
 
 

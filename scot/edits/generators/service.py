@@ -1,4 +1,4 @@
-"""SCOT's own EditService as a writer: captions travel in small batches, and a service that is away is waited for."""
+"""SCOT's own EditService as an edit generator: sends small batches of captions, waits while it is unavailable."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import grpc
 
 from scot.channels import open_channel
 from scot.edits.engines.config import EngineConfig
-from scot.edits.gather_or_cancel import gather_or_cancel
+from scot.edits.generators.base import gather_or_cancel
 from scot.edits.record import CaptionEdits, EditRecord
 from scot.errors import InvalidInput, PermissionDenied, Unauthenticated, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 
-_TOGETHER = 16  # captions of one call
-_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_CAPTIONS_PER_CALL = 16
+_RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 class ServiceGenerator:
-    """GenerateEdits calls of a few captions each; the service batches all that are under way.
+    """GenerateEdits calls of a few captions each; the service batches all calls in progress.
 
-    ``generator`` and ``prompt_version`` are the service's own, asked for once.
+    ``generator`` and ``prompt_version`` are those of the service, requested once.
 
     Raises:
         Unavailable: the service does not answer within the config's timeout.
@@ -33,32 +33,34 @@ class ServiceGenerator:
         self._address, self._credentials = _address(config)
         self._timeout = config.timeout_s
         self._metadata = [("authorization", f"Bearer {config.api_key}")] if config.api_key else None
-        self._places = asyncio.Semaphore(config.concurrency)
+        self._slots = asyncio.Semaphore(config.concurrency)
         self._channel: grpc.aio.Channel | None = None
-        self.generator, self.prompt_version = self._ask()
+        self.generator, self.prompt_version = self._read_names()
 
-    async def write(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
+    async def generate(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
         """See :class:`scot.edits.generators.base.EditGenerator`."""
-        parts = [captions[start : start + _TOGETHER] for start in range(0, len(captions), _TOGETHER)]
-        results = await gather_or_cancel(self._write(part, count, seed) for part in parts)
+        starts = range(0, len(captions), _CAPTIONS_PER_CALL)
+        results = await gather_or_cancel(
+            self._generate(captions[start : start + _CAPTIONS_PER_CALL], count, seed) for start in starts
+        )
         return [edits for part in results for edits in part]
 
-    async def _write(self, captions: Sequence[str], count: int, seed: int) -> list[CaptionEdits]:
+    async def _generate(self, captions: Sequence[str], count: int, seed: int) -> list[CaptionEdits]:
         request = edits_pb2.GenerateEditsRequest(
             captions=[edits_pb2.Caption(caption_id=str(n), text=text) for n, text in enumerate(captions)],
             edits_per_caption=count,
             seed=seed,
         )
-        async with self._places:
-            answer = await self._call(request)
-        return [_edits(result) for result in answer.results]
+        async with self._slots:
+            response = await self._call(request)
+        return [_edits(result) for result in response.results]
 
     async def check(self) -> None:
-        """Raise Unavailable when the service is away."""
+        """Raise Unavailable when the service does not answer."""
         try:
             await self._stub().GenerateEdits(edits_pb2.GenerateEditsRequest(), timeout=10, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            raise _told(error) from error
+            raise _scot_error(error) from error
 
     async def close(self) -> None:
         """Close the channel."""
@@ -66,44 +68,43 @@ class ServiceGenerator:
             await self._channel.close()
 
     def _stub(self) -> edits_pb2_grpc.EditServiceStub:
-        if self._channel is None:  # bound to the loop that uses it
+        if self._channel is None:  # bound to the event loop that uses it
             self._channel = open_channel(grpc.aio, self._address, self._credentials)
         return edits_pb2_grpc.EditServiceStub(self._channel)
 
     async def _call(self, request: edits_pb2.GenerateEditsRequest) -> edits_pb2.GenerateEditsResponse:
-        """Call until it is answered, at growing intervals, for as long as the timeout lasts."""
+        """Retry at growing intervals until the service answers or the timeout is over."""
         loop = asyncio.get_running_loop()
-        until, pause = loop.time() + self._timeout, 0.2
+        deadline, pause = loop.time() + self._timeout, 0.2
         while True:
             try:
-                left = max(0.1, until - loop.time())
-                answer: edits_pb2.GenerateEditsResponse = await self._stub().GenerateEdits(
-                    request, timeout=left, metadata=self._metadata
+                response: edits_pb2.GenerateEditsResponse = await self._stub().GenerateEdits(
+                    request, timeout=max(0.1, deadline - loop.time()), metadata=self._metadata
                 )
-                return answer
+                return response
             except grpc.aio.AioRpcError as error:
-                if error.code() not in _AGAIN or loop.time() + pause > until:
-                    raise _told(error) from error
+                if error.code() not in _RETRIED or loop.time() + pause > deadline:
+                    raise _scot_error(error) from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, 5.0)
 
-    def _ask(self) -> tuple[str, str]:
+    def _read_names(self) -> tuple[str, str]:
         with open_channel(grpc, self._address, self._credentials) as channel:
             stub = edits_pb2_grpc.EditServiceStub(channel)
             try:
-                answer = stub.GenerateEdits(
+                response = stub.GenerateEdits(
                     edits_pb2.GenerateEditsRequest(),
                     timeout=self._timeout,
                     metadata=self._metadata,
                     wait_for_ready=True,
                 )
             except grpc.RpcError as error:
-                raise _told(error) from error
-        return answer.generator, answer.prompt_version
+                raise _scot_error(error) from error
+        return response.generator, response.prompt_version
 
 
 def _address(config: EngineConfig) -> tuple[str, grpc.ChannelCredentials | None]:
-    """HOST:PORT, and the credentials of an ``https://`` URL (None: plain text)."""
+    """HOST:PORT, and the credentials of an ``https://`` URL (None: no TLS)."""
     scheme, _, rest = config.url.rpartition("://")
     if scheme not in ("", "http", "https"):
         raise InvalidInput(f"the edit service's URL is HOST:PORT or https://HOST:PORT, not {config.url!r}")
@@ -121,10 +122,10 @@ def _edits(result: edits_pb2.CaptionEdits) -> CaptionEdits:
     return CaptionEdits(edits, Counter(result.refused), result.prompt_tokens, result.completion_tokens)
 
 
-def _told(error: grpc.RpcError) -> Exception:
+def _scot_error(error: grpc.RpcError) -> Exception:
     code = error.code()
     if code == grpc.StatusCode.UNAUTHENTICATED:
-        return Unauthenticated("the edit service wants an API key that it knows: --api-key")
+        return Unauthenticated("the edit service requires a valid API key: --api-key")
     if code == grpc.StatusCode.PERMISSION_DENIED:
         return PermissionDenied("the edit service refuses this API key")
     if code == grpc.StatusCode.INVALID_ARGUMENT:

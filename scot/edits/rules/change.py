@@ -1,12 +1,38 @@
-"""What an operation is: a reading and dice in, one change out."""
+"""A change of a caption, the operations that make one, and the repeatable random choices that they use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
+from typing import NamedTuple, TypeVar
 
-from scot.edits.rules.dice import Dice
 from scot.edits.rules.reading import Reading
+
+Option = TypeVar("Option")
+
+_THROWS = struct.Struct("<32H")
+_SIDES = 1 << 16
+
+
+class Dice:
+    """Choices that follow from a text and a seed: their hash, cut into throws of 16 bits, then its hash, and so on.
+
+    Ten choices take a third of the time in which ``random.Random`` takes in its seed.
+    """
+
+    __slots__ = ("_throws",)
+
+    def __init__(self, text: str, seed: int) -> None:
+        self._throws = _throws(f"{seed}\n{text}".encode("utf-8", "surrogatepass"))
+
+    def one_of(self, options: Sequence[Option]) -> Option:
+        """One of the options, each as likely as the others (to within one in 65,536)."""
+        return options[next(self._throws) * len(options) >> 16]
+
+    def chance(self, share: float) -> bool:
+        """True in ``share`` of the throws."""
+        return next(self._throws) < share * _SIDES
 
 
 class Change(NamedTuple):
@@ -20,3 +46,9 @@ class Change(NamedTuple):
 
 Operation = Callable[[Reading, Dice], Change | None]
 """Changes one thing, or finds that it cannot."""
+
+
+def _throws(state: bytes) -> Iterator[int]:
+    while True:
+        state = blake2b(state).digest()
+        yield from _THROWS.unpack(state)

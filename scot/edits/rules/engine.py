@@ -1,24 +1,36 @@
-"""The rules engine: one or two changes to the words it knows.
+"""The rules engine: makes one or two changes to the words that it knows.
 
-It works on the caption alone, so on any captions of a like style; what it finds nothing to edit in is refused as
-``nothing_to_edit``.
+It reads the caption alone, so it works on any captions of a similar style. A caption that has nothing to edit is
+refused as ``nothing_to_edit``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
+from functools import cache
 
-from scot.edits.record import MAX_CAPTION_WORDS, MAX_EDIT_WORDS, CaptionEdits, EditRecord
-from scot.edits.rules.change import Change
-from scot.edits.rules.dice import Dice
-from scot.edits.rules.operations import operations
+from scot.edits.record import MAX_CAPTION_WORDS, MAX_EDIT_WORDS, MAX_KEPT_CHARS, CaptionEdits, EditRecord
+from scot.edits.rules import garments, scenes
+from scot.edits.rules.change import Change, Dice, Operation
+from scot.edits.rules.lexicon import GARMENTS
 from scot.edits.rules.reading import Reading
 
 MAX_CAPTION_CHARACTERS = 1_000
 _AND = (" and ", " and ", ", and ", " and also ")
 _ATTEMPTS = 6
-_MAX_KEPT_CHARACTERS = 200
 _ABOUT_THINGS = ("thing", "companion", "count")
+
+_COLOR_OF_NOUN = ("make the {noun} {new}", "the {noun} should be {new}", "paint the {noun} {new}")
+_COLOR: tuple[str, ...] = (
+    "make {them} {new}",
+    "{new} instead of {old}",
+    "in {new}",
+    "change the colour to {new}",
+    "is {new}",
+    "I want {them} in {new}",
+)
+_ANY_COLOR = _COLOR_OF_NOUN + _COLOR
 
 
 class RulesEngine:
@@ -56,9 +68,43 @@ class RulesEngine:
             if reason or change.caption in made:
                 refused[reason or "duplicate"] += 1
                 continue
-            kept = ", ".join([word for word in known if word in change.caption])[:_MAX_KEPT_CHARACTERS]
-            made[change.caption] = EditRecord(change.aspect, change.edit, change.caption, kept)
+            unchanged = ", ".join([word for word in known if word in change.caption])[:MAX_KEPT_CHARS]
+            made[change.caption] = EditRecord(change.aspect, change.edit, change.caption, unchanged)
         return CaptionEdits(tuple(made.values()), refused)
+
+
+@cache
+def operations(groups: Set[str]) -> tuple[Operation, ...]:
+    """What can be done to a caption with words of these groups, each as likely as the others."""
+    allowed: list[Operation] = []
+    if not groups.isdisjoint(GARMENTS):
+        allowed += [garments.change_pattern, garments.change_length, garments.change_detail, garments.change_detail]
+        allowed += [change_color] if "colour" in groups else []
+        allowed += [garments.swap_sleeves] if "sleeve" in groups else []
+        allowed += [garments.change_neck, garments.change_garment] if "top" in groups else []
+    elif "thing" in groups:
+        allowed += [scenes.change_thing, scenes.change_companion, scenes.change_count]
+        allowed += [change_color] if "colour" in groups else []
+        allowed += [scenes.change_size] if "size" in groups else []
+        allowed += [scenes.change_place] if "place" in groups else []
+        allowed += [scenes.change_setting] if "setting" in groups else []
+    elif "colour" in groups:
+        allowed.append(change_color)
+    return tuple(allowed)
+
+
+def change_color(reading: Reading, dice: Dice) -> Change:
+    """Another colour; what has it is named unless there is no doubt."""
+    colours = reading.of("colour")
+    at = dice.one_of(colours)
+    old = reading.words[at]
+    new = dice.one_of(dice.one_of(old.others)[1])
+    noun = reading.noun_after(at)
+    name, says = ("", _COLOR) if noun is None else (reading.words[noun].text, _ANY_COLOR)
+    if noun is not None and len(colours) > 1 and noun != reading.noun():
+        says = _COLOR_OF_NOUN
+    edit = dice.one_of(says).format(noun=name, new=new, old=old.text, them=reading.pronoun(noun))
+    return Change("colour", "direct addressing", edit, reading.replaced(at, new))
 
 
 def _and_another(first: Change, dice: Dice) -> Change:
@@ -70,8 +116,8 @@ def _and_another(first: Change, dice: Dice) -> Change:
         return first
     if first.group in _ABOUT_THINGS and second.group in _ABOUT_THINGS:
         return first
-    said = (first.edit, second.edit) if dice.chance(0.5) else (second.edit, first.edit)
-    return Change(f"{first.group}, {second.group}", "conjunction", dice.one_of(_AND).join(said), second.caption)
+    edits = (first.edit, second.edit) if dice.chance(0.5) else (second.edit, first.edit)
+    return Change(f"{first.group}, {second.group}", "conjunction", dice.one_of(_AND).join(edits), second.caption)
 
 
 def _reason_to_refuse(caption: str, change: Change) -> str | None:

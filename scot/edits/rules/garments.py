@@ -1,12 +1,10 @@
-"""Edits of garments: pattern, sleeves, neck, details, and the garment itself."""
+"""Edits of garments: pattern, sleeves, neck, details, length, and the garment itself."""
 
 from __future__ import annotations
 
-from scot.edits.rules.change import Change, Operation
-from scot.edits.rules.dice import Dice
-from scot.edits.rules.grammar import bare, with_article
-from scot.edits.rules.lexicon import GROUPS, others
-from scot.edits.rules.reading import Reading
+from scot.edits.rules.change import Change, Dice, Operation
+from scot.edits.rules.lexicon import GROUPS, LENGTH_OF, others
+from scot.edits.rules.reading import Reading, bare, with_article
 
 _SWAP = (
     "with {phrase}",
@@ -41,6 +39,23 @@ _DETAILS = others("detail", "", "phrase")
 _GOWN_LENGTHS, _TOP_LENGTHS = GROUPS["gown length"], GROUPS["top length"]
 _GOWN_LENGTH_OF = {"cropped": "mini", "longline": "maxi"}
 _TOP_LENGTH_OF = {"mini": "cropped", "maxi": "longline"}
+_LENGTH: tuple[str, ...] = ("make it {new}", "is {new}", "change the length to {new}")
+_LENGTH_SWAP = (*_LENGTH, "{new} instead of {old}")
+_LENGTH_COMPARE = ("make it {longer}", "a {longer} one", "{longer}")
+_LENGTH_OR_COMPARE, _LENGTH_SWAP_OR_COMPARE = (*_LENGTH, *_LENGTH_COMPARE), (*_LENGTH_SWAP, *_LENGTH_COMPARE)
+_LENGTH_AWAY = ("make it regular length", "of regular length", "not {old}", "medium length")
+
+_LENGTH_GROUPS = {group: GROUPS[group] for group in LENGTH_OF.values()}
+_LONGEST = {group: list(values)[-1] for group, values in _LENGTH_GROUPS.items()}
+_OTHER_LENGTHS = {
+    group: {word: others(group, value.name, "adjective") for value in values.values() for word in value.adjective}
+    for group, values in _LENGTH_GROUPS.items()
+}
+"""For each length as it is said of a kind of garment, the other lengths."""
+_TOP_LENGTH_VALUES = others("top length", "", "adjective")
+_MIDDLE_LENGTHS = {
+    word for group in ("gown length", "leg length") for word in list(_LENGTH_GROUPS[group].values())[1].adjective
+}
 
 
 def _swap(group: str, name: str) -> Operation:
@@ -147,3 +162,27 @@ def change_garment(reading: Reading, dice: Dice) -> Change | None:
             caption = reading.replaced(at, f"{length} {new}")
     edit = dice.one_of(_GARMENT).format(thing=with_article(new), old=noun.text)
     return Change("top", "direct addressing", edit, caption)
+
+
+def change_length(reading: Reading, dice: Dice) -> Change | None:
+    """Another length; a top of ordinary length is not said to have one."""
+    noun = reading.words[reading.noun()]
+    group = LENGTH_OF["dress" if noun.value.name == "dress" else noun.group]
+    known = _OTHER_LENGTHS[group]
+    at = next((at for at, word in enumerate(reading.words) if word.text in known), None)
+    of_a_top = group == "top length"
+    if at is None:
+        if not of_a_top:
+            return None
+        value, words = dice.one_of(_TOP_LENGTH_VALUES)
+        old, new, says = "", dice.one_of(words), _LENGTH_OR_COMPARE
+        caption = reading.before_noun(new)
+    else:
+        old = reading.words[at].text
+        if of_a_top and dice.chance(0.4):
+            return Change("length", "comparative", dice.one_of(_LENGTH_AWAY).format(old=old), reading.replaced(at, ""))
+        value, words = dice.one_of(known[old])
+        new, says = dice.one_of(words), _LENGTH_SWAP_OR_COMPARE if old in _MIDDLE_LENGTHS else _LENGTH_SWAP
+        caption = reading.replaced(at, new)
+    longer = "longer" if value.name == _LONGEST[group] else "shorter"
+    return Change("length", "comparative", dice.one_of(says).format(new=new, old=old, longer=longer), caption)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 
-from scot.edits.rules.change import Change
-from scot.edits.rules.dice import Dice
-from scot.edits.rules.grammar import article, spliced, with_article
+from scot.edits.rules.change import Change, Dice
 from scot.edits.rules.lexicon import GROUPS, WORDS, Value, Word
-from scot.edits.rules.reading import Reading
+from scot.edits.rules.reading import Reading, article, spliced, with_article
 
 _THING = (
     "replace the {old} with {new}",

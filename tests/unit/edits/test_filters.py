@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scot.edits.filters import REASONS, TextFilters, in_language, words
-from scot.edits.record import ASPECTS, EditRecord
+from scot.edits.prompt import Prompt
+from scot.edits.record import EditRecord
 from scot.errors import InvalidInput
 from scot.worlds import WORLDS, load_world
 
@@ -173,7 +174,7 @@ _WORDS = st.lists(
     max_size=12,
 ).map(" ".join)
 _TEXTS = _WORDS.filter(lambda text: 1 <= len(text.split()) <= 20)
-_RECORDS = st.builds(EditRecord, st.sampled_from(ASPECTS), _TEXTS, _TEXTS, _WORDS | st.just(""))
+_RECORDS = st.builds(EditRecord, st.sampled_from(Prompt.load().aspects), _TEXTS, _TEXTS, _WORDS | st.just(""))
 
 
 @settings(derandomize=True, deadline=None, max_examples=150)

@@ -1,4 +1,4 @@
-"""The writer around a language model: one result a caption, in order, whatever the model or a caption says."""
+"""The generator around a language model: one result for each caption, in order, whatever the model or a caption says."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from scot.edits.engines import Completion, EngineConfig, Sampling, load_generator
+from scot.edits.engines import Completion, EngineConfig, Sampling
 from scot.edits.filters import TextFilters
+from scot.edits.generators import load_generator
 from scot.edits.generators.base import ModelGenerator
-from scot.edits.prompt import Message, Prompt, answer_schema, aspects_for
+from scot.edits.prompt import Message, Prompt
 from scot.edits.record import CaptionEdits, EditRecord
 from scot.errors import InvalidInput, Unavailable
 
@@ -81,20 +82,20 @@ class TableEngine:
         self.closed = True
 
 
-def writer(engine: TableEngine, **settings: Any) -> ModelGenerator:
+def generator(engine: TableEngine, **settings: Any) -> ModelGenerator:
     return ModelGenerator(engine, PROMPT, TextFilters(), **settings)
 
 
-def write(engine: TableEngine, *captions: str, count: int = 3, seed: int = 0) -> list[CaptionEdits]:
-    return asyncio.run(writer(engine).write(captions, count=count, seed=seed))
+def generate(engine: TableEngine, *captions: str, count: int = 3, seed: int = 0) -> list[CaptionEdits]:
+    return asyncio.run(generator(engine).generate(captions, count=count, seed=seed))
 
 
 def test_every_caption_has_its_edits_in_order() -> None:
     engine = TableEngine({CAT: answer(BLUE, TWO), DOG: answer(GRASS), BUS: answer(TRAM)})
     expected = {CAT: (BLUE, TWO), DOG: (GRASS,), BUS: (TRAM,)}
     for captions in ((CAT, DOG, BUS), (BUS, CAT, DOG), (DOG, DOG)):
-        assert write(engine, *captions) == [CaptionEdits(expected[c], Counter(), 7, 5) for c in captions]
-    assert write(engine) == []
+        assert generate(engine, *captions) == [CaptionEdits(expected[c], Counter(), 7, 5) for c in captions]
+    assert generate(engine) == []
 
 
 def test_answers_may_come_in_any_order() -> None:
@@ -114,7 +115,7 @@ def test_answers_may_come_in_any_order() -> None:
 
     engine = LastFirst({CAT: answer(BLUE), DOG: answer(GRASS), BUS: answer(TRAM)})
     engine.done = {CAT: asyncio.Event(), DOG: asyncio.Event(), BUS: asyncio.Event()}
-    assert [made.edits for made in write(engine, CAT, DOG, BUS)] == [(BLUE,), (GRASS,), (TRAM,)]
+    assert [made.edits for made in generate(engine, CAT, DOG, BUS)] == [(BLUE,), (GRASS,), (TRAM,)]
 
 
 @pytest.mark.parametrize(
@@ -138,14 +139,14 @@ def test_what_is_refused_is_counted_by_reason(
     said: str | Completion, edits: tuple[EditRecord, ...], refused: dict[str, int]
 ) -> None:
     engine = TableEngine({CAT: said, DOG: answer(GRASS)})
-    assert write(engine, CAT, DOG) == [
+    assert generate(engine, CAT, DOG) == [
         CaptionEdits(edits, Counter(refused), 7, 5),
         CaptionEdits((GRASS,), Counter(), 7, 5),
     ]
 
 
 def test_no_more_edits_than_asked_for() -> None:
-    assert write(TableEngine({CAT: answer(BLUE, TWO)}), CAT, count=1)[0].edits == (BLUE,)
+    assert generate(TableEngine({CAT: answer(BLUE, TWO)}), CAT, count=1)[0].edits == (BLUE,)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_no_more_edits_than_asked_for() -> None:
 )
 def test_a_caption_that_no_edit_can_be_asked_for_is_not_asked(caption: str, reason: str) -> None:
     engine = TableEngine({DOG: answer(GRASS)})
-    assert write(engine, caption, DOG) == [
+    assert generate(engine, caption, DOG) == [
         CaptionEdits(refused=Counter({reason: 1})),
         CaptionEdits((GRASS,), Counter(), 7, 5),
     ]
@@ -171,7 +172,7 @@ def test_a_caption_that_no_edit_can_be_asked_for_is_not_asked(caption: str, reas
 
 def test_a_chat_that_is_too_long_for_the_model_touches_only_its_caption() -> None:
     engine = TableEngine({CAT: InvalidInput("9 tokens do not fit"), DOG: answer(GRASS)})
-    assert write(engine, CAT, DOG) == [
+    assert generate(engine, CAT, DOG) == [
         CaptionEdits(refused=Counter(chat_refused=1)),
         CaptionEdits((GRASS,), Counter(), 7, 5),
     ]
@@ -179,8 +180,8 @@ def test_a_chat_that_is_too_long_for_the_model_touches_only_its_caption() -> Non
 
 def test_hostile_captions_touch_only_their_own_result() -> None:
     table = {CAT: answer(BLUE), DOG: answer(GRASS), BUS: answer(TRAM)}
-    among = write(TableEngine(table), CAT, *HOSTILE, DOG, *HOSTILE, BUS)
-    alone = [write(TableEngine(table), caption)[0] for caption in (CAT, DOG, BUS)]
+    among = generate(TableEngine(table), CAT, *HOSTILE, DOG, *HOSTILE, BUS)
+    alone = [generate(TableEngine(table), caption)[0] for caption in (CAT, DOG, BUS)]
     assert [made for made in among if made.edits] == alone
     assert all(made.refused for made in among if not made.edits)
 
@@ -191,7 +192,7 @@ def test_an_engine_that_is_away_fails_the_call_and_cancels_the_other_captions() 
     away.__cause__ = cause
     engine = TableEngine({CAT: None, DOG: away, BUS: None})
     with pytest.raises(Unavailable) as told:
-        write(engine, CAT, DOG, BUS)
+        generate(engine, CAT, DOG, BUS)
     assert told.value is away
     assert told.value.__cause__ is cause
     assert sorted(engine.cancelled) == sorted([CAT, BUS])
@@ -199,14 +200,14 @@ def test_an_engine_that_is_away_fails_the_call_and_cancels_the_other_captions() 
 
 def test_an_error_nobody_foresaw_is_told_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
-        write(TableEngine({CAT: ZeroDivisionError(), DOG: None}), CAT, DOG)
+        generate(TableEngine({CAT: ZeroDivisionError(), DOG: None}), CAT, DOG)
 
 
 def test_cancelling_a_call_cancels_its_chats() -> None:
     engine = TableEngine({CAT: None, DOG: None, BUS: answer(TRAM)})
 
     async def cancel() -> None:
-        call = asyncio.create_task(writer(engine).write([CAT, BUS, DOG], count=2, seed=0))
+        call = asyncio.create_task(generator(engine).generate([CAT, BUS, DOG], count=2, seed=0))
         for _ in range(2):
             await engine.hanging.acquire()
         call.cancel()
@@ -219,11 +220,11 @@ def test_cancelling_a_call_cancels_its_chats() -> None:
 
 def test_the_model_is_asked_for_the_captions_aspects_by_its_schema() -> None:
     engine = TableEngine({})
-    write(engine, f"  {CAT}\n", DOG, count=2, seed=5)
+    generate(engine, f"  {CAT}\n", DOG, count=2, seed=5)
     for caption in (CAT, DOG):
         aspects, schema, sampling = engine.asked[caption]
-        assert aspects == aspects_for(caption, 2, 5)
-        assert schema == answer_schema(2)
+        assert aspects == PROMPT.aspects_for(caption, 2, 5)
+        assert schema == PROMPT.answer_schema(2)
         assert sampling.temperature == PROMPT.temperature
         assert sampling.max_tokens >= 2 * 100
 
@@ -231,7 +232,7 @@ def test_the_model_is_asked_for_the_captions_aspects_by_its_schema() -> None:
 @pytest.mark.parametrize(("temperature", "used"), [(-1.0, PROMPT.temperature), (0.0, 0.0), (1.5, 1.5)])
 def test_the_temperature_is_the_prompts_own_unless_given(temperature: float, used: float) -> None:
     engine = TableEngine({})
-    asyncio.run(writer(engine, temperature=temperature).write([CAT], count=1, seed=0))
+    asyncio.run(generator(engine, temperature=temperature).generate([CAT], count=1, seed=0))
     assert engine.asked[CAT][2].temperature == used
 
 
@@ -240,7 +241,7 @@ def test_seeds_differ_by_caption_and_call_and_are_always_the_same() -> None:
 
     def seeds(seed: int) -> list[int]:
         engine = TableEngine({})
-        write(engine, *captions, seed=seed)
+        generate(engine, *captions, seed=seed)
         return [engine.asked[caption][2].seed for caption in captions]
 
     assert len({*seeds(0), *seeds(1)}) == 100
@@ -249,9 +250,9 @@ def test_seeds_differ_by_caption_and_call_and_are_always_the_same() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds(0))
 
 
-def test_a_writer_is_named_checked_and_closed_as_its_engine() -> None:
+def test_a_generator_is_named_checked_and_closed_as_its_engine() -> None:
     engine = TableEngine({})
-    made = writer(engine)
+    made = generator(engine)
     assert (made.generator, made.prompt_version) == ("table:test", PROMPT.version)
     with pytest.raises(Unavailable, match="the table is away"):
         asyncio.run(made.check())
@@ -263,9 +264,9 @@ def test_the_module_can_be_the_first_to_be_imported() -> None:
     subprocess.run([sys.executable, "-c", "import scot.edits.generators.base"], check=True)
 
 
-def test_the_rules_are_a_writer_too() -> None:
+def test_the_rules_are_a_generator_too() -> None:
     rules = load_generator(EngineConfig())
-    made = asyncio.run(rules.write([CAT, "", CAT], count=2, seed=0))
+    made = asyncio.run(rules.generate([CAT, "", CAT], count=2, seed=0))
     assert len(made) == 3
     assert made[0] == made[2]
     assert made[0].edits

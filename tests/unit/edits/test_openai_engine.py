@@ -13,13 +13,14 @@ from aiohttp import web
 
 from scot.edits.engines import Completion, EngineConfig, Sampling
 from scot.edits.engines.openai import OpenAIEngine
-from scot.edits.prompt import Prompt, answer_schema
+from scot.edits.prompt import Prompt
 from scot.errors import InvalidInput, ScotError, Unavailable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-MESSAGES = Prompt.load().messages("a red cat", ("addition",))
-SCHEMA = answer_schema(2)
+PROMPT = Prompt.load()
+MESSAGES = PROMPT.messages("a red cat", ("addition",))
+SCHEMA = PROMPT.answer_schema(2)
 SAMPLING = Sampling(temperature=0.4, max_tokens=77, seed=2**32 - 1)
 AT_ONCE = {"Retry-After": "0.001"}  # the client takes 0 for no header
 LONG = 30.0  # a deadlock's end; nothing waits for it

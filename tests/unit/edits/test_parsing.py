@@ -13,15 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from scot.edits.parsing import MAX_ANSWER_CHARS, Parsed, parse_answer
-from scot.edits.prompt import clean
-from scot.edits.record import ASPECTS, EDIT_SCHEMA, MAX_CAPTION_WORDS, MAX_EDIT_WORDS, EditRecord
+from scot.edits import parsing
+from scot.edits.parsing import MAX_ANSWER_CHARS, Parsed
+from scot.edits.prompt import Prompt, clean
+from scot.edits.record import MAX_CAPTION_WORDS, MAX_EDIT_WORDS, EditRecord, record_schema
+
+ASPECTS = Prompt.load().aspects
 
 ONE = EditRecord("negation", "no hat", "a man on a bench", "man, bench")
 TWO = EditRecord("addition", 'a sign that says "no {"', "a man beside a sign", "man")
 THREE = EditRecord("viewpoint", "from above", "a man seen from above", "")
 WHOLE = [json.dumps(asdict(record)) for record in (ONE, TWO, THREE)]
 ANSWER = f'{{"edits": [{", ".join(WHOLE)}]}}'
+
+
+def parse_answer(text: str, *, cut_off: bool = False) -> Parsed:
+    return parsing.parse_answer(text, ASPECTS, cut_off=cut_off)
 
 
 def answer(**changed: Any) -> str:
@@ -172,7 +179,7 @@ def test_no_answer_breaks_it_and_every_record_is_within_the_limits(text: str, cu
     parsed = parse_answer(text, cut_off=cut_off)
     assert parsed.records or parsed.refused
     for record in parsed.records:
-        assert Draft202012Validator(EDIT_SCHEMA).is_valid(asdict(record))
+        assert Draft202012Validator(record_schema(ASPECTS)).is_valid(asdict(record))
         assert len(record.edit.split()) <= MAX_EDIT_WORDS
         assert len(record.edited_caption.split()) <= MAX_CAPTION_WORDS
         assert parse_answer(json.dumps(asdict(record))) == Parsed((record,))

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scot.edits.record import ASPECTS, EDIT_SCHEMA, MAX_CAPTION_WORDS, MAX_EDIT_WORDS, EditRecord
+from scot.edits.prompt import Prompt
+from scot.edits.record import MAX_CAPTION_WORDS, MAX_EDIT_WORDS, EditRecord, record_schema
 from scot.edits.rules import RulesEngine
-from scot.edits.rules.dice import Dice
-from scot.edits.rules.grammar import agreeing, spliced, with_features
+from scot.edits.rules.change import Dice
 from scot.edits.rules.lexicon import SPLIT, WORDS
-from scot.edits.rules.reading import Reading
+from scot.edits.rules.reading import Reading, agreeing, spliced, with_features
 from scot.errors import InvalidInput
 from scot.worlds import WORLDS, load_world
+
+ASPECTS = Prompt.load("edits-1").aspects
 
 SINGLE = RulesEngine(doubles=0.0)
 
@@ -254,7 +256,7 @@ def test_first_throws_of_neighbouring_seeds_are_independent() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (("sideways", "make it red", "a red cat", ""), "aspect must be one of"),
+        (("", "make it red", "a red cat", ""), "aspect must not be empty"),
         (("addition", "", "a red cat", ""), "edit must have 1 to 20 words, not 0"),
         (("addition", "word " * 21, "a red cat", ""), "edit must have 1 to 20 words, not 21"),
         (("addition", "make it red", "word " * 31, ""), "edited_caption must have 1 to 30 words, not 31"),
@@ -266,4 +268,4 @@ def test_a_record_that_breaks_the_rules_is_refused(fields: tuple[str, str, str, 
 
 
 def test_the_schema_names_the_record() -> None:
-    assert set(EDIT_SCHEMA["required"]) == set(EditRecord.__dataclass_fields__)
+    assert set(record_schema(["addition"])["required"]) == set(EditRecord.__dataclass_fields__)

@@ -1,4 +1,4 @@
-"""Chunks and parts: what lets a killed run go on where it was."""
+"""Chunks and their results: what lets a killed run continue where it stopped."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from scot.data.captioned_writer import write_captioned
 from scot.data.records import Refusals
 from scot.data.shards import Folder
 from scot.data.triplets import Triplet
-from scot.edits.chunk_results import ChunkResults, Tally
-from scot.edits.chunks import Chunk, read_chunks
+from scot.edits.chunks import Chunk, ChunkResults, Tally, read_chunks
 from scot.errors import Unavailable
 
 
