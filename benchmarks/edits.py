@@ -37,9 +37,9 @@ from PIL import Image
 from scot import flags
 from scot.data.captioned_writer import write_captioned
 from scot.edits.engines import EngineConfig
-from scot.edits.generators import load_generator
 from scot.edits.engines.base import Completion
 from scot.edits.filters import TextFilters
+from scot.edits.generators import load_generator
 from scot.edits.generators.base import ModelGenerator
 from scot.edits.prompt import Prompt
 from scot.edits.rules import RulesEngine

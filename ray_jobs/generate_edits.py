@@ -5,7 +5,8 @@
     python ray_jobs/generate_edits.py --source s3://bucket/shards-{000..099}.tar --output s3://bucket/triplets \
         --engine vllm --model Qwen/Qwen2.5-7B-Instruct
 
-Joins the Ray of RAY_ADDRESS, or starts a local one. Killed at any point and started again, it continues where it stopped.
+Joins the Ray of RAY_ADDRESS, or starts a local one. After a kill, a rerun continues where
+it stopped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A chunk of captions to its result: a caption on which the engine fails is counted, an unavailable engine is waited for."""
+"""A chunk of captions to its result: counts captions on which the engine fails, waits for an unavailable engine."""
 
 from __future__ import annotations
 

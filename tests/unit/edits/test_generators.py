@@ -1,4 +1,4 @@
-"""The generator around a language model: one result for each caption, in order, whatever the model or a caption says."""
+"""The generator around a language model: one result for each caption, in order, whatever model or caption say."""
 
 from __future__ import annotations
 
