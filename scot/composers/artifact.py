@@ -15,8 +15,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ import torch
 import scot
 from scot.composers.architectures import ARCHITECTURES, build
 from scot.composers.base import Composer, ComposerModule, LearnedComposer
-from scot.data.atomic_io import rename_durably, write_durably
+from scot.data.atomic_io import atomic_folder
 from scot.data.shards import Folder
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 
@@ -86,16 +84,9 @@ def save_composer(
         METRICS: json.dumps(measured, indent=2).encode(),
         CARD: _card(config, measured, _size(module)).encode(),
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        temporary.mkdir()
+    with atomic_folder(target) as temporary:
         for name, data in files.items():
-            write_durably(temporary / name, data)
-        rename_durably(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+            (temporary / name).write_bytes(data)
     return target
 
 

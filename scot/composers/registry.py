@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import json
-import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,9 +14,9 @@ from typing import Any
 
 from scot.composers import artifact, release_history
 from scot.composers.baselines import BASELINES, FITTED_BASELINES
-from scot.data.atomic_io import rename_durably, write_durably
+from scot.data.atomic_io import atomic_folder, locked
 from scot.data.shards import Folder
-from scot.errors import Conflict, InvalidInput, NotFound, ScotError, Unavailable
+from scot.errors import Conflict, InvalidInput, NotFound, ScotError
 
 RELEASED = "released.json"
 _LOCK, _CLAIM = "released.lock", ".claimed"
@@ -186,35 +182,19 @@ class Registry:
         if not self._folder.local:
             yield
             return
-        try:
-            descriptor = os.open(self._folder.path(_LOCK), os.O_CREAT | os.O_RDWR, 0o644)
-        except OSError as error:
-            raise Unavailable(f"{self.root} cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locked(Path(self._folder.path(_LOCK)), what=str(self.root)):
             yield
-        finally:
-            os.close(descriptor)
 
     def _rename_in(self, files: Mapping[str, bytes], version: str | None) -> str:
-        """Write a copy beside and rename it. A rename onto a folder that is not empty fails, which settles a race."""
-        root = Path(self._folder.path(""))
-        temporary = root / f".publish.{uuid.uuid4().hex[:8]}.tmp"
-        try:
-            temporary.mkdir(parents=True)
-            for name, data in files.items():
-                write_durably(temporary / name, data)
-            for name in self._names(version):
-                try:
-                    rename_durably(temporary, root / name)
-                    return name
-                except OSError:
-                    if not (root / name).exists():
-                        raise
-        except OSError as error:
-            raise Unavailable(f"{self.root} cannot be written: {error.strerror}") from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        """Write the version's folder atomically. Of two processes that write one name, the second takes the next."""
+        for name in self._names(version):
+            try:
+                with atomic_folder(Path(self._folder.path(name)), what=str(self.root)) as temporary:
+                    for file, data in files.items():
+                        (temporary / file).write_bytes(data)
+            except Conflict:
+                continue
+            return name
         raise _taken(version)
 
     def _put(self, files: Mapping[str, bytes], version: str | None) -> str:

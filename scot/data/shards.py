@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,8 +21,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scot.data.atomic_io import rename_durably
-from scot.errors import InvalidInput, NotFound, Unavailable
+from scot.data.atomic_io import write_bytes, writing
+from scot.errors import InvalidInput, NotFound
 
 MANIFEST = "_manifest.json"
 
@@ -80,35 +79,28 @@ class Folder:
         Raises:
             Unavailable: the disk is full, or the folder cannot be written.
         """
+        if self.local:
+            write_bytes(Path(self.path(name)), data, what=self.name)
+            return
         temporary = self.path(f".{name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            self._fs.makedirs(self._root, exist_ok=True)
-            with self._fs.open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                if self.local:
-                    os.fsync(file.fileno())
-            if self.local:
-                rename_durably(Path(temporary), Path(self.path(name)))
-            else:
+        with writing(self.name):
+            try:
+                self._fs.makedirs(self._root, exist_ok=True)
+                self._fs.pipe_file(temporary, data)
                 self._fs.mv(temporary, self.path(name))
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                self._fs.rm_file(temporary)
-            if isinstance(error, OSError):
-                reason = error.strerror or type(error).__name__
-                raise Unavailable(f"{self.name} cannot be written: {reason}") from error
-            raise
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    self._fs.rm_file(temporary)
+                raise
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file unless it is there; whether it was written. Not settled where the store cannot refuse a put."""
-        try:
-            self._fs.makedirs(self._root, exist_ok=True)
-            self._fs.pipe_file(self.path(name), data, mode="create")
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise Unavailable(f"{self.name} cannot be written: {error.strerror or type(error).__name__}") from error
+        with writing(self.name):
+            try:
+                self._fs.makedirs(self._root, exist_ok=True)
+                self._fs.pipe_file(self.path(name), data, mode="create")
+            except FileExistsError:
+                return False
         return True
 
     def modified(self, name: str) -> datetime | None:

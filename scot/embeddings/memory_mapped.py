@@ -19,12 +19,10 @@ when no run uses it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, overload
@@ -34,11 +32,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from scot.data.atomic_io import atomic_file, atomic_folder, locked, writing
 from scot.data.shards import MANIFEST, Manifest
 from scot.embeddings import cache
 from scot.embeddings.cache import CacheInfo, TripletEmbeddings, check_cache, load_cache, row_shards, vector_shards
 from scot.embeddings.hidden_states import StateTable, starts, state_shards
-from scot.errors import Conflict, InvalidInput, Unavailable
+from scot.errors import Conflict, InvalidInput
 
 _META = "_copy.json"
 _CHUNK = 1_000_000  # triplets looked at together when they are split
@@ -52,11 +51,9 @@ def default_scratch() -> Path:
         Conflict: somebody else made it.
     """
     place = Path(tempfile.gettempdir()) / f"scot-{os.getuid()}"
-    try:
+    with writing(_label(place)):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = place.stat().st_uid
-    except OSError as error:
-        raise _unwritable(place, error) from error
     if owner != os.getuid():
         raise Conflict(f"the scratch folder {place} belongs to another user: choose another --scratch")
     return place
@@ -96,7 +93,7 @@ def map_cache(folder: str | Path, scratch: str | Path) -> TripletEmbeddings:
     with _exclusive(copy):
         if not _complete(copy):
             shutil.rmtree(copy, ignore_errors=True)
-            with _written(copy) as place:
+            with atomic_folder(copy, what=_label(copy.parent)) as place:
                 _write_copy(place, folder, info, manifests)
     image_N, edit_N, caption_N, edited_N = _mapped(copy / "rows.npy").unbind(1)
     image_states, text_states = (
@@ -174,7 +171,7 @@ def split_mapped(data: TripletEmbeddings, limit: int) -> tuple[torch.Tensor, tor
             chunks = range(0, len(image_N), _CHUNK)
             held = sum(int((folds_U[image_N[at : at + _CHUNK]] < limit).sum()) for at in chunks)
             for name, count, wanted in zip(names, (len(image_N) - held, held), (False, True), strict=True):
-                with _written(name) as place, _Array(place, np.int64, (count,)) as array:
+                with atomic_file(name, what=_label(name.parent)) as place, _Array(place, np.int64, (count,)) as array:
                     for at in chunks:
                         mine = (folds_U[image_N[at : at + _CHUNK]] < limit) == wanted
                         array.append(mine.nonzero()[0] + at)
@@ -198,37 +195,13 @@ def _complete(copy: Path) -> bool:
 
 @contextlib.contextmanager
 def _exclusive(copy: Path) -> Iterator[None]:
-    """One process of this machine at a time; the others find the copy made."""
-    try:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        file = (copy.parent / f".{copy.name}.lock").open("w")
-    except OSError as error:
-        raise _unwritable(copy.parent, error) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """One process of this machine at a time; the others find the finished copy."""
+    with locked(copy.parent / f".{copy.name}.lock", what=_label(copy.parent)):
         yield
 
 
-@contextlib.contextmanager
-def _written(target: Path) -> Iterator[Path]:
-    """A name to write a file or a folder under, which becomes ``target`` when the block ends well."""
-    place = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        if not target.suffix:
-            place.mkdir()
-        yield place
-        for path in place.iterdir() if place.is_dir() else (place,):
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        place.rename(target)
-    except OSError as error:
-        raise _unwritable(target.parent, error) from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
-
-
-def _unwritable(scratch: Path, error: OSError) -> Unavailable:
-    return Unavailable(f"the scratch folder {scratch} cannot be written: {error.strerror or error}")
+def _label(scratch: Path) -> str:
+    return f"the scratch folder {scratch}"
 
 
 class _Array:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
-from safetensors.torch import save_file
 
 from scot.composers.states import States, padded
+from scot.data.atomic_io import write_tensors
 from scot.encoders import Encoder, Pixels, Vectors, state_encoder
 from scot.errors import ImageRefused, InvalidInput
 from scot.evaluation.images import Picture
@@ -152,12 +151,7 @@ def write_shard(file: Path, vectors_ND: torch.Tensor, names: Sequence[str], refu
     A reader sees all of the file or none.
     """
     metadata = {"names": json.dumps(list(names)), "refused": json.dumps(dict(refused))}
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        save_file({"vectors": vectors_ND.contiguous()}, temporary, metadata)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_tensors(file, {"vectors": vectors_ND}, metadata)
 
 
 def _pixels(encoder: Encoder, picture: Picture) -> Pixels | str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from scot.composers.states import States, padded
+from scot.data.atomic_io import write_tensors
 from scot.data.records import CaptionedImage
 from scot.encoders import Encoder, HiddenStates, Pixels, Vectors, state_encoder
 from scot.index.bulk import embedded_batches
@@ -45,9 +46,7 @@ def query_states(
     """
     if not file.exists():
         found = _encode(records, queries, encoder)
-        temporary = file.with_suffix(".tmp")
-        save_file(dict(zip(_NAMES, (*found.reference, *found.edit, found.reference_Q), strict=True)), temporary)
-        temporary.rename(file)
+        write_tensors(file, dict(zip(_NAMES, (*found.reference, *found.edit, found.reference_Q), strict=True)))
     tensors = load_file(file)
     reference, reference_there, edit, edit_there, row = (tensors[name] for name in _NAMES)
     return QueryStates(States(reference, reference_there), States(edit, edit_there), row)

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from scot.composers import BASELINES, FITTED_BASELINES, Composer, baseline, fitted_baseline
+from scot.data.atomic_io import write_tensors
 from scot.data.captioned import read_captioned
 from scot.data.records import Refusals
 from scot.encoders import Encoder, MultiVectorEncoder, MultiVectors, Vectors
@@ -146,10 +147,7 @@ def encode_gallery(
             "edit": encoder.encode_texts([query.edit for query in queries]),
             "oracle": encoder.encode_texts([query.edited_caption for query in queries]),
         }
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        save_file(tensors, temporary)
-        temporary.rename(file)
+        write_tensors(file, {name: torch.from_numpy(vectors) for name, vectors in tensors.items()})
     inside = query_states(records, queries, encoder, cache / f"{world}-{key}-states.safetensors") if states else None
     roles = (tensors["gallery"], tensors["edit"], tensors["oracle"], tensors.get("multi"), inside)
     return WorldVectors(world, folder, encoder.id, ids, queries, *roles)

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import portalocker
 from qdrant_client import AsyncQdrantClient
 
-from scot.errors import Conflict, InvalidInput, NotFound
+from scot.data.atomic_io import locked
+from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
 
 T = TypeVar("T")
 Call = Callable[[AsyncQdrantClient], Coroutine[Any, Any, T]]
@@ -63,13 +63,10 @@ def check_free(path: Path) -> None:
         InvalidInput: the folder cannot be made or written.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        with (path / _LOCK_FILE).open("a+") as lock:
-            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-    except portalocker.exceptions.LockException as error:
-        raise _in_use(path) from error
-    except OSError as error:
-        raise InvalidInput(f"the store at {path} cannot be opened: {error.strerror or error}") from error
+        with locked(path / _LOCK_FILE, wait=False, what=f"the store at {path}", busy=str(_in_use(path))):
+            pass
+    except Unavailable as error:
+        raise InvalidInput(str(error)) from error
 
 
 def _in_use(path: Path) -> Conflict:

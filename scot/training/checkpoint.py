@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
 
+from scot.data.atomic_io import atomic_folder
 from scot.errors import InvalidInput, Unavailable
 
 State = dict[str, torch.Tensor]
@@ -36,25 +35,17 @@ def save_checkpoint(folder: Path, current: State, best: State, optimiser: Any, c
     Raises:
         Unavailable: the disk is full, or the folder cannot be written; the checkpoints that were there are untouched.
     """
-    temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp"
+    what = f"the checkpoint {folder}"
     try:
-        temporary.mkdir(parents=True)
-        safetensors.torch.save_file(_plain(current), temporary / _CURRENT)
-        safetensors.torch.save_file(_plain(best), temporary / _BEST)
-        torch.save(optimiser, temporary / _OPTIMISER)
-        sums = {name: _sha256(temporary / name) for name in (_CURRENT, _BEST, _OPTIMISER)}
-        sums[_COUNTERS] = _sha256_of(counters)
-        (temporary / _COUNTERS).write_text(json.dumps({"sha256": sums, **counters}), encoding="utf-8")
-        for path in temporary.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:  # what the three writers make of a full disk
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise Unavailable(f"the checkpoint {folder} cannot be written: {reason}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with atomic_folder(folder, replace=True, what=what) as temporary:
+            safetensors.torch.save_file(_plain(current), temporary / _CURRENT)
+            safetensors.torch.save_file(_plain(best), temporary / _BEST)
+            torch.save(optimiser, temporary / _OPTIMISER)
+            sums = {name: _sha256(temporary / name) for name in (_CURRENT, _BEST, _OPTIMISER)}
+            sums[_COUNTERS] = _sha256_of(counters)
+            (temporary / _COUNTERS).write_text(json.dumps({"sha256": sums, **counters}), encoding="utf-8")
+    except (RuntimeError, safetensors.SafetensorError) as error:  # how torch and safetensors report a full disk
+        raise Unavailable(f"{what} cannot be written: {str(error).splitlines()[0]}") from error
 
 
 def checkpoints(root: Path) -> list[Path]:

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
@@ -28,9 +27,9 @@ from typing import Any
 
 from scot.composers import artifact, save_composer
 from scot.composers.registry import Registry
-from scot.data.atomic_io import rename_durably, write_durably
+from scot.data.atomic_io import locked, write_json, writing
 from scot.embeddings.cache import CacheInfo
-from scot.errors import Conflict, InvalidInput, Unavailable
+from scot.errors import Conflict, InvalidInput
 from scot.training.config import TrainConfig, training_settings
 from scot.training.loop import Progress, Trainer
 
@@ -46,6 +45,7 @@ class Run:
             raise InvalidInput(f"the run's name {name!r} must not be empty, start with a dot or hold a slash")
         self.name, self.config, self.data = name, config, data
         self.folder = Path(root).absolute() / name
+        self._label = f"the run's folder {self.folder}"
 
     @classmethod
     def default_name(cls, config: TrainConfig, data: CacheInfo) -> str:
@@ -63,8 +63,7 @@ class Run:
         try:
             before = json.loads(path.read_bytes())
         except FileNotFoundError:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write_json(path, identity)
+            write_json(path, identity, what=self._label)
             return
         except ValueError:
             raise InvalidInput(f"the run {self.name} is damaged ({_RUN}): choose another --name") from None
@@ -81,16 +80,8 @@ class Run:
             Conflict: another process of this machine holds it.
             Unavailable: the folder of runs cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / ".lock").open("w")
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
-        with lock as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Conflict(f"the run {self.name} is going on in another process") from None
+        busy = f"the run {self.name} is active in another process"
+        with locked(self.folder / ".lock", wait=False, what=self._label, busy=busy):
             yield
 
     def finished(self) -> dict[str, Any] | None:
@@ -115,7 +106,7 @@ class Run:
             return
         metrics = {**trainer.best, "best_step": trainer.best_step, "steps": trainer.step}
         training = {**training_settings(self.config), "run": self.name}
-        try:
+        with writing(self._label):
             save_composer(
                 self.folder / "composer",
                 trainer.best_composer(),
@@ -125,8 +116,6 @@ class Run:
                 metrics=metrics,
                 training=training,
             )
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
 
     def publish(self, registry: Registry, *, release: bool = True, again: bool = False) -> str:
         """Publish the artifact and mark the run finished; a version that a killed run had published is taken up."""
@@ -139,7 +128,7 @@ class Run:
                 registry.release(version)
         else:
             version = registry.publish(folder, release=release)
-        _write_json(self.folder / _FINISHED, {"version": version, "metrics": artifact.read_metrics(folder)})
+        write_json(self.folder / _FINISHED, {"version": version, "metrics": artifact.read_metrics(folder)})
         return version
 
     def log(self) -> ProgressLog:
@@ -235,12 +224,10 @@ def check_writable(folder: str | Path) -> None:
     if "://" in str(folder):
         return
     probe = Path(folder) / f".probe.{os.getpid()}.tmp"
-    try:
+    with writing(str(folder)):
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise Unavailable(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 def _origin(config: dict[str, Any]) -> tuple[str, str]:
@@ -255,13 +242,3 @@ def _identity(config: TrainConfig, data: CacheInfo) -> dict[str, Any]:
 def _append(path: Path, line: str) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
-
-
-def _unwritable(folder: Path, error: OSError) -> Unavailable:
-    return Unavailable(f"the run's folder {folder} cannot be written: {error.strerror or error}")
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write_durably(temporary, json.dumps(value, indent=1).encode())
-    rename_durably(temporary, path)

@@ -138,7 +138,7 @@ def test_two_processes_do_not_share_a_run(config: pretrain.PretrainConfig) -> No
 
     settings = pretrain.training_config(config)
     run = Run(config.runs, "run", settings, read_info(config.embeddings))
-    with run.locked(), pytest.raises(Conflict, match="going on in another process"):
+    with run.locked(), pytest.raises(Conflict, match="active in another process"):
         pretrain.main(config)
 
 

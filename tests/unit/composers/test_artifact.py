@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from scot.composers import artifact, load_composer, save_composer
 from scot.composers.architectures import ARCHITECTURES, build
 from scot.composers.combiner import Combiner, CombinerConfig
-from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
+from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, Unavailable
 from tests.support.composer_inputs import some_settings, some_states
 
 
@@ -119,8 +119,8 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, module: Combiner, mon
     def full(path: Path, data: bytes) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(artifact, "write_durably", full)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(Unavailable, match="new cannot be written: disk full"):
         save_composer(tmp_path / "new", module, encoder_id="e", dim=8)
     assert list(tmp_path.iterdir()) == []
 

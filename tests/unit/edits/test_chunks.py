@@ -92,7 +92,7 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path, monkeypatch:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("scot.data.shards.os.fsync", full)
+        patch.setattr("scot.data.atomic_io.os.fsync", full)
         with pytest.raises(Unavailable, match="cannot be written: No space left on device"):
             parts.write(chunk(1), triplets(3), TALLY)
     assert parts.tally(chunk()) == TALLY
