@@ -1,143 +1,216 @@
-"""The ``scot`` command: one subcommand a thing that people do. ``scot COMMAND --help`` has the flags and an example."""
+"""The ``scot`` command, with one subcommand for each task. ``scot COMMAND --help`` lists its flags and an example."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scot import __version__, flags
-
-SUMMARIES = {
-    "demo": "draw, learn, index, serve and search on this machine",
-    "serve": "start the search service here",
-    "search": "ask a running service: a picture, what to change, the pictures found",
-    "index": "put a folder of captioned pictures into a running service",
-    "status": "whether a service answers, with which encoder and composers, over how many items",
-    "profile": "where the time of one query goes, stage by stage",
-    "evaluate": "composers, baselines and oracle side by side on drawn galleries, with contact sheets",
-    "evaluate cirr": "CIRR by its authors' protocol: score ranking files, or run a model",
-    "evaluate fashioniq": "FashionIQ likewise",
-    "evaluate circo": "CIRCO likewise",
-    "evaluate genecis": "GeneCIS likewise",
-    "evaluate wardrobe": "the drawn world wardrobe likewise",
-    "evaluate scenes": "the drawn world scenes likewise",
-    "evaluate validate-submission": "check files for the CIRR and CIRCO test servers",
-    "evaluate leakage": "compare the texts of triplets with a benchmark's",
-    "draw": "draw captioned pictures of a world, with queries whose answers are known",
-    "edits report": "what a folder of triplets holds: acceptance, lengths, similarities, a sample",
-    "edits serve": "start the service that writes edits of captions",
-    "keys new": "make an API key for a service: a line for its keys file",
-    "collections list": "the collections of a store: items, encoder, indexes, aliases",
-    "collections create": "make a collection with payload indexes and quantisation, before it is filled",
-    "collections reindex": "build a new collection from captioned pictures beside the one that serves",
-    "collections swap": "let an alias mean another collection, from one request to the next",
-    "collections rollback": "let an alias mean again what it meant before the last swap",
-    "collections drop": "delete a collection that no alias points to",
-    "composers list": "the composers of a registry: encoder, size, recall, which one is released",
-    "composers compare": "two composers on drawn galleries, with intervals",
-    "composers promote": "release a composer, if it is measurably no worse than the released one",
-    "composers rollback": "release again what was released before",
-    "cluster submit": "run a job on Kubernetes, on a Ray cluster of its own, and show its log",
-    "cluster list": "the jobs of a release",
-    "cluster logs": "the log of a job, until it ends",
-    "cluster cancel": "stop a job and remove it",
-    "cluster promote": "release a composer in a running system, if it passes the gate and is then served",
-    "cluster run-pipeline": "edits, embeddings, a composer, its evaluation and its promotion, one after the other",
-}
+from scot.errors import install_hint
 
 _BENCHMARK = "scot.evaluation.run:evaluate_benchmark"
 
-# Where each command's typed flags and its function are: imported only when asked for, so that a search starts quickly.
-_PLACES = {
-    "demo": ("scot.demo.config:DemoConfig", "scot.demo.run:demo"),
-    "search": ("scot.commands.search:SearchConfig", "scot.commands.search:search"),
-    "index": ("scot.commands.index:IndexConfig", "scot.commands.index:index"),
-    "status": ("scot.commands.status:StatusConfig", "scot.commands.status:status"),
-    "profile": ("scot.commands.profile:ProfileConfig", "scot.commands.profile:profile"),
-    "evaluate": ("scot.evaluation.world_run:EvaluateConfig", "scot.evaluation.world_run:evaluate"),
-    "evaluate cirr": ("scot.evaluation.cirr:CirrConfig", _BENCHMARK),
-    "evaluate fashioniq": ("scot.evaluation.fashioniq:FashionIqConfig", _BENCHMARK),
-    "evaluate circo": ("scot.evaluation.circo:CircoConfig", _BENCHMARK),
-    "evaluate genecis": ("scot.evaluation.genecis:GenecisConfig", _BENCHMARK),
-    "evaluate wardrobe": ("scot.evaluation.worlds:WardrobeConfig", _BENCHMARK),
-    "evaluate scenes": ("scot.evaluation.worlds:ScenesConfig", _BENCHMARK),
+COMMANDS: Mapping[str, tuple[str, str, str]] = {
+    "demo": (
+        "scot.demo.config:DemoConfig",
+        "scot.demo.run:demo",
+        "draw, train, index, serve and search on this machine",
+    ),
+    "serve": ("services.search.local.start:LocalConfig", "", "start the search service on this machine"),
+    "search": ("scot.commands.search:SearchConfig", "search", "search a running service with an image and edits"),
+    "index": ("scot.commands.index:IndexConfig", "index", "put a folder of captioned images into a running service"),
+    "status": (
+        "scot.commands.status:StatusConfig",
+        "status",
+        "show whether a service answers, its composers and items",
+    ),
+    "profile": (
+        "scot.commands.profile:ProfileConfig",
+        "profile",
+        "show where the time of one query goes, stage by stage",
+    ),
+    "evaluate": (
+        "scot.evaluation.world_run:EvaluateConfig",
+        "evaluate",
+        "compare composers and baselines on drawn galleries",
+    ),
+    "evaluate cirr": ("scot.evaluation.cirr:CirrConfig", _BENCHMARK, "CIRR by its authors' protocol"),
+    "evaluate fashioniq": (
+        "scot.evaluation.fashioniq:FashionIqConfig",
+        _BENCHMARK,
+        "FashionIQ by its authors' protocol",
+    ),
+    "evaluate circo": ("scot.evaluation.circo:CircoConfig", _BENCHMARK, "CIRCO by its authors' protocol"),
+    "evaluate genecis": ("scot.evaluation.genecis:GenecisConfig", _BENCHMARK, "GeneCIS by its authors' protocol"),
+    "evaluate wardrobe": (
+        "scot.evaluation.worlds:WardrobeConfig",
+        _BENCHMARK,
+        "the drawn world wardrobe as a benchmark",
+    ),
+    "evaluate scenes": ("scot.evaluation.worlds:ScenesConfig", _BENCHMARK, "the drawn world scenes as a benchmark"),
     "evaluate validate-submission": (
         "scot.evaluation.submissions:SubmissionConfig",
-        "scot.evaluation.submissions:validate_submission",
+        "validate_submission",
+        "check files for the CIRR and CIRCO test servers",
     ),
-    "evaluate leakage": ("scot.evaluation.leakage:LeakageConfig", "scot.evaluation.leakage:leakage"),
-    "draw": ("scot.worlds.drawing:DrawConfig", "scot.worlds.drawing:draw"),
-    "edits report": ("scot.edits.report:ReportConfig", "scot.edits.report:report"),
-    "keys new": ("scot.commands.keys:NewConfig", "scot.commands.keys:new"),
-    "collections list": ("scot.commands.collections:ListConfig", "scot.commands.collections:list_collections"),
-    "collections create": ("scot.commands.collections:CreateConfig", "scot.commands.collections:create"),
-    "collections reindex": ("scot.commands.reindex:ReindexConfig", "scot.commands.reindex:reindex"),
-    "collections swap": ("scot.commands.collections:SwapConfig", "scot.commands.collections:swap"),
-    "collections rollback": ("scot.commands.collections:RollbackConfig", "scot.commands.collections:rollback"),
-    "collections drop": ("scot.commands.collections:DropConfig", "scot.commands.collections:drop"),
-    "composers list": ("scot.commands.composers:ListConfig", "scot.commands.composers:list_composers"),
-    "composers compare": ("scot.commands.composers:CompareConfig", "scot.commands.composers:compare"),
-    "composers promote": ("scot.commands.composers:PromoteConfig", "scot.commands.composers:promote"),
-    "composers rollback": ("scot.commands.composers:RollbackConfig", "scot.commands.composers:rollback"),
-    "cluster submit": ("scot.commands.cluster:SubmitConfig", "scot.commands.cluster:submit"),
-    "cluster list": ("scot.commands.cluster:ListConfig", "scot.commands.cluster:list_jobs"),
-    "cluster logs": ("scot.commands.cluster:LogsConfig", "scot.commands.cluster:logs"),
-    "cluster cancel": ("scot.commands.cluster:CancelConfig", "scot.commands.cluster:cancel"),
-    "cluster promote": ("scot.commands.promote:PromoteConfig", "scot.commands.promote:promote"),
-    "cluster run-pipeline": ("scot.commands.pipeline:PipelineConfig", "scot.commands.pipeline:run_pipeline"),
+    "evaluate leakage": (
+        "scot.evaluation.leakage:LeakageConfig",
+        "leakage",
+        "compare the texts of triplets with a benchmark's",
+    ),
+    "draw": ("scot.worlds.drawing:DrawConfig", "draw", "draw captioned images, with queries whose answers are known"),
+    "edits report": (
+        "scot.edits.report:ReportConfig",
+        "report",
+        "describe a folder of triplets: acceptance, lengths, similarities",
+    ),
+    "edits serve": (
+        "services.edits.config:EditServiceConfig",
+        "",
+        "start the service that generates edits of captions",
+    ),
+    "keys new": ("scot.commands.keys:NewConfig", "new", "make an API key, and its line for the keys file of a service"),
+    "collections list": ("scot.commands.collections:ListConfig", "list_collections", "list the collections of a store"),
+    "collections create": ("scot.commands.collections:CreateConfig", "create", "create an empty collection"),
+    "collections reindex": (
+        "scot.commands.reindex:ReindexConfig",
+        "reindex",
+        "build a new collection beside the one that serves",
+    ),
+    "collections swap": ("scot.commands.collections:SwapConfig", "swap", "point an alias at another collection"),
+    "collections rollback": ("scot.commands.collections:RollbackConfig", "rollback", "undo the last swap of an alias"),
+    "collections drop": ("scot.commands.collections:DropConfig", "drop", "delete a collection that no alias points to"),
+    "composers list": (
+        "scot.commands.composers:ListConfig",
+        "list_composers",
+        "list the composers of a registry and the released one",
+    ),
+    "composers compare": (
+        "scot.commands.composers:CompareConfig",
+        "compare",
+        "compare two composers on drawn galleries",
+    ),
+    "composers promote": (
+        "scot.commands.composers:PromoteConfig",
+        "promote",
+        "release a composer, if it is not measurably worse",
+    ),
+    "composers rollback": (
+        "scot.commands.composers:RollbackConfig",
+        "rollback",
+        "release the previously released composer",
+    ),
+    "cluster submit": ("scot.commands.cluster:SubmitConfig", "submit", "run a job on Kubernetes and show its log"),
+    "cluster list": ("scot.commands.cluster:ListConfig", "list_jobs", "list the jobs of a release"),
+    "cluster logs": ("scot.commands.cluster:LogsConfig", "logs", "show the log of a job until it ends"),
+    "cluster cancel": ("scot.commands.cluster:CancelConfig", "cancel", "stop a job and remove it"),
+    "cluster promote": (
+        "scot.commands.promote:PromoteConfig",
+        "promote",
+        "release a composer in a running system, if it passes the gate",
+    ),
+    "cluster run-pipeline": (
+        "scot.commands.pipeline:PipelineConfig",
+        "run_pipeline",
+        "run all jobs, from edits to a promoted composer",
+    ),
 }
+"""Each command: the class of its flags, the function that gets them (of the same module or with its own), its summary.
 
-# A process of its own, in place of this one: Ctrl-C reaches the service and nothing else.
-_SERVICES = {"serve": "services.search.local", "edits serve": "services.edits"}
+The modules are imported only when the command runs, so that ``scot search`` starts quickly.
+"""
+
+# These run as another process in place of this one, so that Ctrl-C reaches the service and nothing else.
+_PROCESSES = {
+    "serve": ("services.search.local", ("ray", "torch", "qdrant_client")),
+    "edits serve": ("services.edits", ("grpc_health", "prometheus_client")),
+}
+"""The module that runs, and what it cannot start without."""
+
+_EXTRAS = {
+    "demo": "demo",
+    "serve": "serve",
+    "search": "data",
+    "index": "data",
+    "draw": "data",
+    "evaluate": "encoders",
+    "composers": "encoders",
+    "collections": "encoders",
+    "edits": "edits",
+    "cluster": "k8s",
+}
+"""The extra of the package that a command, or a group of commands, needs; the rest needs the base package only."""
 
 
-def commands() -> dict[str, type]:
-    """Every subcommand that runs in this process, with its typed flags (what serves is a process of its own)."""
-    return {name: _imported(config) for name, (config, _) in _PLACES.items()}
+def config_of(name: str) -> type[Any]:
+    """The dataclass of a command's flags."""
+    config: type[Any] = _imported(COMMANDS[name][0])
+    return config
 
 
 def words_of(arguments: Sequence[str]) -> int:
     """How many words at the start of a command line name the command: two in a group such as ``edits``."""
-    grouped = any(name.startswith(f"{arguments[0]} ") for name in SUMMARIES) if arguments else False
+    grouped = any(name.startswith(f"{arguments[0]} ") for name in COMMANDS) if arguments else False
     return 2 if grouped and len(arguments) > 1 and not arguments[1].startswith("-") else 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; returns the exit code: 0 done, 1 refused with a sentence, 2 a wrong flag, 130 interrupted."""
+    """Run a subcommand.
+
+    Returns:
+        The exit code: 0 success, 1 an error (one sentence on stderr), 2 a wrong flag, 130 interrupted.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     words = words_of(arguments)
-    command, rest = " ".join(arguments[:words]) or "--help", arguments[words:]
-    if command in ("--help", "-h", "help"):
+    name, rest = " ".join(arguments[:words]) or "--help", arguments[words:]
+    if name in ("--help", "-h", "help"):
         print(_usage())
         return 0
-    if command in ("--version", "-V"):
+    if name in ("--version", "-V"):
         print(f"scot {__version__}")
         return 0
-    if command not in SUMMARIES:
-        print(f"scot: there is no command {command!r}; try scot --help", file=sys.stderr)
+    if name not in COMMANDS:
+        print(f"scot: there is no command {name!r}; try scot --help", file=sys.stderr)
         return 2
-    if command in _SERVICES:
-        os.execv(sys.executable, [sys.executable, "-m", _SERVICES[command], *rest])
-    config, function = _PLACES[command]
-    return flags.run(f"scot {command}", _imported(function), _imported(config), rest)
+    try:
+        return _run(name, rest)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(arguments[0])
+        if extra is None or (error.name or "").partition(".")[0] in ("scot", "services", "ray_jobs"):
+            raise
+        print(f"scot {name} needs {error.name}, which is not installed: {install_hint(extra)}", file=sys.stderr)
+        return 1
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
+    if name in _PROCESSES:
+        process, needs = _PROCESSES[name]
+        for module in needs:
+            if importlib.util.find_spec(module) is None:
+                raise ModuleNotFoundError(name=module)
+        os.execv(sys.executable, [sys.executable, "-m", process, *arguments])
+    config, function, _ = COMMANDS[name]
+    place = function if ":" in function else f"{config.partition(':')[0]}:{function}"
+    return flags.run(f"scot {name}", _imported(place), config_of(name), arguments)
 
 
 def _imported(place: str) -> Any:
-    module, name = place.split(":")
+    module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 def _usage() -> str:
-    width = max(map(len, SUMMARIES))
-    lines = [f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items()]
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (*_, summary) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: scot COMMAND [flags]",
             "",
-            "Composed image search: show a picture, say what to change, get the pictures you mean.",
+            "Composed image search: give an image and say what to change; get the images that match.",
             "",
             *lines,
             "",

@@ -82,6 +82,11 @@ def grpc_status(error: BaseException) -> str:
     return next((GRPC_STATUS[cls] for cls in type(error).__mro__ if cls in GRPC_STATUS), "INTERNAL")
 
 
+def install_hint(extra: str) -> str:
+    """How to install an extra of the package, to end an error's sentence with."""
+    return f"pip install 'scot-search[{extra}]'"
+
+
 def our_cause(error: BaseException) -> BaseException:
     """The error of ours that Ray wrapped, or the error itself."""
     seen: BaseException | None = error

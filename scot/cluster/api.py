@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from scot.errors import Conflict, InvalidInput, NotFound, PermissionDenied, ScotError, Unauthenticated, Unavailable
+from scot.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    PermissionDenied,
+    ScotError,
+    Unauthenticated,
+    Unavailable,
+    install_hint,
+)
 
 Json = dict[str, Any]
 
@@ -36,7 +45,7 @@ class Cluster:
             self._package: Any = importlib.import_module("kubernetes")
             self._watch: Any = importlib.import_module("kubernetes.watch")
         except ModuleNotFoundError as error:
-            raise InvalidInput("scot cluster needs the kubernetes package: pip install 'scot[k8s]'") from error
+            raise InvalidInput(f"scot cluster needs the kubernetes package: {install_hint('k8s')}") from error
         self.in_pod = "KUBECONFIG" not in os.environ and _ACCOUNT.is_file()
         configured = self._configure()
         self.namespace = namespace or configured

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from scot import flags
-from scot.errors import InvalidInput
+from scot.errors import InvalidInput, install_hint
 
 JobName = Literal["generate_edits", "encode", "pretrain", "evaluate", "index"]
 
@@ -123,7 +123,7 @@ def config_of(job: JobName) -> type[Any]:
         config: type[Any] = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise InvalidInput(
-            f"the flags of {job} cannot be checked here, since {error.name} is not installed: pip install 'scot[train]'"
+            f"the flags of {job} cannot be checked here, since {error.name} is not installed: {install_hint('train')}"
         ) from error
     return config
 

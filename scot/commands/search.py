@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from rich.table import Table
 
 from scot.client import Hit
 from scot.commands.service import ServicePlace
-from scot.data.captioned import read_captioned
 from scot.data.images import decode_image
 from scot.data.records import Refusals
 from scot.errors import InvalidInput
@@ -53,6 +53,8 @@ def search(config: SearchConfig) -> int:
     """
     if config.sheet is not None and not config.images:
         raise InvalidInput("--sheet needs --images: the folders that the indexed pictures came from")
+    if config.sheet is not None:
+        importlib.import_module("scot.data.captioned")  # a missing package is reported before anything is sent
     if not 1 <= config.limit <= 1_000:
         raise InvalidInput(f"--limit must be 1 to 1,000, not {config.limit}")
     with config.service.client() as client:
@@ -91,6 +93,8 @@ def _save_sheet(config: SearchConfig, file: Path, hits: tuple[Hit, ...]) -> None
 
 def find_pictures(folders: list[Path], wanted: set[str]) -> dict[str, Image.Image]:
     """The wanted pictures of captioned folders, by id; those that are not there are left out."""
+    from scot.data.captioned import read_captioned  # needs the extra "data"
+
     return {
         record.image_id: decode_image(record.read())
         for folder in folders

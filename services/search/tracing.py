@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from scot.errors import InvalidInput
+from scot.errors import InvalidInput, install_hint
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _EXPORTER = "opentelemetry.exporter.otlp.proto.grpc"
@@ -36,7 +36,7 @@ def environment() -> Mapping[str, str]:
     except ModuleNotFoundError:
         found = None
     if found is None:
-        raise InvalidInput("OTEL_EXPORTER_OTLP_ENDPOINT is set, but traces need: pip install 'scot[otel]'")
+        raise InvalidInput(f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but traces need: {install_hint('otel')}")
     ours = {
         "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": f"{__name__}:exporters",
         "RAY_SERVE_TRACING_SAMPLING_RATIO": "1.0",

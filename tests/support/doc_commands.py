@@ -112,18 +112,13 @@ def _scot(words: list[str]) -> str | None:
     if importlib.util.find_spec("scot.cli") is None:
         return "scot/cli.py does not exist"
     cli = importlib.import_module("scot.cli")
-    known: dict[str, type[Any]] = cli.commands()
     if not words or words[0] in ("--help", "--version"):
         return None
-    if words[0] == "serve":  # a process of its own
-        return _python(["-m", "services.search.local", *words[1:]])
-    if words[:2] == ["edits", "serve"]:
-        return _python(["-m", "services.edits", *words[2:]])
     named = cli.words_of(words)
     words = [" ".join(words[:named]), *words[named:]]
-    if words[0] not in known:
+    if words[0] not in cli.COMMANDS:
         return f"scot has no command {words[0]!r}"
-    return _parses(known[words[0]], words[1:])
+    return _parses(cli.config_of(words[0]), words[1:])
 
 
 def _python(words: list[str]) -> str | None:

@@ -8,7 +8,6 @@ A flag that changes breaks somebody's script. When the change is meant, write th
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,17 +19,10 @@ from scot import cli, flags
 from scot.cluster import jobs
 
 FILE = Path(__file__).with_name("flags.txt")
-SERVICES = {
-    "serve": "services.search.local.start:LocalConfig",
-    "edits serve": "services.edits.config:EditServiceConfig",
-}
 
 
 def configs() -> dict[str, type[Any]]:
-    found = {f"scot {name}": config for name, config in cli.commands().items()}
-    for name, place in SERVICES.items():
-        module, config = place.split(":")
-        found[f"scot {name}"] = getattr(importlib.import_module(module), config)
+    found = {f"scot {name}": cli.config_of(name) for name in cli.COMMANDS}
     return found | {f"ray_jobs/{job}.py": jobs.config_of(job) for job in typing.get_args(jobs.JobName)}
 
 

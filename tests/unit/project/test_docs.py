@@ -138,7 +138,7 @@ def test_a_wrong_scot_command_is_told(command: str) -> None:
 @pytest.mark.skipif(not HAS_CLI, reason="the scot command is not there yet")
 def test_every_scot_command_is_in_the_documentation() -> None:
     cli = importlib.import_module("scot.cli")
-    known = set(cli.SUMMARIES)
+    known = set(cli.COMMANDS)
     words = [argv for page in PAGES for argv in commands(page.read_text(encoding="utf-8")) if len(argv) > 1]
     scot = [argv[1:] for argv in words if argv[0].removeprefix(".venv/bin/") == "scot"]
     shown = {" ".join(words[: cli.words_of(words)]) for words in scot}
