@@ -1,4 +1,7 @@
-"""The composition networks by name: what an artifact's ``architecture`` may say."""
+"""The composition networks by name: the values of an artifact's ``architecture``.
+
+To add a network, write its module and config in a file of its own, and add a line here.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,9 @@ ARCHITECTURES: dict[str, tuple[type[Any], type[ComposerModule]]] = {
 }
 """Name to (config dataclass, module class); the config has a ``dim`` and the module takes only the config."""
 
+_RENAMED = {("token_combiner", "blind"): "patch_dropout"}
+"""Settings that artifacts of earlier versions store under another name."""
+
 
 def settings_of(architecture: str) -> frozenset[str]:
     """The names of an architecture's settings, its ``dim`` among them. Raises InvalidInput when it is unknown."""
@@ -31,6 +37,7 @@ def settings_of(architecture: str) -> frozenset[str]:
 
 def configure(architecture: str, config: Mapping[str, Any]) -> Any:
     """The typed config of an architecture. Raises InvalidInput as :func:`build` does."""
+    config = {_RENAMED.get((architecture, name), name): value for name, value in config.items()}
     unknown = set(config) - settings_of(architecture)
     if unknown:
         raise InvalidInput(f"the architecture {architecture} has no setting {', '.join(sorted(unknown))}")

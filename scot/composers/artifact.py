@@ -1,13 +1,13 @@
-"""A trained composer on disk: weights as safetensors, what they are for as JSON, and a model card. Never pickle.
+"""A trained composer on disk: weights as safetensors, settings as JSON, and a model card. Never pickle.
 
 ::
 
     composer.safetensors   the weights
     config.json            architecture and settings, encoder id, dim, normalisation, training data, sha256 of weights
-    metrics.json           what was measured when it was trained
+    metrics.json           the metrics of its training run
     README.md              the model card
 
-A registry adds ``decisions.json``: what was decided about its release (scot/composers/release_history.py).
+A registry adds ``decisions.json``: the decisions about its release (scot/composers/release_history.py).
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ def save_composer(
         encoder_id: the encoder whose vectors it was trained on.
         dim: the width of those vectors.
         training_data: a hash of the embedding cache it was trained on.
-        metrics: what was measured, for ``metrics.json`` and the card.
-        training: how it was trained (batch, steps, seed …), for ``config.json`` and the card.
+        metrics: the metrics of the training run, for ``metrics.json`` and the card.
+        training: the training settings (batch, steps, seed …), for ``config.json`` and the card.
 
     Raises:
-        Conflict: ``path`` exists already; artifacts are never changed in place.
+        Conflict: ``path`` already exists; artifacts are never changed in place.
         InvalidInput: the module's architecture is not registered.
     """
     target = Path(path)
     if target.exists():
-        raise Conflict(f"{target} exists already, and a composer artifact is never changed in place")
+        raise Conflict(f"{target} already exists, and a composer artifact is never changed in place")
     architecture = next((name for name, (_, cls) in ARCHITECTURES.items() if type(module) is cls), None)
     if architecture is None:
         raise InvalidInput(f"{type(module).__name__} is not a registered composer architecture")
@@ -96,7 +96,7 @@ def load_composer(path: str | Path, *, encoder_id: str, dim: int) -> LearnedComp
     Raises:
         NotFound: there is no such folder.
         EncoderMismatch: it was trained on another encoder's vectors, or of another dimension.
-        InvalidInput: it is damaged, or of an architecture this version of SCOT does not know.
+        InvalidInput: it is damaged, or this version of SCOT does not know its architecture.
     """
     folder, name = Folder(path), _name(path)
     config = read_config(path)
@@ -128,17 +128,17 @@ def read_metrics(path: str | Path) -> dict[str, float]:
     try:
         return {key: float(value) for key, value in read_json(path, METRICS).items()}
     except (TypeError, ValueError):
-        raise InvalidInput(f"composer {_name(path)} is damaged: {METRICS} holds something not a number") from None
+        raise InvalidInput(f"composer {_name(path)} is damaged: {METRICS} holds a value that is not a number") from None
 
 
 def verify(path: str | Path) -> None:
-    """Check that a folder is a whole artifact, whatever its encoder. Raises NotFound, InvalidInput."""
+    """Check that a folder is a complete artifact, for any encoder. Raises NotFound, InvalidInput."""
     _checked_weights(Folder(path), read_config(path))
     read_metrics(path)
 
 
 def parameters(path: str | Path) -> int:
-    """How many weights an artifact's network has. Raises NotFound, InvalidInput."""
+    """The number of weights of an artifact's network. Raises NotFound, InvalidInput."""
     config = read_config(path)
     with torch.device("meta"):
         return _size(build(str(config["architecture"]), config["config"]))
@@ -185,7 +185,7 @@ def _card(config: Mapping[str, Any], metrics: Mapping[str, float], parameters: i
 Turns a reference image and an edit ("the same, but blue") into one query vector for image search. Trained without
 labelled triplets, on edited captions as stand-ins for target images (SCOT, arXiv 2501.08347).
 
-- **Use with** the encoder `{config["encoder_id"]}` only ({config["dim"]} dimensions); loading refuses another.
+- **Use with** the encoder `{config["encoder_id"]}` only ({config["dim"]} dimensions); loading with another fails.
 - **Input** unit vectors of the image and of the edit's text; **output** one unit vector, to compare by cosine with
   image vectors.
 - **Size** {parameters:,} parameters, float32, safetensors.
@@ -199,7 +199,7 @@ labelled triplets, on edited captions as stand-ins for target images (SCOT, arXi
 |---|---|
 {chr(10).join(f"| {key} | {value} |" for key, value in settings.items())}
 
-**Limits.** It knows the kinds of edits its training captions had. Numbers on held-out captions are not numbers on
+**Limits.** It knows only the kinds of edits in its training data. The metrics above are on held-out captions, not on
 images: run `scot evaluate` before you release it.
 """
 

@@ -1,21 +1,20 @@
-"""Compositions without training: what a learned composer has to beat."""
+"""Compositions without training: the baselines of a learned composer."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn.functional import normalize
 
-from scot.composers.base import Composer
-from scot.composers.states import States
+from scot.composers.base import Composer, States
 from scot.errors import InvalidInput
 
 BASELINES = ("sum", "slerp", "text_only", "image_only")
-"""The names :func:`baseline` knows: what needs nothing but the query."""
+"""The names :func:`baseline` knows: these need only the query."""
 
 FITTED_BASELINES = ("centred_sum",)
-"""The names :func:`fitted_baseline` knows: what needs vectors of the pool, as evaluation has them."""
+"""The names :func:`fitted_baseline` knows: these also need vectors of the pool, which evaluation has."""
 
-_PARALLEL = 1e-4  # under this sine, the great circle between two vectors is not defined well enough to walk along
+_PARALLEL = 1e-4  # below this sine, the great circle between two vectors is numerically undefined
 
 
 class Sum:
@@ -34,11 +33,11 @@ class Sum:
         return normalize(self.weight * text_BD.float() + (1.0 - self.weight) * image_BD.float(), dim=-1)
 
 
-class CentredSum(Sum):
+class CenteredSum(Sum):
     """normalize(w·n(t − μ_t) + (1 − w)·n(i − μ_i)): the sum without the gap between modalities (arXiv 2510.25387).
 
-    μ_i and μ_t are the means of ``(N, D)`` pictures and ``(M, D)`` edits, n normalises. The gallery stays as it is: a
-    query's cosines with it change by a constant where the gallery is centred too, up to the lengths of its rows.
+    μ_i and μ_t are the means of ``(N, D)`` images and ``(M, D)`` edits, n normalises. The gallery is not centred: this
+    would change a query's cosines only by a constant, up to the lengths of the centred rows.
     """
 
     architecture = "centred_sum"
@@ -120,14 +119,14 @@ def baseline(name: str) -> Composer:
 
 
 def fitted_baseline(name: str, image_ND: torch.Tensor, text_MD: torch.Tensor) -> Composer:
-    """A baseline that takes the modality means from a pool of pictures and edits: ``centred_sum``, ``centred_sum:0.7``.
+    """A baseline that takes the modality means from a pool of images and edits: ``centred_sum``, ``centred_sum:0.7``.
 
     Raises:
         InvalidInput: no such baseline has this name, or its weight is not a number from 0 to 1.
     """
     if name.partition(":")[0] not in FITTED_BASELINES:
         raise InvalidInput(f"there is no baseline {name!r} to fit; known: {', '.join(FITTED_BASELINES)}")
-    return CentredSum(image_ND, text_MD, _weight(name))
+    return CenteredSum(image_ND, text_MD, _weight(name))
 
 
 def _weight(name: str) -> float:

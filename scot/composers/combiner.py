@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from scot.composers.base import CentredModule, gated_sum
+from scot.composers.base import CenteredModule, gated_sum
 from scot.errors import InvalidInput
 
 
@@ -34,7 +34,7 @@ def layer(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(dropout))
 
 
-class Combiner(CentredModule):
+class Combiner(CenteredModule):
     """V_c = normalize(MLP(h) + λ·t + (1 − λ)·i), with h = [ReLU(P_i i); ReLU(P_t t)] and the gate λ = σ(MLP'(h)).
 
     i and t are the reference's and the edit's vectors, centred when the config says so.
@@ -51,7 +51,7 @@ class Combiner(CentredModule):
 
     def forward(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
         """Unit rows ``(B, D)`` of references and edits to unit rows ``(B, D)``."""
-        image_BD, text_BD = self.centred(image_BD, text_BD)
+        image_BD, text_BD = self.centered(image_BD, text_BD)
         joint_BH = torch.cat([self.project_image(image_BD), self.project_text(text_BD)], dim=-1)
         gate_B1 = self.gate(joint_BH)
         return gated_sum(self.mix(joint_BH), gate_B1, image_BD, text_BD)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import layer_norm
 
-from scot.composers.base import CentredModule, gated_sum
+from scot.composers.base import CenteredModule, gated_sum
 from scot.errors import InvalidInput
 
 
@@ -48,7 +48,7 @@ class FilmBlock(nn.Module):
         return changed
 
 
-class FilmComposer(CentredModule):
+class FilmComposer(CenteredModule):
     """V_c = normalize(Δ + λ·t + (1 − λ)·i), with Δ = x_L − x_0, x_0 = i, x_l = block_l(x_{l−1}; t), λ = σ(w·[x_L; t]).
 
     Feature-wise modulation (FiLM, Perez et al., arXiv 1709.07871) in the residual form whose blocks start as the
@@ -67,7 +67,7 @@ class FilmComposer(CentredModule):
 
     def forward(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
         """Unit rows ``(B, D)`` of references and edits to unit rows ``(B, D)``."""
-        image_BD, text_BD = self.centred(image_BD, text_BD)
+        image_BD, text_BD = self.centered(image_BD, text_BD)
         edit_BH, state_BD = self.read(text_BD), image_BD
         for block in self.blocks:
             state_BD = block(state_BD, edit_BH)

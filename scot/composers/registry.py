@@ -1,4 +1,4 @@
-"""The composer versions of one installation, which of them is released, and which were before it."""
+"""The composer versions of one installation, the released version, and those released before it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """What a rollback did: the version taken back, the one released now, and those it could not go back to."""
+    """The result of a rollback: the withdrawn version, the one released now, and the skipped ones (not loadable)."""
 
     taken_back: str
     version: str
@@ -33,12 +33,12 @@ class Rollback:
 
 
 class Registry:
-    """A folder or URL of artifacts, one a version, and ``released.json``: the released version and those before it.
+    """A folder or URL with one artifact for each version, and ``released.json``: the released version and those before.
 
-    In a local folder publishing and releasing are renames under a lock: a reader, or a run that is killed, sees the
-    state before or the state after, and of two that release at once the later goes on from the earlier's. At a URL a
-    version still appears whole, its ``config.json`` being written last, and never twice where the store can refuse to
-    overwrite (S3, GCS); but there is no lock, so two that release in the same moment may lose one of the two.
+    In a local folder, publishing and releasing are renames under a lock: a reader, or a killed process, sees the state
+    before or the state after, and concurrent releases happen one after the other. At a URL, a version still appears
+    complete, because its ``config.json`` is written last, and only once if the store can refuse to overwrite (S3, GCS);
+    but there is no lock, so one of two simultaneous releases may be lost.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -71,16 +71,16 @@ class Registry:
         return artifact.read_metrics(self.path(version))
 
     def published_at(self, version: str) -> datetime | None:
-        """When a version was published, in UTC, if the file system tells. Raises NotFound."""
+        """When a version was published, in UTC, if the file system knows it. Raises NotFound."""
         return Folder(self.path(version)).modified(artifact.CONFIG)
 
     def publish(self, folder: str | Path, version: str | None = None, release: bool = True) -> str:
-        """Copy an artifact in as ``version`` (by default the next of v1, v2, …) and release it if asked to.
+        """Copy an artifact in as ``version`` (by default the next of v1, v2, …) and release it if ``release``.
 
         Raises:
             NotFound: there is no such folder.
-            InvalidInput: the folder is not a whole artifact, or the version's name is not usable.
-            Conflict: the version exists already.
+            InvalidInput: the folder is not a complete artifact, or the version's name is invalid.
+            Conflict: the version already exists.
             Unavailable: the registry cannot be written.
         """
         if version is not None and (not _NAME.fullmatch(version) or version in BASELINES + FITTED_BASELINES):
@@ -102,15 +102,15 @@ class Registry:
             try:
                 chain = self._chain()
             except InvalidInput:
-                chain = []  # a damaged pointer: this is how it is mended
+                chain = []  # a damaged pointer: a release repairs it
             self._point(version, chain)
 
     def replace(self, released: str | None, version: str) -> None:
-        """Release ``version`` if ``released`` is still what is released.
+        """Release ``version`` if ``released`` is still the released version.
 
         Raises:
-            Conflict: another version was released meanwhile.
-            NotFound, InvalidInput: the version is not there, or damaged.
+            Conflict: another version has been released since.
+            NotFound, InvalidInput: the version is missing or damaged.
         """
         self._verify(version)
         with self._locked():
@@ -121,10 +121,10 @@ class Registry:
             self._point(version, chain)
 
     def rollback(self) -> Rollback:
-        """Release what was released before the released version; again, what was before that.
+        """Release the version that was released before the current one; a second rollback goes back one more.
 
         Raises:
-            NotFound: nothing was released before that could be released now.
+            NotFound: there is no earlier version that can be released.
         """
         skipped: list[str] = []
         with self._locked():
@@ -143,11 +143,11 @@ class Registry:
         raise NotFound(f"there is nothing to roll back to: before {chain[-1]} nothing was released{lost}")
 
     def decisions(self, version: str) -> list[dict[str, Any]]:
-        """What was decided about a version's release, oldest first. Raises NotFound, InvalidInput."""
+        """The decisions about a version's release, oldest first. Raises NotFound, InvalidInput."""
         return release_history.read(self.path(version))
 
     def record(self, version: str, decision: Mapping[str, Any]) -> None:
-        """Add a decision to those kept with a version. Raises NotFound, InvalidInput, Unavailable."""
+        """Add a decision about a version. Raises NotFound, InvalidInput, Unavailable."""
         path = self.path(version)
         with self._locked():
             release_history.add(path, decision)
@@ -159,7 +159,7 @@ class Registry:
         artifact.verify(self.path(version))
 
     def _chain(self) -> list[str]:
-        """Every version that was released and not rolled back, the released one last."""
+        """Every version that was released and not rolled back; the released version is the last."""
         try:
             state = json.loads(self._folder.read(RELEASED))
             return [*map(str, state.get("before", [])), str(state["version"])]
@@ -173,12 +173,12 @@ class Registry:
             self._write([*chain, version])
 
     def _write(self, chain: list[str]) -> None:
-        # One file holds the pointer and its history, so that no crash can part them.
+        # One file holds the pointer and its history, so that a crash cannot separate them.
         self._folder.write(RELEASED, json.dumps({"version": chain[-1], "before": chain[:-1]}).encode())
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the pointer for the time of the block, which is short. At a URL there is nothing to hold."""
+        """Lock the pointer during the block, which is short. At a URL there is no lock."""
         if not self._folder.local:
             yield
             return
@@ -198,7 +198,7 @@ class Registry:
         raise _taken(version)
 
     def _put(self, files: Mapping[str, bytes], version: str | None) -> str:
-        """Claim a name by creating a file, then write ``config.json`` last. A broken-off copy keeps its name."""
+        """Claim a name by creating a file, then write ``config.json`` last. An incomplete copy keeps its name."""
         for name in self._names(version):
             home = Folder(f"{self.root}/{name}")
             if not home.create(_CLAIM, b""):
@@ -209,7 +209,7 @@ class Registry:
         raise _taken(version)
 
     def _names(self, version: str | None) -> Iterator[str]:
-        """The names to try: the one asked for, or the next numbers."""
+        """The names to try: the given one, or the next numbers."""
         if version is not None:
             return iter([] if self._has(version) else [version])
         last = max((int(v[1:]) for v in self.versions() if re.fullmatch("v[0-9]+", v)), default=0)
@@ -217,7 +217,7 @@ class Registry:
 
 
 def _taken(version: str | None) -> Conflict:
-    return Conflict(f"composer version {version} exists already; versions are never changed")
+    return Conflict(f"composer version {version} already exists; versions are never changed")
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -1,4 +1,4 @@
-"""What was decided about an artifact's release, kept in its folder: ``decisions.json``, and a section of its card."""
+"""The decisions about an artifact's release, stored in its folder: ``decisions.json``, and a section of its card."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def read(path: str | Path) -> list[dict[str, Any]]:
     """The decisions, oldest first; empty when there were none. Raises InvalidInput when they cannot be read."""
     folder = Folder(path)
     try:
-        kept = json.loads(folder.read(DECISIONS))["decisions"]
-        return [dict(decision) for decision in kept]
+        return [dict(decision) for decision in json.loads(folder.read(DECISIONS))["decisions"]]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError):
@@ -28,15 +27,15 @@ def read(path: str | Path) -> list[dict[str, Any]]:
 
 
 def add(path: str | Path, decision: Mapping[str, Any]) -> None:
-    """Append a decision and write the card's section anew. Raises InvalidInput, Unavailable."""
+    """Append a decision and rewrite the card's section. Raises InvalidInput, Unavailable."""
     folder = Folder(path)
-    kept = [*read(path), dict(decision)]
-    folder.write(DECISIONS, json.dumps({"decisions": kept}, indent=1).encode())
+    decisions = [*read(path), dict(decision)]
+    folder.write(DECISIONS, json.dumps({"decisions": decisions}, indent=1).encode())
     card = folder.read(CARD).decode() if folder.exists(CARD) else ""
-    folder.write(CARD, (card.partition(_HEADING)[0] + _HEADING + _section(kept)).encode())
+    folder.write(CARD, (card.partition(_HEADING)[0] + _HEADING + _section(decisions)).encode())
 
 
-def _section(kept: Sequence[Mapping[str, Any]]) -> str:
-    """One line a decision: when, what, and the sentence that holds its numbers."""
-    lines = [f"- {made.get('at')}: **{made.get('outcome')}**. {made.get('said')}" for made in kept]
+def _section(decisions: Sequence[Mapping[str, Any]]) -> str:
+    """One line for each decision: time, outcome, and the sentence with its numbers."""
+    lines = [f"- {made.get('at')}: **{made.get('outcome')}**. {made.get('said')}" for made in decisions]
     return "\n" + "\n".join(lines) + "\n"

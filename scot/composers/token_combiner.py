@@ -1,4 +1,4 @@
-"""A Combiner that also looks at the patches of the reference and the words of the edit."""
+"""A Combiner that also reads the patches of the reference and the tokens of the edit, by cross-attention."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from scot.composers.base import CentredModule, gated_sum
+from scot.composers.base import CenteredModule, States, gated_sum
 from scot.composers.combiner import layer
-from scot.composers.states import States
 from scot.errors import InvalidInput
 
 
@@ -25,12 +24,12 @@ class TokenCombinerConfig:
     projection: int = 0
     hidden: int = 0
     width: int = 0
-    """Of what one head reads."""
+    """The width of one head."""
     heads: int = 4
-    """How many places one query looks at, in each modality."""
+    """Attention heads for each modality."""
     dropout: float = 0.1
-    blind: float = 0.1
-    """Share of the training rows whose reference shows no patches, for references that are known by their vector."""
+    patch_dropout: float = 0.1
+    """Share of training rows without the reference's patches: prepares for references known only by their vector."""
     centre: bool = True
 
     def __post_init__(self) -> None:
@@ -38,43 +37,43 @@ class TokenCombinerConfig:
             raise InvalidInput("a token combiner's dim, widths of hidden states and heads must be at least 1")
         if min(self.projection, self.hidden, self.width) < 0:
             raise InvalidInput("a token combiner's projection, hidden width and width must not be negative")
-        if not 0.0 <= self.dropout < 1.0 or not 0.0 <= self.blind <= 1.0:
-            raise InvalidInput("dropout must be at least 0 and below 1, blind from 0 to 1")
+        if not 0.0 <= self.dropout < 1.0 or not 0.0 <= self.patch_dropout <= 1.0:
+            raise InvalidInput("dropout must be at least 0 and below 1, patch_dropout from 0 to 1")
 
 
 class CrossAttention(nn.Module):
-    """What H queries, made from reference and edit, find among L states: softmax(q_h·K / √d) V for each of them.
+    """Attention of H queries, made from reference and edit, over L hidden states: softmax(q_h·K / √d) V for each query.
 
-    A learned state stands beside the others, so that a row without any has something to look at.
+    One learned state (``nothing``) is added, so that a row without states has something to attend to.
     """
 
-    def __init__(self, states: int, asking: int, width: int, heads: int) -> None:
+    def __init__(self, states: int, query_input: int, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm = nn.LayerNorm(states)
         self.key_value = nn.Linear(states, 2 * width)
-        self.query = nn.Linear(asking, heads * width)
+        self.query = nn.Linear(query_input, heads * width)
         self.nothing = nn.Parameter(torch.randn(2 * width) / width**0.5)
 
-    def forward(self, asking_BA: torch.Tensor, states: States) -> torch.Tensor:
-        """``(B, A)`` of what is asked to ``(B, H · width)`` of what was seen."""
+    def forward(self, query_input_BA: torch.Tensor, states: States) -> torch.Tensor:
+        """``(B, A)`` inputs of the queries to ``(B, H · width)`` attention outputs."""
         values_BLW, mask_BL = states
-        seen_BLK = self.nothing.expand(len(asking_BA), 1, -1)
+        kv_BLK = self.nothing.expand(len(query_input_BA), 1, -1)
         if mask_BL.shape[1]:
-            told_BLK = self.key_value(self.norm(values_BLW.float()))
-            seen_BLK = torch.cat([told_BLK, seen_BLK.to(told_BLK.dtype)], dim=1)
-        key_BLC, value_BLC = seen_BLK.chunk(2, dim=-1)
-        query_BHC = self.query(asking_BA).unflatten(-1, (self.heads, -1))
-        there_B1L = torch.cat([mask_BL, mask_BL.new_ones(len(mask_BL), 1)], dim=1)[:, None]
-        found_BHC = nn.functional.scaled_dot_product_attention(query_BHC, key_BLC, value_BLC, attn_mask=there_B1L)
-        return found_BHC.flatten(1)
+            states_BLK = self.key_value(self.norm(values_BLW.float()))
+            kv_BLK = torch.cat([states_BLK, kv_BLK.to(states_BLK.dtype)], dim=1)
+        key_BLC, value_BLC = kv_BLK.chunk(2, dim=-1)
+        query_BHC = self.query(query_input_BA).unflatten(-1, (self.heads, -1))
+        mask_B1L = torch.cat([mask_BL, mask_BL.new_ones(len(mask_BL), 1)], dim=1)[:, None]
+        output_BHC = nn.functional.scaled_dot_product_attention(query_BHC, key_BLC, value_BLC, attn_mask=mask_B1L)
+        return output_BHC.flatten(1)
 
 
-class TokenCombiner(CentredModule):
-    """V_c = normalize(MLP(h) + λ·t + (1 − λ)·i), h = [ReLU(P_i i); ReLU(P_t t); Look_I([i; t]); Look_T([i; t])].
+class TokenCombiner(CenteredModule):
+    """V_c = normalize(MLP(h) + λ·t + (1 − λ)·i), h = [ReLU(P_i i); ReLU(P_t t); A_I([i; t]); A_T([i; t])].
 
-    The Combiner (arXiv 2203.14221) beside attention over the last hidden states of both towers: a pooled vector keeps
-    what its encoder was trained to keep, and how an edit says what it changes is not much of that (docs/adr/0009).
+    The Combiner (arXiv 2203.14221) with cross-attention A_I and A_T over the last hidden states of both towers: a
+    pooled vector keeps what its encoder was trained to keep, and this includes few details of an edit (docs/adr/0009).
     """
 
     reads_states = True
@@ -95,17 +94,17 @@ class TokenCombiner(CentredModule):
         self, image_BD: torch.Tensor, text_BD: torch.Tensor, image_states: States, text_states: States
     ) -> torch.Tensor:
         """Unit rows ``(B, D)`` and hidden states of references and edits to unit rows ``(B, D)``."""
-        image_BD, text_BD = self.centred(image_BD, text_BD)
-        if self.training and self.config.blind:
-            shown_B1 = torch.rand(len(image_BD), 1, device=image_BD.device) >= self.config.blind
-            image_states = States(image_states.values_BLW, image_states.mask_BL & shown_B1)
-        asking_BA = torch.cat([image_BD, text_BD], dim=-1) * image_BD.shape[-1] ** 0.5
+        image_BD, text_BD = self.centered(image_BD, text_BD)
+        if self.training and self.config.patch_dropout:
+            keep_B1 = torch.rand(len(image_BD), 1, device=image_BD.device) >= self.config.patch_dropout
+            image_states = States(image_states.values_BLW, image_states.mask_BL & keep_B1)
+        query_input_BA = torch.cat([image_BD, text_BD], dim=-1) * image_BD.shape[-1] ** 0.5
         joint_BH = torch.cat(
             [
                 self.project_image(image_BD),
                 self.project_text(text_BD),
-                self.look_image(asking_BA, image_states),
-                self.look_text(asking_BA, text_states),
+                self.look_image(query_input_BA, image_states),
+                self.look_text(query_input_BA, text_states),
             ],
             dim=-1,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from scot.composers.base import CentredModule, gated_sum
+from scot.composers.base import CenteredModule, gated_sum
 from scot.errors import InvalidInput
 
 
@@ -47,7 +47,7 @@ class TransformerConfig:
         return self.heads or math.gcd(self.token, 8)
 
 
-class TransformerComposer(CentredModule):
+class TransformerComposer(CenteredModule):
     """V_c = normalize(W z + λ·t + (1 − λ)·i), with z the query token after L pre-norm layers and the gate λ = σ(w·z).
 
     The layers (Vaswani et al., arXiv 1706.03762) read [P_i i, P_t t, q]; the biases of P_i and P_t tell the two apart.
@@ -77,7 +77,7 @@ class TransformerComposer(CentredModule):
 
     def forward(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
         """Unit rows ``(B, D)`` of references and edits to unit rows ``(B, D)``."""
-        image_BD, text_BD = self.centred(image_BD, text_BD)
+        image_BD, text_BD = self.centered(image_BD, text_BD)
         image_BW, text_BW = self.project_image(image_BD), self.project_text(text_BD)
         tokens_B3W = torch.stack([image_BW, text_BW, self.query_W.to(image_BW.dtype).expand_as(image_BW)], dim=1)
         query_BW = self.layers(tokens_B3W)[:, 2]

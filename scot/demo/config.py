@@ -28,7 +28,7 @@ class DemoConfig:
     edits_per_caption: int = 6
     """Edits to learn from, of each caption."""
     architecture: str = "token_combiner"
-    """The composer: token_combiner, combiner, transformer or film (docs/quality.md compares them)."""
+    """The composer's network: token_combiner, combiner … (docs/quality.md compares them)."""
     analogy_weight: float = 10.0
     """Weight of the analogy in the objective; 0: the edited caption alone teaches (docs/adr/0016)."""
     steps: int = 600

@@ -27,7 +27,7 @@ import pyarrow as pa
 import torch
 from torch.nn.functional import normalize
 
-from scot.composers.states import States
+from scot.composers.base import States
 from scot.data.shards import MANIFEST, Folder, Manifest, read_manifest, read_shards, write_shards
 from scot.embeddings.hidden_states import StateTable, load_states
 from scot.errors import EncoderMismatch, InvalidInput, NotFound

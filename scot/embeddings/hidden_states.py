@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from scot.composers.states import States
+from scot.composers.base import States
 from scot.data.shards import Manifest, read_shards, write_shards
 from scot.errors import InvalidInput
 

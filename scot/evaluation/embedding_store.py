@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from scot.composers.states import States, padded
+from scot.composers.base import States, padded
 from scot.data.atomic_io import write_tensors
 from scot.encoders import Encoder, Pixels, Vectors, state_encoder
 from scot.errors import ImageRefused, InvalidInput

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from scot.composers.states import States, padded
+from scot.composers.base import States, padded
 from scot.data.atomic_io import write_tensors
 from scot.data.records import CaptionedImage
 from scot.encoders import Encoder, HiddenStates, Pixels, Vectors, state_encoder

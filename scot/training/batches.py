@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 import torch
 
-from scot.composers.states import States
+from scot.composers.base import States
 from scot.embeddings.cache import TripletEmbeddings, unit_rows
 from scot.training.objectives import Batch, MinedTargets
 

@@ -18,7 +18,7 @@ class TrainConfig:
     """What decides the trained weights; two runs with equal settings and data end with equal weights."""
 
     architecture: str = "combiner"
-    """The composition network: combiner, token_combiner, transformer or film."""
+    """The composition network, by name: combiner, token_combiner … (scot/composers/architectures.py)."""
     projection: int = 0
     """Width of the projections; 0: the architecture's own."""
     hidden: int = 0

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from scot.composers.architectures import settings_of
-from scot.composers.states import States
+from scot.composers.base import States
 
 
 def some_settings(architecture: str, dim: int = 8) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from scot.composers.states import States
+from scot.composers.base import States
 
 
 @dataclass(slots=True)

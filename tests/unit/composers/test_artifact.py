@@ -111,7 +111,7 @@ def test_weights_of_another_shape_are_refused(folder: Path) -> None:
 
 
 def test_an_artifact_is_never_overwritten(folder: Path, module: Combiner) -> None:
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(Conflict, match="already exists"):
         save_composer(folder, module, encoder_id="tiny@1-8d", dim=8)
 
 

@@ -53,7 +53,7 @@ def test_publishing_without_release_and_rolling_back(registry: Registry, folder:
 
 def test_a_version_is_never_changed(registry: Registry, folder: Path) -> None:
     registry.publish(folder, "a")
-    with pytest.raises(Conflict, match="a exists already"):
+    with pytest.raises(Conflict, match="a already exists"):
         registry.publish(folder, "a")
 
 
@@ -191,7 +191,7 @@ def test_a_registry_at_a_url_does_the_same(remote: Registry, folder: Path) -> No
     assert remote.versions() == []
     assert [remote.publish(folder), remote.publish(folder), remote.publish(folder, "winter")] == ["v1", "v2", "winter"]
     assert (remote.versions(), remote.released()) == (["v1", "v2", "winter"], "winter")
-    with pytest.raises(Conflict, match="winter exists already"):
+    with pytest.raises(Conflict, match="winter already exists"):
         remote.publish(folder, "winter")
     assert load_composer(remote.path("v2"), encoder_id="e@1-4d", dim=4).name == "v2"
     assert remote.rollback() == Rollback("winter", "v2", ())

@@ -1,16 +1,19 @@
-"""The composer that looks at patches and words: what it sees, what it does not, and what it needs."""
+"""The composer that attends to patches and words: what it reads, what it ignores, and what it needs."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
 
+from scot.composers import load_composer, save_composer
 from scot.composers.architectures import build
-from scot.composers.states import States, padded
+from scot.composers.base import States, padded
 from scot.composers.token_combiner import CrossAttention
 from scot.embeddings.cache import TripletEmbeddings
 from scot.errors import InvalidInput
@@ -24,17 +27,17 @@ SMALL = TrainConfig(
 )
 
 
-def test_a_look_is_attention_over_the_states_and_one_that_is_always_there() -> None:
+def test_cross_attention_is_over_the_states_and_a_learned_one() -> None:
     torch.manual_seed(0)
-    look = CrossAttention(states=3, asking=2, width=2, heads=1)
-    asking_BA, values_BLW = torch.randn(1, 2), torch.randn(1, 2, 3)
-    seen = torch.cat([look.key_value(look.norm(values_BLW))[0], look.nothing[None]])
-    weights = torch.softmax(look.query(asking_BA)[0] @ seen[:, :2].T / 2**0.5, dim=-1)
-    found = look(asking_BA, States(values_BLW, torch.ones(1, 2, dtype=torch.bool)))
-    torch.testing.assert_close(found, (weights @ seen[:, 2:])[None])
+    attention = CrossAttention(states=3, query_input=2, width=2, heads=1)
+    query_input_BA, values_BLW = torch.randn(1, 2), torch.randn(1, 2, 3)
+    kv_LK = torch.cat([attention.key_value(attention.norm(values_BLW))[0], attention.nothing[None]])
+    weights_HL = torch.softmax(attention.query(query_input_BA)[0] @ kv_LK[:, :2].T / 2**0.5, dim=-1)
+    output = attention(query_input_BA, States(values_BLW, torch.ones(1, 2, dtype=torch.bool)))
+    torch.testing.assert_close(output, (weights_HL @ kv_LK[:, 2:])[None])
 
 
-def test_places_that_are_not_there_are_not_seen() -> None:
+def test_masked_states_are_ignored() -> None:
     module = build("token_combiner", some_settings("token_combiner")).eval()
     image_BD, text_BD = normalize(torch.randn(2, 6, 8), dim=-1)
     states = some_states("token_combiner", 6)
@@ -60,13 +63,25 @@ def test_a_row_without_states_is_answered_alike_in_every_batch() -> None:
 
 
 def test_some_references_are_hidden_while_it_learns() -> None:
-    blind = build("token_combiner", {**some_settings("token_combiner"), "blind": 1.0, "dropout": 0.0})
+    module = build("token_combiner", {**some_settings("token_combiner"), "patch_dropout": 1.0, "dropout": 0.0})
     image_BD, text_BD = normalize(torch.randn(2, 6, 8), dim=-1)
     shown, edits = some_states("token_combiner", 6)
     hidden = States(shown.values_BLW, torch.zeros_like(shown.mask_BL))
-    torch.testing.assert_close(blind(image_BD, text_BD, shown, edits), blind(image_BD, text_BD, hidden, edits))
-    blind.eval()
-    assert not torch.allclose(blind(image_BD, text_BD, shown, edits), blind(image_BD, text_BD, hidden, edits))
+    torch.testing.assert_close(module(image_BD, text_BD, shown, edits), module(image_BD, text_BD, hidden, edits))
+    module.eval()
+    assert not torch.allclose(module(image_BD, text_BD, shown, edits), module(image_BD, text_BD, hidden, edits))
+
+
+def test_an_artifact_of_an_earlier_version_still_loads(tmp_path: Path) -> None:
+    """Its config.json says ``blind``, the earlier name of ``patch_dropout``."""
+    module = build("token_combiner", {**some_settings("token_combiner"), "patch_dropout": 0.25})
+    path = save_composer(tmp_path / "old", module, encoder_id="e", dim=8)
+    config = json.loads((path / "config.json").read_text())
+    config["config"]["blind"] = config["config"].pop("patch_dropout")
+    (path / "config.json").write_text(json.dumps(config))
+    loaded = load_composer(path, encoder_id="e", dim=8)
+    assert loaded.module.config == module.config
+    assert loaded.module.config.patch_dropout == 0.25
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +110,9 @@ def test_a_cache_without_states_is_refused() -> None:
         Trainer(plain, dataclasses.replace(SMALL, architecture="token_combiner"))
 
 
-@pytest.mark.parametrize(("setting", "value"), [("image_states", 0), ("heads", 0), ("blind", 1.5), ("width", -1)])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("image_states", 0), ("heads", 0), ("patch_dropout", 1.5), ("width", -1)]
+)
 def test_settings_that_cannot_be_are_refused(setting: str, value: float) -> None:
     with pytest.raises(InvalidInput, match=setting.rsplit("_", maxsplit=1)[-1]):
         build("token_combiner", {**some_settings("token_combiner"), setting: value})

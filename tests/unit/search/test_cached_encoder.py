@@ -16,7 +16,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from scot.composers import baseline
-from scot.composers.states import States
+from scot.composers.base import States
 from scot.encoders import Encoder, load_encoder
 from services.search.composer.compose_batch import Composed, Job, Move, compose_batch
 from services.search.composer.embedding_cache import ENTRY_BYTES, CachedEncoder
