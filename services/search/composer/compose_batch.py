@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
-from scot.composers.states import States, padded
+from scot.composers.base import States, padded
 
 from scot.composers import Composer
 from services.search.composer.embedding_cache import CachedEncoder, Embedded
