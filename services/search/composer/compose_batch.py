@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
-from scot.composers.base import States, padded
 
 from scot.composers import Composer
+from scot.composers.base import States, padded
 from services.search.composer.embedding_cache import CachedEncoder, Embedded
 
 if TYPE_CHECKING:
