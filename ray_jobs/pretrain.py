@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scot import flags
+from scot.cluster import job_result
 from scot.composers import Registry
 from scot.composers.architectures import configure
 from scot.embeddings.cache import check_cache
@@ -58,6 +59,8 @@ class PretrainJob:
     """Make the published version the released one."""
     republish: bool = False
     """Publish a finished run again, as a new version."""
+    json: bool = False
+    """Print the published version also as one line of JSON."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def main(config: PretrainConfig) -> int:
         published = done is not None and done["version"] in registry.versions()
         if done is not None and published and not config.republish:
             print(f"run {run.name} is finished: {_recall(done['metrics'])}, published as {done['version']}")
-            _name_report(run)
+            _finish(config, run, done["version"])
             return 0
         if not run.trained():
             check_writable(config.composers)
@@ -99,7 +102,7 @@ def main(config: PretrainConfig) -> int:
         version = run.publish(registry, release=config.release, again=config.republish)
     said = "released" if registry.released() == version else "not released"
     print(f"published {version} ({said}) in {config.composers}: {_recall(registry.metrics(version))}")
-    _name_report(run)
+    _finish(config, run, version)
     return 0
 
 
@@ -122,9 +125,11 @@ def _train(config: PretrainConfig, run: Run) -> None:
         train_with_ray(run, source, say, num_workers=workers, use_gpu=config.use_gpu)
 
 
-def _name_report(run: Run) -> None:
-    if run.page().exists():  # not of a run of an older version
+def _finish(config: PretrainConfig, run: Run, version: str) -> None:
+    if run.page().exists():  # runs of older versions have none
         print(f"report: {run.page()}")
+    if config.json:
+        job_result.write({"version": version})
 
 
 def _recall(metrics: dict[str, float]) -> str:

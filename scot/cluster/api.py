@@ -1,4 +1,4 @@
-"""The few calls to a Kubernetes API server that SCOT makes: plain dicts in and out, one sentence for an error."""
+"""The calls to a Kubernetes API server that SCOT needs: plain dicts in and out; an error is one sentence."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Json = dict[str, Any]
 GROUP, VERSION = "ray.io", "v1"
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _CALL_S = 30  # seconds that a call may take
-_SILENCE_S = 60  # seconds without a line after which a stream of logs is opened anew: a lost connection says nothing
+_SILENCE_S = 60  # seconds without a line after which a log stream is opened again: a lost connection raises no error
 
 
 class Cluster:
-    """One namespace of a cluster. Every method raises what :func:`said` makes of the API server's refusal.
+    """One namespace of a cluster. Every method raises the API server's errors as :func:`error_of` translates them.
 
     Args:
-        namespace: empty for the one that the kubeconfig (or, in a pod, its service account) names.
+        namespace: empty for the namespace of the kubeconfig or, in a pod, of its service account.
 
     Raises:
         InvalidInput: no cluster is configured here, or the ``kubernetes`` package is missing.
@@ -51,7 +51,7 @@ class Cluster:
         self.namespace = namespace or configured
         client = self._package.client
         settings = client.Configuration.get_default_copy()
-        settings.retries = 1  # of a call; who waits for longer tries again by itself
+        settings.retries = 1  # of a call; callers that wait longer try again themselves
         connection = client.ApiClient(settings)
         self._objects, self.core = client.CustomObjectsApi(connection), client.CoreV1Api(connection)
 
@@ -61,47 +61,47 @@ class Cluster:
             if self.in_pod:
                 config.load_incluster_config()
                 return _ACCOUNT.read_text(encoding="utf-8").strip()
-            file = os.environ.get("KUBECONFIG") or None  # the package itself reads it once, when it is imported
+            file = os.environ.get("KUBECONFIG") or None  # the package reads the variable only once, on import
             config.load_kube_config(file)
             _, current = config.list_kube_config_contexts(file)
             return str(current["context"].get("namespace") or "default")
         except (config.ConfigException, OSError, KeyError, TypeError) as error:
-            raise InvalidInput("no cluster is configured here: set KUBECONFIG, or run in a pod of it") from error
+            raise InvalidInput("no cluster is configured: set KUBECONFIG, or run in a pod of the cluster") from error
 
     def get(self, plural: str, name: str) -> Json:
-        """One object of KubeRay's: ``plural`` is rayjobs, rayclusters or rayservices."""
+        """One of KubeRay's objects; ``plural`` is rayjobs, rayclusters or rayservices."""
         return self._ray(self._objects.get_namespaced_custom_object, plural, name)
 
     def objects(self, plural: str, selector: str = "") -> list[Json]:
-        """Objects of KubeRay's, of these labels."""
+        """KubeRay's objects with these labels."""
         found = self._ray(self._objects.list_namespaced_custom_object, plural, label_selector=selector)
         return list(found["items"])
 
     def create(self, plural: str, body: Json, *, dry_run: bool = False) -> Json:
-        """Create an object, none of whose fields may be unknown; with ``dry_run`` the server only says if it would."""
+        """Create an object; unknown fields are an error. With ``dry_run`` the server only validates it."""
         options = {"field_validation": "Strict", **({"dry_run": "All"} if dry_run else {})}
         return self._ray(self._objects.create_namespaced_custom_object, plural, body, **options)
 
     def patch(self, plural: str, name: str, body: Json) -> Json:
-        """Merge ``body`` into an object. Raises Conflict when it holds a resourceVersion that is no longer current."""
+        """Merge ``body`` into an object. Raises Conflict when its resourceVersion is no longer current."""
         return self._ray(self._objects.patch_namespaced_custom_object, plural, name, body)
 
     def delete(self, plural: str, name: str) -> None:
-        """Delete an object and, in the background, what belongs to it."""
+        """Delete an object and, in the background, its dependents."""
         self._ray(self._objects.delete_namespaced_custom_object, plural, name, propagation_policy="Background")
 
     def pods(self, selector: str) -> list[Json]:
-        """Pods of these labels."""
+        """Pods with these labels."""
         return self._core(self.core.list_namespaced_pod, label_selector=selector)
 
     def events(self, kind: str, name: str) -> list[Json]:
-        """What the cluster has noted about an object."""
+        """The cluster's events about an object."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"
         return self._core(self.core.list_namespaced_event, field_selector=selector)
 
     def secret(self, name: str, key: str) -> str | None:
-        """One value of a Secret, if there is one and the account may read it."""
-        with contextlib.suppress(ScotError), self.saying():
+        """One value of a Secret; None if it does not exist or this account must not read it."""
+        with contextlib.suppress(ScotError), self.translated_errors():
             answer = self.core.read_namespaced_secret(
                 name, self.namespace, _preload_content=False, _request_timeout=_CALL_S
             )
@@ -109,10 +109,10 @@ class Cluster:
                 return base64.b64decode(value).decode()
         return None
 
-    def changed(self, plural: str, name: str, resource_version: str, seconds: int) -> None:
-        """Return when the object changes from this version on, or after some seconds, or when the connection is lost.
+    def wait_for_change(self, plural: str, name: str, resource_version: str, seconds: int) -> None:
+        """Return when the object changes after this version, after ``seconds``, or when the connection is lost.
 
-        The caller reads the object again in any case, so that nothing depends on a watch that lives.
+        Read the object again in each case: a watch may end at any time.
         """
         stream = self._watch.Watch().stream(
             self._objects.list_namespaced_custom_object,
@@ -129,8 +129,8 @@ class Cluster:
             return
 
     def log(self, pod: str, container: str, *, follow: bool) -> LogStream:
-        """A container's log from its beginning, until it ends or, with ``follow``, as it grows."""
-        with self.saying():
+        """A container's log from its beginning; with ``follow`` it goes on while the log grows."""
+        with self.translated_errors():
             answer = self.core.read_namespaced_pod_log(
                 pod,
                 self.namespace,
@@ -140,32 +140,32 @@ class Cluster:
                 _preload_content=False,
                 _request_timeout=(_CALL_S, _SILENCE_S),
             )
-        return LogStream(answer, self.saying())
+        return LogStream(answer, self.translated_errors())
 
-    def saying(self) -> _Saying:
-        """A block in which the API's errors become SCOT's."""
-        return _Saying(self.namespace)
+    def translated_errors(self) -> _TranslatedErrors:
+        """A context in which errors of the ``kubernetes`` package become SCOT's."""
+        return _TranslatedErrors(self.namespace)
 
     def _ray(self, call: Callable[..., Any], plural: str, *rest: Any, **options: Any) -> Json:
-        with self.saying():
+        with self.translated_errors():
             return dict(call(GROUP, VERSION, self.namespace, plural, *rest, _request_timeout=_CALL_S, **options))
 
     def _core(self, call: Callable[..., Any], **options: Any) -> list[Json]:
-        with self.saying():
+        with self.translated_errors():
             answer = call(self.namespace, _preload_content=False, _request_timeout=_CALL_S, **options)
             return list(json.loads(answer.data)["items"])
 
 
 class LogStream:
-    """Lines of a log, each beginning with its time, until it ends or the connection is lost."""
+    """Lines of a log, each with its timestamp first, until it ends or the connection is lost."""
 
-    def __init__(self, answer: Any, saying: _Saying) -> None:
-        self._answer, self._saying = answer, saying
+    def __init__(self, answer: Any, translated_errors: _TranslatedErrors) -> None:
+        self._answer, self._translated_errors = answer, translated_errors
 
     def __iter__(self) -> Iterator[str]:
         rest = b""
         try:
-            with self._saying:
+            with self._translated_errors:
                 for chunk in self._answer.stream(65536):
                     *lines, rest = (rest + chunk).split(b"\n")
                     yield from (line.decode("utf-8", "replace") for line in lines)
@@ -175,12 +175,12 @@ class LogStream:
             yield rest.decode("utf-8", "replace")
 
     def end(self) -> None:
-        """Wake whoever waits for the next line; from any thread."""
-        with contextlib.suppress(Exception):  # it may have ended by itself in this moment
+        """Close the stream, from any thread; a reader that waits for the next line returns."""
+        with contextlib.suppress(Exception):  # it may have just ended
             self._answer.shutdown()
 
 
-class _Saying:
+class _TranslatedErrors:
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
 
@@ -192,34 +192,36 @@ class _Saying:
             return
         module = type(error).__module__.partition(".")[0]
         if hasattr(error, "status") and module == "kubernetes":
-            raise said(int(error.status or 0), _message(getattr(error, "body", None)), self._namespace) from error
+            raise error_of(int(error.status or 0), _message(getattr(error, "body", None)), self._namespace) from error
         if module in ("urllib3", "kubernetes", "websocket") or isinstance(error, OSError):
-            raise Unavailable("the cluster's API server cannot be reached, or did not answer in time") from error
+            raise Unavailable("the cluster's API server cannot be reached or did not answer in time") from error
 
 
-def said(status: int, message: str, namespace: str) -> ScotError:
-    """The error of ours that says what an API server's HTTP status and message mean."""
+def error_of(status: int, message: str, namespace: str) -> ScotError:
+    """SCOT's error for an API server's HTTP status and message."""
     if status == 401:
-        return Unauthenticated("the cluster does not know who you are: the kubeconfig's credentials are refused")
+        return Unauthenticated("the cluster rejects the credentials of the kubeconfig")
     if status == 403 and "is forbidden: User" not in message and "cannot" not in message:
-        return InvalidInput(f"the cluster refuses it: {message}")  # an admission rule: quota, pod security
+        return InvalidInput(f"the cluster rejects it: {message}")  # an admission rule: quota, pod security
     if status == 403:
-        return PermissionDenied(f"the cluster does not allow it in namespace {namespace}: {message}")
+        return PermissionDenied(f"this account has no permission in namespace {namespace}: {message}")
     if status == 404 and (not message or message.startswith("404 page")):
-        return NotFound("the cluster does not know Ray's kinds: install the KubeRay operator first (k8s/README.md)")
+        return NotFound("the cluster has no RayJob and RayService: install the KubeRay operator first (k8s/README.md)")
     if status == 404:
         return NotFound(f"{message} in namespace {namespace}")
     if status == 409:
-        return Conflict(f"somebody else changed it meanwhile: {message}")
+        return Conflict(f"the object changed in the meantime: {message}")
     if status in (400, 422):
-        return InvalidInput(f"the cluster refuses it: {message}")
-    return Unavailable(f"the cluster's API server answers with {status or 'nothing'}: {message or 'no reason given'}")
+        return InvalidInput(f"the cluster rejects it: {message}")
+    return Unavailable(
+        f"the cluster's API server answers with HTTP {status or 'no status'}: {message or 'no reason given'}"
+    )
 
 
 def _message(body: object) -> str:
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
     try:
-        read = json.loads(text)
+        parsed = json.loads(text)
     except ValueError:
         return text.strip()
-    return str(read.get("message", "")) if isinstance(read, Mapping) else text.strip()
+    return str(parsed.get("message", "")) if isinstance(parsed, Mapping) else text.strip()

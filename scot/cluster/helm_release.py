@@ -1,4 +1,4 @@
-"""What a helm release of SCOT says about itself: its names, and what its RayService's head pod runs and mounts."""
+"""A helm release of SCOT: its names, and what the head pod of its RayService runs and mounts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scot.cluster.api import Json
 from scot.cluster.jobs import ARTIFACTS
 from scot.errors import InvalidInput
 
-SHARING = "scot/artifacts"  # the label by which the chart puts the pods of one volume on one node
+VOLUME_LABEL = "scot/artifacts"  # by which the chart puts the pods of one volume on one node
 APPLICATION, COMPOSER = "search", "Composer"  # in serveConfigV2
 
 
@@ -22,10 +22,10 @@ def fullname(release: str, override: str = "") -> str:
     """The prefix of a release's objects, as the chart makes it: ``scot`` stays, ``prod`` becomes ``prod-scot``.
 
     Raises:
-        InvalidInput: that is no name.
+        InvalidInput: ``release`` is not a valid name.
     """
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,51}[a-z0-9])?", release):
-        raise InvalidInput(f"--release {release!r} is no name of a helm release")
+        raise InvalidInput(f"--release {release!r} is not a valid name of a helm release")
     return (override or (release if "scot" in release else f"{release}-scot"))[:40].rstrip("-")
 
 
@@ -40,31 +40,31 @@ class Release:
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[Json, ...] = ()
     env: tuple[Json, ...] = ()
-    """Credentials and the like; not what configures Ray or the service."""
+    """Credentials, proxies and such, without the settings of Ray and of the service."""
     env_from: tuple[Json, ...] = ()
     artifacts: Json | None = None
-    """The volume source that is mounted at /artifacts; None with an object store."""
+    """The source of the volume at /artifacts; None with an object store."""
     root: str = ARTIFACTS
-    """Where the artifacts are: a folder of the pods, or a URL."""
+    """Where the artifacts are: a folder in the pods, or a URL."""
     qdrant: str = ""
     encoder: str = "tiny"
     affinity: Json | None = None
     labels: Json = field(default_factory=dict)
-    """Labels of the pods that mount the artifacts, by which a volume of one node brings them together."""
+    """Labels of the pods that mount the artifacts; pod affinity uses them when one node alone can mount the volume."""
 
     @classmethod
     def assumed(cls, name: str, override: str = "") -> Release:
-        """A release with the chart's defaults, when no cluster is asked."""
+        """A release with the chart's defaults, without contacting a cluster."""
         prefix = fullname(name, override)
         claim = {"persistentVolumeClaim": {"claimName": f"{prefix}-artifacts"}}
         return cls(name, prefix, artifacts=claim, qdrant=f"http://{prefix}-qdrant:6333")
 
     @classmethod
     def of(cls, name: str, service: Json) -> Release:
-        """What a RayService says of its release.
+        """The release of a RayService.
 
         Raises:
-            InvalidInput: it has no head container or its serveConfigV2 cannot be read.
+            InvalidInput: it has no head container, or its serveConfigV2 cannot be read.
         """
         try:
             template = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]
@@ -76,7 +76,7 @@ class Release:
         arguments = application(serve_config(service)).get("args") or {}
         mounted = next((m["name"] for m in container.get("volumeMounts", []) if m["mountPath"] == ARTIFACTS), None)
         volume = next((v for v in pod.get("volumes", []) if v["name"] == mounted), None)
-        near = (pod.get("affinity") or {}).get("podAffinity")
+        pod_affinity = (pod.get("affinity") or {}).get("podAffinity")
         return cls(
             name,
             str(service["metadata"]["name"]),
@@ -89,8 +89,8 @@ class Release:
             root=str(arguments.get("composers") or f"{ARTIFACTS}/composers").removesuffix("/composers"),
             qdrant=str(arguments.get("qdrant_url") or ""),
             encoder=str(arguments.get("encoder") or "tiny"),
-            affinity={"podAffinity": near} if near else None,
-            labels={k: v for k, v in (template.get("metadata", {}).get("labels") or {}).items() if k == SHARING},
+            affinity={"podAffinity": pod_affinity} if pod_affinity else None,
+            labels={k: v for k, v in (template.get("metadata", {}).get("labels") or {}).items() if k == VOLUME_LABEL},
         )
 
 
@@ -106,18 +106,18 @@ class Resources:
         if self.cpus < 1 or self.gpus < 0:
             raise InvalidInput(f"CPUs must be at least 1 and GPUs at least 0, not {self.cpus} and {self.gpus}")
         if self.mebibytes < 512:
-            raise InvalidInput(f"{self.memory} of memory is too little for Ray, which takes 512Mi at the least")
+            raise InvalidInput(f"{self.memory} of memory is too little for Ray, which needs at least 512Mi")
 
     @property
     def mebibytes(self) -> int:
         """The memory in MiB."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(Mi|Gi|Ti|M|G|T)", self.memory)
         if match is None:
-            raise InvalidInput(f"memory {self.memory!r} is no size such as 8Gi or 512Mi")
+            raise InvalidInput(f"memory {self.memory!r} is not a size such as 8Gi or 512Mi")
         return int(float(match[1]) * _UNITS[match[2]])
 
     def to_json(self) -> Json:
-        """``resources`` of a container. Memory is limited to what was asked for; CPUs are shared when they are idle."""
+        """``resources`` of a container. The request limits memory; CPUs have no limit: idle ones are shared."""
         gpus = {GPU: str(self.gpus)} if self.gpus else {}
         return {
             "requests": {"cpu": str(self.cpus), "memory": self.memory, **gpus},
@@ -131,7 +131,7 @@ _UNITS = {"Mi": 1.0, "Gi": 1024.0, "Ti": 1024.0**2, "M": 1e6 / 2**20, "G": 1e9 /
 
 @dataclass(frozen=True)
 class Owner:
-    """The batch Job on whose account jobs run: they are removed with it."""
+    """The batch Job that owns jobs: Kubernetes deletes them with it."""
 
     name: str
     uid: str
@@ -142,11 +142,11 @@ class Owner:
 
 
 def serve_config(service: Json) -> Json:
-    """A RayService's ``serveConfigV2``. Raises InvalidInput when it is no YAML mapping."""
+    """A RayService's ``serveConfigV2``. Raises InvalidInput when it is not a YAML mapping."""
     try:
         config = yaml.safe_load(str(service["spec"].get("serveConfigV2", "")))
     except yaml.YAMLError as error:
-        raise InvalidInput("the RayService's serveConfigV2 is no YAML") from error
+        raise InvalidInput("the RayService's serveConfigV2 is not valid YAML") from error
     if not isinstance(config, dict):
         raise InvalidInput("the RayService has no serveConfigV2")
     return config
@@ -186,7 +186,7 @@ def _named(entries: Any, name: str) -> Json | None:
 
 
 def _shared(variable: Mapping[str, Any]) -> bool:
-    """Whether jobs take a variable of the service's head: secrets, proxies and such, but no setting of Ray or SCOT."""
+    """Whether jobs take a variable of the service's head: secrets and proxies, but no setting of Ray or SCOT."""
     name = str(variable["name"])
     if name.startswith("RAY_"):
         return False

@@ -1,4 +1,4 @@
-"""What a RayJob's status says: the lines to show as it changes, and how it ended."""
+"""The state of a RayJob and its outcome, from its status."""
 
 from __future__ import annotations
 
@@ -9,25 +9,11 @@ from scot.cluster.api import Json
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended."""
+    """How a job ended, and the result that it wrote (:mod:`scot.cluster.job_result`)."""
 
     succeeded: bool
-    said: str
-
-
-class Progress:
-    """Reads one RayJob's objects in turn."""
-
-    def __init__(self) -> None:
-        self._shown = ""
-
-    def change(self, job: Json) -> str:
-        """A line when what the job does has changed since the last time, else nothing."""
-        now = state(job)
-        if now == self._shown:
-            return ""
-        self._shown = now
-        return now
+    summary: str
+    result: Json | None = None
 
 
 def state(job: Json) -> str:
@@ -39,27 +25,23 @@ def state(job: Json) -> str:
     if deployment == "Running":
         return {"": "its Ray cluster runs", "PENDING": "pending", "RUNNING": "running"}.get(ray, ray.lower())
     if deployment == "Retrying":
-        return f"failed {_count(status)}; once more"
-    known = {"": "accepted", "Complete": ray.lower() or "complete", "ValidationFailed": "refused"}
+        failed = int(status.get("failed") or 1)
+        return f"failed {'once' if failed == 1 else f'{failed} times'}; retrying"
+    known = {"": "accepted", "Complete": ray.lower() or "complete", "ValidationFailed": "rejected"}
     return known.get(deployment, deployment.lower())
 
 
 def outcome(job: Json) -> Outcome | None:
-    """How a job ended, None while it goes on."""
+    """How a job ended, None while it runs."""
     status = job.get("status") or {}
     deployment, ray = status.get("jobDeploymentStatus"), status.get("jobStatus")
-    because = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
+    reason = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
     if deployment == "Complete" and ray == "SUCCEEDED":
         return Outcome(True, "succeeded")
     if deployment == "Complete":
-        return Outcome(False, f"ended as {ray or 'unknown'}" + (f" ({because})" if because else ""))
+        return Outcome(False, f"ended as {ray or 'unknown'}" + (f" ({reason})" if reason else ""))
     if deployment == "Failed":
-        return Outcome(False, f"failed ({because or 'no reason given'})")
+        return Outcome(False, f"failed ({reason or 'no reason given'})")
     if deployment == "ValidationFailed":
-        return Outcome(False, f"was refused by KubeRay ({because or 'no reason given'})")
+        return Outcome(False, f"was rejected by KubeRay ({reason or 'no reason given'})")
     return None
-
-
-def _count(status: Json) -> str:
-    failed = int(status.get("failed") or 1)
-    return "once" if failed == 1 else f"{failed} times"

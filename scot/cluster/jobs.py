@@ -1,4 +1,4 @@
-"""The jobs of ``ray_jobs/``: which there are, what flags they get by default in a cluster, checking flags early."""
+"""The jobs of ``ray_jobs/``: their names, their default flags in a cluster, and an early check of flags."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from scot.errors import InvalidInput, install_hint
 JobName = Literal["generate_edits", "encode", "pretrain", "evaluate", "index"]
 
 ARTIFACTS = "/artifacts"
-ALONE: tuple[JobName, ...] = ("evaluate",)  # runs in one process, so that workers would be idle
-WORLDS = ("wardrobe", "scenes")  # what a release's bootstrap draws
+SINGLE_PROCESS: tuple[JobName, ...] = ("evaluate",)  # workers would be idle
+WORLDS = ("wardrobe", "scenes")  # that a release's bootstrap draws
 
-# Named, not imported: scot does not depend on ray_jobs, which are there wherever scot is installed.
+# Named, not imported: scot does not depend on ray_jobs.
 _CONFIGS: Mapping[JobName, str] = {
     "generate_edits": "ray_jobs.generate_edits:GenerateEditsConfig",
     "encode": "ray_jobs.encode:EncodeConfig",
@@ -25,7 +25,7 @@ _CONFIGS: Mapping[JobName, str] = {
     "index": "ray_jobs.index:IndexConfig",
 }
 
-# Where a job reads and writes when it is not told; {root}, {qdrant} and {encoder} are the release's.
+# Where a job reads and writes by default; {root}, {qdrant} and {encoder} are the release's.
 _DEFAULTS: Mapping[JobName, Mapping[str, tuple[str, ...]]] = {
     "generate_edits": {
         "--source": tuple(f"{{root}}/catalogue/{world}" for world in WORLDS),
@@ -54,7 +54,7 @@ _DEFAULTS: Mapping[JobName, Mapping[str, tuple[str, ...]]] = {
         "--encoder": ("{encoder}",),
     },
 }
-_INSTEAD = {"--qdrant-url": ("--store",)}  # a flag that makes a default needless
+_ALTERNATIVES = {"--qdrant-url": ("--store",)}  # flags that replace a default
 
 
 def command(
@@ -67,27 +67,25 @@ def command(
     num_workers: int = 0,
     use_gpu: bool = False,
 ) -> list[str]:
-    """The words of a job's command line: the flags given, checked, and the cluster's defaults for those left out.
+    """A job's command line: the flags ``given``, checked, and the cluster's defaults for the others.
 
     Args:
         job: which job.
-        given: the flags as they would follow ``python ray_jobs/JOB.py``.
-        root: where the release's artifacts are, a folder of the pods or a URL.
+        given: the flags after ``python ray_jobs/JOB.py``.
+        root: where the release's artifacts are, a folder in the pods or a URL.
         qdrant: the address of the release's Qdrant, for ``index``.
         encoder: the release's encoder.
-        num_workers: how many workers its cluster has.
-        use_gpu: whether they, or a head without workers, have GPUs.
+        num_workers: the number of workers of its cluster.
+        use_gpu: whether the workers, or a head without workers, have GPUs.
 
     Raises:
         InvalidInput: a flag is unknown or malformed.
     """
-    words = [*given, *_left_out(job, given, {"root": root.rstrip("/"), "qdrant": qdrant, "encoder": encoder})]
-    if num_workers and job in ALONE:
+    words = [*given, *_defaults(job, given, {"root": root.rstrip("/"), "qdrant": qdrant, "encoder": encoder})]
+    if num_workers and job in SINGLE_PROCESS:
         raise InvalidInput(f"{job} runs in one process: give it --cpus and --memory, not --num-workers")
     if job == "index" and _present(words).isdisjoint(("--store", "--qdrant-url")):
-        raise InvalidInput(
-            "this release keeps its vectors in an embedded store, which only its service can open: use `scot index`"
-        )
+        raise InvalidInput("this release has an embedded store, which only its service can open: use `scot index`")
     known, present = _known(config_of(job)), _present(given)
     if num_workers and "--num-workers" in known - present:
         words += ["--num-workers", str(num_workers)]
@@ -98,10 +96,10 @@ def command(
 
 
 def check(job: JobName, words: Sequence[str]) -> None:
-    """Parse flags as the job will, without what this machine's environment says.
+    """Check the flags of a job, without this machine's environment.
 
     Raises:
-        InvalidInput: a flag is unknown, malformed or missing, or what the job needs is not installed here.
+        InvalidInput: a flag is unknown, malformed or missing, or a package of the job is not installed.
     """
     config = config_of(job)
     known = _known(config)
@@ -117,23 +115,23 @@ def check(job: JobName, words: Sequence[str]) -> None:
 
 
 def config_of(job: JobName) -> type[Any]:
-    """The typed flags of a job. Raises InvalidInput when what the job needs is not installed here."""
+    """The config class of a job. Raises InvalidInput when a package of the job is not installed."""
     module, name = _CONFIGS[job].split(":")
     try:
         config: type[Any] = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise InvalidInput(
-            f"the flags of {job} cannot be checked here, since {error.name} is not installed: {install_hint('train')}"
+            f"the flags of {job} cannot be checked, because {error.name} is not installed: {install_hint('train')}"
         ) from error
     return config
 
 
-def _left_out(job: JobName, given: Sequence[str], places: Mapping[str, str]) -> list[str]:
+def _defaults(job: JobName, given: Sequence[str], places: Mapping[str, str]) -> list[str]:
     present = _present(given)
     words: list[str] = []
     for flag, values in _DEFAULTS[job].items():
         filled = [value.format(**places) for value in values]
-        if present.isdisjoint((flag, *_INSTEAD.get(flag, ()))) and all(filled):
+        if present.isdisjoint((flag, *_ALTERNATIVES.get(flag, ()))) and all(filled):
             words += [flag, *filled]
     return words
 

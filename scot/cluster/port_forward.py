@@ -1,4 +1,4 @@
-"""A port of a pod on this machine, through the API server, as ``kubectl port-forward`` does it."""
+"""Forward a pod's port to this machine through the API server, like ``kubectl port-forward``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _CHUNK = 65536
 
 @contextlib.contextmanager
 def forwarded(cluster: Cluster, pod: str, port: int) -> Iterator[str]:
-    """The address, for the time of the block, at which a pod's port can be reached; a stream for each connection."""
+    """A local address for a pod's port while the context is open; each connection has its own stream."""
     streams: Any = importlib.import_module("kubernetes.stream")
 
     def open_stream() -> Any:
-        with cluster.saying():
+        with cluster.translated_errors():
             call = cluster.core.connect_get_namespaced_pod_portforward
             return streams.portforward(call, pod, cluster.namespace, ports=str(port)).socket(port)
 
@@ -30,28 +30,28 @@ def forwarded(cluster: Cluster, pod: str, port: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def relayed(open_stream: Callable[[], Any]) -> Iterator[str]:
-    """An address of this machine of which every connection is joined with a stream of its own."""
+    """A local address; each connection to it is joined with its own stream."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_accept, args=(listener, open_stream), daemon=True).start()
         try:
             yield f"127.0.0.1:{listener.getsockname()[1]}"
         finally:
             with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+                listener.shutdown(socket.SHUT_RDWR)  # ends the accepting thread
 
 
 def _accept(listener: socket.socket, open_stream: Callable[[], Any]) -> None:
     while True:
         try:
-            here, _ = listener.accept()
+            local, _ = listener.accept()
         except OSError:
             return
         try:
-            there = open_stream()
-        except Exception:  # whoever connected sees a closed connection, and says that nobody answers
-            here.close()
+            remote = open_stream()
+        except Exception:  # the client sees a closed connection and reports it
+            local.close()
             continue
-        for source, sink in ((here, there), (there, here)):
+        for source, sink in ((local, remote), (remote, local)):
             threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
 
 

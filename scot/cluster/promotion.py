@@ -1,8 +1,8 @@
-"""Release a composer in a running system: gate, registry, service; and all the way back if it is not served.
+"""Release a composer in a running system: gate, registry, service; everything is reverted if it is not served.
 
-The registry's pointer is the truth. ``user_config.default`` of the RayService follows it, since that is what makes the
-running replicas load the version in place; a replica that cannot load it stays on the old one and says so only in
-``ListComposers``, which is why the service is asked too.
+The registry's pointer decides which composer is released. ``user_config.default`` of the RayService follows it: this
+makes the running replicas load the version in place. A replica that cannot load it keeps the old version and reports
+that only in ``ListComposers``, so the service is asked as well.
 """
 
 from __future__ import annotations
@@ -10,35 +10,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from scot.cluster.api import Cluster, Json
 from scot.cluster.helm_release import APPLICATION, default_composer, serve_config, with_default_composer
-from scot.cluster.service_client import Ask
+from scot.cluster.remote_gate import Gate
+from scot.cluster.service_client import GetReleased
 from scot.errors import Conflict, NotPromoted, ScotError, Unavailable
 
-_PATCHES = 20  # tries, each from a fresh read, since every status update changes the object's version
-_IN_A_ROW = 5  # answers, so that with several replicas more than one was heard
-_LOOK_S = 2.0  # as often as KubeRay looks
-_LOOKS = 3  # of KubeRay that must agree: the first after a change may be of the state before
-
-
-class Gate(Protocol):
-    """The registry's gate, wherever the registry can be reached."""
-
-    def promote(self) -> bool:
-        """Measure and move the pointer; whether it moved. Raises NotPromoted, or what stopped it."""
-
-    def rollback(self) -> None:
-        """Move the pointer back. Raises ScotError."""
+_PATCHES = 20  # tries, each from a fresh read: every status update changes the object's version
+_ANSWERS = 5  # in a row, so that several replicas answer
+_POLL_S = 2.0  # KubeRay's own interval
+_POLLS = 3  # statuses that must agree: the first one after a change may describe the state before it
+_NO_ANSWER = "the service cannot be asked"
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What KubeRay says of a Serve config."""
+    """Whether KubeRay has applied a Serve config."""
 
     state: Literal["waiting", "serving", "unhealthy"]
-    said: str = ""
+    reason: str = ""
 
 
 def applied(service: Json, generation: int) -> Applied:
@@ -50,13 +42,17 @@ def applied(service: Json, generation: int) -> Applied:
     if not app:
         return Applied("waiting", "KubeRay does not report the search application")
     deployments = app.get("serveDeploymentStatuses") or {}
-    ill = [f"{name}: {each.get('message') or 'unhealthy'}" for name, each in deployments.items() if _ill(each)]
-    if app.get("status") in ("DEPLOY_FAILED", "UNHEALTHY") or ill:
-        said = filter(None, [str(app.get("message") or ""), *ill])
-        return Applied("unhealthy", ": ".join([f"the search application is {app.get('status')}", *said]))
+    failed = [
+        f"{name}: {each.get('message') or 'unhealthy'}"
+        for name, each in deployments.items()
+        if each.get("status") in ("UNHEALTHY", "DEPLOY_FAILED")
+    ]
+    if app.get("status") in ("DEPLOY_FAILED", "UNHEALTHY") or failed:
+        reasons = filter(None, [str(app.get("message") or ""), *failed])
+        return Applied("unhealthy", ": ".join([f"the search application is {app.get('status')}", *reasons]))
     if app.get("status") == "RUNNING" and all(each.get("status") == "HEALTHY" for each in deployments.values()):
         return Applied("serving")
-    return Applied("waiting", f"the search application is {app.get('status') or 'not there'}")
+    return Applied("waiting", f"the search application is {app.get('status') or 'missing'}")
 
 
 def promote(
@@ -64,11 +60,11 @@ def promote(
     name: str,
     version: str,
     gate: Gate,
-    ask: Ask,
+    get_released: GetReleased,
     *,
     timeout_s: float,
-    say: Callable[[str], None],
-    must_ask: bool = False,
+    report: Callable[[str], None],
+    require_answer: bool = False,
 ) -> None:
     """Release ``version`` in RayService ``name``.
 
@@ -77,130 +73,129 @@ def promote(
         name: the RayService.
         version: a version of the registry.
         gate: the registry's gate.
-        ask: which composer answers.
-        timeout_s: seconds for the service to take it.
-        say: gets lines about what is done.
-        must_ask: a service that cannot be asked counts as one that does not serve it.
+        get_released: asks the service for its released composer.
+        timeout_s: seconds for the service to serve it.
+        report: receives lines about each step.
+        require_answer: whether it fails when the service cannot be asked; otherwise KubeRay's status is enough.
 
     Raises:
-        NotPromoted: the gate refused, or the service did not take it and all is as before.
+        NotPromoted: the gate refused, or the service did not serve it and everything is reverted.
         ScotError: the release, the registry or the cluster cannot be used.
     """
     before = default_composer(serve_config(cluster.get("rayservices", name)))
-    moved = gate.promote()
+    decision = gate.promote()
+    if decision.outcome == "refused":
+        raise NotPromoted(f"{decision.summary}; --force promotes it all the same")
+    report(f"gate: {decision.outcome}: {decision.summary}")
     try:
         generation = set_default(cluster, name, version)
     except ScotError as error:
-        undone = f"; {_rolled_back(gate)}" if moved else ""
-        raise NotPromoted(f"{version} cannot be made the default of RayService {name}: {error}{undone}") from error
-    say(f"RayService {name}: Composer's default is {version} now (was {before or 'the released one'})")
-    because = _wait(cluster, name, version, ask, generation=generation, timeout_s=timeout_s, say=say, must_ask=must_ask)
-    if not because:
-        return
-    undone = _undo(cluster, name, version, before, gate if moved else None)
-    raise NotPromoted(f"{version} is not served: {because}; {undone}")
+        reverted = f"; {_roll_back(gate)}" if decision.promoted else ""
+        raise NotPromoted(f"{version} cannot be made the default of RayService {name}: {error}{reverted}") from error
+    report(f"RayService {name}: Composer's default is {version} now (was {before or 'the released one'})")
+    reason = _wait_until_served(
+        lambda: applied(cluster.get("rayservices", name), generation),
+        lambda: _answer(get_released, version),
+        version,
+        timeout_s=timeout_s,
+        report=report,
+        require_answer=require_answer,
+    )
+    if reason:
+        reverted = _revert(cluster, name, version, before, gate if decision.promoted else None)
+        raise NotPromoted(f"{version} is not served: {reason}; {reverted}")
 
 
 def set_default(cluster: Cluster, name: str, version: str, *, instead_of: str | None = None) -> int:
-    """Set ``user_config.default``; the generation that the change made.
+    """Set ``user_config.default``; returns the generation of the change.
 
     Raises:
-        Conflict: the default is no longer ``instead_of``, or others keep changing the object.
+        Conflict: the default is no longer ``instead_of``, or the object keeps changing.
     """
     for _ in range(_PATCHES):
         service = cluster.get("rayservices", name)
         config = serve_config(service)
         if instead_of is not None and default_composer(config) != instead_of:
-            raise Conflict(f"somebody else has made {default_composer(config) or 'the released one'} the default")
+            raise Conflict(f"the default was changed to {default_composer(config) or 'the released one'} meanwhile")
         metadata = {"resourceVersion": service["metadata"]["resourceVersion"]}
         body = {"metadata": metadata, "spec": {"serveConfigV2": with_default_composer(config, version)}}
         try:
             return int(cluster.patch("rayservices", name, body)["metadata"]["generation"])
         except Conflict:
             continue
-    raise Conflict(f"RayService {name} is being changed all the time: try again")
+    raise Conflict(f"RayService {name} keeps changing: try again")
 
 
-def _wait(
-    cluster: Cluster,
-    name: str,
+def _wait_until_served(
+    get_applied: Callable[[], Applied],
+    get_answer: Callable[[], str],
     version: str,
-    ask: Ask,
     *,
-    generation: int,
     timeout_s: float,
-    say: Callable[[str], None],
-    must_ask: bool,
+    report: Callable[[str], None],
+    require_answer: bool,
 ) -> str:
-    """Wait until it is served; why it is not, empty when it is."""
+    """Wait until the version is served. Returns why it is not served, empty when it is."""
     end = time.monotonic() + timeout_s
-    looks = {"serving": 0, "unhealthy": 0, "waiting": 0}
-    heard, shown = Applied("waiting"), ""
-    answer = ""
+    state, in_a_row = Applied("waiting"), 0
+    reported = answer = ""
     while True:
+        previous = state.state
         try:
-            heard = applied(cluster.get("rayservices", name), generation)
+            state = get_applied()
         except Unavailable as error:
-            heard = Applied("waiting", str(error))
-        looks = {state: looks[state] + 1 if state == heard.state else 0 for state in looks}
-        if heard.said and heard.said != shown:
-            shown = heard.said
-            say(shown)
-        if looks["unhealthy"] >= _LOOKS:
-            return heard.said
-        if looks["serving"] >= _LOOKS:
-            answer = _answers(ask, version)
+            state = Applied("waiting", str(error))
+        in_a_row = in_a_row + 1 if state.state == previous else 1
+        if state.reason and state.reason != reported:
+            reported = state.reason
+            report(reported)
+        settled = in_a_row >= _POLLS
+        if settled and state.state == "unhealthy":
+            return state.reason
+        if settled and state.state == "serving":
+            answer = get_answer()
             if answer == version:
-                say(f"the service answers with {version}")
+                report(f"the service answers with {version}")
                 return ""
-            if answer.startswith(_UNKNOWN) and not must_ask:
-                say(f"{answer}; KubeRay says that the new config is applied and healthy")
+            if answer.startswith(_NO_ANSWER) and not require_answer:
+                report(f"{answer}; KubeRay reports that the new config is applied and healthy")
                 return ""
         if time.monotonic() > end:
             break
-        time.sleep(_LOOK_S)
-    if looks["serving"] < _LOOKS:
-        return f"after {timeout_s:.0f} s {heard.said or 'the new config is not settled'}"
-    stays = answer if answer.startswith(_UNKNOWN) else f"the service stays on {answer}, its log says why"
-    return f"after {timeout_s:.0f} s {stays}"
+        time.sleep(_POLL_S)
+    if not (settled and state.state == "serving"):
+        return f"after {timeout_s:.0f} s {state.reason or 'the new config is not settled'}"
+    if answer.startswith(_NO_ANSWER):
+        return f"after {timeout_s:.0f} s {answer}"
+    return f"after {timeout_s:.0f} s the service still answers with {answer}, its log has the reason"
 
 
-_UNKNOWN = "the service cannot be asked"
-
-
-def _answers(ask: Ask, version: str) -> str:
-    """The version if that is what answers several times in a row, else what does, or why nobody can be asked."""
+def _answer(get_released: GetReleased, version: str) -> str:
+    """The version if it answers several times in a row, else the version that answers, or why there is no answer."""
     answer = ""
     try:
-        for _ in range(_IN_A_ROW):
-            answer = ask()
+        for _ in range(_ANSWERS):
+            answer = get_released()
             if answer != version:
                 break
     except ScotError as error:
-        return f"{_UNKNOWN} ({error})"
+        return f"{_NO_ANSWER} ({error})"
     return answer
 
 
-def _undo(cluster: Cluster, name: str, version: str, before: str, gate: Gate | None) -> str:
-    """Put the default and the pointer back; what was done, in words."""
-    done: list[str] = []
+def _revert(cluster: Cluster, name: str, version: str, before: str, gate: Gate | None) -> str:
+    """Restore the default and the pointer; returns what was done, in words."""
     try:
         set_default(cluster, name, before, instead_of=version)
-        done.append(f"Composer's default is {before or 'the released one'} again")
+        done = f"Composer's default is {before or 'the released one'} again"
     except ScotError as error:
-        done.append(f"Composer's default could not be put back ({error})")
-    if gate is not None:
-        done.append(_rolled_back(gate))
-    return " and ".join(done)
+        done = f"Composer's default could not be restored ({error})"
+    return f"{done} and {_roll_back(gate)}" if gate is not None else done
 
 
-def _rolled_back(gate: Gate) -> str:
+def _roll_back(gate: Gate) -> str:
     try:
         gate.rollback()
     except ScotError as error:
         return f"the registry's pointer could not be rolled back ({error})"
     return "the registry's pointer is rolled back"
-
-
-def _ill(deployment: Json) -> bool:
-    return deployment.get("status") in ("UNHEALTHY", "DEPLOY_FAILED")

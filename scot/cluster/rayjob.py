@@ -1,8 +1,8 @@
-"""A RayJob: a small Ray cluster of its own that runs one command and goes away.
+"""The manifest of a RayJob: a Ray cluster that runs one command and is deleted afterwards.
 
-``submissionMode: K8sJobMode`` because of two of KubeRay's limits: its sidecar has no security context, so that the
-restricted pod security standard refuses it, and over HTTP nothing of the job's log is in a pod's log. The submitter's
-pod gets Ray's token from KubeRay (``authOptions``).
+``submissionMode: K8sJobMode`` because of two limits of KubeRay: in SidecarMode the container has no security context,
+so the restricted pod security standard rejects it; in HTTPMode the job's log is in no pod's log. KubeRay gives Ray's
+token to the submitter pod (``authOptions``).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from scot.cluster.helm_release import GPU, Owner, Release, Resources
 from scot.cluster.jobs import ARTIFACTS
 
 RAY_VERSION = "2.60.0"
-_NAME_LENGTH = 47  # of a RayJob, KubeRay says; five of them are the API server's
+_NAME_LENGTH = 47  # KubeRay's limit for a RayJob, with the five characters that the API server appends
 _USER = 1000
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to run and on what.
+class RayJobSpec:
+    """What to run and on which pods.
 
-    Without workers the head does the work, with ``pod``'s resources. With workers each has ``pod``'s, and the head,
-    with ``head``'s, runs only the job's own process.
+    Without workers the head does the work and has the resources ``pod``. With workers each worker has ``pod``, and the
+    head has ``head`` and runs only the job's own process.
     """
 
     title: str
-    """A few words for its name: pretrain."""
+    """Part of its name: pretrain."""
     words: Sequence[str]
     """The command."""
     pod: Resources
@@ -38,21 +38,21 @@ class Job:
     backoff_limit: int = 0
     ttl_s: int = 300
     start_timeout_s: int = 0
-    """Seconds for its pods to run, without which it fails; 0: it waits."""
+    """Seconds after which it fails if its pods do not run; 0: it waits."""
     owner: Owner | None = None
 
 
 def entrypoint(words: Sequence[str]) -> str:
     """A command as RayJob's entrypoint.
 
-    The submitter's shell reads it, ``ray job submit`` quotes its words again for the shell that runs the job; before
-    all of that Kubernetes replaces ``$(NAME)``, unless the dollar is doubled.
+    The submitter's shell parses it, and ``ray job submit`` quotes its words again for the shell that runs the job.
+    Before that, Kubernetes expands ``$(NAME)`` unless the dollar is doubled.
     """
     return shlex.join(words).replace("$", "$$")
 
 
-def manifest(job: Job, release: Release, namespace: str = "") -> Json:
-    """The RayJob. Its name ends in five characters that the API server chooses."""
+def manifest(job: RayJobSpec, release: Release, namespace: str = "") -> Json:
+    """The RayJob. The API server appends five characters to its name."""
     labels = {
         "app.kubernetes.io/name": "scot",
         "app.kubernetes.io/instance": release.name,
@@ -84,10 +84,10 @@ def manifest(job: Job, release: Release, namespace: str = "") -> Json:
     }
 
 
-def _cluster(job: Job, release: Release, labels: Json) -> Json:
-    alone = job.num_workers == 0
-    head = job.pod if alone else job.head
-    params = {"dashboard-host": "0.0.0.0", "num-cpus": str(head.cpus) if alone else "0"}
+def _cluster(job: RayJobSpec, release: Release, labels: Json) -> Json:
+    head_only = job.num_workers == 0
+    head = job.pod if head_only else job.head
+    params = {"dashboard-host": "0.0.0.0", "num-cpus": str(head.cpus) if head_only else "0"}
     spec: Json = {
         "rayVersion": RAY_VERSION,
         "authOptions": {"mode": "token"},
@@ -96,7 +96,7 @@ def _cluster(job: Job, release: Release, labels: Json) -> Json:
             "template": _pod("ray-head", release, resources=head, labels=labels, ports=_HEAD_PORTS),
         },
     }
-    if not alone:
+    if not head_only:
         spec["workerGroupSpecs"] = [
             {
                 "groupName": "workers",
@@ -170,7 +170,7 @@ def _spec(container: Json, release: Release) -> Json:
     return spec
 
 
-# RAY_AUTH_MODE is pinned, since Ray's own default differs between its parts.
+# RAY_AUTH_MODE is set because the defaults of Ray's components differ.
 _ENVIRONMENT = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
 _CONTAINER_SECURITY: Json = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 _HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080}

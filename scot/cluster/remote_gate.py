@@ -1,24 +1,36 @@
-"""The registry's gate (``scot composers promote``), here or as a job in the cluster, where the registry can be read."""
+"""The registry's gate (``scot composers promote``): in this process, or as a job where the registry can be read."""
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from scot.cluster.job_status import Outcome
-from scot.composers import Registry
-from scot.errors import NotFound, NotPromoted, ScotError, Unavailable
+from scot.errors import NotPromoted, ScotError, Unavailable
 
-Run = Callable[[str, Sequence[str], Callable[[str], None]], Outcome]
-"""Run a command in the cluster: a title, its words, and what gets the lines of its log."""
+if TYPE_CHECKING:  # at run time where it is needed: it imports PyTorch
+    from scot.evaluation.gate import Decision
+
+RunJob = Callable[[str, Sequence[str]], Outcome]
+"""Runs a command as a job in the cluster and waits for it; the arguments are the job's title and the command."""
+
+
+class Gate(Protocol):
+    """The registry's gate, wherever the registry can be reached."""
+
+    def promote(self) -> Decision:
+        """Measure, decide, and move the pointer if the version passes. Raises ScotError when it cannot be measured."""
+
+    def rollback(self) -> None:
+        """Move the pointer back. Raises ScotError."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What the gate is asked."""
+class GateRequest:
+    """What to promote, and on which data."""
 
     version: str
     composers: str
@@ -27,84 +39,80 @@ class Question:
     force: bool = False
 
 
-def readable_here(question: Question) -> bool:
-    """Whether the registry and every gallery can be read from this machine."""
+def readable_here(request: GateRequest) -> bool:
+    """Whether this process can read the registry and every gallery."""
     try:
-        known = bool(Registry(question.composers).versions())
+        from scot.composers import Registry
+
+        has_versions = bool(Registry(request.composers).versions())
     except (ScotError, OSError, ImportError, ValueError):
         return False
-    return known and all(Path(gallery).is_dir() for gallery in question.galleries)
+    return has_versions and all(Path(gallery).is_dir() for gallery in request.galleries)
 
 
 class GateHere:
-    """The gate in this process."""
+    """The gate in this process; ``show`` receives lines of progress."""
 
-    def __init__(self, question: Question, show: Callable[[str], None] = print) -> None:
-        self._question, self._show = question, show
+    def __init__(self, request: GateRequest, show: Callable[[str], None] = print) -> None:
+        self._request, self._show = request, show
 
-    def promote(self) -> bool:
-        """Measure and move the pointer. Raises NotPromoted and what the registry raises."""
+    def promote(self) -> Decision:
+        """Measure, decide, and move the pointer. Raises what :func:`scot.evaluation.promotion.promote` raises."""
+        from scot.composers import Registry
         from scot.evaluation import promotion
 
-        asked = self._question
-        decision = promotion.promote(
-            Registry(asked.composers),
-            asked.version,
-            galleries=[Path(gallery) for gallery in asked.galleries],
-            encoder=asked.encoder,
-            cache=Path(tempfile.gettempdir()) / "scot-gate",  # embeddings of galleries, by their content
-            force=asked.force,
-            on_progress=self._show,
-        )
-        self._show(decision.summary)
-        if decision.outcome == "refused":
-            raise NotPromoted(f"{decision.summary}; --force promotes it all the same")
-        return decision.promoted
+        request = self._request
+        with tempfile.TemporaryDirectory(prefix="scot-gate-") as cache:
+            return promotion.promote(
+                Registry(request.composers),
+                request.version,
+                galleries=[Path(gallery) for gallery in request.galleries],
+                encoder=request.encoder,
+                cache=Path(cache),
+                force=request.force,
+                on_progress=self._show,
+            )
 
     def rollback(self) -> None:
         """Move the pointer back. Raises NotFound when nothing was released before."""
+        from scot.composers import Registry
         from scot.evaluation import promotion
 
-        promotion.rollback(Registry(self._question.composers))
+        promotion.rollback(Registry(self._request.composers))
 
 
 class GateInCluster:
-    """The gate as a job beside the data."""
+    """The gate as a job in the cluster."""
 
-    def __init__(self, question: Question, run: Run, show: Callable[[str], None]) -> None:
-        self._question, self._run, self._show = question, run, show
+    def __init__(self, request: GateRequest, run: RunJob) -> None:
+        self._request, self._run = request, run
 
-    def promote(self) -> bool:
-        """Measure and move the pointer, in a job. Raises NotPromoted when the job says no."""
-        asked = self._question
-        words = ["promote", asked.version, "--composers", asked.composers, "--encoder", asked.encoder]
-        words += ["--gallery", *asked.galleries] if asked.galleries else []
-        words += ["--cache", "/tmp/gate", *(["--force"] if asked.force else [])]
-        lines: list[str] = []
-        ended = self._composers("promote", words, lines)
-        if not ended.succeeded:
-            refusals = [line for line in lines if line.startswith("scot composers promote: ")]
-            said = refusals[-1].partition(": ")[2] if refusals else f"the job that measures it {ended.said}"
-            raise NotPromoted(said)
-        return any(re.match(rf"promoted {re.escape(asked.version)} \(", line) for line in lines)
+    def promote(self) -> Decision:
+        """Measure, decide, and move the pointer, in a job.
+
+        Raises:
+            NotPromoted: the job failed before it decided; its log has the reason.
+            Unavailable: the job succeeded, but its decision is not in the log that arrived.
+        """
+        from scot.evaluation.gate import Decision
+
+        request = self._request
+        words = [request.version, "--json", "--composers", request.composers, "--encoder", request.encoder]
+        words += ["--gallery", *request.galleries] if request.galleries else []
+        words += ["--cache", "/tmp/gate", *(["--force"] if request.force else [])]
+        outcome = self._run("promote", ["python", "-m", "scot.cli", "composers", "promote", *words])
+        if outcome.result is not None:
+            return Decision.from_json(outcome.result)
+        if not outcome.succeeded:
+            raise NotPromoted(f"the job that measures {request.version} {outcome.summary}; see its log")
+        raise Unavailable(
+            f"the job that measures {request.version} succeeded, but its log ended before the decision: "
+            "`scot composers list` shows which version is released"
+        )
 
     def rollback(self) -> None:
         """Move the pointer back, in a job. Raises Unavailable when the job fails."""
-        ended = self._composers("rollback", ["rollback", "--composers", self._question.composers], [])
-        if not ended.succeeded:
-            raise Unavailable(f"the job that does it {ended.said}")
-
-    def _composers(self, title: str, words: Sequence[str], lines: list[str]) -> Outcome:
-        def show(line: str) -> None:
-            lines.append(line)
-            self._show(line)
-
-        return self._run(title, ["python", "-m", "scot.cli", "composers", *words], show)
-
-
-def published(lines: Sequence[str]) -> str:
-    """The version that a pretraining job says it published. Raises NotFound when it says none."""
-    for line in reversed(lines):
-        if match := re.match(r"published (\S+) \(", line) or re.search(r"is finished: .*, published as (\S+)$", line):
-            return match[1]
-    raise NotFound("the pretraining job did not say which version it published")
+        words = ["python", "-m", "scot.cli", "composers", "rollback", "--composers", self._request.composers]
+        outcome = self._run("rollback", words)
+        if not outcome.succeeded:
+            raise Unavailable(f"the rollback job {outcome.summary}")

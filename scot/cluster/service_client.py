@@ -1,4 +1,4 @@
-"""Ask a release's search service which composer answers, from wherever this runs."""
+"""Ask a release's search service for its released composer, from inside or outside of the cluster."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scot.errors import ScotError
 PORT = 9000
 _TIMEOUT_S = 10.0
 
-Ask = Callable[[], str]
-"""The name of the composer that answers when a request names none. Raises ScotError when nobody can be asked."""
+GetReleased = Callable[[], str]
+"""Returns the composer that answers requests which name none. Raises ScotError when the service is unavailable."""
 
 
 def admin_key(cluster: Cluster, service: Json) -> str | None:
-    """The key that the chart made for its own jobs, if the RayService asks for keys and the account may read it."""
+    """The key that the chart made for its own jobs; None if the service needs none or this account must not read it."""
     pod = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]
     for volume in pod.get("volumes") or ():
         if volume["name"] == "keys" and "secret" in volume:
@@ -27,16 +27,18 @@ def admin_key(cluster: Cluster, service: Json) -> str | None:
 
 
 @contextlib.contextmanager
-def asking(cluster: Cluster, service: Json, address: str, *, api_key: str | None, tls: bool) -> Iterator[Ask]:
-    """How to ask: at ``address``; in a pod of the cluster, at the release's Service; else through the API server."""
-    place = address or (f"{service['metadata']['name']}-search.{cluster.namespace}:{PORT}" if cluster.in_pod else "")
-    if place:
-        with ScotClient(place, timeout=_TIMEOUT_S, api_key=api_key, tls=tls) as client:
+def released_composer(
+    cluster: Cluster, service: Json, address: str, *, api_key: str | None, tls: bool
+) -> Iterator[GetReleased]:
+    """Connect to ``address``; without one, in a pod to the release's Service, elsewhere through the API server."""
+    target = address or (f"{service['metadata']['name']}-search.{cluster.namespace}:{PORT}" if cluster.in_pod else "")
+    if target:
+        with ScotClient(target, timeout=_TIMEOUT_S, api_key=api_key, tls=tls) as client:
             yield lambda: released(client)
         return
 
     def through_the_api_server() -> str:
-        # A pod of the moment for each question: pods come and go while a composer is rolled out.
+        # Each call chooses a pod that is ready now: pods come and go while a composer is rolled out.
         with (
             forwarded(cluster, _ready_pod(cluster, service), PORT) as local,
             ScotClient(local, timeout=_TIMEOUT_S, api_key=api_key) as client,
@@ -47,7 +49,7 @@ def asking(cluster: Cluster, service: Json, address: str, *, api_key: str | None
 
 
 def released(client: ScotClient) -> str:
-    """The composer that a service says is released. Raises ScotError."""
+    """The released composer of a service. Raises ScotError."""
     return next((composer.name for composer in client.composers() if composer.released), "")
 
 

@@ -1,10 +1,9 @@
-"""``scot cluster``: jobs on Kubernetes through KubeRay: submit, list, watch, cancel."""
+"""``scot cluster``: jobs on Kubernetes through KubeRay: submit, list, follow, cancel."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import tyro
@@ -14,15 +13,15 @@ from scot.cluster import follow, jobs, rayjob
 from scot.cluster.api import Cluster, Json
 from scot.cluster.helm_release import Release
 from scot.cluster.job_status import Outcome, outcome, state
-from scot.cluster.logs import Tail, copy, opened, submitters
-from scot.commands.cluster_options import Place, Size, job_of, released, words_of
+from scot.cluster.logs import Tail, copy, open_log, submitters
+from scot.commands.cluster_options import JobOptions, ReleaseOptions, command_of, release_of, spec_of
 from scot.commands.columns import print_columns
 from scot.errors import InvalidInput, NotFound, ScotError
 
 
 @dataclass(frozen=True)
-class SubmitConfig(Size):
-    """Run a job of ray_jobs/ on a Ray cluster of its own, and show its log until it ends. Its flags follow --.
+class SubmitConfig(JobOptions):
+    """Run a job of ray_jobs/ on its own Ray cluster and show its log until it ends. The job's flags follow --.
 
     Example: scot cluster submit pretrain --cpus 4 -- --steps 2000
     """
@@ -34,11 +33,11 @@ class SubmitConfig(Size):
     detach: bool = False
     """Return as soon as the job is created."""
     dry_run: bool = False
-    """Print the manifest, for `kubectl create -f -`, without asking a cluster."""
+    """Print the manifest, for `kubectl create -f -`, without contacting a cluster."""
 
 
 @dataclass(frozen=True)
-class ListConfig(Place):
+class ListConfig(ReleaseOptions):
     """List the jobs of a release.
 
     Example: scot cluster list
@@ -46,8 +45,8 @@ class ListConfig(Place):
 
 
 @dataclass(frozen=True)
-class LogsConfig(Place):
-    """Show the log of a job, and go on until it ends.
+class LogsConfig(ReleaseOptions):
+    """Show the log of a job and follow it until the job ends.
 
     Example: scot cluster logs scot-pretrain-x7k2p
     """
@@ -55,12 +54,12 @@ class LogsConfig(Place):
     name: tyro.conf.Positional[str] = field(kw_only=True)
     """The job, as `scot cluster list` names it."""
     follow: bool = True
-    """Go on until the job ends; otherwise show what there is."""
+    """Follow the log until the job ends; otherwise show it as it is now."""
 
 
 @dataclass(frozen=True)
-class CancelConfig(Place):
-    """Stop a job and remove it with its Ray cluster; what it had written stays.
+class CancelConfig(ReleaseOptions):
+    """Stop a job and delete it with its Ray cluster; the files that it wrote stay.
 
     Example: scot cluster cancel scot-pretrain-x7k2p
     """
@@ -73,8 +72,8 @@ def submit(config: SubmitConfig) -> int:
     """Create a RayJob and wait for it.
 
     Raises:
-        InvalidInput: an option or the cluster's own rules forbid it.
-        NotFound: there is no such release, or no KubeRay.
+        InvalidInput: an option is wrong, or a rule of the cluster forbids it.
+        NotFound: there is no such release, or no KubeRay operator.
         SystemExit: a flag of the job is wrong (2).
     """
     try:
@@ -86,23 +85,23 @@ def submit(config: SubmitConfig) -> int:
         print(assumed, end="")
         return 0
     cluster = Cluster(config.namespace)
-    body = _manifest(config, released(config, cluster), cluster.namespace)
-    name = created(cluster, body)
+    body = _manifest(config, release_of(config, cluster), cluster.namespace)
+    name = create_job(cluster, body)
     if config.detach:
-        print(f"look at it with: scot cluster logs {name}")
+        print(f"follow it with: scot cluster logs {name}")
         return 0
-    return ended(name, attended(cluster, name, show))
+    return exit_code(name, follow_job(cluster, name))
 
 
 def dry_run(config: SubmitConfig) -> str:
     """The manifest as YAML, for a release with the chart's defaults. Raises InvalidInput when an option is wrong."""
-    body = _manifest(config, released(config, None), config.namespace)
+    body = _manifest(config, release_of(config, None), config.namespace)
     plain = json.loads(json.dumps(body))  # without YAML's references to parts that occur twice
     return str(yaml.safe_dump(plain, sort_keys=False, width=1000))
 
 
 def list_jobs(config: ListConfig) -> int:
-    """Print one line a job, the newest last. Raises what the cluster does."""
+    """Print one line a job, the newest last. Raises the errors of the cluster."""
     cluster = Cluster(config.namespace)
     selector = f"app.kubernetes.io/component=job,app.kubernetes.io/instance={config.release}"
     found = sorted(cluster.objects("rayjobs", selector), key=lambda job: str(job["metadata"]["creationTimestamp"]))
@@ -114,17 +113,17 @@ def list_jobs(config: ListConfig) -> int:
 
 
 def logs(config: LogsConfig) -> int:
-    """Show a job's log. Raises NotFound when there is no such job, or nothing of its log is left."""
+    """Show a job's log. Raises NotFound when there is no such job, or its log no longer exists."""
     cluster = Cluster(config.namespace)
     job = cluster.get("rayjobs", config.name)
     if config.follow and outcome(job) is None:
-        return ended(config.name, attended(cluster, config.name, show))
+        return exit_code(config.name, follow_job(cluster, config.name))
     pods = submitters(cluster, config.name)
     if not pods:
-        raise NotFound(f"{config.name} ({state(job)}) has no log: no pod has submitted it yet, or it is gone")
+        raise NotFound(f"{config.name} ({state(job)}) has no log: its submitter pod does not exist yet, or no longer")
     tail = Tail(show)
     for pod in pods:
-        copy(opened(cluster, pod, follow=False), pod, tail)
+        copy(open_log(cluster, pod, follow=False), pod, tail)
     return 0
 
 
@@ -132,59 +131,59 @@ def cancel(config: CancelConfig) -> int:
     """Delete a RayJob. Raises NotFound when there is none."""
     cluster = Cluster(config.namespace)
     cluster.delete("rayjobs", config.name)
-    print(f"cancelled {config.name}; what it had written stays, and the same job goes on from there")
+    print(f"cancelled {config.name}; its files stay, and the same job continues from them")
     return 0
 
 
-def created(cluster: Cluster, body: Json) -> str:
-    """Create a job and say so; its name."""
+def create_job(cluster: Cluster, body: Json) -> str:
+    """Create a job and report it; returns its name."""
     name = str(cluster.create("rayjobs", body)["metadata"]["name"])
-    say(f"{name}: created in namespace {cluster.namespace}: {body['spec']['entrypoint']}")
+    report(f"{name}: created in namespace {cluster.namespace}: {body['spec']['entrypoint']}")
     return name
 
 
-def attended(cluster: Cluster, name: str, line: Callable[[str], None]) -> Outcome:
-    """Wait for a job; Ctrl-C leaves it running and says how to go on."""
+def follow_job(cluster: Cluster, name: str) -> Outcome:
+    """Show a job's log until it ends; Ctrl-C leaves it running and prints how to follow or cancel it."""
     try:
-        return follow.follow(cluster, name, say, line)
+        return follow.follow(cluster, name, report, show)
     except KeyboardInterrupt:
         where = f" --namespace {cluster.namespace}"
-        say(f"{name} goes on; look at it with `scot cluster logs {name}{where}`, or end it with")
-        say(f"`scot cluster cancel {name}{where}`")
+        report(f"{name} keeps running; follow it with `scot cluster logs {name}{where}`, or stop it with")
+        report(f"`scot cluster cancel {name}{where}`")
         raise
     except ScotError:
-        say(f"{name} may go on: scot cluster list")
+        report(f"{name} may still run: scot cluster list")
         raise
 
 
-def ended(name: str, how: Outcome) -> int:
-    """Say how a job ended; the exit code."""
-    say(f"{name}: {how.said}")
-    return 0 if how.succeeded else 1
+def exit_code(name: str, ended: Outcome) -> int:
+    """Report how a job ended; returns the exit code."""
+    report(f"{name}: {ended.summary}")
+    return 0 if ended.succeeded else 1
 
 
-def say(line: str) -> None:
-    """A line about a job; those of its own log go to standard output."""
+def report(line: str) -> None:
+    """Print a line about a job on standard error; the job's own log goes to standard output."""
     print(line, file=sys.stderr, flush=True)
 
 
 def show(line: str) -> None:
-    """A line of a job's log."""
+    """Print a line of a job's log."""
     print(line, flush=True)
 
 
 def _manifest(config: SubmitConfig, release: Release, namespace: str) -> Json:
-    words = words_of(config, release, config.job, config.job_flags)
-    return rayjob.manifest(job_of(config, config.job, words), release, namespace)
+    words = command_of(config, release, config.job, config.job_flags)
+    return rayjob.manifest(spec_of(config, config.job, words), release, namespace)
 
 
 def _cells(job: Json) -> tuple[str, ...]:
     metadata = job["metadata"]
     created_at = str(metadata["creationTimestamp"]).replace("T", " ").removesuffix("Z")
-    how = outcome(job)
+    ended = outcome(job)
     return (
         str(metadata["name"]),
         str(metadata["labels"].get("scot/job", "")),
-        how.said if how else state(job),
+        ended.summary if ended else state(job),
         created_at,
     )

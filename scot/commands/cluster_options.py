@@ -1,4 +1,4 @@
-"""The options that the commands of ``scot cluster`` share, and what they come to for a release."""
+"""The options that the commands of ``scot cluster`` share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scot.errors import InvalidInput, NotFound
 
 
 @dataclass(frozen=True)
-class Place:
+class ReleaseOptions:
     """Which release, and where."""
 
     release: str = "scot"
@@ -20,15 +20,15 @@ class Place:
     namespace: str = ""
     """Its namespace; by default the kubeconfig's."""
     fullname: str = ""
-    """The prefix of its objects, if the chart's fullnameOverride or nameOverride changed it."""
+    """The prefix of its objects' names, if the chart's fullnameOverride or nameOverride changed it."""
 
 
 @dataclass(frozen=True)
-class Size(Place):
-    """What a job's pods are and may use."""
+class JobOptions(ReleaseOptions):
+    """The pods of a job and their resources."""
 
     image: str = ""
-    """The image; by default that of the release's RayService."""
+    """The image; by default the RayService's."""
     num_workers: int = 0
     """Worker pods; 0: the head does the work."""
     cpus: int = 2
@@ -42,13 +42,13 @@ class Size(Place):
     head_memory: str = "4Gi"
     """Memory of a head with workers."""
     backoff_limit: int = 0
-    """How often a job that failed is tried again, on a new Ray cluster."""
+    """How often a failed job is retried, on a new Ray cluster."""
     ttl: int = 300
-    """Seconds that the Ray cluster of a finished job stays, to look at it."""
+    """Seconds that the Ray cluster of a finished job stays for inspection."""
     start_timeout: int = 0
-    """Seconds after which a job whose pods do not run yet has failed; 0: it waits."""
+    """Seconds after which a job fails if its pods do not run; 0: it waits."""
     owner: str = ""
-    """NAME/UID of a batch Job: the job is removed together with it."""
+    """NAME/UID of a batch Job: the job is deleted together with it."""
 
     def __post_init__(self) -> None:
         if min(self.num_workers, self.backoff_limit, self.ttl, self.start_timeout) < 0:
@@ -57,11 +57,11 @@ class Size(Place):
             raise InvalidInput(f"--owner {self.owner!r} must be NAME/UID")
 
 
-def released(config: Size, cluster: Cluster | None) -> Release:
-    """What jobs take from the release; without a cluster the chart's defaults.
+def release_of(config: JobOptions, cluster: Cluster | None) -> Release:
+    """The release that a job belongs to; without a cluster, one with the chart's defaults.
 
     Raises:
-        NotFound: there is no such release, and no --image to do without it.
+        NotFound: there is no such release and no --image.
     """
     release = Release.assumed(config.release, config.fullname)
     if cluster is not None:
@@ -73,8 +73,8 @@ def released(config: Size, cluster: Cluster | None) -> Release:
     return replace(release, image=config.image or release.image)
 
 
-def words_of(
-    config: Size, release: Release, job: jobs.JobName, given: Sequence[str], *, num_workers: int | None = None
+def command_of(
+    config: JobOptions, release: Release, job: jobs.JobName, given: Sequence[str], *, num_workers: int | None = None
 ) -> list[str]:
     """A job's command line. Raises InvalidInput when a flag is wrong."""
     return jobs.command(
@@ -88,9 +88,11 @@ def words_of(
     )
 
 
-def job_of(config: Size, title: str, words: Sequence[str], *, num_workers: int | None = None) -> rayjob.Job:
-    """A job of this size. Raises InvalidInput when the size is none."""
-    return rayjob.Job(
+def spec_of(
+    config: JobOptions, title: str, words: Sequence[str], *, num_workers: int | None = None
+) -> rayjob.RayJobSpec:
+    """A job with these pods. Raises InvalidInput when a size is malformed."""
+    return rayjob.RayJobSpec(
         title,
         words,
         Resources(config.cpus, config.memory, config.gpus),

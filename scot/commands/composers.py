@@ -10,6 +10,7 @@ import tyro
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from scot.cluster import job_result
 from scot.commands.columns import print_columns
 from scot.composers import Registry, artifact
 from scot.errors import NotFound, NotPromoted, ScotError
@@ -70,6 +71,8 @@ class PromoteConfig:
     """Where the embeddings of galleries are kept."""
     force: bool = False
     """Release it in any case; the numbers are recorded all the same."""
+    json: bool = False
+    """Print the decision as one line of JSON, not as a sentence."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,9 @@ def promote(config: PromoteConfig) -> int:
     )
     if decision.checks:
         console.print(_table(decision.checks, config.version, decision.released))
+    if config.json:
+        job_result.write(decision.to_json())
+        return 1 if decision.outcome == "refused" else 0
     if decision.outcome == "refused":
         raise NotPromoted(f"{decision.summary}; --force promotes it all the same")
     if decision.outcome == "already released":

@@ -1,4 +1,4 @@
-"""``scot cluster run-pipeline``: from captions to a released composer, one job after the other."""
+"""``scot cluster run-pipeline``: from captions to a released composer, one job after another."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
-from scot.cluster import jobs, rayjob, remote_gate
+from scot.cluster import jobs, rayjob
 from scot.cluster.api import Cluster
 from scot.cluster.helm_release import Release
+from scot.cluster.job_status import Outcome
 from scot.commands import cluster as commands
 from scot.commands import promote
-from scot.commands.cluster_options import job_of, released, words_of
-from scot.errors import Unavailable
+from scot.commands.cluster_options import command_of, release_of, spec_of
+from scot.errors import NotFound, Unavailable
 
 
 @dataclass(frozen=True)
 class PipelineConfig(promote.PromoteOptions):
-    """Generate edits, encode, pretrain, evaluate and promote what came out, each step when the one before it succeeded.
+    """Generate edits, encode, pretrain, evaluate and promote the new version; each step needs the previous one.
 
-    A step whose work is done finds it done, so that a pipeline that failed goes on where it stopped.
+    A step skips work that is done already, so a failed pipeline continues where it stopped.
 
     Example: scot cluster run-pipeline --steps 2000
     """
 
     source: list[str] = field(default_factory=list)
-    """Captioned pictures to learn from; by default those that the release drew."""
+    """Captioned images to learn from; by default those that the release drew."""
     steps: int = 0
     """Steps of pretraining; 0: the job's own default."""
     generate_flags: str = ""
-    """More flags of generate_edits, as one text: --generate-flags="--engine service"."""
+    """More flags of generate_edits, as one string: --generate-flags="--engine service"."""
     encode_flags: str = ""
     """More flags of encode."""
     pretrain_flags: str = ""
@@ -43,20 +44,22 @@ def run_pipeline(config: PipelineConfig) -> int:
 
     Raises:
         Unavailable: a step failed; its log is above.
-        NotPromoted: the gate refused the composer, or the service did not take it.
+        NotFound: the log of pretraining has no result.
+        NotPromoted: the gate refused the composer, or the service did not serve it.
         ScotError: the release or the cluster cannot be used.
     """
-    # A wrong flag of the last step is told before the first.
+    # Check the flags of every step before the first step runs.
     commands_of(config, Release.assumed(config.release, config.fullname), "v1")
     cluster = Cluster(config.namespace)
-    release = released(config, cluster)
+    release = release_of(config, cluster)
     version = ""
     for step in ("generate_edits", "encode", "pretrain", "evaluate"):
-        lines: list[str] = []
         words = commands_of(config, release, version)[step]
-        _run(cluster, release, job_of(config, step, words, num_workers=_workers(config, step)), lines)
+        ended = _run(cluster, release, spec_of(config, step, words, num_workers=_workers(config, step)))
         if step == "pretrain":
-            version = remote_gate.published(lines)
+            if ended.result is None:
+                raise NotFound("the log of the pretraining job does not hold the version that it published")
+            version = str(ended.result["version"])
     shared = {each.name: getattr(config, each.name) for each in fields(promote.PromoteOptions)}
     return promote.promote(promote.PromoteConfig(**shared, version=version))
 
@@ -68,23 +71,21 @@ def commands_of(config: PipelineConfig, release: Release, version: str) -> dict[
     given: dict[jobs.JobName, Sequence[str]] = {
         "generate_edits": [*source, "--overwrite", *shlex.split(config.generate_flags)],
         "encode": [*source, *shlex.split(config.encode_flags)],
-        "pretrain": [*steps, "--no-release", *shlex.split(config.pretrain_flags)],
+        "pretrain": [*steps, "--no-release", "--json", *shlex.split(config.pretrain_flags)],
         "evaluate": ["--composer", version, *shlex.split(config.evaluate_flags)],
     }
     return {
-        job: words_of(config, release, job, flags, num_workers=_workers(config, job)) for job, flags in given.items()
+        job: command_of(config, release, job, flags, num_workers=_workers(config, job)) for job, flags in given.items()
     }
 
 
 def _workers(config: PipelineConfig, job: str) -> int:
-    return 0 if job in jobs.ALONE else config.num_workers
+    return 0 if job in jobs.SINGLE_PROCESS else config.num_workers
 
 
-def _run(cluster: Cluster, release: Release, job: rayjob.Job, lines: list[str]) -> None:
-    def show(line: str) -> None:
-        lines.append(line)
-        commands.show(line)
-
-    name = commands.created(cluster, rayjob.manifest(job, release, cluster.namespace))
-    if commands.ended(name, commands.attended(cluster, name, show)):
-        raise Unavailable(f"the step {job.title} failed ({name}), so that nothing is promoted")
+def _run(cluster: Cluster, release: Release, job: rayjob.RayJobSpec) -> Outcome:
+    name = commands.create_job(cluster, rayjob.manifest(job, release, cluster.namespace))
+    ended = commands.follow_job(cluster, name)
+    if commands.exit_code(name, ended):
+        raise Unavailable(f"the step {job.title} failed ({name}), so nothing is promoted")
+    return ended

@@ -6,7 +6,6 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -15,12 +14,11 @@ import pytest
 import yaml
 
 from scot.cli import main
-from scot.cluster import diagnosis, jobs, rayjob
-from scot.cluster.api import said
+from scot.cluster import diagnosis, job_result, jobs, rayjob
+from scot.cluster.api import error_of
 from scot.cluster.helm_release import Owner, Release, Resources, fullname
-from scot.cluster.job_status import Outcome, Progress, outcome, state
+from scot.cluster.job_status import Outcome, outcome, state
 from scot.cluster.logs import Tail
-from scot.cluster.remote_gate import published
 from scot.commands import pipeline
 from scot.commands.pipeline import PipelineConfig, commands_of
 from scot.commands.promote import PromoteConfig
@@ -30,9 +28,9 @@ ROOT = Path(__file__).resolve().parents[3]
 NAMES: tuple[jobs.JobName, ...] = get_args(jobs.JobName)
 
 
-def job(**changes: Any) -> rayjob.Job:
+def job(**changes: Any) -> rayjob.RayJobSpec:
     given = {"title": "pretrain", "words": ["true"], "pod": Resources(4, "8Gi"), "head": Resources(1, "2Gi")}
-    return rayjob.Job(**{**given, **changes})
+    return rayjob.RayJobSpec(**{**given, **changes})
 
 
 def pods_of(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -129,7 +127,7 @@ def test_every_word_of_the_entrypoint_survives_both_shells(tmp_path: Path) -> No
     assert json.loads(ran) == WORDS
 
 
-def test_a_job_gets_the_places_of_its_release_unless_it_is_told_others() -> None:
+def test_a_job_gets_the_places_of_its_release_unless_flags_name_others() -> None:
     assert jobs.command("pretrain", ["--steps", "5"])[2:] == [
         *("--steps", "5", "--embeddings", "/artifacts/embeddings"),
         *("--composers", "/artifacts/composers", "--runs", "/artifacts/runs"),
@@ -143,9 +141,9 @@ def test_a_job_gets_the_places_of_its_release_unless_it_is_told_others() -> None
 def test_workers_and_gpus_reach_the_jobs_own_flags() -> None:
     words = jobs.command("pretrain", [], num_workers=4, use_gpu=True)
     assert words[-3:] == ["--num-workers", "4", "--use-gpu"]
-    told = jobs.command("pretrain", ["--num-workers", "2", "--no-use-gpu"], num_workers=4, use_gpu=True)
-    assert "4" not in told
-    assert "--use-gpu" not in told
+    words = jobs.command("pretrain", ["--num-workers", "2", "--no-use-gpu"], num_workers=4, use_gpu=True)
+    assert "4" not in words
+    assert "--use-gpu" not in words
 
 
 def test_index_writes_into_the_releases_qdrant_or_a_store_that_is_named() -> None:
@@ -182,10 +180,10 @@ def test_a_wrong_flag_is_one_sentence_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--memory", "lots"], "memory 'lots' is no size such as 8Gi"),
+        (["--memory", "lots"], "memory 'lots' is not a size such as 8Gi"),
         (["--memory", "64Mi"], "too little for Ray"),
         (["--cpus", "0"], "CPUs must be at least 1"),
-        (["--release", "No_Name"], "no name of a helm release"),
+        (["--release", "No_Name"], "not a valid name of a helm release"),
     ],
 )
 def test_a_wrong_size_is_one_sentence(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +205,7 @@ def test_without_a_cluster_that_is_said(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setenv("KUBECONFIG", "/nowhere")
     assert main(["cluster", "list"]) == 1
     assert capsys.readouterr().err == (
-        "scot cluster list: no cluster is configured here: set KUBECONFIG, or run in a pod of it\n"
+        "scot cluster list: no cluster is configured: set KUBECONFIG, or run in a pod of the cluster\n"
     )
 
 
@@ -298,9 +296,8 @@ def status(deployment: str = "", ray: str = "", **more: object) -> dict[str, Any
     return {"metadata": {"name": "j"}, "status": {"jobDeploymentStatus": deployment, "jobStatus": ray, **more}}
 
 
-def test_states_are_told_once_in_order() -> None:
-    progress = Progress()
-    seen = [
+def test_the_states_of_a_job() -> None:
+    jobs_ = [
         {"metadata": {"name": "j"}},
         status("Initializing"),
         status("Initializing", rayClusterStatus={"state": "x"}),
@@ -311,12 +308,11 @@ def test_states_are_told_once_in_order() -> None:
         status("Running", "RUNNING", failed=1),
         status("Complete", "SUCCEEDED"),
     ]
-    lines = [progress.change(each) for each in seen]
-    assert lines == [
-        *("accepted", "its Ray cluster starts", "", "its Ray cluster runs", "pending", "running"),
-        *("failed once; once more", "running", "succeeded"),
+    assert [state(each) for each in jobs_] == [
+        *("accepted", "its Ray cluster starts", "its Ray cluster starts", "its Ray cluster runs", "pending", "running"),
+        *("failed once; retrying", "running", "succeeded"),
     ]
-    assert all(outcome(each) is None for each in seen[:-1])
+    assert all(outcome(each) is None for each in jobs_[:-1])
 
 
 @pytest.mark.parametrize(
@@ -330,13 +326,13 @@ def test_states_are_told_once_in_order() -> None:
             "failed (AppFailed: exit code 1)",
         ),
         (status("Failed", reason="SubmissionFailed"), False, "failed (SubmissionFailed)"),
-        (status("ValidationFailed", message="no head"), False, "was refused by KubeRay (no head)"),
+        (status("ValidationFailed", message="no head"), False, "was rejected by KubeRay (no head)"),
     ],
 )
 def test_how_a_job_ends(job_: dict[str, Any], succeeded: bool, message: str) -> None:
     ended = outcome(job_)
     assert ended is not None
-    assert (ended.succeeded, ended.said) == (succeeded, message)
+    assert (ended.succeeded, ended.summary) == (succeeded, message)
 
 
 def test_a_job_whose_ray_job_is_done_goes_on_until_its_submitter_is() -> None:
@@ -370,11 +366,11 @@ def pod(message: str = "", waiting: dict[str, str] | None = None, requests: dict
         ),
         (
             pod('0/1 nodes are available: persistentvolumeclaim "scot-artifacts" not found. preemption: none.'),
-            "the head waits for the PersistentVolumeClaim scot-artifacts, which does not exist: is --release right?",
+            "the head waits for the PersistentVolumeClaim scot-artifacts, which does not exist: check --release",
         ),
         (
             pod("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."),
-            "the head waits for a volume: its PersistentVolumeClaim is not bound (is there a storage class?)",
+            "the head waits for a volume: its PersistentVolumeClaim is not bound: check the storage class",
         ),
         (
             pod("0/1 nodes are available: 1 Insufficient memory.", requests={"memory": "1Ti"}),
@@ -395,23 +391,23 @@ def pod(message: str = "", waiting: dict[str, str] | None = None, requests: dict
     ],
 )
 def test_why_a_pod_waits(waiting: Any, message: str) -> None:
-    assert diagnosis.troubles([waiting, waiting]) == [message]
+    assert diagnosis.problems([waiting, waiting]) == [message]
 
 
-def test_a_healthy_pod_has_no_troubles_and_neither_has_one_that_is_being_made() -> None:
-    assert diagnosis.troubles([pod(), pod(waiting={"reason": "ContainerCreating"})]) == []
+def test_a_healthy_pod_and_one_that_is_being_created_have_no_problems() -> None:
+    assert diagnosis.problems([pod(), pod(waiting={"reason": "ContainerCreating"})]) == []
 
 
-def test_warnings_of_what_makes_pods_are_told() -> None:
+def test_warnings_about_creating_pods_are_reported() -> None:
     quota = {"type": "Warning", "reason": "FailedToCreateHeadPod", "message": "exceeded quota: gpu"}
     normal = {"type": "Normal", "reason": "Scheduled", "message": "to a node"}
-    assert diagnosis.troubles([], [quota, normal, quota]) == ["exceeded quota: gpu"]
+    assert diagnosis.problems([], [quota, normal, quota]) == ["exceeded quota: gpu"]
 
 
 def test_a_pod_that_ran_out_of_memory_says_so() -> None:
     ended = pod(waiting={"reason": "x"})
     ended["status"]["containerStatuses"][0]["state"] = {"terminated": {"reason": "OOMKilled"}}
-    assert "out of memory" in diagnosis.deaths([ended])[0]
+    assert "out of memory" in diagnosis.failures([ended])[0]
 
 
 def test_each_line_of_a_log_is_shown_once_whatever_is_lost() -> None:
@@ -450,25 +446,27 @@ def test_another_attempt_has_a_log_of_its_own() -> None:
     [
         (404, "404 page not found", NotFound, "install the KubeRay operator"),
         (404, 'rayjobs.ray.io "x" not found', NotFound, 'rayjobs.ray.io "x" not found in namespace n'),
-        (403, 'rayjobs is forbidden: User "u" cannot create', PermissionDenied, "does not allow it in namespace n"),
-        (403, 'pods "x" is forbidden: exceeded quota: q', InvalidInput, "the cluster refuses it"),
-        (409, "the object has been modified", Conflict, "changed it meanwhile"),
-        (422, "spec: Invalid value", InvalidInput, "the cluster refuses it: spec: Invalid value"),
-        (500, "", Unavailable, "answers with 500"),
+        (403, 'rayjobs is forbidden: User "u" cannot create', PermissionDenied, "no permission in namespace n"),
+        (403, 'pods "x" is forbidden: exceeded quota: q', InvalidInput, "the cluster rejects it"),
+        (409, "the object has been modified", Conflict, "changed in the meantime"),
+        (422, "spec: Invalid value", InvalidInput, "the cluster rejects it: spec: Invalid value"),
+        (500, "", Unavailable, "answers with HTTP 500"),
     ],
 )
 def test_what_a_refusal_of_the_api_server_means(code: int, message: str, kind: type, sentence: str) -> None:
-    error = said(code, message, "n")
+    error = error_of(code, message, "n")
     assert type(error) is kind
     assert sentence in str(error)
     assert grpc_status(error) != "INTERNAL"
 
 
-def test_the_pipeline_learns_from_the_job_which_version_it_made() -> None:
-    assert published(["run a: 5 triplets", "published v3 (not released) in /artifacts/composers: held-out …"]) == "v3"
-    assert published(["run a is finished: held-out recall@1 0.5, published as v2"]) == "v2"
-    with pytest.raises(NotFound, match="did not say which version"):
-        published(["something else"])
+def test_a_result_is_one_line_of_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    job_result.write({"version": "v3", "said": 'a "quote"\nand a line'})
+    line = capsys.readouterr().out.removesuffix("\n")
+    assert "\n" not in line
+    assert job_result.read(line) == {"version": "v3", "said": 'a "quote"\nand a line'}
+    others = ["published v3", "", '{"version": "v3"}', '{"scot_result": ', '{"scot_result": 3}', f"said: {line}"]
+    assert [job_result.read(each) for each in others] == [None] * len(others)
 
 
 def test_the_pipelines_steps() -> None:
@@ -476,45 +474,52 @@ def test_the_pipelines_steps() -> None:
     steps = commands_of(config, Release.assumed("scot"), "v4")
     assert list(steps) == ["generate_edits", "encode", "pretrain", "evaluate"]
     assert steps["generate_edits"][2:5] == ["--source", "/artifacts/mine", "--overwrite"]
-    assert steps["pretrain"][2:7] == ["--steps", "7", "--no-release", "--batch-size", "64"]
+    assert steps["pretrain"][2:7] == ["--steps", "7", "--no-release", "--json", "--batch-size"]
     assert steps["pretrain"][-2:] == ["--num-workers", "2"]
     assert steps["evaluate"][2:4] == ["--composer", "v4"]
     with pytest.raises(InvalidInput, match="no flag --batch-sise"):
         commands_of(PipelineConfig(pretrain_flags="--batch-sise 64"), Release.assumed("scot"), "v4")
 
 
-def play(monkeypatch: pytest.MonkeyPatch, lines: dict[str, list[str]], failing: str = "") -> list[str]:
-    """Let ``run-pipeline`` meet jobs that say these lines; the titles of those that it made."""
+def play(monkeypatch: pytest.MonkeyPatch, results: dict[str, dict[str, Any]], failing: str = "") -> list[str]:
+    """Replace the jobs of ``run-pipeline`` by ones with these results; the titles of the jobs that it creates."""
     made: list[str] = []
 
-    def created(cluster: object, body: dict[str, Any]) -> str:
+    def create_job(cluster: object, body: dict[str, Any]) -> str:
         made.append(str(body["metadata"]["labels"]["scot/job"]))
         return made[-1]
 
-    def attended(cluster: object, name: str, show: Callable[[str], None]) -> Outcome:
-        for line in lines.get(name, []):
-            show(line)
-        return Outcome(name != failing, "played")
+    def follow_job(cluster: object, name: str) -> Outcome:
+        return Outcome(name != failing, "played", results.get(name))
 
     def promoted(config: PromoteConfig) -> int:
         made.append(f"promote {config.version} of {config.release}")
         return 0
 
-    monkeypatch.setattr(pipeline.commands, "created", created)
-    monkeypatch.setattr(pipeline.commands, "attended", attended)
+    monkeypatch.setattr(pipeline.commands, "create_job", create_job)
+    monkeypatch.setattr(pipeline.commands, "follow_job", follow_job)
     monkeypatch.setattr(pipeline.promote, "promote", promoted)
     monkeypatch.setattr(pipeline, "Cluster", lambda namespace: SimpleNamespace(namespace="n"))
-    monkeypatch.setattr(pipeline, "released", lambda config, cluster: Release.assumed(config.release))
+    monkeypatch.setattr(pipeline, "release_of", lambda config, cluster: Release.assumed(config.release))
     return made
 
 
-PUBLISHED = {"pretrain": ["run a: 5 triplets", "published v7 (not released) in /artifacts/composers: held-out"]}
+PUBLISHED = {"pretrain": {"version": "v7"}}
 
 
 def test_the_pipeline_promotes_what_its_own_pretraining_published(monkeypatch: pytest.MonkeyPatch) -> None:
     made = play(monkeypatch, PUBLISHED)
     assert main(["cluster", "run-pipeline", "--release", "prod"]) == 0
     assert made == ["generate_edits", "encode", "pretrain", "evaluate", "promote v7 of prod"]
+
+
+def test_a_pretraining_without_a_result_ends_the_pipeline(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = play(monkeypatch, {})
+    assert main(["cluster", "run-pipeline"]) == 1
+    assert made[-1] == "pretrain"
+    assert "does not hold the version that it published" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("failing", ["generate_edits", "pretrain", "evaluate"])
@@ -524,4 +529,4 @@ def test_a_step_that_fails_ends_the_pipeline(
     made = play(monkeypatch, PUBLISHED, failing)
     assert main(["cluster", "run-pipeline"]) == 1
     assert made[-1] == failing
-    assert f"the step {failing} failed ({failing}), so that nothing is promoted" in capsys.readouterr().err
+    assert f"the step {failing} failed ({failing}), so nothing is promoted" in capsys.readouterr().err

@@ -47,7 +47,7 @@ class Api(BaseHTTPRequestHandler):
         if server.streams == 1:
             self.close_connection = True  # without the last chunk: the connection is lost
             return
-        server.told.set()
+        server.streaming.set()
         server.closing.wait(60)
         self.wfile.write(b"0\r\n\r\n")
 
@@ -68,7 +68,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Api)
         self.streams = 0
-        self.told, self.closing = threading.Event(), threading.Event()
+        self.streaming, self.closing = threading.Event(), threading.Event()
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def test_a_broken_stream_is_opened_anew_and_an_open_one_does_not_hold_up_the_end(server: Server) -> None:
     shown: list[str] = []
     follower = LogFollower(Cluster(), "j", shown.append)
-    assert server.told.wait(60)
+    assert server.streaming.wait(60)
     end = time.monotonic() + 60
     while len(shown) < 6 and time.monotonic() < end:
         time.sleep(0.01)
@@ -107,12 +107,12 @@ def test_the_namespace_is_the_kubeconfigs_and_refusals_become_sentences(server: 
     assert cluster.namespace == "n"
     with pytest.raises(NotFound, match="not found in namespace n"):
         cluster.get("rayjobs", "missing")
-    with pytest.raises(PermissionDenied, match="does not allow it in namespace n"):
+    with pytest.raises(PermissionDenied, match="no permission in namespace n"):
         cluster.get("rayjobs", "forbidden")
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_server_that_is_away_is_said(server: Server) -> None:
+def test_an_unavailable_server_is_reported(server: Server) -> None:
     cluster = Cluster()
     server.shutdown()
     server.server_close()

@@ -1,4 +1,4 @@
-"""Promotion in a running release: the Serve config, what KubeRay and the service say, and the way back."""
+"""Promotion in a running release: the Serve config, what KubeRay and the service report, and the revert."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from scot.cluster.helm_release import default_composer, serve_config, with_defau
 from scot.cluster.job_status import Outcome
 from scot.cluster.port_forward import relayed
 from scot.cluster.promotion import applied, promote, set_default
-from scot.cluster.remote_gate import GateHere, GateInCluster, Question, readable_here
+from scot.cluster.remote_gate import GateHere, GateInCluster, GateRequest, readable_here
 from scot.cluster.service_client import admin_key, released
 from scot.composers import Registry, save_composer
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.encoders import load_encoder
 from scot.errors import Conflict, InvalidInput, NotPromoted, ScotError, Unavailable
+from scot.evaluation.gate import Decision
+from scot.evaluation.gate import Outcome as GateOutcome
 from scot.v1 import search_pb2, search_pb2_grpc
 from scot.worlds.drawing import DrawConfig, draw
 
@@ -90,10 +92,10 @@ def status(app: str = "RUNNING", composer: str = "HEALTHY", observed: int = 5, m
         (status("RUNNING", "UNHEALTHY", message="no memory"), "unhealthy", "Composer: no memory"),
     ],
 )
-def test_what_kuberay_says_of_a_config(service: dict[str, Any], state: str, words: str) -> None:
-    heard = applied(service, 5)
-    assert heard.state == state
-    assert words in heard.said
+def test_what_kuberay_reports_about_a_config(service: dict[str, Any], state: str, words: str) -> None:
+    found = applied(service, 5)
+    assert found.state == state
+    assert words in found.reason
 
 
 class Server:
@@ -112,12 +114,12 @@ class Server:
 
     def get(self, plural: str, name: str) -> dict[str, Any]:
         assert (plural, name) == ("rayservices", "scot")
-        seen = {**copy.deepcopy(self.service), **self._taken(self.service)}
+        answer = {**copy.deepcopy(self.service), **self._taken(self.service)}
         if other := next(self.others, None):
             other(self.service)
             self._count()
-        seen["status"] = {**seen.get("status", {})}
-        return seen
+        answer["status"] = {**answer.get("status", {})}
+        return answer
 
     def patch(self, plural: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
         if body["metadata"]["resourceVersion"] != self.service["metadata"]["resourceVersion"]:
@@ -132,14 +134,18 @@ class Server:
         self.service["metadata"]["resourceVersion"] = str(int(self.service["metadata"]["resourceVersion"]) + 1)
 
 
+def decision(outcome: GateOutcome, objection: str = "") -> Decision:
+    return Decision("2026-01-01T00:00:00+00:00", outcome, "v2", "v1", "tiny", objection, ())
+
+
 class Pointer:
     """A gate that counts."""
 
-    def __init__(self, *, moves: bool = True) -> None:
-        self._moves, self.rolled_back = moves, 0
+    def __init__(self, outcome: GateOutcome = "passed") -> None:
+        self._outcome, self.rolled_back = outcome, 0
 
-    def promote(self) -> bool:
-        return self._moves
+    def promote(self) -> Decision:
+        return decision(self._outcome)
 
     def rollback(self) -> None:
         self.rolled_back += 1
@@ -147,15 +153,29 @@ class Pointer:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promotion, "_LOOK_S", 0.0)
+    monkeypatch.setattr(promotion, "_POLL_S", 0.0)
 
 
 def go(
-    server: Any, gate: Pointer, ask: Callable[[], str], *, must_ask: bool = False, timeout_s: float = 0.2
+    server: Any,
+    gate: Pointer,
+    get_released: Callable[[], str],
+    *,
+    require_answer: bool = False,
+    timeout_s: float = 0.2,
 ) -> list[str]:
-    said: list[str] = []
-    promote(server, "scot", "v2", gate, ask, timeout_s=timeout_s, say=said.append, must_ask=must_ask)
-    return said
+    reported: list[str] = []
+    promote(
+        server,
+        "scot",
+        "v2",
+        gate,
+        get_released,
+        timeout_s=timeout_s,
+        report=reported.append,
+        require_answer=require_answer,
+    )
+    return reported
 
 
 def test_a_version_that_is_served_stays() -> None:
@@ -175,7 +195,7 @@ def test_replicas_that_still_answer_with_the_old_version_are_waited_for() -> Non
 def test_a_service_that_keeps_the_old_version_is_put_back() -> None:
     """Composer refuses a version that it cannot load, while KubeRay calls everything healthy."""
     server, gate = Server(), Pointer()
-    with pytest.raises(NotPromoted, match=r"stays on v1.*default is the released one again and the registry"):
+    with pytest.raises(NotPromoted, match=r"still answers with v1.*default is the released one again and the registry"):
         go(server, gate, lambda: "v1")
     assert server.defaults == ["v2", ""]
     assert gate.rolled_back == 1
@@ -191,7 +211,7 @@ def test_an_unhealthy_application_is_put_back_at_once() -> None:
 
 
 def test_a_config_that_nobody_applies_is_put_back_after_the_timeout() -> None:
-    server, gate = Server(taken=lambda _: status(observed=4)), Pointer(moves=False)
+    server, gate = Server(taken=lambda _: status(observed=4)), Pointer("already released")
     with pytest.raises(NotPromoted, match="KubeRay has not read the new config yet"):
         go(server, gate, lambda: "v2")
     assert server.defaults == ["v2", ""]
@@ -202,13 +222,13 @@ def unreachable() -> str:
     raise Unavailable("no service")
 
 
-def test_a_service_that_cannot_be_asked_is_believed_to_kuberay_unless_an_address_was_given() -> None:
+def test_kuberays_status_is_enough_when_the_service_cannot_be_asked_unless_an_address_was_given() -> None:
     assert "cannot be asked (no service)" in go(Server(), Pointer(), unreachable)[-1]
     with pytest.raises(NotPromoted, match=r"cannot be asked \(no service\)"):
-        go(Server(), Pointer(), unreachable, must_ask=True)
+        go(Server(), Pointer(), unreachable, require_answer=True)
 
 
-def test_somebody_elses_change_in_between_is_kept() -> None:
+def test_a_concurrent_change_of_the_config_stays() -> None:
     server = Server()
 
     def scaled(service: dict[str, Any]) -> None:
@@ -220,53 +240,66 @@ def test_somebody_elses_change_in_between_is_kept() -> None:
     assert server.defaults == ["v2"]
 
 
-def test_somebody_elses_default_is_not_put_back() -> None:
+def test_a_default_that_others_changed_is_not_restored() -> None:
     server = Server()
     set_default(server, "scot", "v3")  # type: ignore[arg-type]
-    with pytest.raises(Conflict, match="somebody else has made v3 the default"):
+    with pytest.raises(Conflict, match="the default was changed to v3 meanwhile"):
         set_default(server, "scot", "v1", instead_of="v2")  # type: ignore[arg-type]
 
 
 class Refusing(Server):
     def patch(self, plural: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
-        raise InvalidInput("the cluster refuses it")
+        raise InvalidInput("the cluster rejects it")
 
 
 def test_a_pointer_that_moved_for_nothing_is_moved_back() -> None:
     gate = Pointer()
-    with pytest.raises(NotPromoted, match="the cluster refuses it; the registry's pointer is rolled back"):
+    with pytest.raises(NotPromoted, match="the cluster rejects it; the registry's pointer is rolled back"):
         go(Refusing(), gate, lambda: "v2")
     assert gate.rolled_back == 1
 
 
-QUESTION = Question("v2", "/artifacts/composers", ("/artifacts/gallery/wardrobe",), "tiny")
+REQUEST = GateRequest("v2", "/artifacts/composers", ("/artifacts/gallery/wardrobe",), "tiny")
 
 
-def gate_of(lines: Sequence[str], *, succeeded: bool) -> GateInCluster:
-    def run(title: str, words: Sequence[str], show: Callable[[str], None]) -> Outcome:
-        assert list(words[:4]) == ["python", "-m", "scot.cli", "composers"]
-        for line in lines:
-            show(line)
-        return Outcome(succeeded, "failed (AppFailed)")
+def gate_of(result: Decision | None, *, succeeded: bool) -> GateInCluster:
+    def run(title: str, words: Sequence[str]) -> Outcome:
+        assert list(words[:7]) == ["python", "-m", "scot.cli", "composers", "promote", "v2", "--json"]
+        return Outcome(succeeded, "failed (AppFailed)", result and result.to_json())
 
-    return GateInCluster(QUESTION, run, lambda line: None)
+    return GateInCluster(REQUEST, run)
 
 
-def test_a_gate_in_the_cluster_moves_or_refuses_as_its_log_says() -> None:
-    assert gate_of(["promoted v2 (passed; before: v1): not worse"], succeeded=True).promote()
-    assert not gate_of(["v2 is the released composer already"], succeeded=True).promote()
-    with pytest.raises(NotPromoted, match=r"^v2 is worse$"):
-        gate_of(["scot composers promote: v2 is worse"], succeeded=False).promote()
-    with pytest.raises(NotPromoted, match="the job that measures it failed"):
-        gate_of([], succeeded=False).promote()
+@pytest.mark.parametrize(
+    ("outcome", "objection"),
+    [("passed", ""), ("already released", ""), ("forced", "v2 is worse"), ("refused", "v2 is worse")],
+)
+def test_a_gate_in_the_cluster_returns_the_decision_of_its_job(outcome: GateOutcome, objection: str) -> None:
+    made = decision(outcome, objection)
+    assert gate_of(made, succeeded=outcome != "refused").promote() == made
+
+
+def test_a_gate_in_the_cluster_without_a_decision_has_failed() -> None:
+    with pytest.raises(NotPromoted, match=r"the job that measures v2 failed \(AppFailed\); see its log"):
+        gate_of(None, succeeded=False).promote()
+    with pytest.raises(Unavailable, match="its log ended before the decision"):
+        gate_of(None, succeeded=True).promote()
+
+
+def test_a_version_that_the_gate_refuses_changes_nothing() -> None:
+    server, gate = Server(), Pointer("refused")
+    with pytest.raises(NotPromoted, match="--force promotes it all the same"):
+        go(server, gate, lambda: "v2")
+    assert server.defaults == []
+    assert gate.rolled_back == 0
 
 
 def test_a_registry_is_read_here_only_with_its_galleries(tmp_path: Path) -> None:
-    assert not readable_here(QUESTION)
+    assert not readable_here(REQUEST)
     registry, gallery = tmp_path / "composers", tmp_path / "gallery"
     (registry / "v1").mkdir(parents=True)
     (registry / "v1" / "config.json").write_text("{}", encoding="utf-8")
-    here = Question("v1", str(registry), (str(gallery),), "tiny")
+    here = GateRequest("v1", str(registry), (str(gallery),), "tiny")
     assert not readable_here(here)
     gallery.mkdir()
     assert readable_here(here)
@@ -319,13 +352,14 @@ def test_a_gate_here_moves_the_pointer_once_and_writes_nothing_beside(
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    gate = GateHere(Question("v2", registry.root, (str(tmp_path / "gallery"),), "tiny"))
-    assert gate.promote()
+    gate = GateHere(GateRequest("v2", registry.root, (str(tmp_path / "gallery"),), "tiny"))
+    assert gate.promote().outcome == "passed"
     assert registry.released() == "v2"
-    assert not gate.promote()  # it is released already: nothing to move back later
+    assert not gate.promote().promoted  # it is released already: nothing to roll back later
     gate.rollback()
     assert registry.released() == "v1"
     assert list(work.iterdir()) == []
+    assert list(tmp_path.glob("scot-gate*")) == []  # the embeddings of the galleries, in a private folder
 
 
 def test_the_key_that_the_chart_made_is_found_where_its_pods_mount_it() -> None:
