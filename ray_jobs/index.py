@@ -10,7 +10,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,14 +18,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scot import flags
-from scot.data.captioned import read_captioned
+from scot.data.captioned import count, read_captioned
 from scot.data.records import CaptionedImage, Refusals
+from scot.embeddings.images import embed_images
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput
-from scot.index.bulk import Batch, embedded_batches, store_batches
+from scot.index.bulk import Batch, index_captioned, store_batches
 from scot.index.config import CollectionConfig
 from scot.index.remote import ServerConfig
 from scot.index.store import GalleryStore
+from scot.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +83,19 @@ def main(config: IndexConfig) -> int:
 
 async def _index(config: IndexConfig, images: Iterable[CaptionedImage], refusals: Refusals) -> int:
     store = GalleryStore.open(path=config.store, server=config.qdrant)
-    shown = _Progress()
     try:
         encoder = load_encoder(config.encoder, device=config.device)
-        with ThreadPoolExecutor(config.threads, thread_name_prefix="decode") as pool:
+        with Progress.on(sys.stderr).task("indexing", count([config.source]), "images") as task:
             if config.num_workers:
                 batches = _ray_batches(config, images)
-            else:
-                batches = embedded_batches(images, encoder, pool, batch_size=config.batch_size)
-            return await store_batches(
-                store, config.collection, encoder, batches, refusals, layout=config.layout, progress=shown
+                return await store_batches(
+                    store, config.collection, encoder, batches, refusals, layout=config.layout, task=task
+                )
+            sizes = {"batch_size": config.batch_size, "threads": config.threads}
+            return await index_captioned(
+                store, config.collection, images, encoder, refusals, **sizes, layout=config.layout, task=task
             )
     finally:
-        shown.close()
         await store.close()
 
 
@@ -130,33 +131,13 @@ class _Worker:
 
     def __init__(self, config: IndexConfig) -> None:
         self._encoder = load_encoder(config.encoder, device=config.device)
-        self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="decode")
+        self._threads = config.threads
 
     def embed(self, records: list[CaptionedImage]) -> Batch:
-        """One batch."""
-        (batch,) = embedded_batches(records, self._encoder, self._pool, batch_size=len(records))
+        """Embed one batch."""
+        size = {"batch_size": len(records), "threads": self._threads}
+        (batch,) = embed_images(records, CaptionedImage.load, self._encoder, **size)
         return batch
-
-
-class _Progress:
-    """A line that is rewritten on a terminal; every ten seconds a plain line elsewhere."""
-
-    def __init__(self) -> None:
-        self._shown = self._begun = time.monotonic()
-        self._terminal = sys.stderr.isatty()
-
-    def __call__(self, stored: int, refused: int) -> None:
-        now = time.monotonic()
-        if now - self._shown < (0.2 if self._terminal else 10.0):
-            return
-        self._shown = now
-        rate = stored / (now - self._begun)
-        line = f"indexing: {stored:,} stored, {refused:,} refused, {rate:,.0f} pictures/s"
-        print(f"\r{line}" if self._terminal else line, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self._terminal:
-            print(file=sys.stderr)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

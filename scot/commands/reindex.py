@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from itertools import chain
 import tyro
 
 from scot.commands.collections import StorePlace, said
-from scot.data.captioned import read_captioned
+from scot.data.captioned import count, read_captioned
 from scot.data.records import CaptionedImage, Refusals
 from scot.encoders import load_encoder
 from scot.errors import Conflict, InvalidInput, Unavailable
@@ -19,6 +20,7 @@ from scot.index import aliases, collections
 from scot.index.bulk import index_captioned
 from scot.index.config import CollectionConfig
 from scot.index.store import GalleryStore
+from scot.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,14 @@ async def _reindex(config: ReindexConfig, images: Iterable[CaptionedImage], refu
         await collections.create(connection, name, encoder.id, encoder.dim, await _layout(store, config, known))
         if held := (await store.info(name)).items:
             print(f"going on with {name}, which holds {held:,} items", flush=True)
-        begun, shown = time.monotonic(), _Shown()
-        stored = await index_captioned(
-            store, name, images, encoder, refusals,
-            batch_size=config.batch_size, threads=config.threads, progress=shown,
-        )  # fmt: skip
+        begun = time.monotonic()
+        with Progress.on(sys.stderr).task("indexing", count(config.source), "images") as task:
+            stored = await index_captioned(
+                *(store, name, images, encoder, refusals),
+                batch_size=config.batch_size,
+                threads=config.threads,
+                task=task,
+            )
         print(f"indexed {stored:,} pictures into {name} in {time.monotonic() - begun:.1f} s; {refusals.summary()}")
         if not stored:
             raise InvalidInput("no picture could be indexed")
@@ -120,16 +125,3 @@ async def _indexed(store: GalleryStore, name: str, wait_s: float) -> None:
         if time.monotonic() > deadline:
             raise Unavailable(f"the server is still indexing {name!r}; swap it in later, or raise --wait-s")
         await asyncio.sleep(1)
-
-
-class _Shown:
-    """A line every few seconds."""
-
-    def __init__(self) -> None:
-        self._begun = self._last = time.monotonic()
-
-    def __call__(self, stored: int, refused: int) -> None:
-        now = time.monotonic()
-        if now - self._last > 3:
-            self._last = now
-            print(f"{stored:,} stored, {refused:,} refused ({stored / (now - self._begun):,.0f}/s)", flush=True)

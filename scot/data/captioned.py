@@ -37,6 +37,26 @@ def read_captioned(
     return _checked(_open(str(source), None if images is None else Path(images), refusals), refusals)
 
 
+def count(sources: Iterable[str | Path]) -> int | None:
+    """The number of usable records of several sources, or None if counting means reading the images too (tars).
+
+    Raises:
+        NotFound, InvalidInput: as :func:`read_captioned`.
+    """
+    total = 0
+    for source in sources:
+        if in_tars(source):
+            return None
+        total += sum(1 for _ in read_captioned(source, Refusals()))
+    return total
+
+
+def in_tars(source: str | Path) -> bool:
+    """Whether a source is WebDataset shards, where the captions are stored between the images."""
+    path = Path(source)
+    return ".tar" in str(source) or (path.is_dir() and folder.find_table(path) is None and any(path.glob("*.tar")))
+
+
 def _open(source: str, images: Path | None, refusals: Refusals) -> Iterable[RawRecord]:
     if images is not None and not images.is_dir():
         raise NotFound(f"there is no image folder {str(images)!r}")

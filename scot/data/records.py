@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scot.data.images import DEFAULT_LIMITS
+from PIL import Image
+
+from scot.data.images import DEFAULT_LIMITS, decode_image
 from scot.errors import ImageRefused
 
 MAX_CAPTION_CHARS = 2_000
@@ -58,6 +60,10 @@ class CaptionedImage:
         if len(data) > limit:
             raise ImageRefused("too_large", f"the image file {self.image.name!r} has more than {limit:,} bytes")
         return data
+
+    def load(self) -> Image.Image:
+        """The decoded image, upright RGB (:func:`scot.data.images.decode_image`). Raises ImageRefused."""
+        return decode_image(self.read())
 
 
 @dataclass(slots=True)

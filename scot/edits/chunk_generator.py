@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from scot.data.images import decode_image
+from scot.data.records import CaptionedImage
 from scot.data.triplets import Triplet
 from scot.edits.chunks import Chunk, ChunkResults, Tally
 from scot.edits.engines import EngineConfig
@@ -19,7 +19,8 @@ from scot.edits.filters import TextFilters
 from scot.edits.generators import load_generator
 from scot.edits.record import CaptionEdits
 from scot.edits.similarity import Similarities, SimilarityFilters
-from scot.errors import ImageRefused, ScotError, Unavailable
+from scot.embeddings.images import embed_images
+from scot.errors import ScotError, Unavailable
 
 logger = logging.getLogger("scot.edits")
 
@@ -150,11 +151,9 @@ class ChunkGenerator:
 
     def _image_vectors(self, chunk: Chunk) -> dict[str, Any]:
         """The vectors of the chunk's images. An image that cannot be decoded has none; encoding refuses it later."""
-        pixels: dict[str, Any] = {}
-        for record in chunk.images:
-            if record.image_id not in pixels:
-                try:
-                    pixels[record.image_id] = self._encoder.preprocess(decode_image(record.read()))
-                except ImageRefused:
-                    continue
-        return dict(zip(pixels, self._encoder.encode_pixels(list(pixels.values())), strict=True))
+        records = {record.image_id: record for record in chunk.images}.values()
+        return {
+            record.image_id: vector
+            for batch in embed_images(records, CaptionedImage.load, self._encoder, threads=1)
+            for record, vector in zip(batch.sources, batch.vectors, strict=True)
+        }

@@ -12,11 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from scot.data import shards
-from scot.data.folder import find_table
+from scot.data.captioned import in_tars
 from scot.data.records import Refusals
 from scot.data.shards import MANIFEST, Folder, Manifest
 from scot.data.triplets import KIND, read_manifest
@@ -122,7 +121,7 @@ def generate_triplets(
     arguments = (config, output, run, generator, prompt_version)
     hashes = hashlib.sha256()
     pool: GeneratorPool | None = None
-    if before is not None or not any(map(_in_tars, sources)):
+    if before is not None or not any(map(in_tars, sources)):
         progress.total, source = _survey(sources, size)
         if before is not None and before.extra["source"] == source:
             tally = Tally.from_json(before.extra["tally"])
@@ -187,9 +186,3 @@ def _survey(sources: Sequence[str], size: int) -> tuple[int, str]:
         total += len(chunk.captions)
         digest.update(chunk.hash.encode())
     return total, digest.hexdigest()[:16]
-
-
-def _in_tars(source: str) -> bool:
-    """Whether captions are stored between the images, so that counting them means reading everything."""
-    folder = Path(source)
-    return ".tar" in source or (folder.is_dir() and find_table(folder) is None and any(folder.glob("*.tar")))

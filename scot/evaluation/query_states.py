@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from safetensors.torch import load_file
 from scot.composers.base import States, padded
 from scot.data.atomic_io import write_tensors
 from scot.data.records import CaptionedImage
-from scot.encoders import Encoder, HiddenStates, Pixels, Vectors, state_encoder
-from scot.index.bulk import embedded_batches
+from scot.embeddings.images import embed_images
+from scot.encoders import Encoder, state_encoder
 from scot.worlds.gallery import Query
 
 _NAMES = ("reference", "reference_there", "edit", "edit_there", "reference_row")
@@ -53,19 +52,11 @@ def query_states(
 
 
 def _encode(records: Sequence[CaptionedImage], queries: Sequence[Query], encoder: Encoder) -> QueryStates:
-    telling = state_encoder(encoder)
-    inside: HiddenStates = []
-
-    def embed(pixels: list[Pixels]) -> Vectors:
-        vectors_ND, states = telling.encode_pixels_states(pixels)
-        inside.extend(states)
-        return vectors_ND
-
     wanted = {query.reference_id for query in queries}
     references = [record for record in records if record.image_id in wanted]
-    with ThreadPoolExecutor(4) as pool:
-        batches = list(embedded_batches(references, encoder, pool, batch_size=256, embed=embed))
-    ids = [record.image_id for batch in batches for record in batch.records]
-    _, edits = telling.encode_texts_states([query.edit for query in queries])
+    batches = list(embed_images(references, CaptionedImage.load, encoder, batch_size=256, states=True))
+    inside = [states for batch in batches for states in batch.states]
+    ids = [record.image_id for batch in batches for record in batch.sources]
+    _, edits = state_encoder(encoder).encode_texts_states([query.edit for query in queries])
     row = {image_id: n for n, image_id in enumerate(ids)}
     return QueryStates(padded(inside), padded(edits), torch.tensor([row[query.reference_id] for query in queries]))

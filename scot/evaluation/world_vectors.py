@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from safetensors.numpy import load_file
 from scot.composers import BASELINES, FITTED_BASELINES, Composer, baseline, fitted_baseline
 from scot.data.atomic_io import write_tensors
 from scot.data.captioned import read_captioned
-from scot.data.records import Refusals
+from scot.data.records import CaptionedImage, Refusals
+from scot.embeddings.images import embed_images
 from scot.encoders import Encoder, MultiVectorEncoder, MultiVectors, Vectors
 from scot.errors import InvalidInput
 from scot.evaluation.metrics import Estimate, ranks, recall, subset_ranks
 from scot.evaluation.query_states import QueryStates, query_states
-from scot.index.bulk import embedded_batches
 from scot.worlds.gallery import Query
 from scot.worlds.queries import QUERIES, read_queries
 
@@ -136,10 +135,9 @@ def encode_gallery(
         tensors = load_file(file)
     else:
         on_progress(f"encoding {len(records):,} pictures of {world}")
-        with ThreadPoolExecutor(4) as pool:
-            embed = several.encode_pixels_multi if several else None
-            batches = list(embedded_batches(records, encoder, pool, batch_size=256, embed=embed))
-        if refused := [what for batch in batches for _, what in batch.refused]:
+        embed = several.encode_pixels_multi if several else None
+        batches = list(embed_images(records, CaptionedImage.load, encoder, batch_size=256, embed=embed))
+        if refused := [record.image_id for batch in batches for record, _ in batch.refused]:
             raise InvalidInput(f"{folder} is not a whole gallery: {refused[0]} cannot be decoded")
         pictures = np.concatenate([batch.vectors for batch in batches])
         tensors = {

@@ -1,37 +1,22 @@
-"""Index captioned pictures by the thousand: decode in threads, embed in batches, write while the next is embedded."""
+"""Index captioned images in bulk: one batch is stored while the next one is embedded."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from PIL import Image
-
-from scot.data.images import decode_image
 from scot.data.records import CaptionedImage, Refusals
-from scot.encoders.base import Encoder, Frontend, Pixels, Vectors
-from scot.errors import ImageRefused
+from scot.embeddings.images import EmbeddedBatch, embed_images
+from scot.encoders.base import Encoder
 from scot.index.config import CollectionConfig
 from scot.index.ids import ITEM_ID_KEY
 from scot.index.store import GalleryStore, Item
+from scot.progress import Task
 
-Progress = Callable[[int, int], None]
-"""Called with how many items are stored and how many were refused so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Pictures on their way: N records and their vectors ``(N, D)``, and the ``(reason, id)`` of those refused."""
-
-    records: list[CaptionedImage]
-    vectors: Vectors
-    refused: list[tuple[str, str]]
+Batch = EmbeddedBatch[CaptionedImage]
 
 
 async def index_captioned(
@@ -43,21 +28,20 @@ async def index_captioned(
     *,
     batch_size: int = 128,
     threads: int = 4,
-    progress: Progress | None = None,
+    layout: CollectionConfig | None = None,
+    task: Task | None = None,
 ) -> int:
-    """Embed the pictures and store them under their ids, with captions and payload; how many were stored.
+    """Embed images and store them under their ids, with captions and payload; returns the number stored.
 
-    Running it again over the same pictures changes nothing. A picture that cannot be decoded is counted
-    in ``refusals``.
+    A second run over the same images changes nothing. An image that cannot be decoded is counted in ``refusals``. A
+    collection that does not exist is created with ``layout``.
 
     Raises:
         EncoderMismatch: the collection was made with another encoder.
-        Unavailable: the vector store cannot be reached.
+        Unavailable: the vector store is unavailable.
     """
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        # Pictures are decoded one batch ahead, by threads, while the towers embed the last.
-        batches = embedded_batches(images, encoder, pool, batch_size=batch_size)
-        return await store_batches(store, collection, encoder, batches, refusals, progress=progress)
+    batches = embed_images(images, CaptionedImage.load, encoder, batch_size=batch_size, threads=threads)
+    return await store_batches(store, collection, encoder, batches, refusals, layout=layout, task=task)
 
 
 async def store_batches(
@@ -68,11 +52,11 @@ async def store_batches(
     refusals: Refusals,
     *,
     layout: CollectionConfig | None = None,
-    progress: Progress | None = None,
+    task: Task | None = None,
 ) -> int:
-    """Write embedded batches as they come, each while the next is being made; how many items were stored.
+    """Store embedded batches, each while the next one is embedded; returns the number of items stored.
 
-    A collection that is not there is made, laid out by ``layout``.
+    A collection that does not exist is created with ``layout``.
     """
     await store.ensure(collection, encoder.id, encoder.dim, layout)
     stored, writing = 0, None
@@ -80,54 +64,24 @@ async def store_batches(
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
             if writing is not None:
                 await writing
-            for reason, what in batch.refused:
-                refusals.add(reason, what)
+            for record, error in batch.refused:
+                refusals.add(error.reason, record.image_id)
             items = [
                 Item(record.image_id, vector, payload_of(record))
-                for record, vector in zip(batch.records, batch.vectors, strict=True)
+                for record, vector in zip(batch.sources, batch.vectors, strict=True)
             ]
             writing = asyncio.create_task(store.upsert(collection, items))
             stored += len(items)
-            if progress is not None:
-                progress(stored, refusals.total)
+            if task is not None:
+                task.advance(len(items), f"{refusals.total:,} refused")
     finally:
         if writing is not None:
             await writing
     return stored
 
 
-def embedded_batches(
-    images: Iterable[CaptionedImage],
-    encoder: Encoder,
-    pool: ThreadPoolExecutor,
-    *,
-    batch_size: int,
-    embed: Callable[[list[Pixels]], Vectors] | None = None,
-) -> Iterator[Batch]:
-    """Decode in ``pool`` and embed; every picture of ``images`` is in one batch, as a record or a refusal.
-
-    ``embed`` stands in for the encoder's ``encode_pixels``.
-    """
-    embed = embed or encoder.encode_pixels
-    source = iter(images)
-    ahead = [(record, pool.submit(_pixels, encoder, record)) for record in islice(source, batch_size)]
-    while ahead:
-        current = ahead
-        ahead = [(record, pool.submit(_pixels, encoder, record)) for record in islice(source, batch_size)]
-        records: list[CaptionedImage] = []
-        pixels: list[Pixels] = []
-        refused: list[tuple[str, str]] = []
-        for record, decoding in current:
-            try:
-                pixels.append(decoding.result())
-                records.append(record)
-            except ImageRefused as error:
-                refused.append((error.reason, record.image_id))
-        yield Batch(records, embed(pixels), refused)
-
-
 def payload_of(record: CaptionedImage) -> dict[str, Any]:
-    """What is kept beside the vector: the payload as JSON, the first caption, and all of them when there are more."""
+    """The payload to store: the record's own as JSON, the first caption, and all captions if there are several."""
     payload = {str(key): value for key, value in record.payload.items() if key != ITEM_ID_KEY}
     payload.setdefault("caption", record.captions[0] if record.captions else "")
     if len(record.captions) > 1:
@@ -137,7 +91,7 @@ def payload_of(record: CaptionedImage) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """NaN and infinity, which JSON has not, as None; NumPy's numbers and arrays as Python's."""
+    """NaN and infinity, which JSON does not have, as None; NumPy numbers and arrays as Python's."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     match value:
@@ -149,8 +103,3 @@ def _finite(value: Any) -> Any:
             return None
         case _:
             return value
-
-
-def _pixels(frontend: Frontend, record: CaptionedImage) -> Pixels:
-    image: Image.Image = decode_image(record.read())
-    return frontend.preprocess(image)

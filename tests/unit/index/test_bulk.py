@@ -17,6 +17,7 @@ from scot.encoders.clip import ClipEncoder
 from scot.errors import EncoderMismatch
 from scot.index.bulk import index_captioned
 from scot.index.store import GalleryStore, Item
+from scot.progress import Progress
 from tests.support.random_encoder import save_random_encoder
 
 
@@ -40,17 +41,17 @@ def records() -> Iterator[CaptionedImage]:
 def test_indexing_twice_is_indexing_once(tmp_path: Path, encoder: ClipEncoder) -> None:
     async def work() -> None:
         store = GalleryStore.open(path=tmp_path)
-        seen: list[tuple[int, int]] = []
+        lines: list[str] = []
         for _ in range(2):
             refusals = Refusals()
-            stored = await index_captioned(
-                store, "gallery", records(), encoder, refusals, batch_size=3, progress=lambda *each: seen.append(each)
-            )
+            with Progress(lines.append, every_s=0).task("indexing", 9, "images") as task:
+                stored = await index_captioned(store, "gallery", records(), encoder, refusals, batch_size=3, task=task)
             assert stored == 7
             assert refusals.total == 2
             assert refusals.counts["missing"] == 1
             assert (await store.info("gallery")).items == 7
-        assert seen[2] == (7, 2)
+        assert [line.partition(" (")[0] for line in lines[:3]] == [f"indexing: {n} of 9 images" for n in (3, 5, 7)]
+        assert lines[2].endswith("2 refused")
         got = (await store.get("gallery", ["p0"], with_vectors=True))["p0"]
         expected = {"n": 0, "nan": None, "numpy": 0.5, "caption": "shade 0", "captions": ["shade 0", "another"]}
         assert got.payload == expected
