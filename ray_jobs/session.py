@@ -6,13 +6,12 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import ray
 
+from scot.bundled import python_path
 from scot.local_ray import LOCAL_RAY
 
-ROOT = Path(__file__).resolve().parents[1]
 _OBJECT_STORE_BYTES = 400 * 1024**2
 
 
@@ -28,7 +27,7 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
         yield
         return
     # Workers must import the same scot as this process, wherever the job was started from.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONPATH"] = python_path()
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)

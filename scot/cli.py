@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scot import __version__, flags
+from scot.bundled import python_path
 from scot.errors import install_hint
 
 _BENCHMARK = "scot.evaluation.run:evaluate_benchmark"
@@ -139,7 +140,7 @@ _EXTRAS = {
     "draw": "data",
     "evaluate": "encoders",
     "composers": "encoders",
-    "collections": "encoders",
+    "collections": "index",
     "edits": "edits",
     "cluster": "k8s",
 }
@@ -192,6 +193,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         for module in needs:
             if importlib.util.find_spec(module) is None:
                 raise ModuleNotFoundError(name=module)
+        os.environ["PYTHONPATH"] = python_path()
         os.execv(sys.executable, [sys.executable, "-m", process, *arguments])
     config, function, _ = COMMANDS[name]
     place = function if ":" in function else f"{config.partition(':')[0]}:{function}"

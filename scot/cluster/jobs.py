@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from scot import flags
+from scot.bundled import code_root
 from scot.errors import InvalidInput, install_hint
 
 JobName = Literal["generate_edits", "encode", "pretrain", "evaluate", "index"]
@@ -16,7 +18,7 @@ ARTIFACTS = "/artifacts"
 SINGLE_PROCESS: tuple[JobName, ...] = ("evaluate",)  # workers would be idle
 WORLDS = ("wardrobe", "scenes")  # that a release's bootstrap draws
 
-# Named, not imported: scot does not depend on ray_jobs.
+# Named, not imported: scot does not depend on ray_jobs. scot.bundled knows where they are.
 _CONFIGS: Mapping[JobName, str] = {
     "generate_edits": "ray_jobs.generate_edits:GenerateEditsConfig",
     "encode": "ray_jobs.encode:EncodeConfig",
@@ -117,6 +119,8 @@ def check(job: JobName, words: Sequence[str]) -> None:
 def config_of(job: JobName) -> type[Any]:
     """The config class of a job. Raises InvalidInput when a package of the job is not installed."""
     module, name = _CONFIGS[job].split(":")
+    if (root := str(code_root())) not in sys.path:
+        sys.path.insert(0, root)
     try:
         config: type[Any] = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:

@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from scot.bundled import code_root, python_path
 from scot.demo.config import DemoConfig
 from scot.errors import Unavailable
 from scot.worlds import WORLDS
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def _show(text: str) -> None:
 
 
 def _run(commands: Sequence[Sequence[str]], show: Callable[[str], object]) -> None:
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": _python_path()}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": python_path()}
     for command in commands:
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
@@ -134,12 +133,8 @@ def shown(command: Sequence[str]) -> str:
     """A command as a person would type it."""
     words = [Path(word).name if word == sys.executable else word for word in command]
     text = " ".join(words).replace("python -m scot.cli", "scot")
-    return text.replace(f"{ROOT}/", "")
+    return text.replace(f"{code_root()}/", "")
 
 
 def _job(name: str, *flags: str) -> tuple[str, ...]:
-    return (sys.executable, str(ROOT / "ray_jobs" / f"{name}.py"), *flags)
-
-
-def _python_path() -> str:
-    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return (sys.executable, str(code_root() / "ray_jobs" / f"{name}.py"), *flags)

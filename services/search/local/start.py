@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from scot import flags
+from scot.bundled import python_path
 from scot.errors import Unavailable
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.embedded import check_free
@@ -194,11 +195,9 @@ def _start_ray(config: LocalConfig, signals: _Signals, stop: threading.Event) ->
 
 
 def _environment(config: LocalConfig) -> dict[str, str]:
-    root = str(Path(__file__).resolve().parents[3])
-    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = {
         **LOCAL_RAY,
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),  # Ray's workers must find scot and services
+        "PYTHONPATH": python_path(),  # Ray's workers must find services
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", LOCAL_RAY["RAY_AUTH_MODE"]),
         "RAY_agent_register_timeout_ms": "120000",
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_MESSAGE_BYTES),

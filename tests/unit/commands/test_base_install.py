@@ -67,7 +67,7 @@ def test_the_client_imports_the_base_package_only() -> None:
         ("evaluate", "encoders"),
         ("evaluate cirr", "encoders"),
         ("composers list", "encoders"),
-        ("collections list", "encoders"),
+        ("collections list", "index"),
         ("cluster submit pretrain", "k8s"),
     ],
 )
