@@ -73,7 +73,7 @@ async def store_batches(
             writing = asyncio.create_task(store.upsert(collection, items))
             stored += len(items)
             if task is not None:
-                task.advance(len(items), f"{refusals.total:,} refused")
+                task.advance(len(items) + len(batch.refused), f"{refusals.total:,} refused")
     finally:
         if writing is not None:
             await writing
