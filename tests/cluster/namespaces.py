@@ -65,16 +65,16 @@ def removed(namespace: Made) -> Iterator[Made]:
 
 
 def until(look: Callable[[], Found | None], patience_s: float, *through: type[Exception]) -> Found:
-    """What ``look`` finds, once it does; ``through`` are errors of what is not there yet."""
-    end, said = time.monotonic() + patience_s, ""
+    """Call ``look`` until it returns something; ``through`` are errors of objects that do not exist yet."""
+    end, last = time.monotonic() + patience_s, ""
     while time.monotonic() < end:
         try:
             if found := look():
                 return found
         except through as error:
-            said = f": {error}"
+            last = f": {error}"
         time.sleep(0.5)
-    raise AssertionError(f"it did not come{said}")
+    raise AssertionError(f"it did not happen in time{last}")
 
 
 def chart_of_version(version: str, folder: Path) -> Path:

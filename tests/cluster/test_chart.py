@@ -1,6 +1,6 @@
 """The chart against a real API server with the KubeRay operator: installed, upgraded, rolled back, removed.
 
-Nodes may be played (kwok): what is looked at is what the server takes and what KubeRay makes of it.
+Nodes may be simulated (kwok): the tests check what the server accepts and what KubeRay creates.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Charts(Namespace):
     """Where charts are installed."""
 
     def refused(self, *arguments: str) -> str:
-        """What helm says when it refuses."""
+        """The error of a helm command that fails."""
         done = self.run("helm", *arguments)
         assert done.returncode != 0, done.stdout
         return done.stderr
@@ -59,7 +59,7 @@ class Charts(Namespace):
 
 @pytest.fixture(scope="module", autouse=True)
 def hostnames() -> None:
-    """Every kubelet labels its node with its host's name; played nodes may have to be told theirs."""
+    """Every kubelet labels its node with its host's name; simulated nodes may not have the label."""
     unlabelled = ["kubectl", "get", "nodes", "-l", "!kubernetes.io/hostname", "-o", "name"]
     for node in subprocess.run(unlabelled, capture_output=True, text=True, check=True).stdout.split():
         label = f"kubernetes.io/hostname={node.removeprefix('node/')}"
@@ -176,12 +176,14 @@ def test_gpus_land_on_the_node_that_has_them(namespace: Charts) -> None:
         (["--set", "store.mode=external,store.url=qdrant:6333"], "at '/store/url'"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_before_anything_is_made(values: list[str], sentence: str, namespace: Charts) -> None:
+def test_wrong_values_are_an_error_before_anything_is_created(
+    values: list[str], sentence: str, namespace: Charts
+) -> None:
     if "gateway.networking.k8s.io" in namespace.kubectl("api-versions") and "Gateway" in sentence:
         pytest.skip("this cluster has the Gateway API")
     namespace.kubectl("create", "secret", "generic", "half", "--from-literal=keys.txt=")
-    said = namespace.refused("install", "scot", str(HELM), *values)
-    assert sentence in said.replace("\\", "")
+    error = namespace.refused("install", "scot", str(HELM), *values)
+    assert sentence in error.replace("\\", "")
     assert namespace.names("rayservices,statefulsets,services") == set()
 
 

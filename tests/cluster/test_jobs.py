@@ -1,7 +1,7 @@
-"""Jobs and promotion against a real API server with the KubeRay operator, whose nodes may be played (kwok).
+"""Jobs and promotion against a real API server with the KubeRay operator; its nodes may be simulated (kwok).
 
-What nobody plays is Ray: where a test needs Ray to have come to an end, or Serve to be healthy, it writes so into the
-object's status, as the operator would.
+Ray itself does not run: where a test needs a job that has ended, or a healthy Serve application, it writes the status
+of the object as the operator does.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from scot.cli import main
 from scot.cluster import jobs
 from scot.cluster.api import Cluster
 from scot.cluster.helm_release import default_composer, serve_config
+from scot.commands.cluster import SubmitConfig, dry_run
 from scot.composers import Registry, save_composer
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.encoders import load_encoder
@@ -95,8 +96,8 @@ def set_status(cluster: Cluster, plural: str, name: str, status: dict[str, Any])
 
 
 @pytest.mark.parametrize("name", get_args(jobs.JobName))
-def test_the_server_takes_each_manifest_and_knows_every_field(name: str, cluster: Cluster) -> None:
-    body = yaml.safe_load((ROOT / "k8s" / f"{name}.yaml").read_text(encoding="utf-8"))
+def test_the_server_accepts_each_manifest_and_every_field(name: jobs.JobName, cluster: Cluster) -> None:
+    body = yaml.safe_load(dry_run(SubmitConfig(job=name)))
     made = cluster.create("rayjobs", body, dry_run=True)
     assert made["metadata"]["name"].startswith(f"scot-{name.replace('_', '-')}-")
     body["spec"]["rayClusterSpec"]["headGroupSpec"]["templates"] = {}
@@ -146,12 +147,12 @@ def test_kuberay_makes_the_pods_that_are_meant(cluster: Cluster, capsys: pytest.
     assert f'rayjobs.ray.io "{name}" not found' in capsys.readouterr().err
 
 
-Attended = Callable[..., tuple[subprocess.Popen[str], Callable[[str], str]]]
+Followed = Callable[..., tuple[subprocess.Popen[str], Callable[[str], str]]]
 
 
 @pytest.fixture
-def attended(cluster: Cluster) -> Iterator[Attended]:
-    """``scot cluster submit`` as a process, and what waits for a line of it."""
+def followed(cluster: Cluster) -> Iterator[Followed]:
+    """``scot cluster submit`` as a process, and a function that waits for a line of its output."""
     with contextlib.ExitStack() as running:
 
         def start(*words: str) -> tuple[subprocess.Popen[str], Callable[[str], str]]:
@@ -163,7 +164,7 @@ def attended(cluster: Cluster) -> Iterator[Attended]:
 
 
 def started(namespace: str, *words: str) -> tuple[subprocess.Popen[str], Callable[[str], str]]:
-    """The same, of which nobody takes care."""
+    """The same, without killing the process at the end."""
     command = [sys.executable, "-m", "scot.cli", "cluster", "submit", *words[:1], "--namespace", namespace, *words[1:]]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
@@ -175,39 +176,39 @@ def started(namespace: str, *words: str) -> tuple[subprocess.Popen[str], Callabl
             lines.put(line)
 
     threading.Thread(target=read, daemon=True).start()
-    seen: list[str] = []
+    received: list[str] = []
 
     def wait_for(pattern: str) -> str:
         def look() -> str | None:
             while not lines.empty():
-                seen.append(lines.get())
-            return next((line for line in seen if re.search(pattern, line)), None)
+                received.append(lines.get())
+            return next((line for line in received if re.search(pattern, line)), None)
 
         try:
             return until(look)
         except AssertionError:
-            raise AssertionError(f"{pattern!r} is not in {seen}") from None
+            raise AssertionError(f"{pattern!r} is not in {received}") from None
 
     return process, wait_for
 
 
-def test_a_missing_claim_is_told_and_an_interrupt_leaves_the_job(
-    cluster: Cluster, attended: Attended, capsys: pytest.CaptureFixture[str]
+def test_a_missing_claim_is_reported_and_an_interrupt_leaves_the_job(
+    cluster: Cluster, followed: Followed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    process, wait_for = attended("encode", "--image", "scot/search:test")
+    process, wait_for = followed("encode", "--image", "scot/search:test")
     wait_for("the head waits for the PersistentVolumeClaim scot-artifacts, which does not exist")
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE_S) == 130
-    name = wait_for("goes on; look at it with `scot cluster logs").split()[0]
+    name = wait_for("keeps running; follow it with `scot cluster logs").split()[0]
     wait_for(f"scot cluster cancel {name} --namespace {cluster.namespace}")
     assert cluster.get("rayjobs", name)["metadata"]["name"] == name
     assert main(["cluster", "logs", name, "--no-follow", "--namespace", cluster.namespace]) == 1
-    assert "no pod has submitted it yet" in capsys.readouterr().err
+    assert "its submitter pod does not exist yet" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("claim")
-def test_gpus_that_no_node_has_are_told_and_a_deleted_job_failed(cluster: Cluster, attended: Attended) -> None:
-    process, wait_for = attended("pretrain", "--image", "scot/search:test", "--gpus", "4096", "--backoff-limit", "1")
+def test_gpus_that_no_node_has_are_reported_and_a_deleted_job_failed(cluster: Cluster, followed: Followed) -> None:
+    process, wait_for = followed("pretrain", "--image", "scot/search:test", "--gpus", "4096", "--backoff-limit", "1")
     line = wait_for("the head waits for 4096 GPUs")
     assert "which no node has free" in line
     cluster.delete("rayjobs", line.partition(":")[0])
@@ -217,7 +218,7 @@ def test_gpus_that_no_node_has_are_told_and_a_deleted_job_failed(cluster: Cluste
 
 @pytest.mark.usefixtures("claim")
 @pytest.mark.parametrize(
-    ("status", "code", "said"),
+    ("status", "code", "message"),
     [
         ({"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}, 0, "succeeded"),
         (
@@ -228,19 +229,19 @@ def test_gpus_that_no_node_has_are_told_and_a_deleted_job_failed(cluster: Cluste
     ],
 )
 def test_the_exit_code_is_the_jobs(
-    cluster: Cluster, attended: Attended, status: dict[str, Any], code: int, said: str
+    cluster: Cluster, followed: Followed, status: dict[str, Any], code: int, message: str
 ) -> None:
-    """Too many CPUs keep KubeRay waiting, so that the status is this test's to write."""
-    process, wait_for = attended("evaluate", "--image", "scot/search:test", "--cpus", "100000")
+    """With too many CPUs KubeRay keeps waiting, so only this test writes the status."""
+    process, wait_for = followed("evaluate", "--image", "scot/search:test", "--cpus", "100000")
     name = wait_for("its Ray cluster starts").partition(":")[0]
     wait_for(r"waits for \S+ of cpu")
     set_status(cluster, "rayjobs", name, status)
-    wait_for(said)
+    wait_for(message)
     assert process.wait(PATIENCE_S) == code
 
 
-def test_a_job_that_does_not_start_in_time_has_failed(attended: Attended) -> None:
-    process, wait_for = attended("encode", "--image", "scot/search:test", "--start-timeout", "3")
+def test_a_job_that_does_not_start_in_time_has_failed(followed: Followed) -> None:
+    process, wait_for = followed("encode", "--image", "scot/search:test", "--start-timeout", "3")
     wait_for(r"failed \(PreRunningDeadlineExceeded")
     assert process.wait(PATIENCE_S) == 1
 
@@ -269,7 +270,7 @@ applications:
 
 @pytest.fixture
 def rayservice(cluster: Cluster) -> str:
-    """A RayService without a pod that could run, since nobody plays Serve."""
+    """A RayService whose pods cannot run: Serve is simulated."""
     container = {
         "name": "ray-head",
         "image": "scot/search:test",
@@ -290,7 +291,7 @@ def rayservice(cluster: Cluster) -> str:
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> tuple[Registry, Path]:
-    """v1, released, and v2 that is the same network, on a gallery on which neither can be worse."""
+    """v1, released, and v2, the same network: neither can be worse on the gallery."""
     home = tmp_path_factory.mktemp("registry")
     encoder = load_encoder("tiny")
     artifact = home / "artifact"
@@ -303,7 +304,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> tuple[Registry, Path]:
 
 
 class Service(search_pb2_grpc.SearchServiceServicer):
-    """A search service that says which composer is released."""
+    """A search service that reports its released composer."""
 
     def __init__(self) -> None:
         self.released = "v1"
@@ -324,7 +325,7 @@ def service() -> Iterator[tuple[Service, str]]:
 
 
 def healthy_from(cluster: Cluster, name: str, ended: threading.Event) -> None:
-    """Say of every generation that it is applied and healthy, as KubeRay does when Ray Serve has taken it."""
+    """Report every generation as applied and healthy, as KubeRay does when Ray Serve has applied it."""
     deployments = {each: {"status": "HEALTHY"} for each in ("Gateway", "Composer")}
     search = {"status": "RUNNING", "serveDeploymentStatuses": deployments}
     while not ended.is_set():
@@ -335,7 +336,7 @@ def healthy_from(cluster: Cluster, name: str, ended: threading.Event) -> None:
 
 
 @pytest.fixture
-def played_serve(cluster: Cluster, rayservice: str) -> Iterator[str]:
+def simulated_serve(cluster: Cluster, rayservice: str) -> Iterator[str]:
     ended = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         played = pool.submit(healthy_from, cluster, rayservice, ended)
@@ -359,13 +360,13 @@ def default_of(cluster: Cluster) -> str:
 
 
 @pytest.mark.usefixtures("rayservice")
-def test_a_version_that_is_not_applied_in_time_is_put_back(
+def test_a_version_that_is_not_applied_in_time_is_reverted(
     cluster: Cluster, registry: tuple[Registry, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, _ = registry
     assert promote(cluster, registry, "--timeout", "3") == 1
     captured = capsys.readouterr()
-    assert "promoted v2 (passed; before: v1)" in captured.out  # by the gate
+    assert "gate: passed: v2: recall@1" in captured.err
     assert "scot cluster promote: v2 is not served: after 3 s" in captured.err
     assert "Composer's default is the released one again and the registry's pointer is rolled back" in captured.err
     assert default_of(cluster) == ""
@@ -373,8 +374,8 @@ def test_a_version_that_is_not_applied_in_time_is_put_back(
     assert serve_config(cluster.get("rayservices", "scot")) == yaml.safe_load(SERVE)
 
 
-@pytest.mark.usefixtures("played_serve")
-def test_a_service_that_refuses_the_version_is_put_back_though_kuberay_calls_it_healthy(
+@pytest.mark.usefixtures("simulated_serve")
+def test_a_version_that_the_service_refuses_is_reverted_though_kuberay_reports_health(
     cluster: Cluster,
     registry: tuple[Registry, Path],
     service: tuple[Service, str],
@@ -382,12 +383,12 @@ def test_a_service_that_refuses_the_version_is_put_back_though_kuberay_calls_it_
 ) -> None:
     made, _ = registry
     assert promote(cluster, registry, "--timeout", "15", "--address", service[1]) == 1
-    assert "the service stays on v1" in capsys.readouterr().err
+    assert "the service still answers with v1" in capsys.readouterr().err
     assert default_of(cluster) == ""
     assert made.released() == "v1"
 
 
-@pytest.mark.usefixtures("played_serve")
+@pytest.mark.usefixtures("simulated_serve")
 def test_a_version_that_is_served_is_promoted(
     cluster: Cluster,
     registry: tuple[Registry, Path],
@@ -413,7 +414,7 @@ def test_a_version_that_is_served_is_promoted(
 
 @pytest.fixture
 def pipeline_account(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands act as a service account that has the rules of the chart's pipeline, and no others."""
+    """Commands use a service account that has the permissions of the chart's pipeline, and no others."""
     template = (ROOT / "helm" / "templates" / "pipeline.yaml").read_text(encoding="utf-8")
     text = re.search(r"^rules:\n(?:  .*\n)+", template, re.M)
     assert text is not None
@@ -437,17 +438,17 @@ def pipeline_account(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("KUBECONFIG", str(file))
 
 
-@pytest.mark.usefixtures("claim", "played_serve", "pipeline_account")
+@pytest.mark.usefixtures("claim", "simulated_serve", "pipeline_account")
 def test_the_pipelines_account_may_do_what_the_pipeline_does_and_no_more(
     cluster: Cluster,
-    attended: Attended,
+    followed: Followed,
     registry: tuple[Registry, Path],
     service: tuple[Service, str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     made, _ = registry
     answers, address = service
-    process, wait_for = attended("evaluate", "--cpus", "100000")
+    process, wait_for = followed("evaluate", "--cpus", "100000")
     name = wait_for("waits for .* of cpu").partition(":")[0]  # it reads pods and events, too
     set_status(cluster, "rayjobs", name, {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"})
     assert process.wait(PATIENCE_S) == 0
@@ -456,6 +457,6 @@ def test_the_pipelines_account_may_do_what_the_pipeline_does_and_no_more(
     made.rollback()
     capsys.readouterr()
     assert main(["cluster", "cancel", name, "--namespace", cluster.namespace]) == 1
-    assert "the cluster does not allow it in namespace" in capsys.readouterr().err
+    assert "this account has no permission in namespace" in capsys.readouterr().err
     with pytest.raises(NotFound):
         cluster.get("rayjobs", "another")

@@ -1,6 +1,6 @@
-"""A release's life on a cluster that really runs its pods: installed, asked, trained in, upgraded, broken, removed.
+"""The life of a release on a cluster that runs its pods: install, search, train, upgrade, failures, uninstall.
 
-Takes a KUBECONFIG whose nodes have the image (SCOT_TEST_IMAGE, by default scot/search at the chart's version) and whose
+Needs a KUBECONFIG whose nodes have the image (SCOT_TEST_IMAGE, by default scot/search at the chart's version) and whose
 Services this machine can reach, with `helm` and `kubectl` on the PATH. `make test-node` runs it and prints a report.
 With SCOT_TEST_REDIS_IMAGE, an image of Redis, the second release keeps the state of Ray's head there.
 """
@@ -136,20 +136,22 @@ def test_a_release_lives(release: Release, tmp_path: Path) -> None:
         probe.steady()
         print(HEADER)
         with probe.step("generate_edits as a RayJob") as step:
-            said = release.scot(
+            output = release.scot(
                 "cluster", "submit", "generate_edits", "--cpus", "1", "--memory", "3Gi", "--",
                 "--source", "/artifacts/catalogue/wardrobe", "--output", "/artifacts/triplets",
             )  # fmt: skip
-            assert "triplets from" in said
-            assert "succeeded" in said
+            assert "triplets from" in output
+            assert "succeeded" in output
         steps.append(step)
         with probe.step("`ray job submit`: encode, pretrain") as step:
             source = ["--source", "/artifacts/catalogue/wardrobe"]
             places = ["--triplets", "/artifacts/triplets", "--output", "/artifacts/embeddings"]
             _submit(release, "encode", *source, *places)
             cache = ["--embeddings", "/artifacts/embeddings", "--composers", "/artifacts/composers"]
-            said = _submit(release, "pretrain", *cache, "--runs", "/artifacts/runs", "--steps", "40", "--patience", "0")
-            assert "published v1" in said
+            output = _submit(
+                release, "pretrain", *cache, "--runs", "/artifacts/runs", "--steps", "40", "--patience", "0"
+            )
+            assert "published v1" in output
         steps.append(step)
         with probe.step("`scot cluster promote v1`") as step:
             release.scot("cluster", "promote", "v1", "--force", "--cpus", "1", "--memory", "3Gi")
@@ -187,8 +189,8 @@ def test_a_release_lives(release: Release, tmp_path: Path) -> None:
             beside.helm("install", "scot", str(HELM), *beside.values, *_fault_tolerance(beside))
             second = until(lambda: beside.address)
             _first_right_answer(beside, second, tmp_path)
-            said = "its head pod deleted" + (", its state in Redis" if REDIS else "")
-            with Probe(second, beside.key, "wardrobe-00001", "make it blue") as other, other.step(said):
+            title = "its head pod deleted" + (", its state in Redis" if REDIS else "")
+            with Probe(second, beside.key, "wardrobe-00001", "make it blue") as other, other.step(title):
                 beside.delete("head")
                 beside.settle()
             beside.helm("uninstall", "scot")

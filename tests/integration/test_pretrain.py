@@ -20,6 +20,7 @@ import torch
 from ray_jobs import pretrain
 from ray_jobs.session import ray_session
 from scot import flags
+from scot.cluster import job_result
 from scot.composers import Registry, load_composer
 from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
 from scot.training.config import TrainConfig
@@ -68,6 +69,8 @@ def test_a_run_publishes_once(config: pretrain.PretrainConfig, capsys: pytest.Ca
     assert out.splitlines()[-1] == page
     assert Path(page.removeprefix("report: ")).read_text(encoding="utf-8").startswith("# run\n")
     assert registry.released() == "v1"
+    assert pretrain.main(dataclasses.replace(config, json=True)) == 0  # finished: nothing is trained
+    assert job_result.read(capsys.readouterr().out.splitlines()[-1]) == {"version": "v1"}
     about = registry.config("v1")
     assert (about["encoder_id"], about["dim"], about["training"]["run"]) == (ENCODER, 32, "run")
     assert registry.metrics("v1")["recall@10"] > 0.1

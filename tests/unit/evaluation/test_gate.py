@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from scot.cli import main
+from scot.cluster import job_result
 from scot.composers import Registry, save_composer
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.encoders import Encoder, load_encoder
@@ -119,6 +120,18 @@ def run(registry: Registry, galleries: list[Path], capsys: pytest.CaptureFixture
         return code, said.out, said.err
 
     return run
+
+
+def test_the_decision_may_be_one_line_of_json(run: Run, registry: Registry) -> None:
+    run("promote", "v1")
+    for version, outcome, expected in (("v2", "refused", 1), ("v3", "passed", 0), ("v3", "already released", 0)):
+        code, out, err = run("promote", version, "--json")
+        assert (code, err) == (expected, "")
+        result = job_result.read(out.splitlines()[-1])
+        assert result is not None
+        decision = Decision.from_json(result)
+        assert (decision.candidate, decision.outcome) == (version, outcome)
+    assert registry.released() == "v3"
 
 
 def test_promote_refuse_force_and_roll_back(run: Run, registry: Registry) -> None:
