@@ -10,9 +10,9 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro import _errors  # private: the only way to get the reason of a refusal as data (test_flags.py names it)
@@ -23,6 +23,7 @@ Config = TypeVar("Config")
 
 _ON = ("1", "true", "yes", "on")
 _OFF = ("0", "false", "no", "off")
+_POSITIONAL = get_args(tyro.conf.Positional[int])[1]
 _EPILOGUE = "Every flag is also an environment variable: --some-flag is SCOT_SOME_FLAG (a flag wins)."
 
 
@@ -105,11 +106,7 @@ def flat(config: Any) -> dict[str, Any]:
 
 def names(config: type) -> list[str]:
     """The names of a config's flags, as :func:`flat` gives them."""
-    found: list[str] = []
-    for field in dataclasses.fields(config):
-        nested = _nested(field)
-        found += names(nested) if nested else [field.name]
-    return found
+    return [name for name, _ in _flags(config)]
 
 
 def written(values: Mapping[str, Any]) -> list[str]:
@@ -145,31 +142,33 @@ def _reason(event: _errors.ParseErrorEvent) -> str:
     return f"cannot be read ({type(event).__name__})"
 
 
-def _nested(field: dataclasses.Field[Any]) -> type | None:
-    factory = field.default_factory
-    return factory if isinstance(factory, type) and dataclasses.is_dataclass(factory) else None
+def _flags(config: type) -> Iterator[tuple[str, Any]]:
+    """The name and type of each flag; the fields of a nested dataclass are flags like the rest, at any depth."""
+    hints = get_type_hints(config, include_extras=True)
+    for field in dataclasses.fields(config):
+        kind = hints[field.name]
+        if dataclasses.is_dataclass(kind):
+            yield from _flags(cast(type, kind))
+        else:
+            yield field.name, kind
 
 
 def _from_environment(config: type, environment: Mapping[str, str]) -> list[str]:
     arguments: list[str] = []
-    for field in dataclasses.fields(config):
-        if (nested := _nested(field)) is not None:
-            arguments += _from_environment(nested, environment)
-            continue
-        variable = f"SCOT_{field.name.upper()}"
+    for name, kind in _flags(config):
+        variable = f"SCOT_{name.upper()}"
         value = environment.get(variable)
-        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
-        # An empty variable is how a shell or a manifest unsets one; a positional argument has no flag to stand for.
-        if not value or "Positional[" in kind:
+        # Shells and manifests unset a variable by an empty value; a positional argument has no flag for the value.
+        if not value or _POSITIONAL in get_args(kind):
             continue
-        flag = f"--{field.name.replace('_', '-')}"
-        if kind == "bool":
+        flag = f"--{name.replace('_', '-')}"
+        if kind is bool:
             word = value.strip().lower()
             if word not in _ON and word not in _OFF:
                 print(f"{variable} must be one of {', '.join(_ON + _OFF)}, not {value!r}", file=sys.stderr)
                 raise SystemExit(2)
             arguments.append(flag if word in _ON else f"--no-{flag[2:]}")
-        elif kind.startswith(("tuple[", "list[")):
+        elif get_origin(kind) in (list, tuple):
             arguments += [flag, *shlex.split(value)]
         else:
             arguments.append(f"{flag}={value}")  # with "=", a value that starts with a dash stays a value

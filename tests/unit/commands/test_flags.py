@@ -45,6 +45,14 @@ class Nested:
 
 
 @dataclass(frozen=True)
+class Run:
+    """Run what trains, twice nested and with a default of its own."""
+
+    training: Nested = field(default_factory=lambda: Nested(steps=7))
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Index:
     """Index a folder."""
 
@@ -98,6 +106,16 @@ def test_what_is_within_has_flags_and_variables_like_the_rest(
     with pytest.raises(SystemExit):
         flags.parse(Nested, ["--help"], prog="train")
     assert "Of the loss." in capsys.readouterr().out
+
+
+def test_flags_nest_to_any_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert flags.names(Run) == ["steps", "weight", "mean", "name"]
+    assert flags.parse(Run, [], prog="run", environment={}) == Run()
+    monkeypatch.setenv("SCOT_WEIGHT", "4")
+    monkeypatch.setenv("SCOT_MEAN", "yes")
+    run = flags.parse(Run, ["--name", "a"], prog="run")
+    assert run == Run(Nested(7, Loss(4.0, True)), "a")
+    assert flags.parse(Run, flags.written(flags.flat(run)), prog="run", environment={}) == run
 
 
 def test_an_empty_variable_is_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
