@@ -28,13 +28,15 @@ from scot.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
-class GenerateEditsConfig(EngineConfig):
+class GenerateEditsConfig:
     """Turn the captions of captioned images into triplets (edit, edited caption)."""
 
     source: list[str] = field(default_factory=list)
     """Captioned images: folders with captions.parquet or captions.csv, WebDataset tars, or a COCO captions JSON."""
     output: str = ""
     """The folder of triplets to write."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """The engine that generates the edits."""
     edits_per_caption: int = 4
     """Number of edits of each caption, 1 to 16."""
     seed: int = 0
@@ -49,24 +51,18 @@ class GenerateEditsConfig(EngineConfig):
     """Models: the language that captions must be in (ISO 639-1); empty: any."""
     encoder: str = ""
     """Also filter by this encoder's embeddings: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
-    most_caption_edited: float = SimilarityFilters.most_caption_edited
-    """With --encoder: an edited caption whose cosine with the caption is above it is near_identical."""
-    least_caption_edited: float = SimilarityFilters.least_caption_edited
-    """With --encoder: below it, the edited caption is unrelated."""
-    most_edit_edited: float = SimilarityFilters.most_edit_edited
-    """With --encoder: an edit whose cosine with the edited caption is above it gives_all_away."""
-    least_picture_caption: float = SimilarityFilters.least_picture_caption
-    """With --encoder: a caption whose cosine with its picture is below it misfits; -1: the images are not read."""
+    similarity: SimilarityFilters = field(default_factory=SimilarityFilters)
+    """With --encoder: the limits on cosines."""
 
     def generation(self) -> GenerationConfig:
         """The settings of the processes that generate."""
         return GenerationConfig(
-            EngineConfig(**{name: getattr(self, name) for name in EngineConfig.__dataclass_fields__}),
+            self.engine,
             self.edits_per_caption,
             self.seed,
             TextFilters(language=self.language),
             self.encoder,
-            SimilarityFilters(**{name: getattr(self, name) for name in SimilarityFilters.__dataclass_fields__}),
+            self.similarity,
             self.patience_s,
         )
 

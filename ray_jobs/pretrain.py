@@ -10,10 +10,9 @@ command goes on where a run that was stopped left off; a finished run is not tra
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -34,8 +33,8 @@ from scot.training.run_folder import Run, check_writable
 
 
 @dataclass(frozen=True)
-class PretrainJob:
-    """Where the data, the runs and the composers are, and what trains."""
+class PretrainConfig:
+    """Pretrain a composer on cached embeddings and publish it."""
 
     embeddings: str = ""
     """The embedding cache that ray_jobs/encode.py wrote."""
@@ -61,16 +60,8 @@ class PretrainJob:
     """Publish a finished run again, as a new version."""
     json: bool = False
     """Print the published version also as one line of JSON."""
-
-
-@dataclass(frozen=True)
-class PretrainConfig(TrainConfig, PretrainJob):  # in --help, the fields of the last base come first
-    """Pretrain a composer on cached embeddings and publish it."""
-
-
-def training_config(config: PretrainConfig) -> TrainConfig:
-    """The part of the flags that decides the trained weights."""
-    return TrainConfig(**{field.name: getattr(config, field.name) for field in dataclasses.fields(TrainConfig)})
+    training: TrainConfig = field(default_factory=TrainConfig)
+    """What decides the trained weights."""
 
 
 def main(config: PretrainConfig) -> int:
@@ -81,8 +72,8 @@ def main(config: PretrainConfig) -> int:
         raise InvalidInput(f"--num-workers must not be negative, but is {config.num_workers}")
     if config.max_workers and not 1 <= config.num_workers <= config.max_workers:
         raise InvalidInput(f"--max-workers {config.max_workers} needs --num-workers between 1 and it")
-    settings = training_config(config)
-    check_shares(config.batch_size, max(1, config.num_workers), config.max_workers)
+    settings = config.training
+    check_shares(settings.batch_size, max(1, config.num_workers), config.max_workers)
     info, _ = check_cache(config.embeddings)
     configure(settings.architecture, network_settings(settings, info))  # refused before it trains
     run = Run(config.runs, config.name or Run.default_name(settings, info), settings, info)

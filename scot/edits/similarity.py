@@ -39,13 +39,13 @@ class SimilarityFilters:
     """Limits on cosines; choose them from the quantiles that ``scot edits report`` prints for your encoder."""
 
     most_caption_edited: float = 0.97
-    """Above it, the encoder hardly tells the edited caption from the caption: ``near_identical``."""
+    """With an encoder: an edited caption with a higher cosine to the caption is ``near_identical``."""
     least_caption_edited: float = 0.0
-    """Below it, the edited caption is about something else: ``unrelated``. CLIP ViT-L/14: about 0.5."""
+    """With an encoder: an edited caption with a lower cosine to the caption is ``unrelated``. CLIP ViT-L/14: 0.5."""
     most_edit_edited: float = 0.9
-    """Above it, the edit alone finds the edited caption: ``gives_all_away``."""
+    """With an encoder: an edit with a higher cosine to the edited caption ``gives_all_away``."""
     least_picture_caption: float = -1.0
-    """Below it, the caption does not fit its picture: ``caption_misfits``."""
+    """With an encoder: a caption with a lower cosine to its image is a ``caption_misfits``; -1: images are not read."""
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

@@ -25,6 +25,7 @@ from scot.composers import Registry, load_composer
 from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
 from scot.training.config import TrainConfig
 from scot.training.objectives import LossConfig
+from tests.support.flat_config import changed, configured
 from tests.support.ports import free_port
 from tests.support.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
@@ -42,9 +43,10 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(embeddings: Path, tmp_path: Path) -> pretrain.PretrainConfig:
-    return pretrain.PretrainConfig(
-        embeddings=str(embeddings), composers=str(tmp_path / "composers"), runs=str(tmp_path / "runs"), name="run",
-        num_workers=0, **SMALL,  # type: ignore[arg-type]
+    return configured(
+        pretrain.PretrainConfig, embeddings=str(embeddings), composers=str(tmp_path / "composers"),
+        runs=str(tmp_path / "runs"), name="run",
+        num_workers=0, **SMALL,
     )  # fmt: skip
 
 
@@ -53,9 +55,8 @@ def weights(registry: Registry, version: str) -> dict[str, torch.Tensor]:
 
 
 def command_line(config: pretrain.PretrainConfig) -> list[str]:
-    defaults = dataclasses.asdict(pretrain.PretrainConfig())
-    chosen = {key: value for key, value in dataclasses.asdict(config).items() if value != defaults[key]}
-    return [part for key, value in chosen.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+    defaults = flags.flat(pretrain.PretrainConfig())
+    return flags.written({key: value for key, value in flags.flat(config).items() if value != defaults[key]})
 
 
 def test_a_run_publishes_once(config: pretrain.PretrainConfig, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +81,7 @@ def test_a_run_publishes_once(config: pretrain.PretrainConfig, capsys: pytest.Ca
     assert "run run is finished" in out
     assert out.splitlines()[-1] == page
     assert registry.versions() == ["v1"]
-    assert pretrain.main(dataclasses.replace(config, republish=True, release=False)) == 0
+    assert pretrain.main(changed(config, republish=True, release=False)) == 0
     assert registry.versions() == ["v1", "v2"]
     assert registry.released() == "v1"
 
@@ -90,7 +91,7 @@ def test_a_run_publishes_once(config: pretrain.PretrainConfig, capsys: pytest.Ca
 
 
 def test_a_run_that_was_killed_ends_as_one_that_was_not(config: pretrain.PretrainConfig, tmp_path: Path) -> None:
-    long = dataclasses.replace(config, steps=400, patience=0)
+    long = changed(config, steps=400, patience=0)
     arguments = [sys.executable, "ray_jobs/pretrain.py", *command_line(long)]
     process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -103,7 +104,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(config: pretrain.Pretrai
     assert Registry(config.composers).versions() == []
 
     assert pretrain.main(long) == 0
-    whole = dataclasses.replace(long, name="whole", runs=str(tmp_path / "other"))
+    whole = changed(long, name="whole", runs=str(tmp_path / "other"))
     assert pretrain.main(whole) == 0
     registry = Registry(config.composers)
     resumed, uninterrupted = weights(registry, "v1"), weights(registry, "v2")
@@ -121,17 +122,17 @@ def test_a_version_published_by_a_killed_run_is_taken_up(config: pretrain.Pretra
 def test_a_run_is_never_changed(config: pretrain.PretrainConfig) -> None:
     pretrain.main(config)
     with pytest.raises(Conflict, match=r"run was started with lr 0.003 \(now 0.01\): choose another --name"):
-        pretrain.main(dataclasses.replace(config, lr=0.01))
+        pretrain.main(changed(config, lr=0.01))
 
 
 def test_without_a_name_the_same_command_is_the_same_run(
     config: pretrain.PretrainConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unnamed = dataclasses.replace(config, name="", steps=20)
+    unnamed = changed(config, name="", steps=20)
     pretrain.main(unnamed)
     pretrain.main(unnamed)
     assert "is finished" in capsys.readouterr().out
-    pretrain.main(dataclasses.replace(unnamed, seed=1))
+    pretrain.main(changed(unnamed, seed=1))
     assert Registry(config.composers).versions() == ["v1", "v2"]
 
 
@@ -139,7 +140,7 @@ def test_two_processes_do_not_share_a_run(config: pretrain.PretrainConfig) -> No
     from scot.embeddings.cache import read_info
     from scot.training.run_folder import Run
 
-    settings = pretrain.training_config(config)
+    settings = config.training
     run = Run(config.runs, "run", settings, read_info(config.embeddings))
     with run.locked(), pytest.raises(Conflict, match="active in another process"):
         pretrain.main(config)
@@ -147,21 +148,21 @@ def test_two_processes_do_not_share_a_run(config: pretrain.PretrainConfig) -> No
 
 def test_bad_input_is_one_sentence(config: pretrain.PretrainConfig, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="--embeddings is missing"):
-        pretrain.main(dataclasses.replace(config, embeddings=""))
+        pretrain.main(changed(config, embeddings=""))
     with pytest.raises(NotFound, match="no embedding cache"):
-        pretrain.main(dataclasses.replace(config, embeddings=str(tmp_path / "absent")))
+        pretrain.main(changed(config, embeddings=str(tmp_path / "absent")))
     with pytest.raises(InvalidInput, match="not be negative"):
-        pretrain.main(dataclasses.replace(config, num_workers=-1))
+        pretrain.main(changed(config, num_workers=-1))
     with pytest.raises(InvalidInput, match="the width 32 of a transformer must be a multiple of its 3 heads"):
-        pretrain.main(dataclasses.replace(config, architecture="transformer", projection=0, heads=3))
+        pretrain.main(changed(config, architecture="transformer", projection=0, heads=3))
     with pytest.raises(InvalidInput, match="the run's name"):
-        pretrain.main(dataclasses.replace(config, name="../x"))
+        pretrain.main(changed(config, name="../x"))
     with pytest.raises(InvalidInput, match="--max-workers 2 needs --num-workers between 1 and it"):
-        pretrain.main(dataclasses.replace(config, max_workers=2))
+        pretrain.main(changed(config, max_workers=2))
     (tmp_path / "file").touch()
     for field, said in (("runs", "run's folder .*/file/x/run"), ("composers", ".*/file/x")):
         with pytest.raises(Unavailable, match=f"{said} cannot be written: Not a directory"):
-            pretrain.main(dataclasses.replace(config, **{field: str(tmp_path / "file" / "x")}))
+            pretrain.main(changed(config, **{field: str(tmp_path / "file" / "x")}))
 
 
 def no_workers(*_: object, **__: object) -> None:
@@ -172,26 +173,24 @@ def test_what_workers_would_stumble_over_is_told_before_any_starts(
     config: pretrain.PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ray_jobs.session.ray_session", no_workers)
-    config = dataclasses.replace(config, name="")
-    shared = dataclasses.replace(config, num_workers=3)
+    config = changed(config, name="")
+    shared = changed(config, num_workers=3)
     with pytest.raises(InvalidInput, match="batch_size 64 cannot be shared evenly by 3 workers, but 63 or 66 can"):
         pretrain.main(shared)
     with pytest.raises(InvalidInput, match="every number of workers from 2 to 3, but 60 or 66 can"):
-        pretrain.main(dataclasses.replace(config, num_workers=2, max_workers=3))
+        pretrain.main(changed(config, num_workers=2, max_workers=3))
     data = synthetic_triplets(images=30)
     few = write_synthetic_cache(tmp_path / "few", synthetic_triplets(images=1))
     with pytest.raises(InvalidInput, match="4 triplets of 1 images are too few to hold out"):
-        pretrain.main(dataclasses.replace(config, num_workers=2, embeddings=str(few)))
+        pretrain.main(changed(config, num_workers=2, embeddings=str(few)))
     data.text_VD[3] = float("nan")
     broken = write_synthetic_cache(tmp_path / "nan", data)
     for limit in (1.0, 0.0):
-        bad = dataclasses.replace(
-            config, num_workers=2, embeddings=str(broken), memory_gib=limit, scratch=str(tmp_path)
-        )
+        bad = changed(config, num_workers=2, embeddings=str(broken), memory_gib=limit, scratch=str(tmp_path))
         with pytest.raises(InvalidInput, match="texts/ holds vectors that are not of unit length"):
             pretrain.main(bad)
     with pytest.raises(Unavailable, match=r"scratch folder .* cannot be written: Not a directory"):
-        pretrain.main(dataclasses.replace(config, num_workers=2, memory_gib=0.0, scratch="/dev/null/x"))
+        pretrain.main(changed(config, num_workers=2, memory_gib=0.0, scratch="/dev/null/x"))
     assert Registry(config.composers).versions() == []
 
 
@@ -199,7 +198,7 @@ def test_a_mapped_run_is_the_run_in_memory(
     config: pretrain.PretrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pretrain.main(config)
-    mapped = dataclasses.replace(config, name="mapped", memory_gib=0.0, scratch=str(tmp_path / "scratch"))
+    mapped = changed(config, name="mapped", memory_gib=0.0, scratch=str(tmp_path / "scratch"))
     pretrain.main(mapped)
     registry = Registry(config.composers)
     for key, value in weights(registry, "v1").items():
@@ -211,7 +210,7 @@ def test_a_mapped_run_is_the_run_in_memory(
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU takes a C++ compiler")
 def test_a_compiled_composer_trains_what_the_other_trains(config: pretrain.PretrainConfig) -> None:
     pretrain.main(config)
-    pretrain.main(dataclasses.replace(config, name="compiled", compile=True))
+    pretrain.main(changed(config, name="compiled", compile=True))
     registry = Registry(config.composers)
     compiled = weights(registry, "v2")
     for key, value in weights(registry, "v1").items():
@@ -221,14 +220,14 @@ def test_a_compiled_composer_trains_what_the_other_trains(config: pretrain.Pretr
 def test_a_set_smaller_than_a_batch_is_said(
     config: pretrain.PretrainConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pretrain.main(dataclasses.replace(config, batch_size=2000, steps=3))
+    pretrain.main(changed(config, batch_size=2000, steps=3))
     assert (
         "training triplets are fewer than a batch of 2000: a step takes them more than once" in capsys.readouterr().out
     )
 
 
 def test_every_setting_is_a_flag(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pretrain.training_config(flags.parse(pretrain.PretrainConfig, [], prog="pretrain.py")) == TrainConfig()
+    assert flags.parse(pretrain.PretrainConfig, [], prog="pretrain.py").training == TrainConfig()
     with pytest.raises(SystemExit):
         flags.parse(pretrain.PretrainConfig, ["--help"], prog="pretrain.py")
     shown = capsys.readouterr().out
@@ -238,7 +237,7 @@ def test_every_setting_is_a_flag(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setenv("SCOT_HARDNESS", "0.5")
     monkeypatch.setenv("SCOT_CAPTION_NEGATIVES", "no")
     argv = ["--lr", "0.5", "--direction-weight", "0.25", "--architecture", "film", "--depth", "2"]
-    told = pretrain.training_config(flags.parse(pretrain.PretrainConfig, argv, prog="pretrain.py"))
+    told = flags.parse(pretrain.PretrainConfig, argv, prog="pretrain.py").training
     loss = LossConfig(hardness=0.5, caption_negatives=False, direction_weight=0.25)
     assert told == TrainConfig(lr=0.5, architecture="film", depth=2, loss=loss)
 
@@ -276,7 +275,7 @@ def test_two_ray_workers_train_what_one_process_trains(
     config: pretrain.PretrainConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pretrain.main(config)
-    assert pretrain.main(dataclasses.replace(config, name="two", num_workers=2)) == 0
+    assert pretrain.main(changed(config, name="two", num_workers=2)) == 0
     assert "step    40/40 · loss" in capsys.readouterr().out
     registry = Registry(config.composers)
     alone, together = weights(registry, "v1"), weights(registry, "v2")
@@ -290,7 +289,7 @@ def test_a_reason_to_stop_reaches_the_caller(
     config: pretrain.PretrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = write_synthetic_cache(tmp_path / "few", synthetic_triplets(images=1))
-    arguments = command_line(dataclasses.replace(config, embeddings=str(few), num_workers=1))
+    arguments = command_line(changed(config, embeddings=str(few), num_workers=1))
     assert flags.run("pretrain.py", pretrain.main, pretrain.PretrainConfig, [*arguments, "--num-workers", "1"]) == 1
     assert "too few to hold out" in capsys.readouterr().err
     assert Registry(config.composers).versions() == []
@@ -344,7 +343,7 @@ def test_it_runs_as_a_job_of_a_running_cluster(cluster: str, config: pretrain.Pr
     job = ["--runtime-env-json", excludes, "--", sys.executable, "ray_jobs/pretrain.py"]
     environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTHONPATH")}
     # Absolute paths: the job runs in the cluster's copy of the working directory.
-    arguments = command_line(dataclasses.replace(config, num_workers=1))
+    arguments = command_line(changed(config, num_workers=1))
     done = subprocess.run(
         [*submit, *job, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )

@@ -7,7 +7,6 @@ weights are the same to the last bit, with another number the recall is.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 import re
@@ -33,6 +32,7 @@ from scot.local_ray import LOCAL_RAY
 from scot.training.launch import Source, train_with_ray
 from scot.training.run_folder import Run
 from tests.integration.test_pretrain import command_line
+from tests.support.flat_config import changed, configured
 from tests.support.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,9 +51,10 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(embeddings: Path, place: Path, **changes: object) -> pretrain.PretrainConfig:
-    return pretrain.PretrainConfig(
-        embeddings=str(embeddings), composers=str(place / "composers"), runs=str(place / "runs"), name="run",
-        **{**SETTINGS, **changes},  # type: ignore[arg-type]
+    return configured(
+        pretrain.PretrainConfig, embeddings=str(embeddings), composers=str(place / "composers"),
+        runs=str(place / "runs"), name="run",
+        **{**SETTINGS, **changes},
     )  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def test_a_disk_that_fills_up_costs_what_came_after_the_last_checkpoint(
 
 
 def run_of(config: pretrain.PretrainConfig) -> Run:
-    return Run(config.runs, config.name, pretrain.training_config(config), read_info(config.embeddings))
+    return Run(config.runs, config.name, config.training, read_info(config.embeddings))
 
 
 def stopped_before_its_artifact(config: pretrain.PretrainConfig, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
@@ -278,7 +279,7 @@ def test_a_killed_driver_s_command_goes_on_with_any_number_of_workers(
     job.stdout.close()
     job.wait()
     assert Registry(config.composers).versions() == []
-    out = finish(start(cluster, dataclasses.replace(config, num_workers=then)))
+    out = finish(start(cluster, changed(config, num_workers=then)))
     assert f"with {max(1, then)} worker" in out
     if then == 2:
         assert_same(config, undisturbed)
@@ -297,9 +298,7 @@ def test_a_disk_that_fills_up_under_workers_is_one_sentence(
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a file system of three megabytes takes the right to mount one")
     try:
-        config = dataclasses.replace(
-            settings(embeddings, tmp_path, num_workers=2, steps=2000), runs=str(small / "runs")
-        )
+        config = changed(settings(embeddings, tmp_path, num_workers=2, steps=2000), runs=str(small / "runs"))
         job = start(cluster, config)
         after_a_checkpoint(job, config)
         with (small / "filler").open("wb", buffering=0) as filler:

@@ -48,9 +48,11 @@ for attempts_left in (2, 1, 0):
         if not attempts_left:
             raise
 from ray_jobs import pretrain
+from scot.training.config import TrainConfig
 pretrain.main(pretrain.PretrainConfig(
-    embeddings=sys.argv[2], composers=sys.argv[3], runs=sys.argv[4], name="watched", num_workers=1, projection=16,
-    hidden=16, batch_size=64, steps=10**7, patience=0, eval_every=500, held_out=0.2, precision="float32"))
+    embeddings=sys.argv[2], composers=sys.argv[3], runs=sys.argv[4], name="watched", num_workers=1,
+    training=TrainConfig(projection=16, hidden=16, batch_size=64, steps=10**7, patience=0, eval_every=500,
+                         held_out=0.2, precision="float32")))
 """
 
 
