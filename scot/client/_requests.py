@@ -15,7 +15,7 @@ from PIL import Image
 
 from scot.channels import retrying
 from scot.errors import InvalidInput
-from scot.index.filters import Condition, Exists, Filter, Match
+from scot.index.filters import Filter, filter_to_proto
 from scot.v1 import index_pb2, search_pb2
 
 Picture: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
@@ -120,7 +120,7 @@ def search_request(
         edits=[_edit(each) for each in ([edits] if isinstance(edits, str | Edit) else edits)],
         composer=composer,
         collection=collection,
-        filter=None if filter is None else _filter(filter),
+        filter=None if filter is None else filter_to_proto(filter),
         limit=limit,
         offset=offset,
         score_threshold=score_threshold,
@@ -194,27 +194,3 @@ def _edit(edit: str | Edit) -> search_pb2.Edit:
         return search_pb2.Edit(text=edit)
     weight = None if edit.weight == 1.0 else edit.weight
     return search_pb2.Edit(text=edit.text, weight=weight, negative=edit.negative)
-
-
-def _filter(wanted: Filter) -> search_pb2.Filter:
-    return search_pb2.Filter(
-        must=[_condition(each) for each in wanted.must],
-        should=[_condition(each) for each in wanted.should],
-        must_not=[_condition(each) for each in wanted.must_not],
-    )
-
-
-def _condition(condition: Condition) -> search_pb2.Condition:
-    if isinstance(condition, Exists):
-        return search_pb2.Condition(field=condition.field, exists=condition.exists)
-    if isinstance(condition, Match):
-        value = condition.value
-        if isinstance(value, bool):
-            match = search_pb2.Match(boolean=value)
-        elif isinstance(value, int):
-            match = search_pb2.Match(integer=value)
-        else:
-            match = search_pb2.Match(keyword=value)
-        return search_pb2.Condition(field=condition.field, match=match)
-    bounds = search_pb2.Range(gt=condition.gt, gte=condition.gte, lt=condition.lt, lte=condition.lte)
-    return search_pb2.Condition(field=condition.field, range=bounds)

@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
+
+from scot.errors import InvalidInput
+from scot.v1 import search_pb2
 
 if TYPE_CHECKING:
     from qdrant_client import models
 
-
+_BOUNDS = ("gt", "gte", "lt", "lte")
 _PLAIN = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 
@@ -54,6 +58,66 @@ class Filter:
     must: Sequence[Condition] = field(default_factory=tuple)
     should: Sequence[Condition] = field(default_factory=tuple)
     must_not: Sequence[Condition] = field(default_factory=tuple)
+
+
+def filter_to_proto(filter: Filter) -> search_pb2.Filter:
+    """The protobuf message of a filter."""
+    return search_pb2.Filter(
+        must=[_condition_to_proto(each) for each in filter.must],
+        should=[_condition_to_proto(each) for each in filter.should],
+        must_not=[_condition_to_proto(each) for each in filter.must_not],
+    )
+
+
+def filter_from_proto(field: str, message: search_pb2.Filter) -> Filter:
+    """The filter of a protobuf message, which is the request's ``field``.
+
+    Raises:
+        InvalidInput: a condition is incomplete, or a bound is not finite; the sentence begins with its field.
+    """
+    return Filter(
+        must=_conditions_from_proto(f"{field}.must", message.must),
+        should=_conditions_from_proto(f"{field}.should", message.should),
+        must_not=_conditions_from_proto(f"{field}.must_not", message.must_not),
+    )
+
+
+def _condition_to_proto(condition: Condition) -> search_pb2.Condition:
+    match condition:
+        case Exists(field, exists):
+            return search_pb2.Condition(field=field, exists=exists)
+        case Match(field, bool() as boolean):
+            return search_pb2.Condition(field=field, match=search_pb2.Match(boolean=boolean))
+        case Match(field, int() as integer):
+            return search_pb2.Condition(field=field, match=search_pb2.Match(integer=integer))
+        case Match(field, keyword):
+            return search_pb2.Condition(field=field, match=search_pb2.Match(keyword=str(keyword)))
+        case Range(field):
+            bounds = {name: getattr(condition, name) for name in _BOUNDS}
+            return search_pb2.Condition(field=field, range=search_pb2.Range(**bounds))
+
+
+def _conditions_from_proto(field: str, messages: Iterable[search_pb2.Condition]) -> tuple[Condition, ...]:
+    return tuple(_condition_from_proto(f"{field}[{place}]", message) for place, message in enumerate(messages))
+
+
+def _condition_from_proto(field: str, message: search_pb2.Condition) -> Condition:
+    kind = message.WhichOneof("test")
+    if kind == "exists":
+        return Exists(message.field, message.exists)
+    if kind == "match":
+        value = message.match.WhichOneof("value")
+        if value is None:
+            raise InvalidInput(f"{field}.match: set one of keyword, integer and boolean")
+        return Match(message.field, getattr(message.match, value))
+    if kind == "range":
+        bounds = {name: getattr(message.range, name) for name in _BOUNDS if message.range.HasField(name)}
+        if not bounds:
+            raise InvalidInput(f"{field}.range: give at least one of {', '.join(_BOUNDS)}")
+        if not all(math.isfinite(bound) for bound in bounds.values()):
+            raise InvalidInput(f"{field}.range: every bound must be a finite number")
+        return Range(message.field, **bounds)
+    raise InvalidInput(f"{field}: set one of match, range and exists")
 
 
 def to_qdrant(wanted: Filter | None, exclude_points: Sequence[str] = ()) -> models.Filter | None:

@@ -1,10 +1,9 @@
-"""Between protobuf messages and SCOT's own types; what is malformed is refused by the field's name."""
+"""Protobuf messages to and from SCOT's types; a malformed value is refused with the name of its field."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,17 @@ from google.protobuf import json_format, struct_pb2
 
 from scot.composers import BASELINES, baseline
 from scot.errors import InvalidInput
-from scot.index.filters import Condition, Exists, Filter, Match, Range
+from scot.index.filters import Filter, filter_from_proto
 from scot.index.ids import ITEM_ID_KEY
 from scot.v1 import search_pb2
 from services.search.rpc import limits
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 _BASELINE = re.compile(r"[a-z_]+(:[0-9.]+)?")
-_BOUNDS = ("gt", "gte", "lt", "lte")
 
 
 def checked_text(field: str, text: str) -> str:
-    """A text that says something, without surrounding space."""
+    """A non-empty text, without surrounding space."""
     text = text.strip()
     if not text:
         raise InvalidInput(f"{field}: must not be empty")
@@ -34,7 +32,7 @@ def checked_text(field: str, text: str) -> str:
 
 
 def checked_image(field: str, image: bytes) -> bytes:
-    """Bytes that may be worth decoding."""
+    """The bytes of an image, not yet decoded."""
     if not image:
         raise InvalidInput(f"{field}: must not be empty")
     if len(image) > limits.MAX_IMAGE_BYTES:
@@ -52,7 +50,7 @@ def checked_id(field: str, item_id: str) -> str:
 
 
 def checked_number(field: str, number: int, most: int) -> None:
-    """Between one and ``most`` of them."""
+    """Check that the number is between 1 and ``most``."""
     if not number:
         raise InvalidInput(f"{field}: give at least one")
     if number > most:
@@ -60,7 +58,7 @@ def checked_number(field: str, number: int, most: int) -> None:
 
 
 def checked_ids(field: str, item_ids: Sequence[str]) -> list[str]:
-    """Between one and ``MAX_IDS`` item ids."""
+    """From 1 to ``MAX_IDS`` item ids."""
     checked_number(field, len(item_ids), limits.MAX_IDS)
     return [checked_id(f"{field}[{place}]", item_id) for place, item_id in enumerate(item_ids)]
 
@@ -77,7 +75,7 @@ def checked_name(field: str, name: str, *, default: str) -> str:
 
 
 def checked_composer(field: str, name: str) -> str:
-    """A version's name, or a baseline's, which may carry its weight (``sum:0.7``); an empty one is the released one."""
+    """The name of a version, or of a baseline with or without a weight (``sum:0.7``); empty: the released version."""
     kind, colon, _ = name.partition(":")
     if kind not in BASELINES:
         return checked_name(field, name, default="")
@@ -93,7 +91,7 @@ def checked_composer(field: str, name: str) -> str:
 
 def checked_vector(field: str, vector: search_pb2.Vector, dim: int) -> npt.NDArray[np.float32]:
     """The vector scaled to unit length, ``(D,)``."""
-    with np.errstate(invalid="ignore"):  # NaNs of every kind are told below
+    with np.errstate(invalid="ignore"):  # NaNs of every kind are refused below
         values = np.asarray(vector.values, dtype=np.float64)
     if values.shape != (dim,):
         raise InvalidInput(f"{field}: has {values.size} values; this encoder's vectors have {dim}")
@@ -110,51 +108,27 @@ def checked_filter(field: str, message: search_pb2.Filter) -> Filter:
     """The filter over payload fields."""
     if len(message.must) + len(message.should) + len(message.must_not) > limits.MAX_CONDITIONS:
         raise InvalidInput(f"{field}: more than {limits.MAX_CONDITIONS} conditions")
-    return Filter(
-        must=_conditions(f"{field}.must", message.must),
-        should=_conditions(f"{field}.should", message.should),
-        must_not=_conditions(f"{field}.must_not", message.must_not),
-    )
-
-
-def _conditions(field: str, messages: Iterable[search_pb2.Condition]) -> tuple[Condition, ...]:
-    return tuple(_condition(f"{field}[{place}]", message) for place, message in enumerate(messages))
-
-
-def _condition(field: str, message: search_pb2.Condition) -> Condition:
-    key = message.field
-    if not key or len(key) > limits.MAX_FIELD_CHARS or key == ITEM_ID_KEY or '"' in key:
-        raise InvalidInput(
-            f"{field}.field: name a payload field in at most {limits.MAX_FIELD_CHARS} characters without a double quote"
-        )
-    kind = message.WhichOneof("test")
-    if kind == "exists":
-        return Exists(key, message.exists)
-    if kind == "match":
-        value = message.match.WhichOneof("value")
-        if value is None:
-            raise InvalidInput(f"{field}.match: set one of keyword, integer and boolean")
-        return Match(key, getattr(message.match, value))
-    if kind == "range":
-        bounds = {name: getattr(message.range, name) for name in _BOUNDS if message.range.HasField(name)}
-        if not bounds:
-            raise InvalidInput(f"{field}.range: give at least one of {', '.join(_BOUNDS)}")
-        if not all(math.isfinite(bound) for bound in bounds.values()):
-            raise InvalidInput(f"{field}.range: every bound must be a finite number")
-        return Range(key, **bounds)
-    raise InvalidInput(f"{field}: set one of match, range and exists")
+    for name in ("must", "should", "must_not"):
+        for place, condition in enumerate(getattr(message, name)):
+            key = condition.field
+            if not key or len(key) > limits.MAX_FIELD_CHARS or key == ITEM_ID_KEY or '"' in key:
+                raise InvalidInput(
+                    f"{field}.{name}[{place}].field: name a payload field in at most {limits.MAX_FIELD_CHARS} "
+                    "characters without a double quote"
+                )
+    return filter_from_proto(field, message)
 
 
 def checked_payload(field: str, message: struct_pb2.Struct) -> dict[str, Any]:
-    """The payload as plain Python; whole numbers come out as ``int`` so that they match as integers."""
+    """The payload as plain Python; whole numbers become ``int``, so that they match as integers."""
     if message.ByteSize() > limits.MAX_PAYLOAD_BYTES:
         raise InvalidInput(f"{field}: larger than {limits.MAX_PAYLOAD_BYTES} bytes")
     if ITEM_ID_KEY in message.fields:
         raise InvalidInput(f"{field}: the key {ITEM_ID_KEY!r} is reserved")
     try:
         payload: dict[str, Any] = _whole(json_format.MessageToDict(message))
-    except (ValueError, RecursionError) as error:  # NaN and infinity, which JSON has not; or nesting without end
-        raise InvalidInput(f"{field}: holds a number or nesting that JSON cannot") from error
+    except (ValueError, RecursionError) as error:  # NaN or infinity, which JSON does not have, or too deep nesting
+        raise InvalidInput(f"{field}: contains a number or a nesting that JSON does not allow") from error
     return payload
 
 
@@ -171,12 +145,12 @@ def _whole(value: Any) -> Any:
 
 
 def payload_message(payload: Mapping[str, Any]) -> struct_pb2.Struct:
-    """The payload on its way out."""
+    """The message of a payload."""
     message = struct_pb2.Struct()
     message.update(dict(payload))
     return message
 
 
 def vector_message(vector: npt.NDArray[np.float32]) -> search_pb2.Vector:
-    """A ``(D,)`` vector on its way out."""
+    """The message of a ``(D,)`` vector."""
     return search_pb2.Vector(values=vector.tolist())
