@@ -23,12 +23,13 @@ import torch
 from PIL import Image
 
 from scot import flags
+from scot.client import Edit
 from scot.composers import baseline
 from scot.encoders import Encoder, load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.machine import machine
-from services.search.composer.compose_batch import Job, Move, compose_batch
-from services.search.composer.embedding_cache import Embeddings
+from services.search.composer.compose_batch import ComposeJob, compose_batch
+from services.search.composer.embedding_cache import CachedEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +58,22 @@ def main(config: CacheBenchmark) -> int:
     noise = np.random.default_rng(0).integers(0, 255, (config.queries, 64, 64, 3), np.uint8)
     texts = encoder.tokenize([f"make it {number} times larger, red and striped" for number in range(config.queries)])
     jobs = [
-        Job(encoder.preprocess(Image.fromarray(picture)), None, (Move(text.tokens),), "sum")
+        ComposeJob(encoder.preprocess(Image.fromarray(picture)), None, (Edit("larger"),), (text.tokens,), "sum")
         for picture, text in zip(noise, texts, strict=True)
     ]
     batches = [jobs[start : start + config.batch] for start in range(0, len(jobs), config.batch)]
 
-    def milliseconds(embeddings: Embeddings) -> float:
+    def milliseconds(encoder: CachedEncoder) -> float:
         begun = time.perf_counter()
         for batch in batches:
-            compose_batch(embeddings, baseline, batch)
+            compose_batch(encoder, baseline, batch)
         return (time.perf_counter() - begun) * 1_000 / len(jobs)
 
-    milliseconds(Embeddings(encoder))
+    milliseconds(CachedEncoder(encoder))
     times: dict[str, list[float]] = {"off": [], "cold": [], "warm": []}
     for _ in range(config.rounds):
-        kept = Embeddings(encoder, 2**30)
-        times["off"].append(milliseconds(Embeddings(encoder)))
+        kept = CachedEncoder(encoder, 2**30)
+        times["off"].append(milliseconds(CachedEncoder(encoder)))
         times["cold"].append(milliseconds(kept))
         times["warm"].append(milliseconds(kept))
     numbers: dict[str, Any] = {name: float(np.median(each)) for name, each in times.items()}

@@ -39,7 +39,7 @@ from scot.encoders import load_encoder
 from scot.index.store import GalleryStore, Item
 from scot.machine import machine
 from scot.v1 import search_pb2, search_pb2_grpc
-from services.search.gateway.images import preprocess
+from services.search.gateway.context import preprocess
 
 WORDS = ("red", "green", "blue", "striped", "dotted", "long", "short", "bright")
 

@@ -21,9 +21,9 @@ from scot.composers import baseline
 from scot.encoders import load_encoder
 from scot.index.store import GalleryStore
 from scot.v1 import search_pb2, search_pb2_grpc
-from services.search.composer.compose_batch import Job, Move, compose_batch
-from services.search.composer.embedding_cache import Embeddings
-from services.search.gateway.images import preprocess
+from services.search.composer.compose_batch import ComposeJob, compose_batch
+from services.search.composer.embedding_cache import CachedEncoder
+from services.search.gateway.context import preprocess
 from services.search.rpc.query import parse_query
 from services.search.rpc.validation import payload_message
 
@@ -32,7 +32,7 @@ async def serve(store_path: str, encoder_name: str, threads: int, port: int) -> 
     """Decode, encode, compose and search, one query after the other on one thread, until SIGINT."""
     torch.set_num_threads(threads)
     encoder, store = load_encoder(encoder_name, device="cpu"), GalleryStore.open(path=store_path)
-    embeddings = Embeddings(encoder)
+    cached = CachedEncoder(encoder)
     pool = ThreadPoolExecutor(1)
 
     class Bare(search_pb2_grpc.SearchServiceServicer):
@@ -41,8 +41,10 @@ async def serve(store_path: str, encoder_name: str, threads: int, port: int) -> 
 
             def compose() -> Any:
                 pixels = preprocess(encoder, query.image or b"")
-                moves = tuple(Move(text.tokens) for text in encoder.tokenize([step.text for step in query.steps]))
-                return compose_batch(embeddings, baseline, [Job(pixels, None, moves, query.composer)])[0]
+                tokens = tuple(text.tokens for text in encoder.tokenize([edit.text for edit in query.edits]))
+                return compose_batch(cached, baseline, [ComposeJob(pixels, None, query.edits, tokens, query.composer)])[
+                    0
+                ]
 
             composed = await asyncio.get_running_loop().run_in_executor(pool, compose)
             hits = await store.search(query.collection, composed.vector, limit=query.limit)

@@ -1,4 +1,4 @@
-"""Who may call a service: API keys from a file that may change while the service runs, each with a role and a rate."""
+"""API keys of a service: a file that may change while the service runs; each key has a role and a rate."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from scot.keys import ApiKey, Role, digest_of, read_keys
 
 
 class Bucket:
-    """A token bucket: ``burst`` requests at once, and ``rate`` a second in the long run."""
+    """A token bucket: ``burst`` requests at once, and on average ``rate`` a second."""
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._burst, self._clock = rate, burst, clock
         self._level, self._filled = burst, clock()
 
     def take(self) -> bool:
-        """Whether one more request may pass now."""
+        """Take one token. False: there is none."""
         now = self._clock()
         self._level = min(self._burst, self._level + (now - self._filled) * self._rate)
         self._filled = now
@@ -31,7 +31,7 @@ class Bucket:
 
 
 class Caller:
-    """A key that was recognised, and what it may still ask for."""
+    """A known key and its remaining rate."""
 
     def __init__(self, key: ApiKey, clock: Callable[[], float] = time.monotonic) -> None:
         self.key = key
@@ -47,56 +47,57 @@ class Caller:
 class Keys:
     """The keys of a file (see :mod:`scot.keys`), which is read again whenever it changes.
 
-    A changed file that cannot be read is logged, and the keys read before stay; one without a key in it admits nobody.
+    When a changed file cannot be read, an error is logged and the previous keys stay valid. A changed file without keys
+    admits nobody.
 
     Raises:
-        InvalidInput: at the start, the file cannot be read or holds no key.
+        InvalidInput: at the start, the file cannot be read or contains no key.
     """
 
     def __init__(
         self, path: Path, logger: logging.Logger | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._path, self._logger, self._clock = path, logger or logging.getLogger("scot"), clock
-        self._stamp = self._look()
+        self._stamp = self._fingerprint()
         self._callers = {key: Caller(key, clock) for key in read_keys(path)}
         if not self._callers:
-            raise InvalidInput(f"the file of API keys {path} holds no key; `scot keys new` makes one")
+            raise InvalidInput(f"the file of API keys {path} contains no key; `scot keys new` makes one")
 
     def admit(self, authorization: str, role: Role = "read") -> Caller:
-        """Whom ``Bearer KEY`` belongs to.
+        """The caller to whom ``Bearer KEY`` belongs.
 
         Raises:
-            Unauthenticated: there is no key, or it is not in the file.
+            Unauthenticated: the key is missing, or not in the file.
             PermissionDenied: its role does not allow the call.
         """
         self._reload()
-        scheme, _, given = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not given.strip():
-            raise Unauthenticated("an API key is needed in the metadata, as authorization: Bearer KEY")
-        digest = digest_of(given.strip())
-        # Every digest is compared, each in constant time, so that how long an answer takes tells nothing.
-        found = [caller for key, caller in self._callers.items() if hmac.compare_digest(digest, key.digest)]
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise Unauthenticated("the call needs an API key in its metadata, as authorization: Bearer KEY")
+        digest = digest_of(key.strip())
+        # Every digest is compared, each in constant time, so that the response time reveals nothing.
+        found = [caller for known, caller in self._callers.items() if hmac.compare_digest(digest, known.digest)]
         if not found:
             raise Unauthenticated("this API key is not known")
         if role not in ("read", found[0].key.role):
-            raise PermissionDenied(f"this API key may only {found[0].key.role}; the call needs {role}")
+            raise PermissionDenied(f"the role of this API key is {found[0].key.role}; the call needs {role}")
         return found[0]
 
     def _reload(self) -> None:
-        stamp = self._look()
+        stamp = self._fingerprint()
         if stamp == self._stamp:
             return
-        self._stamp = stamp  # a damaged file is told once, not at every request
+        self._stamp = stamp  # a damaged file is logged once, not at every request
         try:
             keys = read_keys(self._path)
         except ScotError as error:
-            self._logger.error("the API keys read before stay: %s", error)
+            self._logger.error("the previous API keys stay valid: %s", error)
             return
-        # A key whose line has not changed goes on with what is left in its bucket.
+        # A key whose line has not changed keeps the level of its bucket.
         self._callers = {key: self._callers.get(key) or Caller(key, self._clock) for key in keys}
         self._logger.info("read the file of API keys again: %d keys", len(keys))
 
-    def _look(self) -> tuple[int, ...] | None:
+    def _fingerprint(self) -> tuple[int, ...] | None:
         try:
             found = self._path.stat()
         except OSError:

@@ -1,8 +1,8 @@
-"""What the edit service can be told; every flag is also an environment variable, ``SCOT_…``."""
+"""The configuration of the edit service; every flag is also an environment variable, ``SCOT_…``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scot.edits.engines import EngineConfig
@@ -10,12 +10,14 @@ from scot.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
-class EditServiceConfig(EngineConfig):
+class EditServiceConfig:
     """Serve edits of captions over gRPC.
 
     Example: python -m services.edits --engine vllm --model Qwen/Qwen2.5-7B-Instruct
     """
 
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """What writes the edits."""
     host: str = "0.0.0.0"
     """The address to listen on."""
     port: int = 9100
@@ -23,9 +25,9 @@ class EditServiceConfig(EngineConfig):
     metrics_port: int = 9101
     """The port of Prometheus metrics, vLLM's own among them; 0: none."""
     most_waiting: int = 4_096
-    """Captions under way at a time; a call that would go over it is refused with RESOURCE_EXHAUSTED."""
+    """Captions under way at a time; a call that would exceed it is refused with RESOURCE_EXHAUSTED."""
     api_keys: Path | None = None
-    """The file of API keys (`scot keys new`), read again when it changes; none: no key is asked for."""
+    """The file of API keys (`scot keys new`), read again when it changes; none: the service needs no key."""
     tls_certificate: Path | None = None
     """A PEM file; with --tls-key the service speaks TLS."""
     tls_key: Path | None = None
@@ -34,8 +36,7 @@ class EditServiceConfig(EngineConfig):
     """At SIGTERM, how long calls under way may take."""
 
     def __post_init__(self) -> None:
-        EngineConfig.__post_init__(self)
-        if self.engine == "service":
+        if self.engine.engine == "service":
             raise InvalidInput("engine must be one of rules, openai, vllm, not 'service'")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidInput("--tls-certificate and --tls-key belong together")

@@ -1,6 +1,8 @@
-"""What the edit service counts, in the names that Prometheus sees."""
+"""The metrics of the edit service, by the names that Prometheus shows."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from prometheus_client import Counter, Enum, Gauge, Histogram
 
@@ -20,13 +22,20 @@ SECONDS = Histogram(
 ENGINE = Enum("scot_edits_engine_state", "State of the engine.", states=["loading", "ready", "away", "dead"])
 
 
-def count(results: list[CaptionEdits]) -> None:
-    """Count what came of captions."""
-    for result in results:
-        CAPTIONS.inc()
-        TOKENS.labels("prompt").inc(result.prompt_tokens)
-        TOKENS.labels("completion").inc(result.completion_tokens)
-        for edit in result.edits:
-            ACCEPTED.labels(edit.aspect).inc()
-        for reason, number in result.refused.items():
-            REFUSED.labels(reason).inc(number)
+class EditMetrics:
+    """Counts calls and their results."""
+
+    def request(self, method: str, code: str, seconds: float) -> None:
+        """Count one call."""
+        SECONDS.labels(code).observe(seconds)
+
+    def results(self, results: Sequence[CaptionEdits]) -> None:
+        """Count the results of captions."""
+        for result in results:
+            CAPTIONS.inc()
+            TOKENS.labels("prompt").inc(result.prompt_tokens)
+            TOKENS.labels("completion").inc(result.completion_tokens)
+            for edit in result.edits:
+                ACCEPTED.labels(edit.aspect).inc()
+            for reason, number in result.refused.items():
+                REFUSED.labels(reason).inc(number)

@@ -1,7 +1,7 @@
-"""The process: a gRPC server that answers health checks at once, and serves when its engine has loaded.
+"""The process: a gRPC server that answers health checks immediately, and calls once its engine is loaded.
 
-When the engine dies the process ends with exit code 1, so that Kubernetes starts another; an endpoint that is away
-is NOT_SERVING until it is back. SIGTERM drains: health turns NOT_SERVING, calls under way are answered.
+When the engine dies, the process ends with exit code 1, so that Kubernetes starts another one. While an endpoint is
+unavailable, the service is NOT_SERVING. At SIGTERM, health turns NOT_SERVING and calls under way are answered.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from scot.edits.generators import load_generator
 from scot.errors import Conflict, InvalidInput, ScotError, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from services.access import Keys
-from services.edits import metrics
 from services.edits.config import EditServiceConfig
-from services.edits.servicer import EditServicer
+from services.edits.metrics import ENGINE
+from services.edits.servicer import EditContext, EditServicer
 
 logger = logging.getLogger("scot.edits")
 
@@ -33,11 +33,12 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class EditServer:
-    """The parts of the process, started in order and stopped in the other."""
+    """The parts of the process; they are stopped in the reverse order of their start."""
 
     def __init__(self, config: EditServiceConfig) -> None:
         self._config = config
-        self._servicer = EditServicer(Keys(config.api_keys, logger) if config.api_keys else None, config.most_waiting)
+        keys = Keys(config.api_keys, logger) if config.api_keys else None
+        self._context = EditContext(keys, config.most_waiting)
         self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
 
@@ -52,21 +53,21 @@ class EditServer:
         try:
             await asyncio.wait({stopped, engine}, return_when=asyncio.FIRST_COMPLETED)
             if engine.done() and (error := engine.exception()):
-                metrics.ENGINE.state("dead")
+                ENGINE.state("dead")
                 await self._set_health(_NOT_SERVING)
                 raise error
         finally:
             engine.cancel()
             await self._health.enter_graceful_shutdown()
             await server.stop(self._config.drain_s if self._stop.is_set() else 0)
-            if self._servicer.generator is not None:
-                await self._servicer.generator.close()
+            if self._context.generator is not None:
+                await self._context.generator.close()
         return 0
 
     async def _listen(self) -> grpc.aio.Server:
         config = self._config
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        edits_pb2_grpc.add_EditServiceServicer_to_server(self._servicer, server)
+        edits_pb2_grpc.add_EditServiceServicer_to_server(EditServicer(self._context), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (edits_pb2.DESCRIPTOR.services_by_name["EditService"].full_name, health.SERVICE_NAME)
         reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
@@ -93,25 +94,26 @@ class EditServer:
 
     async def _engine(self) -> None:
         """Load the engine, then watch it; returns only by raising."""
-        metrics.ENGINE.state("loading")
-        logger.info("loading the engine %s", " ".join(filter(None, (self._config.engine, self._config.model))))
-        self._servicer.generator = generator = await asyncio.to_thread(load_generator, self._config)
+        ENGINE.state("loading")
+        config = self._config.engine
+        logger.info("loading the engine %s", " ".join(filter(None, (config.engine, config.model))))
+        self._context.generator = generator = await asyncio.to_thread(load_generator, config)
         ready = False
         while True:
             try:
                 await generator.check()
             except Unavailable:
-                if self._config.engine == "vllm":
+                if config.engine == "vllm":
                     raise
                 if ready:
-                    logger.error("the endpoint is away")
-                metrics.ENGINE.state("away")
+                    logger.error("the endpoint is unavailable")
+                ENGINE.state("away")
                 ready = False
                 await self._set_health(_NOT_SERVING)
             else:
                 if not ready:
                     print(f"the engine {generator.generator} is ready", flush=True)
-                    metrics.ENGINE.state("ready")
+                    ENGINE.state("ready")
                     await self._set_health(_SERVING)
                 ready = True
             await asyncio.sleep(_CHECK_EVERY_S)

@@ -1,7 +1,7 @@
 """The search application: ``serve run services.search.app:build store=./data/qdrant encoder=tiny``, or a Serve config.
 
-In a Serve config, ``import_path: services.search.app:build`` with ``args`` as :class:`SearchSettings` names them, and
-``grpc_options: {port: 9000, grpc_servicer_functions: [...]}`` as :data:`SERVICERS` lists them.
+In a Serve config: ``import_path: services.search.app:build``, with ``args`` as in :class:`SearchSettings` and
+``grpc_options: {port: 9000, grpc_servicer_functions: [...]}`` as in :data:`SERVICERS`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def build(args: Mapping[str, object]) -> Application:
     """
     settings = from_args(args)
     composer = ComposerDeployment.options(
-        num_replicas=settings.composer_replicas, user_config=settings.rollout.user_config
+        num_replicas=settings.composer_replicas, user_config=settings.service.rollout.user_config
     )
     encoder = EncoderDeployment.options(num_replicas=settings.encoder_replicas)
     gateway = GatewayDeployment.options(num_replicas=settings.gateways)

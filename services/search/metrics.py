@@ -1,7 +1,7 @@
-"""What the search service counts, through Ray's metrics endpoint: ``ray_scot_search_…`` (docs/metrics.md lists them).
+"""The metrics of the search service, at Ray's metrics endpoint: ``ray_scot_search_…`` (docs/metrics.md lists them).
 
-Every label has few values, whatever callers send: an answer is counted under the composer that gave it, without the
-weight that a baseline's name may carry.
+Every label has few values, whatever callers send: an answer is counted under its composer, without the weight that a
+baseline's name may carry.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ray.serve.metrics import Counter, Gauge, Histogram
 
 from scot.index.collections import CollectionInfo
 from scot.v1 import index_pb2, search_pb2
-from services.calls import public_error
+from services.search.serve_calls import public_error
 from services.search.tracing import span
 
 STAGES = ("decode", "queue", "compose", "search", "total")
@@ -25,10 +25,10 @@ _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class GatewayMetrics:
-    """The numbers of one Gateway replica; to be made inside of it."""
+    """The metrics of one Gateway replica; create it inside the replica."""
 
     def __init__(self) -> None:
-        labels: Any = ("method", "code")  # Ray's annotation knows one label only
+        labels: Any = ("method", "code")  # Ray's annotation allows one label only
         self._requests = Counter("scot_search_requests", "RPCs answered, by gRPC code.", labels)
         self._request_seconds = Histogram("scot_search_request_seconds", "Time of an RPC.", _SECONDS, ("method",))
         self._stage_seconds = Histogram("scot_search_stage_seconds", "Time of a query's stages.", _SECONDS, ("stage",))
@@ -71,7 +71,7 @@ class GatewayMetrics:
 
     @contextmanager
     def store(self, operation: str) -> Iterator[None]:
-        """Time what is done inside, under ``operation`` and the gRPC code that its failure would have."""
+        """Time the block, by ``operation`` and the gRPC code of its result."""
         begun, code = time.perf_counter(), "OK"
         try:
             with span(f"store {operation}", db__system__name="qdrant", db__operation__name=operation):
@@ -86,19 +86,19 @@ class GatewayMetrics:
             self._store_seconds.observe(time.perf_counter() - begun, tags={"operation": operation, "code": code})
 
     def shadowed(self, outcome: str) -> None:
-        """Count a query with a shadow: ``compared``, ``dropped``, ``failed``, or ``empty``: nothing found."""
+        """Count a query with a shadow: ``compared``, ``dropped``, ``failed``, or ``empty`` (both found nothing)."""
         self._shadow_queries.inc(tags={"outcome": outcome})
 
     def overlap(self, composer: str, share: float) -> None:
-        """Count how much a shadow had in common with an answer."""
+        """Record the share of items that a shadow has in common with an answer."""
         self._shadow_overlap.observe(share, tags={"composer": composer.partition(":")[0]})
 
     def collection(self, info: CollectionInfo) -> None:
-        """Show how many items a collection has."""
+        """Set the number of items of a collection."""
         self._collection_items.set(info.items, tags={"collection": info.name})
 
     def upserted(self, response: index_pb2.UpsertItemsResponse) -> None:
-        """Count what became of items."""
+        """Count indexed and refused items."""
         self._count_items("indexed", response.upserted)
         self._count_items("refused", response.refused)
 
@@ -112,7 +112,7 @@ class GatewayMetrics:
 
 
 class ComposerMetrics:
-    """The numbers of one Composer replica; to be made inside of it."""
+    """The metrics of one Composer replica; create it inside the replica."""
 
     def __init__(self) -> None:
         self._batch_size = Histogram(
@@ -127,10 +127,10 @@ class ComposerMetrics:
         self._batch_size.observe(size)
 
     def looked_up(self, kind: str, outcome: str, number: int) -> None:
-        """Count pictures or texts whose embedding was kept, a hit, or not."""
+        """Count images or texts by whether their embedding was in the cache (hit) or not (miss)."""
         if number:  # Ray refuses to add nothing
             self._cache.inc(number, tags={"kind": kind, "outcome": outcome})
 
-    def kept(self, size: int) -> None:
-        """Show the size of the embeddings kept."""
+    def cache_size(self, size: int) -> None:
+        """Set the size of the cached embeddings, in bytes."""
         self._cache_bytes.set(size)

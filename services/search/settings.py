@@ -1,10 +1,11 @@
-"""What the search application needs to know; every field is also an environment variable, ``SCOT_…``."""
+"""The settings of the search application; every field is also an environment variable, ``SCOT_…``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from scot import flags
 from scot.errors import InvalidInput
@@ -12,72 +13,52 @@ from scot.index.config import CollectionConfig, SearchParams
 from scot.index.remote import ServerConfig
 from services.search.composer.rollout import Rollout
 
+if TYPE_CHECKING:
+    from scot.encoders.base import Encoder
+
 Dtype = Literal["float32", "bfloat16", "float16"]
 _LISTS = ("payload_index", "split")
 
 
 @dataclass(frozen=True, slots=True)
-class SearchSettings:
-    """Settings of the search application."""
+class ServiceSettings:
+    """The settings that ``scot serve`` shares with a Serve config."""
 
     encoder: str = "tiny"
     """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
-    composers: str | None = None
-    """The registry folder of composer versions; without one only the baselines answer."""
     composer: str = ""
     """The composer that answers when a request names none; empty: the registry's released version, else sum."""
     split: tuple[str, ...] = ()
     """Composers that answer a share of those requests, each as NAME=SHARE (v2=0.1); the default answers the rest."""
     shadow: str = ""
     """A composer whose results are compared with the answers and shown to nobody; empty: none."""
-    store: str | None = None
-    """Folder of the embedded vector store; either this or a Qdrant address."""
     qdrant: ServerConfig = field(default_factory=ServerConfig)
-    """The Qdrant server, when it is one."""
-    layout: CollectionConfig = field(default_factory=CollectionConfig)
-    """How collections that the service makes there are laid out."""
-    effort: SearchParams = field(default_factory=SearchParams)
-    """How much a search there looks at."""
-    api_keys: str | None = None
-    """The file of API keys (`scot keys new`), read again when it changes; none: no key is asked for."""
+    """A Qdrant server to use instead of the embedded store."""
+    collections: CollectionConfig = field(default_factory=CollectionConfig)
+    """How the service creates collections there."""
+    search: SearchParams = field(default_factory=SearchParams)
+    """The search parameters there."""
+    api_keys: Path | None = None
+    """The file of API keys (`scot keys new`), read again when it changes; none: the service needs no key."""
     collection: str = "gallery"
-    """The collection a request means when it names none."""
+    """The collection of requests that name none."""
     device: str | None = None
     """Where the towers run: cpu, cuda, cuda:1 …; by default a GPU when there is one."""
     dtype: Dtype | None = None
     """Of the towers: float32, bfloat16 or float16; by default float32 on a CPU and bfloat16 on a GPU."""
     threads: int = 0
     """CPU threads of each tower process; 0 leaves the choice to PyTorch."""
-    decode_threads: int = 2
-    """Threads of each gateway that decode pictures."""
-    batch: int = 32
-    """The largest number of queries composed at once."""
     cache_mb: int = 64
-    """MiB of embeddings of pictures and texts that each composer replica keeps, for when they come again; 0: none."""
-    gateways: int = 1
-    """Gateway replicas; the embedded store allows one."""
-    composer_replicas: int = 1
-    """Composer replicas."""
-    encoder_replicas: int = 1
-    """Encoder replicas."""
+    """MiB of cached embeddings of images and texts in each composer replica; 0: none."""
 
     def __post_init__(self) -> None:
-        if (self.store is None) == (self.qdrant.qdrant_url is None):
-            raise InvalidInput("the search service needs either store (a folder) or qdrant_url (a server)")
-        if self.store is not None and self.gateways != 1:
-            raise InvalidInput(
-                "the embedded store can be open in one gateway only; set gateways to 1 or use qdrant_url"
-            )
-        for name in ("decode_threads", "batch", "gateways", "composer_replicas", "encoder_replicas"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name} must be at least 1")
         if self.cache_mb < 0:
             raise InvalidInput("cache_mb must not be negative")
         _ = self.rollout
 
     @property
     def rollout(self) -> Rollout:
-        """What the service starts with; in a Serve config, ``user_config`` of deployment Composer wins."""
+        """The rollout at the start; in a Serve config, ``user_config`` of the Composer deployment has priority."""
         split: dict[str, float] = {}
         for each in self.split:
             name, _, share = each.rpartition("=")
@@ -86,6 +67,49 @@ class SearchSettings:
             except ValueError:
                 raise InvalidInput(f"split: {each!r} is not NAME=SHARE, as in v2=0.1") from None
         return Rollout(self.composer, split, self.shadow)
+
+    def load_encoder(self) -> Encoder:
+        """The encoder with its towers, and PyTorch's threads as set. Raises InvalidInput, Unavailable."""
+        # Imported here: a process that only deploys the application should not wait for these.
+        import torch
+
+        from scot.encoders import load_encoder
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        return load_encoder(self.encoder, device=self.device, dtype=self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """Settings of the search application."""
+
+    service: ServiceSettings = field(default_factory=ServiceSettings)
+    composers: str | None = None
+    """The registry folder of composer versions; without one only the baselines answer."""
+    store: str | None = None
+    """Folder of the embedded vector store; either this or a Qdrant address."""
+    decode_threads: int = 2
+    """Threads of each gateway that decode images."""
+    batch: int = 32
+    """The largest number of queries composed at once."""
+    gateways: int = 1
+    """Gateway replicas; the embedded store allows one."""
+    composer_replicas: int = 1
+    """Composer replicas."""
+    encoder_replicas: int = 1
+    """Encoder replicas."""
+
+    def __post_init__(self) -> None:
+        if (self.store is None) == (self.service.qdrant.qdrant_url is None):
+            raise InvalidInput("the search service needs either store (a folder) or qdrant_url (a server)")
+        if self.store is not None and self.gateways != 1:
+            raise InvalidInput(
+                "the embedded store can be open in one gateway only; set gateways to 1 or use qdrant_url"
+            )
+        for name in ("decode_threads", "batch", "gateways", "composer_replicas", "encoder_replicas"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} must be at least 1")
 
 
 def from_args(args: Mapping[str, object]) -> SearchSettings:
@@ -98,8 +122,8 @@ def from_args(args: Mapping[str, object]) -> SearchSettings:
     unknown = sorted(set(args) - known)
     if unknown:
         raise InvalidInput(f"the search service has no setting {unknown[0]!r}; it has {', '.join(sorted(known))}")
-    # `serve run … payload_index="category:keyword price:float"` has words where a Serve config has a list.
-    given = {
+    # `serve run … payload_index="category:keyword price:float"` passes words where a Serve config has a list.
+    values = {
         name: str(value).split() if name in _LISTS and isinstance(value, str) else value for name, value in args.items()
     }
-    return flags.parse(SearchSettings, flags.written(given), prog="search")
+    return flags.parse(SearchSettings, flags.written(values), prog="search")

@@ -1,7 +1,7 @@
 """OpenTelemetry traces, when ``OTEL_EXPORTER_OTLP_ENDPOINT`` names a collector that speaks OTLP over gRPC.
 
-Ray Serve makes the spans of its proxies and replicas and carries the context from one deployment to the next; here is
-where they are sent, and the spans of what the gateway does. Without the endpoint nothing of OpenTelemetry is imported.
+Ray Serve creates the spans of its proxies and replicas and passes the context from one deployment to the next. This
+module exports them and adds the gateway's own spans. Without the endpoint, nothing of OpenTelemetry is imported.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _EXPORTER = "opentelemetry.exporter.otlp.proto.grpc"
 
 
 def wanted() -> bool:
-    """Whether traces are to be sent: the variables are OpenTelemetry's own, which its exporter reads too."""
+    """Whether to send traces; the variables are OpenTelemetry's own, and its exporter reads them too."""
     return any(os.environ.get(name) for name in _ENDPOINTS)
 
 
 def environment() -> Mapping[str, str]:
-    """What Ray Serve's processes must find in their environment before they start; what is set already stays.
+    """The variables that Ray Serve's processes need before they start; a variable that is set already stays.
 
     Raises:
-        InvalidInput: an endpoint is named, and the exporter is not installed.
+        InvalidInput: an endpoint is set, but the exporter is not installed.
     """
     if not wanted():
         return {}
@@ -46,7 +46,7 @@ def environment() -> Mapping[str, str]:
 
 
 def exporters() -> list[Any]:
-    """Span processors, as Ray Serve asks for them in each of its processes."""
+    """Span processors; Ray Serve calls this in each of its processes."""
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -54,18 +54,18 @@ def exporters() -> list[Any]:
 
 
 class Span:
-    """A span that goes on, or nothing when nobody wants traces."""
+    """A running span, or nothing when traces are off."""
 
     def __init__(self, span: Any = None) -> None:
         self._span = span
 
     def note(self, **attributes: str | float) -> None:
-        """Attributes, ``__`` in their names for a dot."""
+        """Set attributes; ``__`` in a name stands for a dot."""
         if self._span is not None:
             self._span.set_attributes({name.replace("__", "."): value for name, value in attributes.items()})
 
     def failed(self) -> None:
-        """Mark what the span is of as failed."""
+        """Mark the span as failed."""
         if self._span is not None:
             from opentelemetry.trace import StatusCode
 
@@ -74,9 +74,9 @@ class Span:
 
 @contextmanager
 def span(name: str, *, current: bool = True, **attributes: str | float) -> Iterator[Span]:
-    """A span of what is done inside; with ``current``, spans that begin inside are its children.
+    """A span of the block; with ``current``, spans that begin inside are its children.
 
-    The steps of a stream may run in another context than they began in, so a stream's own span is not current.
+    The steps of a stream may run in different contexts, so the span of a stream is not current.
     """
     if not wanted():
         yield Span()

@@ -43,7 +43,7 @@ def test_ray_takes_it_and_knows_every_key(file: str) -> None:
 def test_the_application_takes_its_arguments(file: str) -> None:
     (application,) = serve_config(file=file)["applications"]
     settings = from_args(application["args"])
-    assert (settings.store is None) != (settings.qdrant.qdrant_url is None)
+    assert (settings.store is None) != (settings.service.qdrant.qdrant_url is None)
     assert settings.composers == "/artifacts/composers"
 
 
@@ -106,7 +106,7 @@ def test_replicas_or_autoscaling() -> None:
 def test_settings_of_a_user_reach_the_application() -> None:
     arguments = serve_config({"search": {"settings": {"threads": 3, "batch": 8}}})["applications"][0]["args"]
     settings = from_args(arguments)
-    assert (settings.threads, settings.batch) == (3, 8)
+    assert (settings.service.threads, settings.batch) == (3, 8)
 
 
 def test_no_secret_is_in_it() -> None:
@@ -119,5 +119,5 @@ def test_a_private_authority_of_an_external_qdrant_is_mounted_and_named() -> Non
     worker = only(render(values), "RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]
     (mount,) = [each for each in worker["containers"][0]["volumeMounts"] if each["name"] == "qdrant-ca"]
     (volume,) = [each for each in worker["volumes"] if each["name"] == "qdrant-ca"]
-    assert str(settings.qdrant.qdrant_ca) == f"{mount['mountPath']}/ca.crt"
+    assert str(settings.service.qdrant.qdrant_ca) == f"{mount['mountPath']}/ca.crt"
     assert volume["secret"] == {"secretName": "authority"}

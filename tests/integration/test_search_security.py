@@ -29,7 +29,7 @@ from scot.client import AsyncScotClient, NewItem, ScotClient
 from scot.errors import NotFound, Overloaded, PermissionDenied, ScotError, Unauthenticated
 from scot.keys import ApiKey, digest_of, new_key
 from scot.v1 import index_pb2, search_pb2
-from services.search.gateway.gateway import SERVICES
+from services.search.gateway.health import SERVICES
 from services.search.rpc.limits import MAX_WATCHES
 from tests.support.ports import free_port
 from tests.support.random_encoder import save_random_encoder
@@ -169,7 +169,7 @@ def test_a_reader_reads_and_writes_nothing(service: Service, writer: ScotClient)
         assert list(reader.get(["red"])) == ["red"]
         assert all(not isinstance(answer, ScotError) for answer in reader.search_many([{"edits": "a"}]))
         before = reader.info().items
-        with pytest.raises(PermissionDenied, match="may only read"):
+        with pytest.raises(PermissionDenied, match="is read; the call needs"):
             reader.upsert([NewItem("new", vector=np.ones(32))])
         with pytest.raises(PermissionDenied):
             reader.delete(["red"])
@@ -279,13 +279,13 @@ def test_the_commands_take_the_key_from_a_file_or_the_environment(
 ) -> None:
     (tmp_path / "key").write_text(READER)
     searching = ("search", "--edit", "a", "--limit", "1", "--address", service.target)
-    assert "an API key is needed" in said(*searching, code=1)
+    assert "the call needs an API key" in said(*searching, code=1)
     assert "text_only" in said(*searching, "--api-key-file", str(tmp_path / "key"))
     assert "text_only" in said(*searching, SCOT_API_KEY=READER)
     Image.new("RGB", (32, 32), "red").save(tmp_path / "a.png")
     (tmp_path / "captions.csv").write_text("image,caption\na.png,a red square\n")
     indexing = ("index", str(tmp_path), "--address", service.target)
-    assert "may only read" in said(*indexing, code=1, SCOT_API_KEY=READER)
+    assert "the role of this API key is read" in said(*indexing, code=1, SCOT_API_KEY=READER)
     assert "indexed 1 pictures" in said(*indexing, SCOT_API_KEY=WRITER)
 
 

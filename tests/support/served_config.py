@@ -8,7 +8,6 @@ applied it.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import threading
@@ -18,7 +17,9 @@ from typing import Any
 from ray.serve.schema import ServeDeploySchema
 
 from services.search.local.child_processes import adopt_orphans
-from services.search.local.start import APP, LocalConfig, _environment, _Signals, _start_ray, _stop_everything
+from services.search.local.config import LocalConfig
+from services.search.local.ray_runtime import APP, environment, start_ray, start_serve, stop_ray
+from services.search.local.start import Signals
 from services.search.rpc.limits import MAX_AT_WORK, MAX_WAITING, MAX_WATCHES
 
 
@@ -47,28 +48,20 @@ def config(args: dict[str, Any], user_config: dict[str, Any]) -> ServeDeploySche
 def main(port: int, args: dict[str, Any]) -> None:
     """Until the input ends."""
     local, stop = LocalConfig(), threading.Event()
-    os.environ.update(_environment(local))
+    os.environ.update(environment(local))
     adopt_orphans()
-    with _Signals(stop) as signals:
-        _start_ray(local, signals, stop)
-        from ray import serve
+    with Signals(stop) as signals:
+        start_ray(local, signals.install, stop)
         from ray.serve.context import _get_global_client
 
-        from services.search.app import SERVICERS
-
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        serve.start(
-            http_options={"host": "127.0.0.1", "port": 0},
-            grpc_options={"port": port, "grpc_servicer_functions": SERVICERS},
-            logging_config={"enable_access_log": False},
-        )
+        start_serve(port)
         try:
             client: Any = _get_global_client()
             for line in sys.stdin:
                 client.deploy_apps(config(args, json.loads(line)))
                 print(applied(stop), flush=True)
         finally:
-            _stop_everything()
+            stop_ray()
 
 
 def applied(stop: threading.Event) -> str:

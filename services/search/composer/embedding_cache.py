@@ -1,4 +1,4 @@
-"""Both towers, and what they gave last: an LRU by content, so that a picture or text seen before skips its tower."""
+"""An encoder with a cache: an LRU by content, so that an image or text that comes again skips its tower."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ if TYPE_CHECKING:
 
 Kind = Literal["image", "text"]
 Count = Callable[[Kind, Literal["hit", "miss"], int], None]
-"""Told how many pictures or texts were found, or not."""
+"""Receives the numbers of images or texts that were in the cache, and that were not."""
 
 ENTRY_BYTES, _STATES_BYTES = 600, 150
-"""What an entry takes besides its numbers: arrays, a tuple, a digest and the LRU's own, as tracemalloc says."""
+"""Bytes of an entry besides its values, measured with tracemalloc: arrays, a tuple, a digest and the LRU's own."""
 
 
 class Embedded(NamedTuple):
-    """What a tower gave, read-only."""
+    """The output of a tower, read-only."""
 
     vector_D: npt.NDArray[np.float32]
     states_LW: npt.NDArray[np.float16] | None = None
-    """Only where they were asked for."""
+    """Only when requested."""
 
     @property
     def size(self) -> int:
-        """What keeping it takes."""
+        """Its bytes in the cache."""
         states = 0 if self.states_LW is None else _STATES_BYTES + self.states_LW.nbytes
         return ENTRY_BYTES + self.vector_D.nbytes + states
 
 
 class CachedEncoder:
-    """An encoder behind an LRU of at most ``max_bytes``; 0 keeps nothing. For one thread.
+    """An encoder behind an LRU of at most ``max_bytes``; 0: no cache. For one thread.
 
-    Entries are found by the SHA-256 of the encoder's id and of the pixels or tokens, never by a file's name, so one
-    picture in two files is one entry, and nobody can be given another picture's vector.
+    The key of an entry is the SHA-256 of the encoder's id and of the pixels or tokens, never a file name. So the same
+    image in two files is one entry, and nobody can get the vector of another image.
     """
 
     def __init__(self, encoder: Encoder, max_bytes: int = 0, count: Count | None = None) -> None:
         self._encoder, self._count = encoder, count
-        self._kept: LRUCache[bytes, Embedded] = LRUCache(max_bytes, getsizeof=lambda embedded: embedded.size)
+        self._cache: LRUCache[bytes, Embedded] = LRUCache(max_bytes, getsizeof=lambda embedded: embedded.size)
 
     @property
     def size(self) -> int:
-        """What is kept."""
-        return int(self._kept.currsize)
+        """Bytes in the cache."""
+        return int(self._cache.currsize)
 
-    def pixels(self, pictures: Sequence[Pixels], *, states: bool = False) -> list[Embedded]:
-        """Preprocessed pictures ``(H, W, 3)``. Raises InvalidInput: states are wanted, and the encoder has none."""
-        return self._embedded("image", pictures, states, encode_pixels)
+    def pixels(self, images: Sequence[Pixels], *, states: bool = False) -> list[Embedded]:
+        """Preprocessed images ``(H, W, 3)``. Raises InvalidInput: states are requested, and the encoder has none."""
+        return self._embedded("image", images, states, encode_pixels)
 
     def tokens(self, texts: Sequence[Tokens], *, states: bool = False) -> list[Embedded]:
-        """Tokenised texts ``(L,)``. Raises InvalidInput: states are wanted, and the encoder has none."""
+        """Tokenized texts ``(L,)``. Raises InvalidInput: states are requested, and the encoder has none."""
         return self._embedded("text", texts, states, encode_tokens)
 
     def _embedded(
@@ -68,31 +68,31 @@ class CachedEncoder:
         states: bool,
         encode: Callable[..., tuple[Vectors, HiddenStates]],
     ) -> list[Embedded]:
-        # A query and its shadow hold the very same arrays, which are looked up once.
+        # A query and its shadow have the very same arrays, which are looked up once.
         keys = self._keys(kind, {id(each): each for each in inputs})
         found: dict[bytes, Embedded] = {}
         missing: dict[bytes, npt.NDArray[Any]] = {}
         for each in inputs:
             key = keys[id(each)]
-            kept = self._kept.get(key)
-            if kept is not None and (kept.states_LW is not None or not states):
-                found[key] = kept
+            cached = self._cache.get(key)
+            if cached is not None and (cached.states_LW is not None or not states):
+                found[key] = cached
             else:
                 missing[key] = each
-        vectors_ND, inside = encode(self._encoder, list(missing.values()), states=states)
+        vectors_ND, states_NLW = encode(self._encoder, list(missing.values()), states=states)
         for place, key in enumerate(missing):
-            # Copies: a row's view would keep the whole batch in memory.
-            embedded = Embedded(_own(vectors_ND[place]), _own(inside[place]) if states else None)
+            # Copies: a view of a row would keep the whole batch in memory.
+            embedded = Embedded(_copy(vectors_ND[place]), _copy(states_NLW[place]) if states else None)
             found[key] = embedded
-            if embedded.size <= self._kept.maxsize:
-                self._kept[key] = embedded
-        if self._count is not None and self._kept.maxsize:
+            if embedded.size <= self._cache.maxsize:
+                self._cache[key] = embedded
+        if self._count is not None and self._cache.maxsize:
             self._count(kind, "hit", len(keys) - len(missing))
             self._count(kind, "miss", len(missing))
         return [found[keys[id(each)]] for each in inputs]
 
     def _keys(self, kind: Kind, inputs: Mapping[int, npt.NDArray[Any]]) -> dict[int, bytes]:
-        if not self._kept.maxsize:
+        if not self._cache.maxsize:
             return {place: str(place).encode() for place in inputs}
         keys = {}
         for place, each in inputs.items():
@@ -102,7 +102,7 @@ class CachedEncoder:
         return keys
 
 
-def _own(row: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _copy(row: npt.NDArray[Any]) -> npt.NDArray[Any]:
     copy = row.copy()
     copy.flags.writeable = False
     return copy

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from ray import serve
 
+from scot.client import ComposerInfo
 from scot.composers import Registry
 from scot.errors import ScotError
 from services.search.composer.batcher import DynamicBatcher
-from services.search.composer.compose_batch import Composed, Job, Vector, compose_batch
+from services.search.composer.compose_batch import Composed, ComposeJob, Vector, compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
 from services.search.composer.last_rollout import load_last_rollout, save_last_rollout
-from services.search.composer.loaded_composers import ComposerInfo, LoadedComposers
+from services.search.composer.loaded_composers import LoadedComposers
 from services.search.composer.rollout import Rollout
 from services.search.metrics import ComposerMetrics
 from services.search.settings import SearchSettings
@@ -28,31 +28,31 @@ logger = logging.getLogger("ray.serve")
 
 @dataclass(frozen=True, slots=True)
 class EncoderInfo:
-    """Which vectors this service speaks."""
+    """The encoder of a service: its vectors are ``(dim,)``, and fit those of the same id alone."""
 
     encoder_id: str
     dim: int
 
 
 def compose_rolled_out(
-    embeddings: CachedEncoder, shelf: LoadedComposers, jobs: Sequence[Job]
+    encoder: CachedEncoder, composers: LoadedComposers, jobs: Sequence[ComposeJob]
 ) -> list[Composed | Exception]:
-    """:func:`compose_batch`, where jobs that name no composer are answered, and shadowed, as the rollout says.
+    """:func:`compose_batch`, with the rollout's composer and shadow for jobs that name no composer.
 
-    A shadow goes through the same call: it shares the towers' work with its query, and may fail alone.
+    Shadows are composed in the same call: they share the towers' work with their queries, and may fail alone.
     """
-    rollout = shelf.rollout  # once, whatever is rolled out meanwhile
-    chosen = [job if job.composer else replace(job, composer=rollout.answering(job.caller)) for job in jobs]
+    rollout = composers.rollout  # read once: it may change meanwhile
+    answering = [job if job.composer else replace(job, composer=rollout.answering(job.caller)) for job in jobs]
     shadowed = [
         place
         for place, job in enumerate(jobs)
-        if rollout.shadow and not job.composer and job.composes and chosen[place].composer != rollout.shadow
+        if rollout.shadow and not job.composer and job.needs_composer and answering[place].composer != rollout.shadow
     ]
-    seen = [place for place in shadowed if jobs[place].shadowed]
-    shadows = [replace(jobs[place], composer=rollout.shadow) for place in seen]
-    answers = compose_batch(embeddings, shelf.get, [*chosen, *shadows])
+    requested = [place for place in shadowed if jobs[place].with_shadow]
+    shadows = [replace(jobs[place], composer=rollout.shadow) for place in requested]
+    answers = compose_batch(encoder, composers.get, [*answering, *shadows])
     vectors: dict[int, Vector] = {}
-    for place, shadow in zip(seen, answers[len(jobs) :], strict=True):
+    for place, shadow in zip(requested, answers[len(jobs) :], strict=True):
         if isinstance(shadow, Composed):
             vectors[place] = shadow.vector
         else:
@@ -65,58 +65,54 @@ def compose_rolled_out(
 
 
 class ComposerReplica:
-    """Hosts both towers and the composers; queries that arrive together are composed together."""
+    """Has both towers and the composers; queries that arrive together are composed together."""
 
     def __init__(self, settings: SearchSettings) -> None:
-        # Imported here, since whoever only deploys the application should not wait for open_clip.
-        from scot.encoders import load_encoder
-
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
-        self._encoder = load_encoder(settings.encoder, device=settings.device, dtype=settings.dtype)
+        encoder = settings.service.load_encoder()
+        self._encoder_info = EncoderInfo(encoder.id, encoder.dim)
         registry = Registry(settings.composers) if settings.composers else None
-        self._shelf = LoadedComposers(registry, self._encoder.id, self._encoder.dim)
+        self._composers = LoadedComposers(registry, encoder.id, encoder.dim)
         self._serving = False
         self._metrics = ComposerMetrics()
-        self._embeddings = CachedEncoder(self._encoder, settings.cache_mb * 2**20, self._metrics.looked_up)
-        self._batches = DynamicBatcher(self._compose, most=settings.batch)
+        self._encoder = CachedEncoder(encoder, settings.service.cache_mb * 2**20, self._metrics.looked_up)
+        self._batcher = DynamicBatcher(self._compose, most=settings.batch)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Change who answers without a restart, as :class:`Rollout` says: ``{"default": "v1", "split": {"v2": 0.1}}``.
+        """Apply a :class:`Rollout` without a restart: ``{"default": "v1", "split": {"v2": 0.1}}``.
 
-        All of it is taken, once every composer in it is loaded, or nothing: a rollout that cannot be raises when the
-        service starts; later, the one before stays, for replicas that start under it too.
+        It is applied completely, once every composer in it is loaded, or not at all. If that fails at the start of the
+        service, this raises; later, the previous rollout stays in force, also for replicas that start meanwhile.
         """
-        # Beside the event loop and the towers, where queries go on while composers are loaded.
+        # Not on the event loop and not on the towers' thread, where queries continue while composers are loaded.
         await asyncio.get_running_loop().run_in_executor(None, self._roll_out, user_config)
         self._serving = True
 
     def _roll_out(self, user_config: dict[str, Any]) -> None:
         try:
-            self._shelf.roll_out(Rollout.of(user_config))
+            self._composers.roll_out(Rollout.of(user_config))
         except ScotError as error:
             if not self._serving:
-                before = load_last_rollout()
-                if before is None:
+                last = load_last_rollout()
+                if last is None:
                     raise
-                self._shelf.roll_out(Rollout.of(before))
-            logger.error("the rollout is refused and %s stays: %s", self._shelf.rollout, error)
+                self._composers.roll_out(Rollout.of(last))
+            logger.error("the rollout is refused and %s stays: %s", self._composers.rollout, error)
         else:
             save_last_rollout(user_config)
 
-    async def compose(self, job: Job) -> Composed:
+    async def compose(self, job: ComposeJob) -> Composed:
         """The query vector of one job. Raises NotFound, EncoderMismatch, Unavailable."""
-        answer = await self._batches.answer((job, time.perf_counter()))
+        answer = await self._batcher.answer((job, time.perf_counter()))
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def _compose(self, arrivals: list[tuple[Job, float]]) -> list[Composed | Exception]:
+    def _compose(self, arrivals: list[tuple[ComposeJob, float]]) -> list[Composed | Exception]:
         begun = time.perf_counter()
         self._metrics.batch(len(arrivals))
         jobs = [job for job, _ in arrivals]
-        answers = compose_rolled_out(self._embeddings, self._shelf, jobs)
-        self._metrics.kept(self._embeddings.size)
+        answers = compose_rolled_out(self._encoder, self._composers, jobs)
+        self._metrics.cache_size(self._encoder.size)
         took = time.perf_counter() - begun
         return [
             replace(answer, queue_s=begun - arrived, compose_s=took, batch=len(jobs))
@@ -127,11 +123,11 @@ class ComposerReplica:
 
     async def encoder_info(self) -> EncoderInfo:
         """The encoder's id and dimension."""
-        return EncoderInfo(self._encoder.id, self._encoder.dim)
+        return self._encoder_info
 
     async def composer_infos(self) -> list[ComposerInfo]:
-        """Every composer that can be asked for."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._shelf.cards)
+        """Every composer that a request can name."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._composers.infos)
 
 
 ComposerDeployment = serve.deployment(name="Composer", max_ongoing_requests=128, health_check_period_s=10)(

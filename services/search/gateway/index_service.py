@@ -1,8 +1,9 @@
-"""What IndexService does."""
+"""The methods of IndexService."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ import numpy.typing as npt
 from scot.errors import InvalidInput, ScotError
 from scot.index.store import Item
 from scot.v1 import index_pb2
-from services.search.gateway.search_service import encode_pixels, named_pixels
+from services.calls import count_request
+from services.search.gateway.context import Context
 from services.search.rpc import limits
 from services.search.rpc.validation import (
     checked_id,
@@ -28,12 +30,11 @@ from services.search.rpc.validation import (
 
 if TYPE_CHECKING:
     from scot.encoders.base import Pixels
-    from services.search.gateway.gateway import Gateway
 
 
 @dataclass(slots=True)
 class _Draft:
-    """An item on its way in: either its vector or its pixels are known."""
+    """A checked item; either its vector or its pixels are known."""
 
     item_id: str
     payload: dict[str, Any]
@@ -41,50 +42,72 @@ class _Draft:
     pixels: Pixels | None
 
 
-async def upsert_items(gateway: Gateway, request: index_pb2.UpsertItemsRequest) -> index_pb2.UpsertItemsResponse:
-    """Insert or replace items. When this returns, the accepted ones are stored; each refused one says why."""
-    collection = checked_name("collection", request.collection, default=gateway.settings.collection)
+async def upsert_items(context: Context, request: index_pb2.UpsertItemsRequest) -> index_pb2.UpsertItemsResponse:
+    """Insert or replace items. When this returns, the accepted ones are stored; each refused one has its error."""
+    collection, info = _collection(context, request.collection), context.encoder_info
     checked_number("items", len(request.items), limits.MAX_ITEMS)
-    with gateway.metrics.store("check"):
-        await gateway.store.ensure(collection, gateway.card.encoder_id, gateway.card.dim, gateway.settings.layout)
-    seen: dict[str, int] = {}
+    with context.metrics.store("check"):
+        await context.store.ensure(collection, info.encoder_id, info.dim, context.settings.service.collections)
+    first: dict[str, int] = {}
     for place, item in enumerate(request.items):
-        seen.setdefault(item.item_id, place)
+        first.setdefault(item.item_id, place)
     drafts = await asyncio.gather(
-        *(_draft(gateway, place, item, seen[item.item_id]) for place, item in enumerate(request.items))
+        *(_draft(context, place, item, first[item.item_id]) for place, item in enumerate(request.items))
     )
     accepted = [draft for draft in drafts if isinstance(draft, _Draft)]
-    pictures = [(draft, draft.pixels) for draft in accepted if draft.pixels is not None]
-    if pictures:
-        vectors = await encode_pixels(gateway, [pixels for _, pixels in pictures])
-        for (draft, _), vector in zip(pictures, vectors, strict=True):
+    images = [(draft, draft.pixels) for draft in accepted if draft.pixels is not None]
+    if images:
+        vectors = await context.encode_pixels([pixels for _, pixels in images])
+        for (draft, _), vector in zip(images, vectors, strict=True):
             draft.vector = vector
-    with gateway.metrics.store("upsert"):
-        await gateway.store.upsert(collection, [Item(draft.item_id, draft.vector, draft.payload) for draft in accepted])
-    return index_pb2.UpsertItemsResponse(
+    with context.metrics.store("upsert"):
+        await context.store.upsert(collection, [Item(draft.item_id, draft.vector, draft.payload) for draft in accepted])
+    response = index_pb2.UpsertItemsResponse(
         results=[
-            index_pb2.ItemResult(item_id=item.item_id, ok=isinstance(draft, _Draft), error=_told(draft))
+            index_pb2.ItemResult(
+                item_id=item.item_id,
+                ok=isinstance(draft, _Draft),
+                error="" if isinstance(draft, _Draft) else str(draft),
+            )
             for item, draft in zip(request.items, drafts, strict=True)
         ],
         upserted=len(accepted),
         refused=len(drafts) - len(accepted),
     )
+    context.metrics.upserted(response)
+    return response
 
 
-async def delete_items(gateway: Gateway, request: index_pb2.DeleteItemsRequest) -> index_pb2.DeleteItemsResponse:
-    """Delete; ids that are not there are no error."""
-    collection = checked_name("collection", request.collection, default=gateway.settings.collection)
+async def upsert_items_stream(
+    context: Context, requests: AsyncIterator[index_pb2.UpsertItemsRequest]
+) -> index_pb2.UpsertItemsResponse:
+    """Any number of requests; the response names the refused items."""
+    total = index_pb2.UpsertItemsResponse()
+    async for request in requests:
+        count_request()
+        response = await upsert_items(context, request)
+        total.upserted += response.upserted
+        total.refused += response.refused
+        total.results.extend(result for result in response.results if not result.ok)
+    return total
+
+
+async def delete_items(context: Context, request: index_pb2.DeleteItemsRequest) -> index_pb2.DeleteItemsResponse:
+    """Delete; an id that does not exist is no error."""
+    collection = _collection(context, request.collection)
     ids = checked_ids("item_ids", request.item_ids)
-    with gateway.metrics.store("delete"):
-        return index_pb2.DeleteItemsResponse(deleted=await gateway.store.delete(collection, ids))
+    with context.metrics.store("delete"):
+        response = index_pb2.DeleteItemsResponse(deleted=await context.store.delete(collection, ids))
+    context.metrics.deleted(response)
+    return response
 
 
-async def get_items(gateway: Gateway, request: index_pb2.GetItemsRequest) -> index_pb2.GetItemsResponse:
-    """Look up by id; those that are not there are listed."""
-    collection = checked_name("collection", request.collection, default=gateway.settings.collection)
+async def get_items(context: Context, request: index_pb2.GetItemsRequest) -> index_pb2.GetItemsResponse:
+    """Look up items by id; the response lists the missing ids."""
+    collection = _collection(context, request.collection)
     ids = checked_ids("item_ids", request.item_ids)
-    with gateway.metrics.store("get"):
-        found = await gateway.store.get(collection, ids, with_vectors=request.with_vectors)
+    with context.metrics.store("get"):
+        found = await context.store.get(collection, ids, with_vectors=request.with_vectors)
     return index_pb2.GetItemsResponse(
         items=[
             index_pb2.StoredItem(
@@ -99,18 +122,22 @@ async def get_items(gateway: Gateway, request: index_pb2.GetItemsRequest) -> ind
 
 
 async def collection_info(
-    gateway: Gateway, request: index_pb2.CollectionInfoRequest
+    context: Context, request: index_pb2.CollectionInfoRequest
 ) -> index_pb2.CollectionInfoResponse:
-    """How many items a collection has, and of which encoder."""
-    collection = checked_name("collection", request.collection, default=gateway.settings.collection)
-    with gateway.metrics.store("info"):
-        info = await gateway.store.info(collection)
+    """The number of items of a collection, and its encoder."""
+    collection = _collection(context, request.collection)
+    with context.metrics.store("info"):
+        info = await context.store.info(collection)
     return index_pb2.CollectionInfoResponse(
         collection=info.name, items=info.items, encoder=info.encoder_id, dim=info.dim
     )
 
 
-async def _draft(gateway: Gateway, place: int, item: index_pb2.Item, first: int) -> _Draft | ScotError:
+def _collection(context: Context, name: str) -> str:
+    return checked_name("collection", name, default=context.settings.service.collection)
+
+
+async def _draft(context: Context, place: int, item: index_pb2.Item, first: int) -> _Draft | ScotError:
     try:
         item_id = checked_id("item_id", item.item_id)
         if first != place:
@@ -118,15 +145,9 @@ async def _draft(gateway: Gateway, place: int, item: index_pb2.Item, first: int)
         payload = checked_payload("payload", item.payload)
         kind = item.WhichOneof("content")
         if kind == "vector":
-            return _Draft(item_id, payload, checked_vector("vector", item.vector, gateway.card.dim), None)
+            return _Draft(item_id, payload, checked_vector("vector", item.vector, context.encoder_info.dim), None)
         if kind == "image":
-            return _Draft(
-                item_id, payload, None, await named_pixels(gateway, "image", checked_image("image", item.image))
-            )
+            return _Draft(item_id, payload, None, await context.pixels("image", checked_image("image", item.image)))
         return InvalidInput("content: set image or vector")
     except ScotError as error:
         return error
-
-
-def _told(draft: _Draft | ScotError) -> str:
-    return "" if isinstance(draft, _Draft) else str(draft)

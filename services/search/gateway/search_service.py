@@ -1,58 +1,102 @@
-"""What SearchService does, step by step."""
+"""The methods of SearchService."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from scot.errors import ImageRefused, InvalidInput, NotFound
+from scot.errors import InvalidInput, NotFound
 from scot.index.store import ScoredItem
 from scot.v1 import search_pb2
-from services.calls import request_id
-from services.search.composer.compose_batch import Composed, Job, Move
-from services.search.gateway.shadow import Answer
+from services.calls import count_request, request_id
+from services.ordered_map import ordered_map
+from services.search.composer.compose_batch import Composed, ComposeJob, Vector
+from services.search.gateway.context import Context
+from services.search.gateway.shadow import AnsweredQuery
 from services.search.rpc import limits
-from services.search.rpc.query import Query, Step, parse_query
+from services.search.rpc.query import SearchQuery, parse_query
 from services.search.rpc.validation import checked_image, checked_number, checked_text, payload_message, vector_message
+from services.search.serve_calls import public_error
 from services.search.tracing import span
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Pixels, TokenizedText, Vectors
-    from services.search.gateway.gateway import Gateway
+    from scot.encoders.base import Pixels, TokenizedText
+
+logger = logging.getLogger("ray.serve")
 
 
 async def compose_search(
-    gateway: Gateway, request: search_pb2.ComposeSearchRequest
+    context: Context, request: search_pb2.ComposeSearchRequest
 ) -> search_pb2.ComposeSearchResponse:
-    """Check, decode and tokenise, compose in one call to the towers, look up."""
+    """Answer one query."""
+    response = await answer_query(context, request)
+    context.metrics.answer(request, response)
+    return response
+
+
+async def compose_search_stream(
+    context: Context, requests: AsyncIterator[search_pb2.ComposeSearchRequest]
+) -> AsyncIterator[search_pb2.ComposeSearchResponse]:
+    """Answer many queries; a refused one is answered with its error, and the stream continues."""
+
+    async def answer(request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
+        begun, status = time.perf_counter(), "OK"
+        try:
+            count_request()
+            return await compose_search(context, request)
+        except asyncio.CancelledError:
+            status = "CANCELLED"
+            raise
+        except Exception as error:
+            status, message = public_error(error)
+            if status == "INTERNAL":
+                logger.error("a query of a stream failed", exc_info=error)
+            return search_pb2.ComposeSearchResponse(error=search_pb2.QueryError(status=status, message=message))
+        finally:
+            context.metrics.request("stream_query", status, time.perf_counter() - begun)
+
+    async for response in ordered_map(requests, answer, window=limits.STREAM_WINDOW):
+        yield response
+
+
+async def answer_query(context: Context, request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
+    """Check the request, decode and tokenize, compose in one call to the towers, search the store."""
     begun = time.perf_counter()
-    query = parse_query(request, dim=gateway.card.dim, default_collection=gateway.settings.collection)
-    with gateway.metrics.store("check"):
-        await gateway.store.check(query.collection, gateway.card.encoder_id, gateway.card.dim)
+    info = context.encoder_info
+    query = parse_query(request, dim=info.dim, default_collection=context.settings.service.collection)
+    with context.metrics.store("check"):
+        await context.store.check(query.collection, info.encoder_id, info.dim)
     with span("decode"):
-        pixels, texts, stored = await asyncio.gather(
-            _pixels(gateway, query),
-            asyncio.gather(*(_tokens(gateway, step) for step in query.steps)),
-            _stored(gateway, query),
+        pixels, texts, vector = await asyncio.gather(
+            _pixels(context, query),
+            asyncio.gather(*(context.tokens(edit.text) for edit in query.edits)),
+            _vector(context, query),
         )
     decoded = time.perf_counter()
-    moves = tuple(Move(text.tokens, step.weight, step.negative) for text, step in zip(texts, query.steps, strict=True))
-    caller = query.session or request_id.get()
-    job = Job(pixels, stored, moves, query.composer, caller, shadowed=gateway.shadow.has_time)
+    job = ComposeJob(
+        pixels,
+        vector,
+        query.edits,
+        tuple(text.tokens for text in texts),
+        query.composer,
+        caller=query.session or request_id.get(),
+        with_shadow=context.shadow.has_capacity,
+    )
     with span("compose") as traced:
-        composed: Composed = await gateway.composer.compose.remote(job)
+        composed: Composed = await context.composer.compose.remote(job)
         traced.note(
             scot__composer=composed.composer,
             scot__queue_s=composed.queue_s,
             scot__compose_s=composed.compose_s,
             scot__batch=composed.batch,
         )
-    looking = time.perf_counter()
-    with gateway.metrics.store("search"):
-        hits = await gateway.store.search(
+    search_begun = time.perf_counter()
+    with context.metrics.store("search"):
+        hits = await context.store.search(
             query.collection,
             composed.vector,
             limit=query.limit,
@@ -63,17 +107,18 @@ async def compose_search(
             with_vectors=query.with_vectors,
         )
     done = time.perf_counter()
-    gateway.shadow.offer(Answer(query, composed, tuple(hit.item_id for hit in hits), asked=job.shadowed))
+    item_ids = tuple(hit.item_id for hit in hits)
+    context.shadow.offer(AnsweredQuery(query, composed, item_ids, with_shadow=job.with_shadow))
     return search_pb2.ComposeSearchResponse(
         hits=[_hit(hit) for hit in hits],
         composer=composed.composer,
-        encoder=gateway.card.encoder_id,
+        encoder=info.encoder_id,
         text_truncated=any(text.truncated for text in texts),
         timings=search_pb2.Timings(
             decode=decoded - begun,
             queue=composed.queue_s,
             compose=composed.compose_s,
-            search=done - looking,
+            search=done - search_begun,
             total=done - begun,
         ),
         request_id=request_id.get(),
@@ -81,10 +126,10 @@ async def compose_search(
     )
 
 
-async def encode(gateway: Gateway, request: search_pb2.EncodeRequest) -> search_pb2.EncodeResponse:
-    """Embed pictures and texts in any mix, in the order given."""
+async def encode(context: Context, request: search_pb2.EncodeRequest) -> search_pb2.EncodeResponse:
+    """Embed images and texts in any mix, in the order of the request."""
     checked_number("inputs", len(request.inputs), limits.MAX_INPUTS)
-    pictures: dict[int, asyncio.Future[Pixels]] = {}
+    images: dict[int, asyncio.Future[Pixels]] = {}
     texts: dict[int, asyncio.Future[TokenizedText]] = {}
     checked: list[tuple[int, str, bytes | str]] = []
     for place, each in enumerate(request.inputs):
@@ -98,75 +143,43 @@ async def encode(gateway: Gateway, request: search_pb2.EncodeRequest) -> search_
             raise InvalidInput(f"{field}: set image or text")
     for place, field, content in checked:
         if isinstance(content, bytes):
-            pictures[place] = asyncio.ensure_future(named_pixels(gateway, field, content))
+            images[place] = asyncio.ensure_future(context.pixels(field, content))
         else:
-            texts[place] = asyncio.ensure_future(gateway.tokens(content))
-    await asyncio.gather(*pictures.values(), *texts.values())
-    rows: dict[int, np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = {}
+            texts[place] = asyncio.ensure_future(context.tokens(content))
+    await asyncio.gather(*images.values(), *texts.values())
+    rows: dict[int, Vector] = {}
     if texts:
-        vectors = await gateway.encoder.tokens.remote([text.result().tokens for text in texts.values()])
+        vectors = await context.encoder.tokens.remote([text.result().tokens for text in texts.values()])
         rows.update(zip(texts, vectors, strict=True))
-    if pictures:
-        rows.update(
-            zip(pictures, await encode_pixels(gateway, [each.result() for each in pictures.values()]), strict=True)
-        )
+    if images:
+        vectors = await context.encode_pixels([image.result() for image in images.values()])
+        rows.update(zip(images, vectors, strict=True))
     return search_pb2.EncodeResponse(
         vectors=[vector_message(rows[place]) for place in range(len(checked))],
-        encoder=gateway.card.encoder_id,
+        encoder=context.encoder_info.encoder_id,
         truncated=[place in texts and texts[place].result().truncated for place in range(len(checked))],
         request_id=request_id.get(),
     )
 
 
-async def encode_pixels(gateway: Gateway, pixels: list[Pixels]) -> Vectors:
-    """N pictures to ``(N, D)`` in calls small enough for Serve's message limit."""
-    at_once = max(1, limits.HANDLE_BYTES // pixels[0].nbytes)
-    calls = [gateway.encoder.pixels.remote(pixels[i : i + at_once]) for i in range(0, len(pixels), at_once)]
-    return np.concatenate(await asyncio.gather(*calls))
-
-
-async def list_composers(gateway: Gateway) -> search_pb2.ListComposersResponse:
+async def list_composers(context: Context, _: search_pb2.ListComposersRequest) -> search_pb2.ListComposersResponse:
     """Versions and baselines."""
-    cards = await gateway.composer.composer_infos.remote()
     return search_pb2.ListComposersResponse(
-        composers=[
-            search_pb2.ComposerInfo(
-                name=card.name,
-                released=card.released,
-                architecture=card.architecture,
-                encoder=card.encoder,
-                metrics=card.metrics,
-                share=card.share,
-                shadow=card.shadow,
-            )
-            for card in cards
-        ],
-        encoder=gateway.card.encoder_id,
+        composers=[search_pb2.ComposerInfo(**asdict(info)) for info in await context.composer.composer_infos.remote()],
+        encoder=context.encoder_info.encoder_id,
     )
 
 
-async def _pixels(gateway: Gateway, query: Query) -> Pixels | None:
-    return None if query.image is None else await named_pixels(gateway, "reference.image", query.image)
+async def _pixels(context: Context, query: SearchQuery) -> Pixels | None:
+    return None if query.image is None else await context.pixels("reference.image", query.image)
 
 
-async def named_pixels(gateway: Gateway, field: str, image: bytes) -> Pixels:
-    """Decode the checked picture that came in a field. Raises ImageRefused by the field's name."""
-    try:
-        return await gateway.pixels(image)
-    except ImageRefused as error:
-        raise ImageRefused(error.reason, f"{field}: {error}") from error
-
-
-async def _tokens(gateway: Gateway, step: Step) -> TokenizedText:
-    return await gateway.tokens(step.text)
-
-
-async def _stored(gateway: Gateway, query: Query) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
-    """The reference's vector when it was given or is in the collection, of unit length."""
+async def _vector(context: Context, query: SearchQuery) -> Vector | None:
+    """The reference's unit vector ``(D,)``, if it is in the request or in the collection."""
     if query.item_id is None:
         return query.vector
-    with gateway.metrics.store("get"):
-        found = await gateway.store.get(query.collection, [query.item_id], with_vectors=True)
+    with context.metrics.store("get"):
+        found = await context.store.get(query.collection, [query.item_id], with_vectors=True)
     if query.item_id not in found:
         raise NotFound(f"reference.item_id: there is no item {query.item_id!r} in collection {query.collection!r}")
     return found[query.item_id].vector

@@ -1,4 +1,4 @@
-"""A new composer beside the one that answers: what it would have found, compared once the answer is on its way."""
+"""A shadow composer: its results for a query are compared with the answer, after the answer was sent."""
 
 from __future__ import annotations
 
@@ -8,54 +8,54 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scot.index.store import GalleryStore
-from services.calls import public_error
 from services.search.composer.compose_batch import Composed, Vector
 from services.search.metrics import GatewayMetrics
 from services.search.rpc.limits import SHADOWS
-from services.search.rpc.query import Query
+from services.search.rpc.query import SearchQuery
+from services.search.serve_calls import public_error
 
 logger = logging.getLogger("ray.serve")
 
 TOP = 10
-"""Items that are compared."""
+"""The number of items that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A query, what was composed of it, and the ids of the page that was answered."""
+class AnsweredQuery:
+    """A query, its query vectors, and the item ids of the page that was sent."""
 
-    query: Query
+    query: SearchQuery
     composed: Composed
     item_ids: tuple[str, ...]
-    asked: bool
-    """Whether its shadow was asked for."""
+    with_shadow: bool
+    """Whether the query vector of its shadow was requested."""
 
     @property
     def best(self) -> tuple[str, ...] | None:
-        """The ids of the ten best items, if the page that was asked for begins with them."""
+        """The ids of the ten best items, if the page begins with them."""
         whole = self.query.offset == 0 and self.query.limit >= TOP and self.query.score_threshold is None
         return self.item_ids[:TOP] if whole else None
 
 
 class Shadow:
-    """Compares one answer at a time; at most ``SHADOWS`` wait. To be made where an event loop runs."""
+    """Compares one answer at a time; at most ``SHADOWS`` wait. Needs a running event loop."""
 
     def __init__(self, store: GalleryStore, metrics: GatewayMetrics) -> None:
         self._store, self._metrics = store, metrics
-        self._waiting: asyncio.Queue[Answer] = asyncio.Queue(SHADOWS)
+        self._waiting: asyncio.Queue[AnsweredQuery] = asyncio.Queue(SHADOWS)
         self._work = asyncio.create_task(self._compare_all())
 
     @property
-    def has_time(self) -> bool:
+    def has_capacity(self) -> bool:
         """Whether one more answer can wait; if not, its shadow need not be composed."""
         return not self._waiting.full()
 
-    def offer(self, answer: Answer) -> None:
-        """Compare this answer, if it has a shadow, when it is its turn; never waits."""
+    def offer(self, answer: AnsweredQuery) -> None:
+        """Queue this answer for comparison, if it has a shadow; never waits."""
         if not answer.composed.shadow:
             return
         if answer.composed.shadow_vector is None:
-            self._metrics.shadowed("failed" if answer.asked else "dropped")
+            self._metrics.shadowed("failed" if answer.with_shadow else "dropped")
             return
         try:
             self._waiting.put_nowait(answer)
@@ -63,7 +63,7 @@ class Shadow:
             self._metrics.shadowed("dropped")
 
     async def close(self) -> None:
-        """Compare no more."""
+        """Stop comparing."""
         self._work.cancel()
         await asyncio.gather(self._work, return_exceptions=True)
 
@@ -76,7 +76,7 @@ class Shadow:
                 self._metrics.shadowed("failed")
                 logger.warning("a shadow cannot be compared: %s", public_error(error)[1])
 
-    async def _compare(self, answer: Answer) -> str:
+    async def _compare(self, answer: AnsweredQuery) -> str:
         query, composed = answer.query, answer.composed
         assert composed.shadow_vector is not None
         theirs = await self._search(query, composed.shadow_vector)
@@ -88,18 +88,14 @@ class Shadow:
         self._metrics.overlap(composed.shadow, overlap(ours, theirs))
         return "compared"
 
-    async def _search(self, query: Query, vector: Vector) -> tuple[str, ...]:
+    async def _search(self, query: SearchQuery, vector: Vector) -> tuple[str, ...]:
         with self._metrics.store("shadow"):
             hits = await self._store.search(
-                query.collection,
-                vector,
-                limit=TOP,
-                filter=query.filter,
-                exclude_ids=query.excluded,
+                query.collection, vector, limit=TOP, filter=query.filter, exclude_ids=query.excluded
             )
         return tuple(hit.item_id for hit in hits)
 
 
 def overlap(ours: Sequence[str], theirs: Sequence[str]) -> float:
-    """The share of items in common, of the longer list."""
+    """The number of items in common, as a share of the longer list."""
     return len(set(ours) & set(theirs)) / max(len(ours), len(theirs))

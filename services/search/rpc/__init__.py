@@ -1,1 +1,1 @@
-"""What is done with a request before and around its handling: validation, limits, load shedding."""
+"""Requests before and around their handling: validation, limits, load shedding."""

@@ -1,4 +1,4 @@
-"""How much one request may ask for; the only place these numbers are written (docs/api.md shows them, by a test)."""
+"""The limits of requests; the only place where these numbers are written (docs/api.md shows them, by a test)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ MAX_NAME_CHARS = 128  # of a collection, composer or session
 MAX_FIELD_CHARS = 256  # of a payload field's name in a filter
 MAX_CONDITIONS = 64  # of one filter
 MAX_PAYLOAD_BYTES = 65_536
-MAX_MESSAGE_BYTES = 17 * MAX_IMAGE_BYTES  # of one message on the wire: `scot index` sends up to 16 pictures at once
-STREAM_WINDOW = 16  # queries of one stream that are worked on at the same time
-"""At most this many queries of a stream are in work; the client's sending waits for the oldest answer."""
+MAX_MESSAGE_BYTES = 17 * MAX_IMAGE_BYTES  # of one gRPC message: `scot index` sends up to 16 images at once
+STREAM_WINDOW = 16
+"""The most queries of one stream that are answered at a time; a faster client waits for the oldest answer."""
 MAX_WATCHES = 16
-"""Watches of a gateway's health, which nobody needs a key for and each of which keeps one of its places."""
+"""Health watches of a gateway; they need no key, and each takes one of its places."""
 MAX_AT_WORK = 32
-"""Requests that a gateway works on at a time: a batch of the composer's."""
+"""Requests that a gateway processes at a time: one batch of the composer."""
 MAX_WAITING = 32
-"""Requests that a proxy keeps waiting for a gateway; what the next is told, it is told at once."""
+"""Requests that wait in a proxy for a gateway; the next one is refused at once."""
 SHADOWS = 16
-"""Comparisons with a shadow that wait in a gateway; more queries go without."""
+"""Shadow comparisons that wait in a gateway; further queries are not compared."""
 HANDLE_BYTES = 3_000_000
-"""Pixels sent to another deployment at once: Serve's throughput mode caps a message at 4 MiB."""
+"""The most bytes of pixels in one call to another deployment: Serve's throughput mode limits a message to 4 MiB."""

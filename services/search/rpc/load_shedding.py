@@ -1,7 +1,8 @@
-"""Refuse at once what would be refused in the end.
+"""Refuse a call at once if Serve would refuse it in the end.
 
-A proxy of Serve that refuses a call has done most of the work of passing it on. At several times what the service can
-answer, refusals take the processor from the answers; a refusal from here costs a small part of that (docs/adr/0015).
+When a Serve proxy refuses a call, it has already done most of the work of passing it on. At several times the service's
+capacity, these refusals take processor time from the answers; a refusal here costs a small part of that
+(docs/adr/0015).
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_FOR_S = 1.0
-"""How long a limit counts that was met: by then there may be more gateways, or faster ones."""
+_DURATION_S = 1.0
+"""How long a limit is valid; after that there may be more gateways, or faster ones."""
 
 
 class Shedding:
-    """Knows how many calls were in flight when one was last refused, and for a while refuses those beyond that number.
+    """Stores the number of calls in flight at the last refusal, and for a while refuses calls beyond that number.
 
     Args:
         count: called for each call that is refused here.
@@ -27,7 +28,7 @@ class Shedding:
         self._in_flight, self._limit, self._until = 0, 0, 0.0
 
     def refuses(self) -> bool:
-        """Whether a call that arrives now is refused; it is counted if so."""
+        """Whether a call that arrives now is refused; if so, it is counted."""
         if self._in_flight < self._limit or self._clock() >= self._until:
             return False
         self._count()
@@ -42,6 +43,6 @@ class Shedding:
         finally:
             self._in_flight -= 1
 
-    def met_the_limit(self) -> None:
-        """The call that is passing was refused: those that are in flight beside it are all that can be."""
-        self._limit, self._until = self._in_flight - 1, self._clock() + _FOR_S
+    def limit_reached(self) -> None:
+        """The current call was refused: the other calls in flight are the limit."""
+        self._limit, self._until = self._in_flight - 1, self._clock() + _DURATION_S

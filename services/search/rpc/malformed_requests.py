@@ -1,6 +1,6 @@
-"""Requests that are no message of their type: bytes that protobuf cannot read, refused by the field's name.
+"""Malformed requests: bytes that protobuf cannot parse are refused with the name of the field.
 
-Left alone, gRPC answers them with UNKNOWN and the name of a Python class.
+Without this, gRPC answers them with UNKNOWN and the name of a Python class.
 """
 
 from __future__ import annotations
@@ -12,58 +12,58 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-_STEPS = 10_000  # fields that are looked through for the one to blame, so that a large request cannot buy much time
+_MAX_FIELDS = 10_000  # that are searched for the invalid one, so that a large request cannot take much time
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED = {_FIXED64: 8, _FIXED32: 4}
 
 
 @dataclass(frozen=True, slots=True)
 class MalformedRequest:
-    """What stands for a request that cannot be read, and the sentence that its sender gets."""
+    """Takes the place of a request that cannot be parsed; its sender gets the sentence."""
 
     sentence: str
 
 
 def reader(message: type[Message]) -> Callable[[bytes], Message | MalformedRequest]:
-    """How requests of a type are read."""
+    """The parser of requests of a type."""
 
     def read(data: bytes) -> Message | MalformedRequest:
         try:
             return message.FromString(data)
         except DecodeError:
-            field = text_that_is_none(message.DESCRIPTOR, data)
+            field = invalid_text_field(message.DESCRIPTOR, data)
             if field:
                 return MalformedRequest(f"{field}: is not UTF-8 text")
-            return MalformedRequest(f"the request's bytes are no {message.DESCRIPTOR.full_name} message")
+            return MalformedRequest(f"the request is not a valid {message.DESCRIPTOR.full_name} message")
 
     return read
 
 
-def text_that_is_none(descriptor: Any, data: bytes) -> str:
+def invalid_text_field(descriptor: Any, data: bytes) -> str:
     """The first text field that is not UTF-8, such as ``edits[0].text``; ``""`` when something else is wrong.
 
     Follows the wire format: https://protobuf.dev/programming-guides/encoding.
     """
     try:
-        return _Walk(data).message(descriptor, 0, len(data), "")
-    except (IndexError, RecursionError, _GiveUp):
+        return _Scan(data).message(descriptor, 0, len(data), "")
+    except (IndexError, RecursionError, _Stop):
         return ""
 
 
-class _GiveUp(Exception):
-    """The bytes are broken, or there are too many fields."""
+class _Stop(Exception):
+    """The bytes are damaged, or there are too many fields."""
 
 
-class _Walk:
+class _Scan:
     def __init__(self, data: bytes) -> None:
-        self._data, self._steps = data, 0
+        self._data, self._fields = data, 0
 
     def message(self, descriptor: Any, at: int, end: int, path: str) -> str:
-        seen: dict[int, int] = {}
+        places: dict[int, int] = {}
         while at < end:
-            self._steps += 1
-            if self._steps > _STEPS:
-                raise _GiveUp
+            self._fields += 1
+            if self._fields > _MAX_FIELDS:
+                raise _Stop
             tag, at = self._varint(at)
             number, kind = tag >> 3, tag & 7
             if kind == _VARINT:
@@ -73,14 +73,14 @@ class _Walk:
             elif kind == _BYTES:
                 length, at = self._varint(at)
                 if at + length > end:
-                    raise _GiveUp
-                place = seen[number] = seen.get(number, -1) + 1
+                    raise _Stop
+                place = places[number] = places.get(number, -1) + 1
                 found = self._field(descriptor.fields_by_number.get(number), at, at + length, path, place)
                 if found:
                     return found
                 at += length
             else:
-                raise _GiveUp  # a group, which no message of ours has
+                raise _Stop  # a group, which SCOT's messages do not have
         return ""
 
     def _field(self, field: Any, at: int, end: int, path: str, place: int) -> str:
@@ -104,4 +104,4 @@ class _Walk:
             if byte < 0x80:
                 return value, at
             if shift >= 70:
-                raise _GiveUp
+                raise _Stop

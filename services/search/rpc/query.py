@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from scot.client import Edit
 from scot.errors import InvalidInput
 from scot.index.filters import Filter
 from scot.v1 import search_pb2
@@ -24,27 +25,13 @@ from services.search.rpc.validation import (
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One move of the query: towards ``text`` by ``weight``, or away from it."""
-
-    text: str
-    weight: float = 1.0
-    negative: bool = False
-
-    @property
-    def plain(self) -> bool:
-        """Whether it may be joined with its neighbours."""
-        return self.weight == 1.0 and not self.negative
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What was asked for. At most one of ``image``, ``item_id`` and ``vector`` ``(D,)`` is set."""
+class SearchQuery:
+    """A checked request. At most one of ``image``, ``item_id`` and ``vector`` ``(D,)`` is set."""
 
     image: bytes | None
     item_id: str | None
     vector: npt.NDArray[np.float32] | None
-    steps: tuple[Step, ...]
+    edits: tuple[Edit, ...]
     composer: str
     collection: str
     filter: Filter | None
@@ -57,11 +44,11 @@ class Query:
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        """Ids that must not be found: an indexed reference."""
+        """The ids to exclude from the results: an indexed reference."""
         return (self.item_id,) if self.item_id and not self.include_reference else ()
 
 
-def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_collection: str) -> Query:
+def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_collection: str) -> SearchQuery:
     """Check every field of the request for an encoder of dimension ``dim``.
 
     Raises:
@@ -70,10 +57,10 @@ def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_c
     kind = request.reference.WhichOneof("source") if request.HasField("reference") else None
     if request.HasField("reference") and kind is None:
         raise InvalidInput("reference: set one of image, item_id and vector, or leave the reference out")
-    steps = parse_edits(list(request.edits))
-    if kind is None and not steps:
+    edits = parse_edits(list(request.edits))
+    if kind is None and not edits:
         raise InvalidInput("edits: give a reference, an edit, or both")
-    if kind is None and steps[0].negative:
+    if kind is None and edits[0].negative:
         raise InvalidInput("edits[0].negative: without a reference there is nothing to move away from")
     if request.limit > limits.MAX_HITS:
         raise InvalidInput(f"limit: {request.limit} is more than {limits.MAX_HITS}")
@@ -85,11 +72,11 @@ def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_c
     if len(request.session) > limits.MAX_NAME_CHARS:
         raise InvalidInput(f"session: {len(request.session)} characters are more than {limits.MAX_NAME_CHARS}")
     reference = request.reference
-    return Query(
+    return SearchQuery(
         image=checked_image("reference.image", reference.image) if kind == "image" else None,
         item_id=checked_id("reference.item_id", reference.item_id) if kind == "item_id" else None,
         vector=checked_vector("reference.vector", reference.vector, dim) if kind == "vector" else None,
-        steps=steps,
+        edits=edits,
         composer=checked_composer("composer", request.composer),
         collection=checked_name("collection", request.collection, default=default_collection),
         filter=checked_filter("filter", request.filter) if request.HasField("filter") else None,
@@ -102,23 +89,23 @@ def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_c
     )
 
 
-def parse_edits(edits: list[search_pb2.Edit]) -> tuple[Step, ...]:
-    """The moves that a request's edits ask for; neighbouring plain edits are one move, joined with ``" and "``.
+def parse_edits(messages: list[search_pb2.Edit]) -> tuple[Edit, ...]:
+    """The edits of a request; neighboring plain edits (weight 1, not negative) become one, joined with ``" and "``.
 
     Raises:
         InvalidInput: there are too many, or one is empty, too long or has a weight outside [0, 1].
     """
-    if len(edits) > limits.MAX_EDITS:
-        raise InvalidInput(f"edits: {len(edits)} are more than {limits.MAX_EDITS}")
-    steps: list[Step] = []
-    for place, edit in enumerate(edits):
-        text = checked_text(f"edits[{place}].text", edit.text)
-        weight = edit.weight if edit.HasField("weight") else 1.0
+    if len(messages) > limits.MAX_EDITS:
+        raise InvalidInput(f"edits: {len(messages)} are more than {limits.MAX_EDITS}")
+    edits: list[Edit] = []
+    for place, message in enumerate(messages):
+        text = checked_text(f"edits[{place}].text", message.text)
+        weight = message.weight if message.HasField("weight") else 1.0
         if not 0.0 <= weight <= 1.0:
             raise InvalidInput(f"edits[{place}].weight: must be between 0 and 1")
-        step = Step(text, weight, edit.negative)
-        if steps and steps[-1].plain and step.plain:
-            steps[-1] = Step(f"{steps[-1].text} and {text}")
+        edit = Edit(text, weight, message.negative)
+        if edits and all(each.weight == 1.0 and not each.negative for each in (edits[-1], edit)):
+            edits[-1] = Edit(f"{edits[-1].text} and {text}")
         else:
-            steps.append(step)
-    return tuple(steps)
+            edits.append(edit)
+    return tuple(edits)

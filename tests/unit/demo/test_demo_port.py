@@ -67,10 +67,11 @@ def test_a_free_port_lets_the_first_step_start(tmp_path: Path) -> None:
 
 def test_the_service_says_the_same_of_it(tmp_path: Path) -> None:
     from services.search.local import start
+    from services.search.local.config import LocalConfig
 
     for port in (0, 10_002):
         with pytest.raises(ScotError) as of_demo:
             run.demo(DemoConfig(data=tmp_path / "demo", port=port))
         with pytest.raises(ScotError) as of_service:
-            start.main(start.LocalConfig(data=tmp_path / "data", port=port))
+            start.main(LocalConfig(data=tmp_path / "data", port=port))
         assert str(of_service.value) == str(of_demo.value)

@@ -64,7 +64,7 @@ def test_a_line_says_who_may_do_what_how_often(path: Path) -> None:
         (line("a", "name=x") + line("a", "name=y"), "line 2 .*earlier line"),
         ("\udcff", "cannot be read"),
         (None, "cannot be read"),
-        ("# nobody\n", "holds no key"),
+        ("# nobody\n", "contains no key"),
     ],
 )
 def test_a_damaged_file_is_refused_at_the_start_without_its_text(path: Path, text: str | None, sentence: str) -> None:
@@ -81,7 +81,7 @@ def test_a_key_opens_what_its_role_allows(path: Path) -> None:
     assert keys.admit("Bearer reader").key.name == "r"
     assert keys.admit("bearer  writer ").key.name == "w"
     assert keys.admit("Bearer writer", "read-write").key.name == "w"
-    with pytest.raises(PermissionDenied, match="may only read"):
+    with pytest.raises(PermissionDenied, match="is read; the call needs read-write"):
         keys.admit("Bearer reader", "read-write")
 
 
@@ -106,8 +106,8 @@ def test_a_changed_file_counts_from_the_next_call(path: Path, caplog: pytest.Log
         damage()
         for _ in range(3):
             assert keys.admit("Bearer new")
-        assert [record.levelno for record in caplog.records] == [logging.ERROR]  # told once, not at every call
-        assert "the API keys read before stay" in caplog.text
+        assert [record.levelno for record in caplog.records] == [logging.ERROR]  # logged once, not at every call
+        assert "the previous API keys stay valid" in caplog.text
     write(path, "# all are revoked\n")
     with pytest.raises(Unauthenticated):
         keys.admit("Bearer new")

@@ -31,11 +31,11 @@ SEARCH, INDEX = "/scot.v1.SearchService/", "/scot.v1.IndexService/"
 VECTOR = [1.0] * DIM
 
 Outcome = tuple[str, str]
-"""The status code's name, and what the service said."""
+"""The status code's name, and what the service details."""
 
 
 class Caller:
-    """Sends bytes, as somebody does who does not use our client."""
+    """Sends raw bytes, without the client."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._channel = channel
@@ -52,7 +52,7 @@ class Caller:
         return self.outcome(f"{SEARCH}ComposeSearch", query(**fields))
 
     def upsert(self, *items: index_pb2.Item, collection: str = "") -> list[str]:
-        """What each item was told: "" when it was stored."""
+        """The error of each item; "" when it was stored."""
         request = index_pb2.UpsertItemsRequest(items=items, collection=collection)
         data = self._channel.unary_unary(f"{INDEX}UpsertItems")(request.SerializeToString(), timeout=60)
         return [result.error for result in index_pb2.UpsertItemsResponse.FromString(data).results]
@@ -175,9 +175,9 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("field", "fields"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
 def test_a_query_beyond_them_is_refused_by_the_fields_name(service: Caller, field: str, fields: dict[str, Any]) -> None:
-    code, said = service.search(**fields)
-    assert (code, said.partition(":")[0]) == ("INVALID_ARGUMENT", field)
-    assert "\n" not in said
+    code, details = service.search(**fields)
+    assert (code, details.partition(":")[0]) == ("INVALID_ARGUMENT", field)
+    assert "\n" not in details
 
 
 @pytest.mark.parametrize("name", GOOD_IMAGES)
@@ -187,15 +187,15 @@ def test_a_picture_of_every_format_is_read(service: Caller, name: str) -> None:
 
 @pytest.mark.parametrize("name", REFUSED_IMAGES)
 def test_what_is_no_picture_or_too_much_of_one_is_refused(service: Caller, name: str) -> None:
-    code, said = service.search(reference=image(REFUSED_IMAGES[name]()))
-    assert (code, said.partition(":")[0]) == ("INVALID_ARGUMENT", "reference.image")
+    code, details = service.search(reference=image(REFUSED_IMAGES[name]()))
+    assert (code, details.partition(":")[0]) == ("INVALID_ARGUMENT", "reference.image")
     assert service.search(reference=image(padded(100))) == ("OK", "")  # and the next caller does not notice
 
 
 def test_what_is_encoded_has_limits(service: Caller) -> None:
     def encoded(*inputs: search_pb2.EncodeInput) -> tuple[str, str]:
-        code, said = service.outcome(f"{SEARCH}Encode", search_pb2.EncodeRequest(inputs=inputs))
-        return code, said.partition(":")[0]
+        code, details = service.outcome(f"{SEARCH}Encode", search_pb2.EncodeRequest(inputs=inputs))
+        return code, details.partition(":")[0]
 
     text, most = search_pb2.EncodeInput(text="a"), limits.MAX_INPUTS
     assert encoded(*[text] * most) == ("OK", "")
@@ -215,8 +215,8 @@ def test_what_is_encoded_has_limits(service: Caller) -> None:
 def test_what_is_stored_has_limits(service: Caller) -> None:
     def upserted(items: list[index_pb2.Item], collection: str = "") -> tuple[str, str]:
         request = index_pb2.UpsertItemsRequest(items=items, collection=collection)
-        code, said = service.outcome(f"{INDEX}UpsertItems", request)
-        return code, said.partition(":")[0]
+        code, details = service.outcome(f"{INDEX}UpsertItems", request)
+        return code, details.partition(":")[0]
 
     most = limits.MAX_ITEMS
     assert upserted([item(str(n)) for n in range(most)], "bulk") == ("OK", "")
@@ -246,24 +246,24 @@ def test_an_item_beyond_its_limits_is_told_which_and_costs_no_other(service: Cal
             item("b3", payload={"_scot_item_id": "b"}),
         ],
     }
-    told = service.upsert(*good, odd, *(each for items in bad.values() for each in items), collection="items")
-    fields = [said.partition(":")[0] for said in told]
+    errors = service.upsert(*good, odd, *(each for items in bad.values() for each in items), collection="items")
+    fields = [details.partition(":")[0] for details in errors]
     assert fields == [""] * 5 + [field for field, items in bad.items() for _ in items]
 
 
 @pytest.mark.parametrize("method", ["GetItems", "DeleteItems"])
 def test_ids_have_limits(service: Caller, method: str) -> None:
-    def asked(ids: list[str], collection: str = "") -> tuple[str, str]:
+    def outcome(ids: list[str], collection: str = "") -> tuple[str, str]:
         request = index_pb2.GetItemsRequest(item_ids=ids, collection=collection)  # the other's fields are the same
-        code, said = service.outcome(f"{INDEX}{method}", request)
-        return code, said.partition(":")[0]
+        code, details = service.outcome(f"{INDEX}{method}", request)
+        return code, details.partition(":")[0]
 
-    assert asked([f"nobody-{n}" for n in range(limits.MAX_IDS)]) == ("OK", "")
-    assert asked(["a"] * (limits.MAX_IDS + 1)) == ("INVALID_ARGUMENT", "item_ids")
-    assert asked([]) == ("INVALID_ARGUMENT", "item_ids")
-    assert asked(["a", ""]) == ("INVALID_ARGUMENT", "item_ids[1]")
-    assert asked(["x" * (limits.MAX_ID_CHARS + 1)]) == ("INVALID_ARGUMENT", "item_ids[0]")
-    assert asked(["a"], "../a") == ("INVALID_ARGUMENT", "collection")
+    assert outcome([f"nobody-{n}" for n in range(limits.MAX_IDS)]) == ("OK", "")
+    assert outcome(["a"] * (limits.MAX_IDS + 1)) == ("INVALID_ARGUMENT", "item_ids")
+    assert outcome([]) == ("INVALID_ARGUMENT", "item_ids")
+    assert outcome(["a", ""]) == ("INVALID_ARGUMENT", "item_ids[1]")
+    assert outcome(["x" * (limits.MAX_ID_CHARS + 1)]) == ("INVALID_ARGUMENT", "item_ids[0]")
+    assert outcome(["a"], "../a") == ("INVALID_ARGUMENT", "collection")
 
 
 def chunk(number: int, *parts: bytes) -> bytes:
@@ -312,12 +312,12 @@ def test_text_that_is_not_utf8_is_refused_by_the_fields_name(service: Caller, na
         ("UpsertItems", chunk(2, chunk(1, b"cut"), nested(20))[:-9]),
     ],
 )
-def test_bytes_that_are_no_message_are_refused(service: Caller, method: str, data: bytes) -> None:
+def test_invalid_messages_are_refused(service: Caller, method: str, data: bytes) -> None:
     path = SEARCH if method == "ComposeSearch" else INDEX
     name = f"scot.v1.{method}Request"
     assert service.outcome(f"{path}{method}", data) == (
         "INVALID_ARGUMENT",
-        f"the request's bytes are no {name} message",
+        f"the request is not a valid {name} message",
     )
 
 
@@ -328,7 +328,7 @@ def test_fields_that_nobody_knows_are_passed_over(service: Caller) -> None:
 def test_looking_for_the_field_to_blame_ends() -> None:
     many = chunk(2, chunk(1, b"a")) * 100_000 + chunk(2, chunk(1, b"\xff"))
     unreadable = reader(search_pb2.ComposeSearchRequest)(many)
-    assert unreadable == MalformedRequest("the request's bytes are no scot.v1.ComposeSearchRequest message")
+    assert unreadable == MalformedRequest("the request is not a valid scot.v1.ComposeSearchRequest message")
 
 
 def test_an_unreadable_request_ends_a_stream_after_its_answers(service: Caller) -> None:
@@ -351,8 +351,8 @@ def test_an_unreadable_request_ends_a_stream_after_its_answers(service: Caller) 
 def test_the_documented_limits_are_those_of_the_code() -> None:
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| .* \| ([\d,]+) \| `(\w+)` \|$", page, re.M)
-    told = {name: int(number.replace(",", "")) for number, name in rows}
-    assert told == {name: value for name, value in vars(limits).items() if name.startswith("MAX_")}
+    errors = {name: int(number.replace(",", "")) for number, name in rows}
+    assert errors == {name: value for name, value in vars(limits).items() if name.startswith("MAX_")}
 
 
 _MEASURED = """

@@ -1,4 +1,4 @@
-"""The embeddings that are kept: the same answers as without, counted, and never more bytes than allowed."""
+"""The cache of embeddings: the same answers as without, counted, and never more bytes than allowed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import normalize
 
+from scot.client import Edit
 from scot.composers import baseline
 from scot.composers.base import States
 from scot.encoders import Encoder, load_encoder
-from services.search.composer.compose_batch import Composed, Job, Move, compose_batch
+from services.search.composer.compose_batch import Composed, ComposeJob, compose_batch
 from services.search.composer.embedding_cache import ENTRY_BYTES, CachedEncoder
 
 MB = 2**20
@@ -51,8 +52,8 @@ def pictures(encoder: Encoder) -> list[np.ndarray[Any, Any]]:
 
 
 def texts(encoder: Encoder) -> list[Any]:
-    said = ["red", "make it blue", "with long sleeves and a collar", "striped", "much larger", "a red shirt"]
-    return [text.tokens for text in encoder.tokenize(said)]
+    edits = ["red", "make it blue", "with long sleeves and a collar", "striped", "much larger", "a red shirt"]
+    return [text.tokens for text in encoder.tokenize(edits)]
 
 
 def vectors(answers: list[Composed | Exception]) -> np.ndarray[Any, Any]:
@@ -78,26 +79,27 @@ def test_answers_are_the_same_with_and_without(
 ) -> None:
     words = texts(encoder)
     counted: Counter[tuple[str, str]] = Counter()
-    kept = CachedEncoder(encoder, size, lambda kind, outcome, number: counted.update({(kind, outcome): number}))
-    asked: Counter[str] = Counter()
+    cached = CachedEncoder(encoder, size, lambda kind, outcome, number: counted.update({(kind, outcome): number}))
+    requested: Counter[str] = Counter()
     for batch in batches:
         # A copy of each array, as every request brings its own.
         jobs = [
-            Job(
+            ComposeJob(
                 None if picture is None else pictures[picture].copy(),
                 None,
-                tuple(Move(words[edit].copy()) for edit in edits),
+                tuple(Edit(str(edit)) for edit in edits),
+                tuple(words[edit].copy() for edit in edits),
                 composer,
             )
             for picture, edits, composer in batch
         ]
         expected = vectors(compose_batch(CachedEncoder(encoder), COMPOSERS.__getitem__, jobs))
-        np.testing.assert_allclose(vectors(compose_batch(kept, COMPOSERS.__getitem__, jobs)), expected, atol=1e-6)
-        asked["image"] += sum(job.pixels is not None for job in jobs)
-        asked["text"] += sum(len(job.moves) for job in jobs)
-        assert kept.size <= size
+        np.testing.assert_allclose(vectors(compose_batch(cached, COMPOSERS.__getitem__, jobs)), expected, atol=1e-6)
+        requested["image"] += sum(job.pixels is not None for job in jobs)
+        requested["text"] += sum(len(job.edits) for job in jobs)
+        assert cached.size <= size
     if size:
-        assert {kind: counted[kind, "hit"] + counted[kind, "miss"] for kind in ("image", "text")} == dict(asked)
+        assert {kind: counted[kind, "hit"] + counted[kind, "miss"] for kind in ("image", "text")} == dict(requested)
     else:
         assert not counted
 
@@ -138,15 +140,15 @@ PICTURES = [np.full((4, 4, 3), number, np.uint8) for number in range(3)]
 
 def test_what_is_kept_skips_the_towers() -> None:
     towers = Towers()
-    kept = CachedEncoder(towers, MB)
-    kept.pixels([PICTURES[0], PICTURES[1], PICTURES[0].copy()])
+    cached = CachedEncoder(towers, MB)
+    cached.pixels([PICTURES[0], PICTURES[1], PICTURES[0].copy()])
     assert towers.calls == [("pixels", 2)]
-    kept.pixels([PICTURES[1].copy(), PICTURES[2]])
+    cached.pixels([PICTURES[1].copy(), PICTURES[2]])
     assert towers.calls.pop() == ("pixels", 1)
-    kept.pixels([PICTURES[0]], states=True)  # its states were not kept
+    cached.pixels([PICTURES[0]], states=True)  # its states were not kept
     assert towers.calls.pop() == ("pixels and states", 1)
-    (first,) = kept.pixels([PICTURES[0]], states=True)
-    (second,) = kept.pixels([PICTURES[0]])
+    (first,) = cached.pixels([PICTURES[0]], states=True)
+    (second,) = cached.pixels([PICTURES[0]])
     assert towers.calls == [("pixels", 2)]
     assert first is second
 
@@ -176,23 +178,23 @@ def test_other_encoders_kinds_and_shapes_are_other_entries() -> None:
 def test_the_least_lately_used_goes_first() -> None:
     towers = Towers()
     entry = ENTRY_BYTES + 4 * towers.dim
-    kept = CachedEncoder(towers, 2 * entry)
+    cached = CachedEncoder(towers, 2 * entry)
     for number in (0, 1, 0, 2):  # 2 pushes 1 out
-        kept.pixels([PICTURES[number]])
-    assert kept.size == 2 * entry
+        cached.pixels([PICTURES[number]])
+    assert cached.size == 2 * entry
     towers.calls.clear()
-    kept.pixels([PICTURES[0], PICTURES[2]])
+    cached.pixels([PICTURES[0], PICTURES[2]])
     assert towers.calls == []
-    kept.pixels([PICTURES[1]])
+    cached.pixels([PICTURES[1]])
     assert towers.calls == [("pixels", 1)]
 
 
 def test_what_is_too_large_is_not_kept() -> None:
     towers = Towers()
-    kept = CachedEncoder(towers, ENTRY_BYTES + 4 * towers.dim)
-    (with_states,) = kept.pixels([PICTURES[0]], states=True)
+    cached = CachedEncoder(towers, ENTRY_BYTES + 4 * towers.dim)
+    (with_states,) = cached.pixels([PICTURES[0]], states=True)
     assert with_states.states_LW is not None
-    assert with_states.size > kept.size == 0
+    assert with_states.size > cached.size == 0
 
 
 def test_nobody_can_change_what_is_kept() -> None:
@@ -205,12 +207,12 @@ def test_nobody_can_change_what_is_kept() -> None:
 @pytest.mark.parametrize("states", [False, True])
 def test_bytes_are_what_memory_is_taken(states: bool, dim: int) -> None:
     """Offered more than fits, what it takes is about what it says."""
-    kept = CachedEncoder(Towers(dim=dim), 4 * MB)
+    cached = CachedEncoder(Towers(dim=dim), 4 * MB)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     for start in range(200):
-        kept.tokens([np.array([start, place]) for place in range(30)], states=states)
+        cached.tokens([np.array([start, place]) for place in range(30)], states=states)
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert 0.99 * 4 * MB < kept.size <= 4 * MB
-    assert taken == pytest.approx(kept.size, rel=0.15)
+    assert 0.99 * 4 * MB < cached.size <= 4 * MB
+    assert taken == pytest.approx(cached.size, rel=0.15)

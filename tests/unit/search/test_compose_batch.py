@@ -1,4 +1,4 @@
-"""A batch of queries composed together: what a composer that reads hidden states is given for each of them."""
+"""A batch of queries composed together: the states that a composer gets for each of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
+from scot.client import Edit
 from scot.composers import baseline
 from scot.composers.base import States
 from scot.encoders import Encoder, load_encoder
-from services.search.composer.compose_batch import Composed, Job, Move, compose_batch
+from services.search.composer.compose_batch import Composed, ComposeJob, compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
 
 
@@ -23,11 +24,11 @@ class Reader:
     reads_states = True
 
     def __init__(self) -> None:
-        self.seen: list[tuple[int, int]] = []
+        self.lengths: list[tuple[int, int]] = []
 
     def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
         patches_B, words_B = (each.mask_BL.sum(1).tolist() for each in states)
-        self.seen += list(zip(patches_B, words_B, strict=True))
+        self.lengths += list(zip(patches_B, words_B, strict=True))
         return normalize(image_BD + text_BD, dim=-1)
 
 
@@ -36,14 +37,14 @@ def encoder() -> Encoder:
     return load_encoder("tiny")
 
 
-def jobs(encoder: Encoder, *, composer: str) -> list[Job]:
+def jobs(encoder: Encoder, *, composer: str) -> list[ComposeJob]:
     pixels = encoder.preprocess(Image.new("RGB", (96, 96), "teal"))
-    red, blue = (Move(text.tokens) for text in encoder.tokenize(["red", "make it blue and much larger"]))
+    red, blue = "red", "make it blue and much larger"
+    vector = encoder.encode_texts(["a"])[0]
+    starts = ((pixels, None, (red,)), (None, vector, (blue,)), (pixels, None, (blue, red)), (None, None, (red, blue)))
     return [
-        Job(pixels, None, (red,), composer),
-        Job(None, encoder.encode_texts(["a"])[0], (blue,), composer),
-        Job(pixels, None, (blue, red), composer),
-        Job(None, None, (red, blue), composer),
+        ComposeJob(image, start, tuple(map(Edit, texts)), tuple(t.tokens for t in encoder.tokenize(texts)), composer)
+        for image, start, texts in starts
     ]
 
 
@@ -51,9 +52,9 @@ def test_only_the_start_of_a_query_shows_its_patches(encoder: Encoder) -> None:
     reader = Reader()
     answers = compose_batch(CachedEncoder(encoder), lambda _: reader, jobs(encoder, composer="reader"))
     assert all(isinstance(answer, Composed) for answer in answers)
-    long = len(encoder.encode_tokens_states([jobs(encoder, composer="")[1].moves[0].tokens])[1][0])  # type: ignore[attr-defined]
-    # A picture, a vector, a picture; then second moves, and a text-only query, which start from what came before.
-    assert sorted(reader.seen) == sorted([(9, 3), (0, long), (9, long), (0, 3), (0, long)])
+    long = len(encoder.encode_tokens_states([jobs(encoder, composer="")[1].tokens[0]])[1][0])  # type: ignore[attr-defined]
+    # A picture, a vector, a picture; then second edits, and a text-only query, which start from what came before.
+    assert sorted(reader.lengths) == sorted([(9, 3), (0, long), (9, long), (0, 3), (0, long)])
 
 
 def test_answers_are_those_of_a_composer_that_reads_none(encoder: Encoder) -> None:

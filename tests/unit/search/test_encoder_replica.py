@@ -10,7 +10,7 @@ import pytest
 
 from scot.encoders import load_encoder
 from services.search.composer.encoder_replica import EncoderReplica
-from services.search.settings import SearchSettings, from_args
+from services.search.settings import from_args
 from tests.support.random_encoder import save_random_encoder
 
 
@@ -20,7 +20,7 @@ def test_calls_that_go_together_get_their_own_rows(tmp_path: Path) -> None:
     calls = [pixels[:1], pixels[1:4], pixels[4:]]
 
     async def run() -> list[np.ndarray]:
-        replica = EncoderReplica(SearchSettings(encoder=encoder, store="unused", device="cpu"))
+        replica = EncoderReplica(from_args({"encoder": encoder, "store": "unused", "device": "cpu"}))
         return await asyncio.gather(*(replica.pixels(call) for call in calls))
 
     alone = load_encoder(encoder, device="cpu")

@@ -23,7 +23,7 @@ def test_a_limit_that_was_met_holds_for_a_while() -> None:
             calls.enter_context(shedding.passing())
         assert not shedding.refuses()
         with shedding.passing():
-            shedding.met_the_limit()
+            shedding.limit_reached()
         assert shedding.refuses()
         assert len(refused) == 1
         calls.pop_all().close()  # they are answered: there is room
@@ -42,7 +42,7 @@ def test_a_service_that_refuses_everything_is_asked_again() -> None:
     clock = Clock()
     shedding = Shedding(lambda: None, clock)
     with shedding.passing():
-        shedding.met_the_limit()
+        shedding.limit_reached()
     assert shedding.refuses()
     clock.now += 1.1
     assert not shedding.refuses()

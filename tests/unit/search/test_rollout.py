@@ -1,4 +1,4 @@
-"""Who answers a request that names no composer: shares, the same caller's same composer, and mistakes told."""
+"""Which composer answers a request that names none: shares, one composer for one caller, and mistakes."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_who_answers_has_a_share(split: dict[str, float], caller: str) -> None:
         ({"default": 2}, "user_config.default: must be the name"),
         ({"default": ["v1"]}, "user_config.default: must be the name"),
         ({"shadow": {"v3": 1.0}}, "user_config.shadow: must be the name"),
-        ({"split": ["v2"]}, "user_config.split: must be composers with their shares"),
-        ({"split": "v2"}, "user_config.split: must be composers with their shares"),
+        ({"split": ["v2"]}, "user_config.split: must map composers to their shares"),
+        ({"split": "v2"}, "user_config.split: must map composers to their shares"),
         ({"split": {"": 0.1}}, "every share needs the name"),
         ({"split": {2: 0.1}}, "every share needs the name"),
         ({"split": {"v2": "10%"}}, "the share of 'v2' must be a number between 0 and 1"),
@@ -84,7 +84,7 @@ def test_who_answers_has_a_share(split: dict[str, float], caller: str) -> None:
         ({"split": {"v2": -0.1}}, "the share of 'v2' must be a number between 0 and 1"),
         ({"split": {"v2": float("nan")}}, "the share of 'v2' must be a number between 0 and 1"),
         ({"split": {"v2": True}}, "the share of 'v2' must be a number between 0 and 1"),
-        ({"split": {"v2": 0.6, "v3": 0.6}}, "must not be more than 1 together"),
+        ({"split": {"v2": 0.6, "v3": 0.6}}, "must not be more than 1"),
     ],
 )
 def test_a_mistake_is_one_sentence(user_config: dict[str, Any], sentence: str) -> None:
@@ -99,7 +99,7 @@ def test_what_is_left_out_is_the_released_one_alone(user_config: dict[str, Any])
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> LoadedComposers:
+def composers(tmp_path: Path) -> LoadedComposers:
     registry = Registry(tmp_path / "composers")
     torch.manual_seed(0)
     module = build("combiner", {"dim": DIM, "projection": 4, "hidden": 4})
@@ -113,33 +113,33 @@ def shelf(tmp_path: Path) -> LoadedComposers:
         save_composer(tmp_path / version, module, encoder_id=encoder, dim=DIM, metrics={})
         registry.publish(tmp_path / version, version=version, release=version == "v1")
     (tmp_path / "composers" / "damaged" / "composer.safetensors").write_bytes(b"damaged")
-    shelf = LoadedComposers(registry, "ours", DIM)
-    shelf.roll_out(Rollout())
-    return shelf
+    loaded = LoadedComposers(registry, "ours", DIM)
+    loaded.roll_out(Rollout())
+    return loaded
 
 
-def test_the_list_says_shares_and_shadow(shelf: LoadedComposers) -> None:
-    shelf.roll_out(Rollout("", {"v2": 0.1, "sum:0.7": 0.2}, "v3"))
-    told = {card.name: (card.released, card.share, card.shadow) for card in shelf.cards()}
-    assert told["v1"] == (True, pytest.approx(0.7), False)
-    assert told["v2"] == (False, 0.1, False)
-    assert told["v3"] == (False, 0.0, True)
-    assert told["sum:0.7"] == (False, 0.2, False)
-    assert told["sum"] == (False, 0.0, False)
-    assert sum(share for _, share, _ in told.values()) == pytest.approx(1.0)
+def test_the_list_says_shares_and_shadow(composers: LoadedComposers) -> None:
+    composers.roll_out(Rollout("", {"v2": 0.1, "sum:0.7": 0.2}, "v3"))
+    infos = {info.name: (info.released, info.share, info.shadow) for info in composers.infos()}
+    assert infos["v1"] == (True, pytest.approx(0.7), False)
+    assert infos["v2"] == (False, 0.1, False)
+    assert infos["v3"] == (False, 0.0, True)
+    assert infos["sum:0.7"] == (False, 0.2, False)
+    assert infos["sum"] == (False, 0.0, False)
+    assert sum(share for _, share, _ in infos.values()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("name", ["foreign", "nobody", "damaged", "sum:2", "../v1"])
 @pytest.mark.parametrize("where", ["default", "split", "shadow"])
-def test_a_rollout_is_taken_whole_or_not_at_all(shelf: LoadedComposers, name: str, where: str) -> None:
-    shelf.roll_out(Rollout("v1", {"v2": 0.5}, "v3"))
-    before = shelf.rollout
+def test_a_rollout_is_taken_whole_or_not_at_all(composers: LoadedComposers, name: str, where: str) -> None:
+    composers.roll_out(Rollout("v1", {"v2": 0.5}, "v3"))
+    before = composers.rollout
     good = {"default": "v3", "split": {"v1": 0.2}, "shadow": "v2"}
     bad = {**good, where: {"v1": 0.2, name: 0.1} if where == "split" else name}
     expected: dict[str, type[ScotError]] = {"foreign": EncoderMismatch, "nobody": NotFound, "../v1": NotFound}
     with pytest.raises(expected.get(name, InvalidInput)):
-        shelf.roll_out(Rollout.of(bad))
-    assert shelf.rollout is before
-    assert shelf.get("").name == "v1"
-    shelf.roll_out(Rollout.of(good))
-    assert shelf.get("").name == "v3"
+        composers.roll_out(Rollout.of(bad))
+    assert composers.rollout is before
+    assert composers.get("").name == "v1"
+    composers.roll_out(Rollout.of(good))
+    assert composers.get("").name == "v3"

@@ -1,4 +1,4 @@
-"""The parts of the search service that need no service: streams in order, errors at the edge, edits, payloads."""
+"""The parts of the search service that need no service: streams in order, public errors, edits, payloads."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from ray.exceptions import ActorUnavailableError, TaskCancelledError, WorkerCras
 from ray.serve.exceptions import gRPCStatusError
 
 from scot import flags
+from scot.client import Edit
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.index.config import CollectionConfig, SearchParams
 from scot.v1 import search_pb2
-from services.calls import drop_told, public_error, streaming
+from services.ordered_map import ordered_map
 from services.search.composer.loaded_composers import LoadedComposers
 from services.search.composer.rollout import Rollout
-from services.search.local.start import LocalConfig, settings_of
-from services.search.rpc.ordered_map import ordered_map
-from services.search.rpc.query import Step, parse_edits
+from services.search.local.config import LocalConfig
+from services.search.rpc.query import parse_edits
 from services.search.rpc.validation import checked_payload
+from services.search.serve_calls import CALLS, drop_reported, public_error
 from services.search.settings import from_args
 
 
@@ -102,8 +103,8 @@ def test_a_broken_stream_raises_after_its_answers() -> None:
         (NotFound("no item"), "NOT_FOUND", "no item"),
         (EncoderMismatch("another"), "FAILED_PRECONDITION", "another"),
         (Conflict("busy"), "FAILED_PRECONDITION", "busy"),
-        (ActorUnavailableError("pid=7", None), "UNAVAILABLE", "a part of the service is away; try again"),
-        (WorkerCrashedError(), "UNAVAILABLE", "a part of the service is away; try again"),
+        (ActorUnavailableError("pid=7", None), "UNAVAILABLE", "a part of the service is unavailable; try again"),
+        (WorkerCrashedError(), "UNAVAILABLE", "a part of the service is unavailable; try again"),
         (RuntimeError("pid=7, ip=10.0.0.1"), "INTERNAL", "something went wrong inside the service"),
     ],
 )
@@ -122,8 +123,8 @@ def test_a_caller_that_has_gone_is_no_failure(gone: type[BaseException]) -> None
         yield 0
 
     async def run() -> None:
-        gateway = SimpleNamespace(keys=None, metrics=metrics)
-        async for _ in streaming(stream_of)(gateway, None, context):
+        gateway = SimpleNamespace(context=SimpleNamespace(keys=None, metrics=metrics))
+        async for _ in CALLS.streaming(stream_of)(gateway, None, context):
             pass
 
     with pytest.raises(gone):
@@ -137,12 +138,12 @@ def test_a_refused_stream_leaves_no_stack_in_the_log() -> None:
         return logging.LogRecord("ray.serve", logging.ERROR, "", 0, "Request failed.", None, stack)
 
     refused = gRPCStatusError(NotFound("x"), code=grpc.StatusCode.NOT_FOUND, details="x")
-    assert not drop_told(record(refused))
-    assert drop_told(record(RuntimeError("not told yet")))
-    assert drop_told(record(None))
+    assert not drop_reported(record(refused))
+    assert drop_reported(record(RuntimeError("not reported yet")))
+    assert drop_reported(record(None))
 
 
-def test_neighbouring_plain_edits_are_one_step() -> None:
+def test_neighboring_plain_edits_are_one() -> None:
     edits = [
         search_pb2.Edit(text=" red "),
         search_pb2.Edit(text="striped", weight=1.0),
@@ -151,19 +152,19 @@ def test_neighbouring_plain_edits_are_one_step() -> None:
         search_pb2.Edit(text="wide"),
     ]
     assert parse_edits(edits) == (
-        Step("red and striped"),
-        Step("old", negative=True),
-        Step("long", weight=0.5),
-        Step("wide"),
+        Edit("red and striped"),
+        Edit("old", negative=True),
+        Edit("long", weight=0.5),
+        Edit("wide"),
     )
 
 
-def test_a_shelf_keeps_composers_but_not_every_weight_that_is_asked_for() -> None:
-    shelf = LoadedComposers(None, "encoder", 4)
-    assert shelf.get("sum") is shelf.get("sum")
-    assert shelf.get("sum:0.25") is not shelf.get("sum:0.25")
-    shelf.roll_out(Rollout("sum:0.25"))
-    assert shelf.get("") is shelf.get("sum:0.25")
+def test_composers_stay_loaded_but_not_every_requested_weight() -> None:
+    loaded = LoadedComposers(None, "encoder", 4)
+    assert loaded.get("sum") is loaded.get("sum")
+    assert loaded.get("sum:0.25") is not loaded.get("sum:0.25")
+    loaded.roll_out(Rollout("sum:0.25"))
+    assert loaded.get("") is loaded.get("sum:0.25")
 
 
 def test_payload_numbers_come_back_whole() -> None:
@@ -205,9 +206,9 @@ def test_settings_that_contradict(args: dict[str, object], sentence: str) -> Non
 def test_settings_of_a_server_are_flat(indexes: object) -> None:
     args = {"qdrant_url": "https://qdrant:6333", "payload_index": indexes, "quantization": "int8", "strict": True}
     settings = from_args({**args, "oversampling": 4.0, "gateways": 2})
-    assert settings.qdrant.qdrant_url == "https://qdrant:6333"
-    assert settings.layout == CollectionConfig(("kind:keyword", "price:float"), "int8", strict=True)
-    assert settings.effort == SearchParams(4.0)
+    assert settings.service.qdrant.qdrant_url == "https://qdrant:6333"
+    assert settings.service.collections == CollectionConfig(("kind:keyword", "price:float"), "int8", strict=True)
+    assert settings.service.search == SearchParams(4.0)
     assert from_args(flags.flat(settings)) == settings
 
 
@@ -215,7 +216,7 @@ def test_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("SCOT_QDRANT_URL", "http://qdrant:6333")
     monkeypatch.setenv("SCOT_PAYLOAD_INDEX", "kind:keyword price:float")
     settings = from_args({"quantization": "turbo"})
-    assert settings.layout == CollectionConfig(("kind:keyword", "price:float"), "turbo")
+    assert settings.service.collections == CollectionConfig(("kind:keyword", "price:float"), "turbo")
 
 
 def test_a_key_is_no_setting() -> None:
@@ -227,8 +228,8 @@ def test_a_key_is_no_setting() -> None:
 def test_a_local_service_hands_its_flags_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     argv = ["--qdrant-url", "https://qdrant:6333", "--qdrant-ca", "ca.pem", "--payload-index", "a:bool", "b:integer"]
-    settings = settings_of(flags.parse(LocalConfig, argv, prog="scot serve"))
+    settings = flags.parse(LocalConfig, argv, prog="scot serve").settings()
     assert settings.store is None
-    assert settings.qdrant.qdrant_ca == tmp_path / "ca.pem"
-    assert settings.layout.payload_index == ("a:bool", "b:integer")
-    assert settings_of(LocalConfig()).store == str(tmp_path / "scot-data/qdrant")
+    assert settings.service.qdrant.qdrant_ca == tmp_path / "ca.pem"
+    assert settings.service.collections.payload_index == ("a:bool", "b:integer")
+    assert LocalConfig().settings().store == str(tmp_path / "scot-data/qdrant")

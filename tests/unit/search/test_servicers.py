@@ -1,4 +1,4 @@
-"""What a Serve proxy says of itself never reaches a caller."""
+"""A Serve proxy's own statuses never reach a caller."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ray.serve._private.proxy_request_response import gRPCStreamingType
 from ray.serve.exceptions import BackPressureError
 
 from scot.v1 import search_pb2, search_pb2_grpc
-from services.calls import AWAY_SENTENCE, FULL_SENTENCE, INTERNAL_SENTENCE
+from services.calls import INTERNAL_SENTENCE
+from services.search.serve_calls import FULL_SENTENCE, UNAVAILABLE_SENTENCE
 from services.search.servicers import add_search
 
 FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -61,19 +62,19 @@ async def answers(code: grpc.StatusCode, details: str) -> list[tuple[grpc.Status
     return got
 
 
-def test_a_full_queue_is_told_without_its_numbers() -> None:
+def test_a_full_queue_is_reported_without_its_numbers() -> None:
     details = BackPressureError(num_queued_requests=32, max_queued_requests=32).message
     assert asyncio.run(answers(FULL, details)) == [(FULL, FULL_SENTENCE)] * 2
 
 
 def test_what_would_be_refused_is_refused_before_serve_sees_it() -> None:
     """A proxy with room for two: once it has refused a third, it is asked for no more than two until it has room."""
-    seen: list[asyncio.Event] = []
+    calls: list[asyncio.Event] = []
 
     async def two(_: Any, context: Any) -> bytes:
         done = asyncio.Event()
-        seen.append(done)
-        if sum(not each.is_set() for each in seen) > 2:
+        calls.append(done)
+        if sum(not each.is_set() for each in calls) > 2:
             done.set()
             context.set_code(FULL)
             context.set_details(BackPressureError(num_queued_requests=2, max_queued_requests=2).message)
@@ -92,18 +93,18 @@ def test_what_would_be_refused_is_refused_before_serve_sees_it() -> None:
                 return stub.ComposeSearch(search_pb2.ComposeSearchRequest(), timeout=20)
 
             first = [call(), call()]
-            while len(seen) < 2:
+            while len(calls) < 2:
                 await asyncio.sleep(0.01)
             refused = [await call().code() for _ in range(5)]
             assert set(refused) == {FULL}
-            assert len(seen) == 3
-            for event in seen:
+            assert len(calls) == 3
+            for event in calls:
                 event.set()
             assert [await each.code() for each in first] == [grpc.StatusCode.OK] * 2
             again = call()
-            while len(seen) < 4:
+            while len(calls) < 4:
                 await asyncio.sleep(0.01)
-            seen[-1].set()
+            calls[-1].set()
             assert await again.code() is grpc.StatusCode.OK
         await server.stop(None)
 
@@ -112,7 +113,7 @@ def test_what_would_be_refused_is_refused_before_serve_sees_it() -> None:
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED])
 def test_a_replica_that_died_is_unavailable_without_its_address(code: grpc.StatusCode) -> None:
-    assert asyncio.run(answers(code, DIED)) == [(grpc.StatusCode.UNAVAILABLE, AWAY_SENTENCE)] * 2
+    assert asyncio.run(answers(code, DIED)) == [(grpc.StatusCode.UNAVAILABLE, UNAVAILABLE_SENTENCE)] * 2
 
 
 @pytest.mark.parametrize(

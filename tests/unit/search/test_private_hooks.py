@@ -1,0 +1,61 @@
+"""The private parts of Ray and grpc that the services use: an upgrade that removes one fails here by its name."""
+
+from __future__ import annotations
+
+import inspect
+
+import grpc
+import pytest
+import ray
+from ray import serve
+from ray.experimental import internal_kv
+from ray.serve._private.constants import GRPC_CONTEXT_ARG_NAME
+from ray.serve._private.grpc_util import gRPCGenericServer
+from ray.serve.exceptions import BackPressureError
+
+from services.calls import Envelope
+from services.search import servicers
+
+
+def test_serve_makes_handlers_with_service_handler_factory() -> None:
+    """services/search/rpc/handler_tables.py replaces it."""
+    assert "service_handler_factory" in inspect.signature(gRPCGenericServer.__init__).parameters
+    assert "self.service_handler_factory(" in inspect.getsource(gRPCGenericServer)
+
+
+def test_generic_handlers_have_method_handlers() -> None:
+    """services/search/rpc/handler_tables.py replaces them, as named tuples."""
+    method = grpc.unary_unary_rpc_method_handler(lambda request, context: request)
+    assert hasattr(method, "_replace")
+    handler = grpc.method_handlers_generic_handler("scot.v1.Any", {"Call": method})
+    assert list(handler._method_handlers) == ["/scot.v1.Any/Call"]  # type: ignore[attr-defined]
+
+
+def test_serve_passes_the_context_by_the_name_of_the_envelopes_argument() -> None:
+    async def method(context: object, request: object) -> None: ...
+
+    assert GRPC_CONTEXT_ARG_NAME in inspect.signature(Envelope.__new__(Envelope).unary(method, str)).parameters
+
+
+def test_serve_reports_a_full_queue_in_the_known_words() -> None:
+    """services/search/servicers.py replaces them."""
+    message = BackPressureError(num_queued_requests=1, max_queued_requests=1).message
+    assert message.startswith(servicers._BACKPRESSURE)
+
+
+@pytest.mark.parametrize("name", ["_blocking", "name", "route_prefix"])
+def test_serve_run_deploys_without_waiting(name: str) -> None:
+    """services/search/local/ray_runtime.py calls it."""
+    assert name in inspect.signature(serve._run).parameters
+
+
+@pytest.mark.parametrize("name", ["_node_ip_address", "_metrics_export_port"])
+def test_ray_init_takes_private_arguments(name: str) -> None:
+    """services/search/local/ray_runtime.py passes them; others are refused."""
+    assert f'"{name}"' in inspect.getsource(ray.init) or f"'{name}'" in inspect.getsource(ray.init)
+
+
+@pytest.mark.parametrize("name", ["_internal_kv_get", "_internal_kv_initialized", "_internal_kv_put"])
+def test_ray_has_a_key_value_store(name: str) -> None:
+    """services/search/composer/last_rollout.py uses it."""
+    assert callable(getattr(internal_kv, name, None)), name
