@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from scot.data.records import CaptionedImage, Refusals
 from scot.embeddings.images import EmbeddedBatch, embed_images
 from scot.encoders.base import Encoder
 from scot.index.config import CollectionConfig
-from scot.index.ids import ITEM_ID_KEY
+from scot.index.ids import payload_of
 from scot.index.store import GalleryStore, Item
 from scot.progress import Task
 
@@ -78,28 +75,3 @@ async def store_batches(
         if writing is not None:
             await writing
     return stored
-
-
-def payload_of(record: CaptionedImage) -> dict[str, Any]:
-    """The payload to store: the record's own as JSON, the first caption, and all captions if there are several."""
-    payload = {str(key): value for key, value in record.payload.items() if key != ITEM_ID_KEY}
-    payload.setdefault("caption", record.captions[0] if record.captions else "")
-    if len(record.captions) > 1:
-        payload.setdefault("captions", list(record.captions))
-    plain: dict[str, Any] = json.loads(json.dumps(_finite(payload), default=str))
-    return plain
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinity, which JSON does not have, as None; NumPy numbers and arrays as Python's."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    match value:
-        case dict():
-            return {str(key): _finite(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_finite(each) for each in value]
-        case float() if not math.isfinite(value):
-            return None
-        case _:
-            return value
