@@ -15,15 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from scot import flags
 from scot.data.captioned import read_captioned
 from scot.data.records import Refusals
 from scot.encoders import load_encoder
-from scot.evaluation.metrics import ranks, recall
-from scot.evaluation.world_vectors import encode_gallery, measure
+from scot.evaluation.comparison import measure
+from scot.evaluation.model import encode_benchmark
+from scot.evaluation.topk import top_k
+from scot.evaluation.worlds import read_gallery
 from scot.worlds import WORLDS
 from scot.worlds.drawing import DrawConfig, draw
+
+RECALL_AT = (1, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -56,21 +61,16 @@ def main(config: EncoderBenchmark) -> int:
             folder = Path(scratch) / world
             with redirect_stdout(sys.stderr):
                 draw(DrawConfig(world, folder, "eval", config.size, config.queries, config.seed))
-            vectors = encode_gallery(folder, encoder, Path(scratch) / "cache")
+            encoded = encode_benchmark(read_gallery(folder), encoder, folder, Path(scratch) / "cache")
             captions = {record.image_id: record.captions[0] for record in read_captioned(folder, Refusals())}
-            text_ND = encoder.encode_texts([captions[item_id] for item_id in vectors.item_ids])
-            own = [[row] for row in range(len(vectors.item_ids))]
-            none: list[list[int]] = [[] for _ in own]
-            rows = {
-                "text → image": ranks(text_ND, vectors.gallery_ND, own, none),
-                "image → text": ranks(vectors.gallery_ND, text_ND, own, none),
-            }
-            found[world] = {name: {f"recall@{k}": recall(of, k).value for k in (1, 5, 10)} for name, of in rows.items()}
+            text_ND = torch.from_numpy(encoder.encode_texts([captions[name] for name in encoded.vectors[""].names]))
+            image_ND = encoded.references("")
+            found[world] = {"text → image": recalls(text_ND, image_ND), "image → text": recalls(image_ND, text_ND)}
             found[world]["oracle"] = {
-                name: estimate.value for name, estimate in measure(vectors, vectors.oracle_QD).items()
+                name: estimate.value for name, estimate in measure(encoded, encoded.oracle()).items()
             }
             for name, metrics in found[world].items():
-                cells = " | ".join(f"{np.round(metrics[f'recall@{k}'], 3):.3f}" for k in (1, 5, 10))
+                cells = " | ".join(f"{np.round(metrics[f'recall@{k}'], 3):.3f}" for k in RECALL_AT)
                 print(f"| {world} | {name} | {cells} |")
     if config.output is not None:
         config.output.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +78,13 @@ def main(config: EncoderBenchmark) -> int:
             json.dumps({"encoder": encoder.id, "worlds": found}, indent=2) + "\n", encoding="utf-8"
         )
     return 0
+
+
+def recalls(query_ND: torch.Tensor, gallery_ND: torch.Tensor) -> dict[str, float]:
+    """Recall of the rows that stand at the query's own place."""
+    rows_NK, _ = top_k(query_ND, [gallery_ND], RECALL_AT[-1])
+    hits_NK = rows_NK == torch.arange(len(query_ND))[:, None]
+    return {f"recall@{k}": float(hits_NK[:, :k].any(1).double().mean()) for k in RECALL_AT}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,11 +32,15 @@ from benchmarks.quality_data import labelled_triplets, on_pictures
 from benchmarks.quality_report import write_report
 from benchmarks.quality_runs import EDITS, ENCODERS, RUNS, Run
 from scot import flags
-from scot.composers import LearnedComposer
+from scot.composers import Composer, LearnedComposer
+from scot.composers.base import States
 from scot.embeddings.cache import TripletEmbeddings, load_cache
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput, ScotError
-from scot.evaluation.world_vectors import ORACLE, WorldVectors, compose, encode_gallery, evaluate_world, measure
+from scot.evaluation.comparison import ORACLE, compare, measure
+from scot.evaluation.model import EncodedBenchmark, encode_benchmark
+from scot.evaluation.scoring import Estimate
+from scot.evaluation.worlds import read_gallery
 from scot.machine import machine
 from scot.training.loop import Trainer
 from scot.worlds import WORLDS
@@ -153,12 +157,13 @@ class Place:
         return self._loaded[1]
 
     @cached_property
-    def galleries(self) -> list[WorldVectors]:
+    def galleries(self) -> list[EncodedBenchmark]:
         """The galleries; the oracle and the baselines at their best weights are measured once."""
-        work, cache = self._config.work, self.folder / "cache"
-        found = [encode_gallery(work / "gallery" / world, self.encoder, cache, states=True) for world in WORLDS]
-        references(self.results, found)
-        return found
+        folders = [self._config.work / "gallery" / world for world in WORLDS]
+        cache = self.folder / "cache"
+        encoded = [encode_benchmark(read_gallery(folder), self.encoder, folder, cache) for folder in folders]
+        references(self.results, encoded)
+        return [dataclasses.replace(gallery, cached_states={}) for gallery in encoded]
 
 
 def call(*command: str) -> None:
@@ -167,18 +172,18 @@ def call(*command: str) -> None:
         raise ScotError(f"this failed: python {' '.join(command)}")
 
 
-def references(results: Path, galleries: Sequence[WorldVectors]) -> None:
+def references(results: Path, galleries: Sequence[EncodedBenchmark]) -> None:
     """The oracle and the baselines at their best weights, once."""
     file = results / "references.json"
     if file.exists():
         return
     found = {}
-    for vectors in galleries:
-        result = evaluate_world(vectors, [])
+    for encoded in galleries:
+        result = compare(encoded, [])
         best = result.best_baseline()
         oracle = next(row for row in result.rows if row.name == ORACLE)
         named = {ORACLE: oracle, f"best baseline ({best.name})": best}
-        found[vectors.world] = {name: told(row.metrics) for name, row in named.items()}
+        found[result.world] = {name: as_json(row.metrics) for name, row in named.items()}
     file.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
@@ -207,23 +212,34 @@ def train(run: Run, seed: int, place: Place, config: QualityBenchmark, results: 
     result |= {"best_step": trainer.best_step, "held_out": trainer.best, "settings": settings}
     result["references"] = json.loads((place.results / "references.json").read_text(encoding="utf-8"))
     for blind in (False, True) if composer.reads_states else (False,):
-        galleries = [without_patches(vectors) for vectors in worlds] if blind else worlds
-        result["worlds"] = {vectors.world: told(measure(vectors, compose(vectors, composer))) for vectors in galleries}
+        measured: dict[str, dict[str, dict[str, float]]] = {}
+        for encoded in worlds:
+            (queries,) = encoded.compose(WithoutPatches(composer) if blind else composer)
+            measured[encoded.benchmark.name] = as_json(measure(encoded, queries))
+        result["worlds"] = measured
         file = results / f"{dataclasses.replace(run, blind=blind).key}-{seed}.json"
         file.write_text(json.dumps(result, indent=1), encoding="utf-8")
-        said = ", ".join(f"{world} {found['recall@1']['value']:.3f}" for world, found in result["worlds"].items())
-        print(f"{run.group}: {run.name}{', blind' * blind}, seed {seed}: R@1 {said} ({seconds:.0f} s)", flush=True)
+        recalls = ", ".join(f"{world} {found['recall@1']['value']:.3f}" for world, found in measured.items())
+        print(f"{run.group}: {run.name}{', blind' * blind}, seed {seed}: R@1 {recalls} ({seconds:.0f} s)", flush=True)
 
 
-def without_patches(vectors: WorldVectors) -> WorldVectors:
-    """A gallery whose references are known by their vectors alone, as an item of an index is."""
-    assert vectors.states is not None
-    reference = vectors.states.reference
-    hidden = reference._replace(mask_BL=torch.zeros_like(reference.mask_BL))
-    return dataclasses.replace(vectors, states=dataclasses.replace(vectors.states, reference=hidden))
+class WithoutPatches:
+    """A composer that sees references by their vectors alone, as the items of an index are."""
+
+    reads_states = True
+
+    def __init__(self, composer: Composer) -> None:
+        self.name, self.architecture, self.encoder_id = composer.name, composer.architecture, composer.encoder_id
+        self._composer = composer
+
+    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
+        """Unit float32 rows ``(B, D)``."""
+        reference, edit = states
+        hidden = reference._replace(mask_BL=torch.zeros_like(reference.mask_BL))
+        return self._composer.compose(image_BD, text_BD, hidden, edit)
 
 
-def told(metrics: Any) -> dict[str, dict[str, float]]:
+def as_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
     """Estimates as JSON."""
     return {name: dataclasses.asdict(estimate) for name, estimate in metrics.items()}
 

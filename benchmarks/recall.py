@@ -28,7 +28,8 @@ from scot import flags
 from scot.composers import Composer, baseline, load_composer
 from scot.encoders import Encoder, load_encoder
 from scot.errors import InvalidInput
-from scot.evaluation.world_vectors import WorldVectors, compose, encode_gallery
+from scot.evaluation.model import EncodedBenchmark, encode_benchmark
+from scot.evaluation.worlds import read_gallery
 from scot.index.config import CollectionConfig, SearchParams
 from scot.machine import machine
 from scot.worlds import WORLDS
@@ -95,10 +96,10 @@ def main(config: RecallBenchmark) -> int:
     if config.composer is not None:
         composer = load_composer(config.composer, encoder_id=encoder.id, dim=encoder.dim)
     with tempfile.TemporaryDirectory() as scratch:
-        worlds = list(_worlds(config, encoder, composer, config.data or Path(scratch)))
-    rng = np.random.default_rng(config.seed)
-    gallery_ND = gallery(np.concatenate([world.gallery_ND for world in worlds]), config.items, rng)
-    kinds = _queries(composer, worlds)
+        worlds = list(_worlds(config, encoder, config.data or Path(scratch)))
+        drawn_ND = np.concatenate([world.references("").numpy() for world in worlds])
+        kinds = _queries(composer, worlds)
+    gallery_ND = gallery(drawn_ND, config.items, np.random.default_rng(config.seed))
     many = config.queries * len(worlds)
     print(f"{machine()}\n\n{config.items:,} vectors of {gallery_ND.shape[1]}, {many:,} queries of each kind\n")
     truth = {kind: exact(queries_QD, gallery_ND) for kind, queries_QD in kinds.items()}
@@ -130,26 +131,24 @@ def main(config: RecallBenchmark) -> int:
     return 0
 
 
-def _worlds(
-    config: RecallBenchmark, encoder: Encoder, composer: Composer | None, folder: Path
-) -> Iterator[WorldVectors]:
-    states = composer is not None and composer.reads_states
+def _worlds(config: RecallBenchmark, encoder: Encoder, folder: Path) -> Iterator[EncodedBenchmark]:
     for world in WORLDS:
+        place = folder / world
         with redirect_stdout(sys.stderr):
-            draw(DrawConfig(world, folder / world, "eval", config.drawn, config.queries, config.seed))
-        yield encode_gallery(folder / world, encoder, folder / "cache", states=states)
+            draw(DrawConfig(world, place, "eval", config.drawn, config.queries, config.seed))
+        yield encode_benchmark(read_gallery(place), encoder, place, folder / "cache")
 
 
-def _queries(composer: Composer | None, worlds: list[WorldVectors]) -> dict[str, Vectors]:
-    """What is asked for: pictures, sums, what the composer makes, and texts of edited captions, its ideal."""
+def _queries(composer: Composer | None, worlds: list[EncodedBenchmark]) -> dict[str, Vectors]:
+    """The kinds of queries: images, sums, the composer's, and the texts of edited captions, its ideal."""
+    composers = {"picture": baseline("image_only"), "sum": baseline("sum")}
+    if composer is not None:
+        composers["composer"] = composer
     found: dict[str, list[Vectors]] = {}
     for world in worlds:
-        rows = [world.index[query.reference_id] for query in world.queries]
-        found.setdefault("picture", []).append(world.gallery_ND[rows])
-        found.setdefault("sum", []).append(compose(world, baseline("sum")))
-        if composer is not None:
-            found.setdefault("composer", []).append(compose(world, composer))
-        found.setdefault("edited caption", []).append(world.oracle_QD)
+        composed = zip(composers, world.compose(*composers.values()), strict=True)
+        for kind, queries in (*composed, ("edited caption", world.oracle())):
+            found.setdefault(kind, []).append(queries[""].numpy())
     return {kind: np.concatenate(rows) for kind, rows in found.items()}
 
 

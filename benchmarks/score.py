@@ -98,7 +98,7 @@ def synthetic(config: ScoreBenchmark, folder: Path) -> tuple[StoredVectors, torc
         files.append(folder / f"{start}.safetensors")
         write_shard(files[-1], rows_BD, lot, {})
     query_QD = normalize(torch.randn(config.queries, config.dim, generator=generator), dim=1)
-    return StoredVectors(tuple(files), tuple(names), config.dim, {}), query_QD
+    return StoredVectors(tuple(files), tuple(names), (config.dim,), {}), query_QD
 
 
 def scot_ranks(query_QD: torch.Tensor, stored: StoredVectors) -> Ranks:

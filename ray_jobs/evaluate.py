@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scot import flags
-from scot.evaluation.world_run import EvaluateConfig, evaluate
+from scot.evaluation.run import EvaluateConfig, evaluate
 
 if __name__ == "__main__":
     sys.exit(flags.run("evaluate.py", evaluate, EvaluateConfig))

@@ -12,8 +12,7 @@ from typing import Any
 from scot import __version__, flags
 from scot.bundled import python_path
 from scot.errors import install_hint
-
-_BENCHMARK = "scot.evaluation.run:evaluate_benchmark"
+from scot.evaluation.benchmarks import BENCHMARKS
 
 COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "demo": (
@@ -35,24 +34,14 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
         "show where the time of one query goes, stage by stage",
     ),
     "evaluate": (
-        "scot.evaluation.world_run:EvaluateConfig",
+        "scot.evaluation.run:EvaluateConfig",
         "evaluate",
         "compare composers and baselines on drawn galleries",
     ),
-    "evaluate cirr": ("scot.evaluation.cirr:CirrConfig", _BENCHMARK, "CIRR by its authors' protocol"),
-    "evaluate fashioniq": (
-        "scot.evaluation.fashioniq:FashionIqConfig",
-        _BENCHMARK,
-        "FashionIQ by its authors' protocol",
-    ),
-    "evaluate circo": ("scot.evaluation.circo:CircoConfig", _BENCHMARK, "CIRCO by its authors' protocol"),
-    "evaluate genecis": ("scot.evaluation.genecis:GenecisConfig", _BENCHMARK, "GeneCIS by its authors' protocol"),
-    "evaluate wardrobe": (
-        "scot.evaluation.worlds:WardrobeConfig",
-        _BENCHMARK,
-        "the drawn world wardrobe as a benchmark",
-    ),
-    "evaluate scenes": ("scot.evaluation.worlds:ScenesConfig", _BENCHMARK, "the drawn world scenes as a benchmark"),
+    **{
+        f"evaluate {name}": (entry.config, "scot.evaluation.run:evaluate_benchmark", entry.summary)
+        for name, entry in BENCHMARKS.items()
+    },
     "evaluate validate-submission": (
         "scot.evaluation.submissions:SubmissionConfig",
         "validate_submission",

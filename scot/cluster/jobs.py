@@ -23,7 +23,7 @@ _CONFIGS: Mapping[JobName, str] = {
     "generate_edits": "ray_jobs.generate_edits:GenerateEditsConfig",
     "encode": "ray_jobs.encode:EncodeConfig",
     "pretrain": "ray_jobs.pretrain:PretrainConfig",
-    "evaluate": "scot.evaluation.world_run:EvaluateConfig",
+    "evaluate": "scot.evaluation.run:EvaluateConfig",
     "index": "ray_jobs.index:IndexConfig",
 }
 

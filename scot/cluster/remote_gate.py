@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from scot.cluster.job_status import Outcome
 from scot.errors import NotPromoted, ScotError, Unavailable
+from scot.progress import Progress
 
 if TYPE_CHECKING:  # at run time where it is needed: it imports PyTorch
     from scot.evaluation.gate import Decision
@@ -70,7 +71,7 @@ class GateHere:
                 encoder=request.encoder,
                 cache=Path(cache),
                 force=request.force,
-                on_progress=self._show,
+                progress=Progress(self._show),
             )
 
     def rollback(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,9 @@ from scot.composers import Registry, artifact
 from scot.errors import NotFound, NotPromoted, ScotError
 from scot.evaluation import promotion
 from scot.evaluation.gate import Check
-from scot.evaluation.metrics import Estimate
-from scot.evaluation.report import report_console
+from scot.evaluation.scoring import Estimate
+from scot.evaluation.tables import report_console
+from scot.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def compare(config: CompareConfig) -> int:
         galleries=config.gallery,
         encoder=config.encoder,
         cache=config.cache,
-        on_progress=console.print,
+        progress=Progress.on(sys.stderr),
     )
     console.print(_table(checks, config.first, config.second))
     return 0
@@ -139,7 +141,7 @@ def promote(config: PromoteConfig) -> int:
         encoder=config.encoder,
         cache=config.cache,
         force=config.force,
-        on_progress=console.print,
+        progress=Progress.on(sys.stderr),
     )
     if decision.checks:
         console.print(_table(decision.checks, config.version, decision.released))

@@ -19,7 +19,7 @@ from scot.demo.config import DemoConfig
 from scot.demo.steps import Workspace, run_step, shown, steps_of
 from scot.errors import Unavailable
 from scot.evaluation.contact_sheet import SheetRow, contact_sheet, save_sheet
-from scot.evaluation.report import report_console
+from scot.evaluation.tables import report_console
 from scot.ports import check_port
 from scot.worlds import WORLDS
 from scot.worlds.gallery import Query

@@ -26,7 +26,8 @@ class Query:
     ``edits`` are composed one by one and their unit query vectors averaged; ``targets`` are the right answers, the one
     the edit was written for first, or none where the benchmark keeps them secret; ``subset`` are the few pictures of
     ``recall_subset``, the reference not among them; ``candidates`` is a gallery of the query's own, empty for the
-    part's; ``texts`` are what the annotators wrote of it; ``soft`` grades right and half-right answers.
+    part's; ``texts`` are what the annotators wrote of it; ``soft`` grades right and half-right answers;
+    ``edited_caption`` is the caption of a right answer, which the oracle searches with.
     """
 
     query_id: str
@@ -38,6 +39,7 @@ class Query:
     aspects: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     soft: Mapping[str, float] = field(default_factory=dict)
+    edited_caption: str = ""
 
     def names(self) -> set[str]:
         """Every picture that the query cannot be measured without."""
@@ -98,7 +100,7 @@ class Benchmark:
         """Whether the right answers are known here, or only by the test server."""
         return all(query.targets for part in self.parts for query in part.queries)
 
-    def told(self) -> dict[str, Any]:
+    def protocol_and_deviations(self) -> dict[str, Any]:
         """The protocol with the deviations, for the result."""
         return {**self.protocol, "deviations": list(self.deviations)}
 

@@ -6,7 +6,6 @@ bootstrap interval, on the same queries.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,9 +13,9 @@ from typing import Any, Literal
 
 import scot
 from scot.composers import Composer
-from scot.evaluation.metrics import Estimate
-from scot.evaluation.world_vectors import WorldVectors, compose, measure
-from scot.worlds.queries import QUERIES
+from scot.evaluation.comparison import measure
+from scot.evaluation.model import EncodedBenchmark
+from scot.evaluation.scoring import Estimate
 
 GATE_METRICS = ("recall@1", "recall_subset@1")
 COMPARED = ("recall@1", "recall@5", "recall@10", "recall_subset@1")
@@ -92,15 +91,20 @@ class Decision:
 
 
 def compared(
-    vectors: WorldVectors, candidate: Composer, other: Composer | None, metrics: Sequence[str] = GATE_METRICS
+    encoded: EncodedBenchmark,
+    candidate: Composer,
+    other: Composer | None,
+    *,
+    gallery: str,
+    metrics: Sequence[str] = GATE_METRICS,
 ) -> list[Check]:
-    """Measure one or two composers on one gallery."""
-    ours = measure(vectors, compose(vectors, candidate))
-    theirs = measure(vectors, compose(vectors, other)) if other is not None else None
-    size = (len(vectors.item_ids), len(vectors.queries))
-    gallery = _gallery_hash(vectors)
+    """Measure one or two composers on one drawn gallery, whose hash is ``gallery``."""
+    composers = [candidate] if other is None else [candidate, other]
+    ours, *theirs = (measure(encoded, queries) for queries in encoded.compose(*composers))
+    benchmark = encoded.benchmark
+    size = (len(benchmark.parts[0].gallery or ()), benchmark.queries)
     return [
-        Check(vectors.world, gallery, *size, metric, ours[metric], theirs[metric] if theirs else None)
+        Check(benchmark.name, gallery, *size, metric, ours[metric], theirs[0][metric] if theirs else None)
         for metric in metrics
     ]
 
@@ -145,8 +149,3 @@ def _numbers(check: Check) -> str:
 
 def _interval(estimate: Estimate | None) -> str:
     return f"{estimate.low:.3f} to {estimate.high:.3f}, the 95 % interval" if estimate else ""
-
-
-def _gallery_hash(vectors: WorldVectors) -> str:
-    queries = (vectors.folder / QUERIES).read_text(encoding="utf-8")
-    return hashlib.sha256("\n".join([*vectors.item_ids, queries]).encode()).hexdigest()[:16]

@@ -13,28 +13,26 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from scot.data.shards import Folder
 from scot.data.triplets import iterate_triplets, read_manifest
 from scot.errors import InvalidInput
-from scot.evaluation import circo, cirr, fashioniq, genecis
-from scot.evaluation.base import Benchmark
+from scot.evaluation.benchmarks import BENCHMARKS
 
 COLUMNS = ("caption", "edit", "edited_caption")
 """The texts of a triplet."""
 
-_LOADERS: Mapping[str, Callable[[LeakageConfig], Benchmark]] = {
-    "cirr": lambda config: cirr.load(cirr.CirrConfig(config.annotations, config.split)),
-    "fashioniq": lambda config: fashioniq.load(fashioniq.FashionIqConfig(config.annotations, config.split)),
-    "circo": lambda config: circo.load(circo.CircoConfig(config.annotations, config.split)),
-    "genecis": lambda config: genecis.load(genecis.GenecisConfig(config.annotations, config.split)),
-}
+if TYPE_CHECKING:
+    PublishedBenchmark = str
+else:
+    PublishedBenchmark = Literal[tuple(name for name, entry in BENCHMARKS.items() if not entry.drawn)]
+
 _REORDERED = 0.999
 """The similarity of texts with the same words in another order: nearly equal."""
 _WORD = re.compile(r"\w+")
@@ -49,7 +47,7 @@ class LeakageConfig:
 
     triplets: tyro.conf.Positional[Path]
     """A folder of triplets."""
-    benchmark: Literal["cirr", "fashioniq", "circo", "genecis"] = "cirr"
+    benchmark: PublishedBenchmark = "cirr"
     """Whose texts."""
     annotations: Path | None = None
     """The folder of the benchmark's annotation files."""
@@ -154,7 +152,8 @@ def find_leakage(config: LeakageConfig) -> Leakage:
 
 def benchmark_texts(config: LeakageConfig) -> dict[str, set[str]]:
     """Each text of a split, as its annotators wrote it, to the queries that have it (``part/query``)."""
-    benchmark = _LOADERS[config.benchmark](config)
+    entry = BENCHMARKS[config.benchmark]
+    benchmark = entry.load(entry.config_type()(config.annotations, config.split))
     texts: dict[str, set[str]] = defaultdict(set)
     for part in benchmark.parts:
         for query in part.queries:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from scot.composers import Composer, Registry, artifact, load_composer
@@ -11,7 +11,9 @@ from scot.composers.registry import Rollback
 from scot.encoders import Encoder, load_encoder
 from scot.errors import EncoderMismatch, InvalidInput, ScotError
 from scot.evaluation.gate import COMPARED, GATE_METRICS, Check, Decision, compared, decide, utc_now
-from scot.evaluation.world_vectors import encode_gallery
+from scot.evaluation.model import encode_benchmark
+from scot.evaluation.worlds import gallery_hash, read_gallery
+from scot.progress import SILENT, Progress
 
 
 def compare(
@@ -22,7 +24,7 @@ def compare(
     galleries: Sequence[Path],
     encoder: str,
     cache: Path,
-    on_progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = SILENT,
 ) -> list[Check]:
     """Measure two versions on every gallery; the second is the check's ``other``.
 
@@ -33,7 +35,7 @@ def compare(
     paths = [registry.path(version) for version in (first, second)]
     loaded = load_encoder(encoder)
     composers = [_load(path, loaded) for path in paths]
-    return _checks(loaded, *composers, metrics=COMPARED, galleries=galleries, cache=cache, on_progress=on_progress)
+    return _checks(loaded, *composers, metrics=COMPARED, galleries=galleries, cache=cache, progress=progress)
 
 
 def promote(
@@ -44,7 +46,7 @@ def promote(
     encoder: str,
     cache: Path,
     force: bool = False,
-    on_progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = SILENT,
 ) -> Decision:
     """Measure ``version``, record the decision with it, and release it if it passes.
 
@@ -55,7 +57,7 @@ def promote(
         encoder: the encoder that it was trained on.
         cache: the folder of the galleries' embeddings.
         force: release it in spite of any objection; the numbers are recorded all the same.
-        on_progress: receives lines of progress.
+        progress: shows how many images are encoded.
 
     Returns:
         The decision. The pointer moved if it is ``promoted``; a refusal is returned, not raised.
@@ -78,7 +80,7 @@ def promote(
     candidate = _load(path, loaded)
     other = _load(registry.path(released), loaded) if released is not None and not objection else None
     checks = _checks(
-        loaded, candidate, other, metrics=GATE_METRICS, galleries=galleries, cache=cache, on_progress=on_progress
+        loaded, candidate, other, metrics=GATE_METRICS, galleries=galleries, cache=cache, progress=progress
     )
     decision = decide(version, released, loaded.id, checks, objection=objection, force=force)
     # Recorded first: a version that the pointer names has its numbers, whatever happens in between.
@@ -113,14 +115,13 @@ def _checks(
     metrics: Sequence[str],
     galleries: Sequence[Path],
     cache: Path,
-    on_progress: Callable[[str], None],
+    progress: Progress,
 ) -> list[Check]:
     """Measure one or two composers on every gallery."""
-    states = any(composer is not None and composer.reads_states for composer in (candidate, other))
     checks: list[Check] = []
     for folder in galleries:
-        vectors = encode_gallery(folder, encoder, cache, states=states, on_progress=on_progress)
-        checks += compared(vectors, candidate, other, metrics)
+        encoded = encode_benchmark(read_gallery(folder), encoder, folder, cache, progress=progress)
+        checks += compared(encoded, candidate, other, gallery=gallery_hash(folder), metrics=metrics)
     return checks
 
 

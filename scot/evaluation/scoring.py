@@ -7,8 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from scot.errors import InvalidInput
 from scot.evaluation.base import SUBSET, WHOLE, Benchmark, Rankings
+
+_RESAMPLES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,32 @@ class Scores:
 
     metrics: Mapping[str, float]
     per_query: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over queries with its 95 % bootstrap interval (percentiles of resampled queries)."""
+
+    value: float
+    low: float
+    high: float
+
+
+def estimate(hits: Sequence[float], *, seed: int = 0) -> Estimate:
+    """The share of ones among zeros and ones, one a query; 0 of none."""
+    if not hits:
+        return Estimate(0.0, 0.0, 0.0)
+    mean = math.fsum(hits) / len(hits)
+    # A resample of n zeros and ones has a binomial number of ones.
+    means = np.random.default_rng(seed).binomial(len(hits), mean, _RESAMPLES) / len(hits)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Estimate(mean, float(low), float(high))
+
+
+def estimates(scores: Scores) -> dict[str, Estimate]:
+    """The recalls of a benchmark of one part, with their intervals."""
+    names = [name for name in scores.per_query[0] if name != "query"]
+    return {name: estimate([query[name] for query in scores.per_query]) for name in names}
 
 
 def recall_at(ranking: Sequence[str], targets: Collection[str], k: int) -> float:

@@ -11,9 +11,9 @@ from pathlib import Path
 import tyro
 
 from scot.errors import InvalidInput
-from scot.evaluation import circo, cirr
 from scot.evaluation.annotations import read_json, some
 from scot.evaluation.base import Benchmark
+from scot.evaluation.benchmarks import BENCHMARKS
 from scot.evaluation.rankings import VERSION, needed_names, read_rankings
 
 MAX_BYTES = 5_000_000
@@ -46,11 +46,8 @@ def validate_submission(config: SubmissionConfig) -> int:
         content = read_json(file)
         name = "cirr" if isinstance(content, dict) and {"version", "metric"} & content.keys() else "circo"
         if name not in known:
-            known[name] = (
-                cirr.load(cirr.CirrConfig(config.annotations, split="test1"))
-                if name == "cirr"
-                else circo.load(circo.CircoConfig(config.annotations, split="test"))
-            )
+            entry = BENCHMARKS[name]
+            known[name] = entry.load(entry.config_type()(config.annotations, entry.hidden_split))
         kind, lists = check_submission(file, known[name])
         print(
             f"{file}: {kind} of {name} {known[name].split}, {lists:,} queries, {file.stat().st_size:,} bytes: accepted"

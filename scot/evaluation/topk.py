@@ -1,4 +1,4 @@
-"""Exact ranking of a gallery that comes in blocks: nothing larger than queries × block is held."""
+"""Exact ranking of a gallery that comes in blocks: nothing larger than queries × block is in memory."""
 
 from __future__ import annotations
 
@@ -7,17 +7,30 @@ from collections.abc import Iterable, Sequence
 import torch
 
 BLOCK = 8_192
-"""Pictures a block: large enough for the matrix product, small enough that 1,000 queries' scores are 33 MB."""
+"""Images a block: large enough for the matrix product, small enough that 1,000 queries' scores are 33 MB."""
+
+
+def similarity(query_QD: torch.Tensor, gallery: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """Dot products ``(Q, N)`` with a gallery ``(N, D)``, or with ``(N, V, D)`` the largest over an image's V vectors.
+
+    The second is the score of BLIP-2 (arXiv 2301.12597): MaxSim for a query of one vector.
+    """
+    if gallery.ndim == 2:
+        return torch.mm(query_QD, gallery.T, out=out)
+    scores_QN = torch.mm(query_QD, gallery[:, 0].T, out=out)
+    for vector in range(1, gallery.shape[1]):
+        torch.maximum(scores_QN, query_QD @ gallery[:, vector].T, out=scores_QN)
+    return scores_QN
 
 
 def top_k(
     query_QD: torch.Tensor, blocks: Iterable[torch.Tensor], k: int, excluded: Sequence[Sequence[int]] | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``k`` best gallery rows of each query by dot product; of equal scores, the earlier row first.
+    """The ``k`` best gallery rows of each query by :func:`similarity`; of equal scores, the earlier row first.
 
     Args:
         query_QD: queries, float32.
-        blocks: the gallery in order, float32 ``(B, D)`` each.
+        blocks: the gallery in order, float32 ``(B, D)`` or ``(B, V, D)`` each.
         k: how many rows; fewer are returned where the gallery is smaller.
         excluded: for each query the rows that do not compete.
 
@@ -29,12 +42,12 @@ def top_k(
     out = [(query, row) for query, rows in enumerate(excluded or ()) for row in rows]
     start = 0
     memory = torch.empty(0)
-    for block_BD in blocks:
-        if memory.numel() < queries * len(block_BD):
-            memory = torch.empty(queries * len(block_BD))
-        scores_QB = memory[: queries * len(block_BD)].view(queries, len(block_BD))
-        torch.mm(query_QD, block_BD.T, out=scores_QB)
-        here = [(query, row - start) for query, row in out if start <= row < start + len(block_BD)]
+    for block in blocks:
+        if memory.numel() < queries * len(block):
+            memory = torch.empty(queries * len(block))
+        scores_QB = memory[: queries * len(block)].view(queries, len(block))
+        similarity(query_QD, block, out=scores_QB)
+        here = [(query, row - start) for query, row in out if start <= row < start + len(block)]
         if here:
             scores_QB[tuple(torch.tensor(here).T)] = -torch.inf
         values_QK, columns_QK = _block_top(scores_QB, k)
@@ -43,7 +56,7 @@ def top_k(
         rows_QK = torch.cat([rows_QK, columns_QK + start], dim=1)
         best_QK, order_QK = best_QK.sort(dim=1, descending=True, stable=True)
         best_QK, rows_QK = best_QK[:, :k], rows_QK.gather(1, order_QK[:, :k])
-        start += len(block_BD)
+        start += len(block)
     return rows_QK, best_QK
 
 

@@ -5,6 +5,7 @@ Every picture that fits the edit is a right answer; the reference does not compe
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +22,10 @@ from scot.evaluation.base import Benchmark, Part, Query
 from scot.evaluation.config import BenchmarkConfig
 from scot.evaluation.images import Picture
 from scot.evaluation.scoring import recalls
-from scot.evaluation.world_vectors import RECALL_AT, SUBSET_AT
 from scot.worlds.drawing import DrawConfig, draw
 from scot.worlds.queries import QUERIES, read_queries
+
+RECALL_AT, SUBSET_AT = (1, 5, 10, 50), (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,19 @@ def load(config: WorldConfig) -> Benchmark:
             raise InvalidInput("--gallery is missing: rankings are of a gallery that `scot draw --split eval` wrote")
         folder = config.output / "gallery" / config.world
         draw(DrawConfig("wardrobe" if config.world == "wardrobe" else "scenes", folder, "eval"))
+    benchmark = read_gallery(folder)
+    if benchmark.name != config.world:
+        raise InvalidInput(f"{folder} is a gallery of {benchmark.name}, not of {config.world}")
+    return benchmark
+
+
+def read_gallery(folder: Path) -> Benchmark:
+    """The benchmark of a gallery that ``scot draw --split eval`` wrote, named by its world.
+
+    Raises:
+        NotFound, InvalidInput: the folder holds no gallery, or not a whole one.
+    """
     world, drawn = read_queries(folder)
-    if world != config.world:
-        raise InvalidInput(f"{folder} is a gallery of {world}, not of {config.world}")
     refusals = Refusals()
     files = {record.image_id: record.image for record in read_captioned(folder, refusals)}
     if refusals.total:
@@ -85,6 +97,7 @@ def load(config: WorldConfig) -> Benchmark:
             edits=(query.edit,),
             targets=tuple(sorted(query.targets)),
             subset=tuple(name for name in query.subset if name != query.reference_id),
+            edited_caption=query.edited_caption,
         )
         for query in drawn
     )
@@ -93,8 +106,8 @@ def load(config: WorldConfig) -> Benchmark:
     check_known(folder / QUERIES, named, files)
     pictures = {name: Picture(file) for name, file in files.items() if isinstance(file, Path)}
     return Benchmark(
-        name=config.world,
-        split=config.split,
+        name=world,
+        split="eval",
         parts=(Part("", tuple(files), queries),),
         protocol={
             "gallery": f"the {len(files):,} drawn pictures",
@@ -110,6 +123,13 @@ def load(config: WorldConfig) -> Benchmark:
         subset_depth=SUBSET_AT[-1],
         drop_reference=True,
     )
+
+
+def gallery_hash(folder: Path) -> str:
+    """A short hash of a gallery's image ids and queries."""
+    names = [record.image_id for record in read_captioned(folder, Refusals())]
+    queries = (folder / QUERIES).read_text(encoding="utf-8")
+    return hashlib.sha256("\n".join([*names, queries]).encode()).hexdigest()[:16]
 
 
 def _measure(query: Query, lists: Mapping[str, tuple[str, ...]]) -> dict[str, float]:

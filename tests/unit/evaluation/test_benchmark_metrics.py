@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scot.evaluation.scoring import average_precision, recall_at
-from scot.evaluation.topk import top_k
+from scot.evaluation.scoring import average_precision, estimate, recall_at
+from scot.evaluation.topk import similarity, top_k
 
 NAMES = st.permutations(list("abcdefgh"))
 RIGHT = st.sets(st.sampled_from("abcdefghxyz"), min_size=1)
@@ -79,3 +79,51 @@ def test_equal_scores_keep_the_order_of_the_gallery_whatever_the_blocks() -> Non
     for block in (1, 7, 64, 1_000):
         rows_QK, _ = top_k(query_QD, gallery_ND.split(block), 50)
         assert rows_QK[0].tolist() == list(range(50))
+
+
+EYE = torch.eye(4)
+
+
+def rank(query_D: list[float], gallery: torch.Tensor, target: int, excluded: list[int] | None = None) -> int:
+    """The 1-based rank of one row."""
+    rows_QK, _ = top_k(torch.tensor([query_D]), [gallery], len(gallery), [excluded or []])
+    return rows_QK[0].tolist().index(target) + 1
+
+
+def test_rank_counts_what_scores_higher() -> None:
+    query_D = [0.9, 0.4, 0.1, 0.0]
+    assert rank(query_D, EYE, 0) == 1
+    assert rank(query_D, EYE, 2) == 3
+    assert rank(query_D, EYE, 2, [0]) == 2
+    assert rank(query_D, EYE, 1, [0]) == 1
+
+
+def test_a_share_has_an_interval() -> None:
+    assert estimate([1, 1, 0, 0]).value == 0.5
+    assert estimate([1, 1, 1, 0]).value == 0.75
+    many = estimate([1, 0] * 500)
+    assert many.low < 0.5 < many.high
+    assert many.high - many.low < 0.1
+    assert estimate([1, 1]).low == 1.0
+    assert estimate([]).value == 0.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31))
+def test_several_vectors_an_image_are_scored_by_their_best(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    gallery_NVD = rng.normal(size=(12, 5, 8)).astype(np.float32)
+    query_QD = rng.normal(size=(4, 8)).astype(np.float32)
+    by_hand = [[max(float(vector @ query) for vector in image) for image in gallery_NVD] for query in query_QD]
+    scores_QN = similarity(torch.from_numpy(query_QD), torch.from_numpy(gallery_NVD))
+    np.testing.assert_allclose(scores_QN.numpy(), by_hand, atol=1e-4)
+
+
+def test_ranks_over_several_vectors_an_image() -> None:
+    gallery_NVD = torch.stack([EYE[[0, 1]], EYE[[2, 2]], EYE[[3, 3]]])
+    query_D = [0.1, 0.9, 0.5, 0.2]
+    assert rank(query_D, gallery_NVD, 0) == 1  # by its second vector
+    assert rank(query_D, gallery_NVD, 1) == 2
+    assert rank(query_D, gallery_NVD, 1, [0]) == 1
+    one = gallery_NVD[:, :1]
+    assert rank(query_D, one, 0) == rank(query_D, one[:, 0], 0) == 3

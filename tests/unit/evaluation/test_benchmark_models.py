@@ -19,8 +19,9 @@ from scot.composers.architectures import build
 from scot.encoders import load_encoder
 from scot.evaluation import embedding_store, worlds
 from scot.evaluation import model as model_run
-from scot.evaluation.embedding_store import encode_pictures
+from scot.evaluation.embedding_store import encode_images
 from scot.evaluation.images import Picture
+from scot.progress import Progress
 from scot.worlds.drawing import draw
 from tests.support.small_benchmarks import load_json, picture, small_benchmarks, small_cirr
 
@@ -49,9 +50,9 @@ def test_a_model_run_and_its_ranking_files_score_the_same(
     benchmark: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert model(home, benchmark, tmp_path, "--json", str(tmp_path / "out.json"), "--per-query") == 0
-    said = capsys.readouterr().out
-    assert "encoded" in said
-    assert "composer sum, encoder tiny@" in said
+    out, err = capsys.readouterr()
+    assert f"encoding {benchmark}" in err
+    assert "composer sum, encoder tiny@" in out
     result = load_json(tmp_path / "out.json")
     kept = load_json(tmp_path / f"{benchmark}-val-result.json")
     assert kept["metrics"] == result["metrics"]
@@ -232,7 +233,7 @@ def test_encoding_goes_on_where_it_was_killed(home: Path, tmp_path: Path, monkey
     files = sorted((home / "CIRR/dev").iterdir())
     pictures = {file.stem: Picture(file) for file in files}
     encoder = load_encoder("tiny")
-    whole = encode_pictures(pictures, encoder, tmp_path / "whole")
+    whole = encode_images(pictures, encoder, tmp_path / "whole")
     encode, calls = encoder.encode_pixels, []
 
     def killed(pixels):  # type: ignore[no-untyped-def]
@@ -243,11 +244,11 @@ def test_encoding_goes_on_where_it_was_killed(home: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr(encoder, "encode_pixels", killed)
     with pytest.raises(KeyboardInterrupt):
-        encode_pictures(pictures, encoder, tmp_path / "cache")
+        encode_images(pictures, encoder, tmp_path / "cache")
     lines: list[str] = []
-    again = encode_pictures(pictures, encoder, tmp_path / "cache", on_progress=lines.append)
+    again = encode_images(pictures, encoder, tmp_path / "cache", progress=Progress(lines.append))
     assert calls == [16, 16, 16, 16, 12]
-    assert lines[-1].startswith("encoded 28 of 28 pictures")
+    assert lines[-1].startswith("encoding images: 28 of 28 images")
     assert again.names == whole.names == tuple(pictures)
     assert torch.equal(torch.cat(list(again.blocks())), torch.cat(list(whole.blocks())))
     assert torch.equal(again.rows(["dev-7-0-img0", "dev-0-0-img0"]), whole.rows(["dev-7-0-img0", "dev-0-0-img0"]))
@@ -256,9 +257,9 @@ def test_encoding_goes_on_where_it_was_killed(home: Path, tmp_path: Path, monkey
 def test_a_changed_picture_is_encoded_again(tmp_path: Path) -> None:
     file = picture(tmp_path / "a.png", 1)
     encoder = load_encoder("tiny")
-    before = encode_pictures({"a": Picture(file)}, encoder, tmp_path / "cache").rows(["a"])
+    before = encode_images({"a": Picture(file)}, encoder, tmp_path / "cache").rows(["a"])
     picture(file, 5)
-    after = encode_pictures({"a": Picture(file)}, encoder, tmp_path / "cache").rows(["a"])
+    after = encode_images({"a": Picture(file)}, encoder, tmp_path / "cache").rows(["a"])
     assert not torch.equal(before, after)
 
 

@@ -15,7 +15,7 @@ from scot.composers import Registry, save_composer
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.encoders import Encoder, load_encoder
 from scot.evaluation.gate import Check, Decision, decide
-from scot.evaluation.metrics import Estimate
+from scot.evaluation.scoring import Estimate
 from scot.worlds.drawing import DrawConfig, draw
 from tests.support.random_encoder import save_random_encoder
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from scot.cli import main
+from scot.composers import save_composer
+from scot.composers.architectures import build
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput, NotFound
+from scot.evaluation.comparison import ORACLE, compare
 from scot.evaluation.contact_sheet import SheetRow, contact_sheet
-from scot.evaluation.world_run import EvaluateConfig, evaluate
-from scot.evaluation.world_vectors import ORACLE, WorldVectors, encode_gallery, evaluate_world
+from scot.evaluation.model import EncodedBenchmark, encode_benchmark
+from scot.evaluation.run import EvaluateConfig, evaluate
+from scot.evaluation.worlds import read_gallery
 from scot.worlds.drawing import DrawConfig, draw
 from tests.support.random_blip2 import save_random_blip2
 from tests.support.random_encoder import save_random_encoder
@@ -28,29 +31,21 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def encode(gallery: Path, cache: Path, name: str = "tiny", *, best_of_vectors: bool = False) -> EncodedBenchmark:
+    return encode_benchmark(read_gallery(gallery), load_encoder(name), gallery, cache, best_of_vectors=best_of_vectors)
+
+
 @pytest.fixture(scope="module")
-def vectors(gallery: Path) -> WorldVectors:
-    return encode_gallery(gallery, load_encoder("tiny"), gallery.parent / "cache")
+def encoded(gallery: Path) -> EncodedBenchmark:
+    return encode(gallery, gallery.parent / "cache")
 
 
-class Given:
-    """A composer that answers what it was given."""
-
-    name = architecture = "given"
-    encoder_id = None
-    reads_states = False
-
-    def __init__(self, query_QD: np.ndarray) -> None:
-        self._query_QD = torch.from_numpy(query_QD)
-
-    def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
-        return self._query_QD
+def answers(encoded: EncodedBenchmark) -> list[str]:
+    return [query.targets[0] for query in encoded.benchmark.parts[0].queries]
 
 
-def test_a_composer_that_knows_the_answer_has_recall_one(vectors: WorldVectors) -> None:
-    index = vectors.index
-    answers = vectors.gallery_ND[[index[next(iter(query.targets))] for query in vectors.queries]]
-    result = evaluate_world(vectors, [Given(answers)])
+def test_a_composer_that_knows_the_answer_has_recall_one(encoded: EncodedBenchmark) -> None:
+    result = compare(encoded, [("given", {"": encoded.references("", answers(encoded))})])
     assert result.value("given") == 1.0
     assert result.value("given", "recall_subset@1") == 1.0
     assert result.value(ORACLE) > result.best_baseline().metrics["recall@1"].value
@@ -65,23 +60,44 @@ def test_a_composer_that_knows_the_answer_has_recall_one(vectors: WorldVectors) 
     }
 
 
-def test_the_reference_does_not_compete(vectors: WorldVectors) -> None:
-    index = vectors.index
-    references = vectors.gallery_ND[[index[query.reference_id] for query in vectors.queries]]
-    result = evaluate_world(vectors, [Given(references)], weights=(0.5,))
+def test_the_reference_does_not_compete(encoded: EncodedBenchmark) -> None:
+    references = encoded.references("", [query.reference for query in encoded.benchmark.parts[0].queries])
+    result = compare(encoded, [("given", {"": references})], weights=(0.5,))
     assert result.value("given") == result.value("image_only")
     assert result.value("given", "recall@10") > 0.5
 
 
-def test_embeddings_are_cached_for_this_encoder_only(gallery: Path, vectors: WorldVectors, tmp_path: Path) -> None:
-    cache = gallery.parent / "cache"
-    (kept,) = cache.iterdir()
-    again = encode_gallery(gallery, load_encoder("tiny"), cache)
-    np.testing.assert_array_equal(again.gallery_ND, vectors.gallery_ND)
-    assert list(cache.iterdir()) == [kept]
-    other = encode_gallery(gallery, load_encoder(save_random_encoder(tmp_path / "model")), cache)
-    assert other.gallery_ND.shape[1] == 32
+def test_embeddings_are_cached_for_this_encoder_only(gallery: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = encode(gallery, cache)
+    (shard,) = cache.iterdir()
+    written = shard.stat().st_mtime_ns
+    again = encode(gallery, cache)
+    assert torch.equal(again.references(""), first.references(""))
+    assert [file.stat().st_mtime_ns for file in cache.iterdir()] == [written]
+    other = encode(gallery, cache, save_random_encoder(tmp_path / "model"))
+    assert other.references("").shape[1] == 32
     assert len(list(cache.iterdir())) == 2
+
+
+def test_both_forms_of_the_command_give_the_same_numbers(
+    gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = load_encoder("tiny")
+    module = build("token_combiner", {"dim": encoder.dim, "image_states": 512, "text_states": 128, "heads": 1})
+    torch.nn.init.constant_(module.get_parameter("gate.3.bias"), 2.0)
+    reader = tmp_path / "reader"
+    save_composer(reader, module, encoder_id=encoder.id, dim=encoder.dim)
+    shared = ["--gallery", str(gallery), "--output", str(tmp_path)]
+    assert main(["evaluate", *shared, "--composer", str(reader)]) == 0
+    rows = json.loads((tmp_path / "results.json").read_text())["worlds"]["wardrobe"]["rows"]
+    tuned = next(name for name in rows if name.startswith("sum:"))
+    for name, composer in (("reader", str(reader)), (tuned, tuned), ("image_only", "image_only")):
+        assert main(["evaluate", "wardrobe", *shared, "--composer", composer]) == 0
+        metrics = json.loads((tmp_path / "wardrobe-eval-result.json").read_text())["metrics"]
+        assert len(metrics) == 7
+        assert {metric: estimate["value"] for metric, estimate in rows[name].items()} == metrics
+    capsys.readouterr()
 
 
 def test_the_command_writes_table_json_and_sheet(
@@ -98,19 +114,17 @@ def test_an_encoder_of_several_vectors_is_ranked_by_the_best_of_them(
     gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = save_random_blip2(tmp_path / "model")
-    encoder = load_encoder(name)
-    vectors = encode_gallery(gallery, encoder, tmp_path / "cache", multi=True)
-    pooled = encode_gallery(gallery, encoder, tmp_path / "cache")
-    assert vectors.multi_NVD is not None
-    assert vectors.multi_NVD.shape == (120, 6, 24)
-    np.testing.assert_allclose(vectors.gallery_ND, pooled.gallery_ND, atol=1e-5)
-    again = encode_gallery(gallery, encoder, tmp_path / "cache", multi=True)
-    np.testing.assert_array_equal(again.multi_NVD, vectors.multi_NVD)
+    several = encode(gallery, tmp_path / "cache", name, best_of_vectors=True)
+    pooled = encode(gallery, tmp_path / "cache", name)
+    vectors_NVD = torch.cat(list(several.vectors[""].blocks()))
+    assert vectors_NVD.shape == (120, 6, 24)
+    torch.testing.assert_close(several.references(""), pooled.references(""), atol=1e-5, rtol=0)
+    again = encode(gallery, tmp_path / "cache", name, best_of_vectors=True)
+    assert torch.equal(torch.cat(list(again.vectors[""].blocks())), vectors_NVD)
     # A picture asked for by its own third vector: only the score over all vectors is sure to find it.
-    index = vectors.index
-    answers = vectors.multi_NVD[[index[next(iter(query.targets))] for query in vectors.queries], 2]
-    assert evaluate_world(vectors, [Given(answers)], weights=(0.5,)).value("given") == 1.0
-    assert evaluate_world(pooled, [Given(answers)], weights=(0.5,)).value("given") < 1.0
+    given = [("given", {"": several.vectors[""].rows(answers(several))[:, 2]})]
+    assert compare(several, given, weights=(0.5,)).value("given") == 1.0
+    assert compare(pooled, given, weights=(0.5,)).value("given") < 1.0
 
     flags = ["--gallery", str(gallery), "--output", str(tmp_path / "evaluation"), "--best-of-vectors"]
     assert main(["evaluate", *flags, "--encoder", name]) == 0
@@ -159,10 +173,10 @@ def test_a_gallery_with_a_missing_picture_is_refused(tmp_path: Path) -> None:
     draw(DrawConfig("wardrobe", folder, "eval", 12, 4, num_workers=1))
     next(iter((folder / "images").rglob("*.png"))).unlink()
     with pytest.raises(InvalidInput, match="not a whole gallery"):
-        encode_gallery(folder, load_encoder("tiny"), tmp_path / "cache")
+        read_gallery(folder)
     (folder / "queries.json").unlink()
     with pytest.raises(NotFound, match=r"scot draw --split eval"):
-        encode_gallery(folder, load_encoder("tiny"), tmp_path / "cache")
+        read_gallery(folder)
 
 
 def test_right_answers_are_framed() -> None:

@@ -1,0 +1,85 @@
+"""Composers, tuned baselines and the oracle side by side on one benchmark, with bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scot.composers import BASELINES, FITTED_BASELINES, baseline, fitted_baseline
+from scot.evaluation.model import EncodedBenchmark, QueryVectors
+from scot.evaluation.scoring import Estimate, estimates, score
+
+ORACLE = "oracle"
+WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+"""The weights that are tried for each tuned baseline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the result: a way of composing, and its metrics by name (``recall@1``, ``recall_subset@1`` …)."""
+
+    name: str
+    metrics: Mapping[str, Estimate]
+
+    @property
+    def learned(self) -> bool:
+        """Whether it is a trained composer, neither a baseline nor the oracle."""
+        return self.name.split(":")[0] not in (*BASELINES, *FITTED_BASELINES, ORACLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The table of one drawn world."""
+
+    world: str
+    encoder: str
+    gallery: int
+    queries: int
+    rows: tuple[Row, ...]
+
+    def value(self, name: str, metric: str = "recall@1") -> float:
+        """A metric of a row by the row's name."""
+        return next(row.metrics[metric].value for row in self.rows if row.name == name)
+
+    def best_baseline(self) -> Row:
+        """The best row by R@1 that needs no training."""
+        plain = (row for row in self.rows if not row.learned and row.name != ORACLE)
+        return max(plain, key=lambda row: row.metrics["recall@1"].value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as plain values."""
+        return {**asdict(self), "rows": {row.name: {k: asdict(v) for k, v in row.metrics.items()} for row in self.rows}}
+
+
+def measure(encoded: EncodedBenchmark, queries: QueryVectors) -> dict[str, Estimate]:
+    """Rank and score the query vectors of one composer."""
+    return estimates(score(encoded.benchmark, encoded.rank(queries)))
+
+
+def compare(
+    encoded: EncodedBenchmark, composed: Sequence[tuple[str, QueryVectors]], *, weights: Sequence[float] = WEIGHTS
+) -> Comparison:
+    """Recall of composers by name and query vectors, of the baselines and of the oracle on a benchmark of one part.
+
+    Sum, slerp and centred sum are shown at the weight that is best for this very gallery, and the last with the means
+    of this very gallery and its queries' edits, which favors them.
+    """
+    (part,) = encoded.benchmark.parts
+    pool = encoded.references(part.name), encoded.texts([edit for query in part.queries for edit in query.edits])
+
+    def measured(name: str) -> Row:
+        fitted = name.partition(":")[0] in FITTED_BASELINES
+        (queries,) = encoded.compose(fitted_baseline(name, *pool) if fitted else baseline(name))
+        return Row(name, measure(encoded, queries))
+
+    rows = [Row(name, measure(encoded, queries)) for name, queries in composed]
+    rows += [measured(name) for name in ("image_only", "text_only")]
+    for name in ("sum", "slerp", *FITTED_BASELINES):
+        tried = (measured(f"{name}:{weight}") for weight in weights)
+        rows.append(max(tried, key=lambda row: row.metrics["recall@1"].value))
+    rows.append(Row(ORACLE, measure(encoded, encoded.oracle())))
+    shape = encoded.vectors[part.name].shape
+    encoder = encoded.encoder.id if len(shape) == 1 else f"{encoded.encoder.id}, best of {shape[0]} vectors"
+    gallery = len(encoded.vectors[part.name].names)
+    return Comparison(encoded.benchmark.name, encoder, gallery, encoded.benchmark.queries, tuple(rows))
