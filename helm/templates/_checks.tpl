@@ -1,4 +1,4 @@
-{{/* What can be told wrong before anything is created. Every sentence says what to do. */}}
+{{/* Checks before anything is created. Each error says what to do. */}}
 {{- define "scot.checks" -}}
 {{- $live := lookup "v1" "Namespace" "" "kube-system" -}}
 {{- $kinds := dict "ray.io/v1/RayService" "install the KubeRay operator first: helm install kuberay-operator kuberay-operator --repo https://ray-project.github.io/kuberay-helm --version 1.6.0" -}}
@@ -23,24 +23,24 @@
 {{- end -}}
 
 {{- if and (eq .Values.store.mode "external") (not .Values.store.url) -}}
-{{- fail "\n\nstore.mode is external, so store.url must say where Qdrant is: http://host:6333" -}}
+{{- fail "\n\nstore.mode is external, so store.url must be the address of Qdrant: http://host:6333" -}}
 {{- end -}}
 {{- if and .Values.store.caSecret (not (hasPrefix "https://" .Values.store.url)) -}}
-{{- fail "\n\nstore.caSecret is for a store.url that begins with https://" -}}
+{{- fail "\n\nstore.caSecret needs a store.url that begins with https://" -}}
 {{- end -}}
 {{- if and (ne .Values.store.mode "external") .Values.store.url -}}
 {{- fail (printf "\n\nstore.url is set, but store.mode is %s: set store.mode=external" .Values.store.mode) -}}
 {{- end -}}
 {{- if eq .Values.store.mode "embedded" -}}
 {{- if or (gt (int .Values.search.gateway.replicas) 1) .Values.search.gateway.autoscaling -}}
-{{- fail "\n\nstore.mode is embedded, which one gateway alone can open: set search.gateway.replicas=1, or store.mode=qdrant" -}}
+{{- fail "\n\nstore.mode is embedded, and only one gateway can open it: set search.gateway.replicas=1, or store.mode=qdrant" -}}
 {{- end -}}
 {{- if not .Values.artifacts.persistence.enabled -}}
-{{- fail "\n\nstore.mode is embedded, which is kept on the artifacts' volume: set artifacts.persistence.enabled=true, or store.mode=qdrant" -}}
+{{- fail "\n\nstore.mode is embedded, which needs the artifacts' volume: set artifacts.persistence.enabled=true, or store.mode=qdrant" -}}
 {{- end -}}
 {{- end -}}
 {{- if and (not .Values.artifacts.persistence.enabled) (not .Values.artifacts.url) -}}
-{{- fail "\n\nartifacts need a place: set artifacts.persistence.enabled=true, or artifacts.url to an object store (s3://bucket/scot)" -}}
+{{- fail "\n\nartifacts need storage: set artifacts.persistence.enabled=true, or artifacts.url to an object store (s3://bucket/scot)" -}}
 {{- end -}}
 {{- if and .Values.pipeline.enabled (not .Values.artifacts.persistence.enabled) -}}
 {{- fail "\n\npipeline.enabled needs the artifacts' volume for its galleries: set artifacts.persistence.enabled=true" -}}
@@ -52,7 +52,7 @@
 {{- fail "\n\nroute.enabled needs route.parentRefs: the gateways to attach to, [{name: …, namespace: …}]" -}}
 {{- end -}}
 {{- if and (eq .Values.ray.gcsFaultTolerance.backend "redis") (not .Values.ray.gcsFaultTolerance.redisAddress) -}}
-{{- fail "\n\nray.gcsFaultTolerance.backend is redis, so ray.gcsFaultTolerance.redisAddress must say where: host:6379" -}}
+{{- fail "\n\nray.gcsFaultTolerance.backend is redis, so ray.gcsFaultTolerance.redisAddress must be its address: host:6379" -}}
 {{- end -}}
 {{- if and .Values.edits.enabled (ne .Values.edits.engine "rules") (not .Values.edits.model) -}}
 {{- fail (printf "\n\nedits.engine is %s, which needs edits.model" .Values.edits.engine) -}}
@@ -60,7 +60,7 @@
 {{- $towers := list .Values.search.composers .Values.search.encoders -}}
 {{- range $towers -}}
 {{- if and (gt (float64 .gpus) 0.0) (lt (float64 $.Values.ray.workers.gpus) (float64 .gpus)) -}}
-{{- fail (printf "\n\nsearch asks for %v GPUs a replica, and a worker has %v: raise ray.workers.gpus" .gpus $.Values.ray.workers.gpus) -}}
+{{- fail (printf "\n\nsearch requests %v GPUs for each replica, but a worker has %v: raise ray.workers.gpus" .gpus $.Values.ray.workers.gpus) -}}
 {{- end -}}
 {{- end -}}
 
@@ -88,7 +88,7 @@
 {{- if and .needed .name -}}
 {{- $secret := lookup "v1" "Secret" .context.Release.Namespace .name -}}
 {{- if not $secret -}}
-{{- fail (printf "\n\n%s names the Secret %q, which is not in the namespace %q: create it first, or leave %s empty" .value .name .context.Release.Namespace .value) -}}
+{{- fail (printf "\n\n%s names the Secret %q, which does not exist in the namespace %q: create it first, or leave %s empty" .value .name .context.Release.Namespace .value) -}}
 {{- end -}}
 {{- range .keys -}}
 {{- if not (hasKey (default dict $secret.data) .) -}}
@@ -108,9 +108,9 @@
 {{- end -}}
 {{- end -}}
 {{- if and .name (not (has .name $names)) -}}
-{{- fail (printf "\n\n%s is %q, which this cluster does not have; it has: %s" .value .name (default "none" (join ", " $names))) -}}
+{{- fail (printf "\n\n%s is %q, which does not exist in this cluster; it has: %s" .value .name (default "none" (join ", " $names))) -}}
 {{- end -}}
 {{- if and (not .name) (not $default) -}}
-{{- fail (printf "\n\nthis cluster has no default storage class: set %s to one of: %s" .value (default "(it has none; install a provisioner first)" (join ", " $names))) -}}
+{{- fail (printf "\n\nthis cluster has no default storage class: set %s to one of: %s" .value (default "(none: install a provisioner first)" (join ", " $names))) -}}
 {{- end -}}
 {{- end -}}

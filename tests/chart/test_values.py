@@ -1,4 +1,4 @@
-"""Values: what the schema refuses, what the chart's checks refuse with a sentence, and what the notes say."""
+"""Values: what the schema refuses, what the chart's checks reject with a sentence, and the notes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def test_the_schema_names_what_is_wrong(values: dict[str, Any], key: str) -> Non
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"store": {"mode": "external"}}, "store.url must say where Qdrant is"),
+        ({"store": {"mode": "external"}}, "store.url must be the address of Qdrant"),
         ({"store": {"mode": "external", "url": "http://q:6333", "caSecret": "a"}}, "begins with https://"),
         ({"store": {"url": "http://q:6333"}}, "set store.mode=external"),
-        ({"store": {"mode": "embedded"}, "search": {"gateway": {"replicas": 2}}}, "one gateway alone can open"),
-        ({"artifacts": {"persistence": {"enabled": False}}}, "artifacts need a place"),
+        ({"store": {"mode": "embedded"}, "search": {"gateway": {"replicas": 2}}}, "only one gateway can open it"),
+        ({"artifacts": {"persistence": {"enabled": False}}}, "artifacts need storage"),
         ({"ingress": {"enabled": True}}, "needs ingress.host"),
         ({"route": {"enabled": True}}, "needs route.parentRefs"),
-        ({"ray": {"gcsFaultTolerance": {"backend": "redis"}}}, "redisAddress must say where"),
+        ({"ray": {"gcsFaultTolerance": {"backend": "redis"}}}, "redisAddress must be its address"),
         ({"search": {"composers": {"gpus": 1}}}, "raise ray.workers.gpus"),
         ({"edits": {"enabled": True, "model": ""}}, "needs edits.model"),
     ],
@@ -62,7 +62,7 @@ def test_a_contradiction_is_one_sentence(values: dict[str, Any], sentence: str) 
         render(values)
 
 
-def test_a_cluster_without_kuberay_is_told_how_to_get_it() -> None:
+def test_a_cluster_without_kuberay_is_an_error_that_says_how_to_install_it() -> None:
     with pytest.raises(helm_python.HelmError, match=r"no ray.io/v1/RayService: install the KubeRay operator first"):
         render(checks=True)
 
@@ -95,14 +95,14 @@ def test_every_value_is_described() -> None:
 
 
 def test_the_notes_say_what_to_do_next() -> None:
-    said = notes()
-    assert 'scot search --address localhost:9000 --item-id wardrobe-00001 --edit "make it blue"' in said
-    assert "get secret scot-keys" in said
+    text = notes()
+    assert 'scot search --address localhost:9000 --item-id wardrobe-00001 --edit "make it blue"' in text
+    assert "get secret scot-keys" in text
     assert "get secret" not in notes({"auth": {"enabled": False}})
     assert "embedded store is for small galleries" in notes(file="values-local.yaml")
 
 
-def test_a_gpu_request_without_gpus_is_said() -> None:
+def test_the_notes_warn_about_a_gpu_request_without_gpus() -> None:
     assert "no node offers one now" in notes(file="values-gpu.yaml")
 
 

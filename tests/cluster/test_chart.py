@@ -170,7 +170,7 @@ def test_gpus_land_on_the_node_that_has_them(namespace: Charts) -> None:
     [
         (["--set", "serch.encoder=tiny"], "serch"),
         (["--set", "qdrant.persistence.storageClass=fast"], 'qdrant.persistence.storageClass is "fast"'),
-        (["--set", "auth.existingSecret=mine"], 'the Secret "mine", which is not in the namespace'),
+        (["--set", "auth.existingSecret=mine"], 'the Secret "mine", which does not exist in the namespace'),
         (["--set", "auth.existingSecret=half"], 'the Secret "half", which has no key "admin-key"'),
         (["--set", "route.enabled=true,route.parentRefs[0].name=g"], "install the Gateway API first"),
         (["--set", "store.mode=external,store.url=qdrant:6333"], "at '/store/url'"),

@@ -1,4 +1,4 @@
-"""The edit service: is the engine there, what do callers see, what comes out, and what does vLLM do?"""
+"""The edit service: its engine, calls, results, and vLLM."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MADE = total('{__name__=~"scot_edits_(accepted|refused)_total", NS}')
 _STATE = 'max by (instance) (scot_edits_engine_state{{NS, scot_edits_engine_state="{}"}})'
 
 _ENGINE = Row(
-    "Is the engine there?",
+    "The engine",
     (
         Panel(
             "Engine",
@@ -25,7 +25,7 @@ _ENGINE = Row(
                 ),
             ),
             kind="state-timeline",
-            words={0: ("dead", BAD), 1: ("away", BAD), 2: ("loading", WARN), 3: ("ready", OK)},
+            words={0: ("dead", BAD), 1: ("unavailable", BAD), 2: ("loading", WARN), 3: ("ready", OK)},
             runbook="ScotEditsEngineAway",
         ),
         lines(
@@ -37,7 +37,7 @@ _ENGINE = Row(
         ),
         lines(
             "Age of the process",
-            "A saw is a service that dies again and again.",
+            "A sawtooth is a service that keeps restarting.",
             "s",
             ('time() - process_start_time_seconds{NS, job="scot-edits"}', "{{instance}}"),
             runbook="ScotEditsRestarting",
@@ -58,13 +58,13 @@ _CALLERS = Row(
         ),
         lines(
             "Time of a call",
-            "Of calls that were answered; a call has up to 256 captions.",
+            "Of answered calls; a call has up to 256 captions.",
             "s",
             *quantiles("scot_edits_call_seconds", 'NS, status="OK"'),
         ),
         lines(
-            "Captions under way",
-            "A service refuses a call that would go over its --most-waiting, 4,096 by default.",
+            "Captions in progress",
+            "A service rejects a call that exceeds its --most-waiting (default 4,096).",
             "short",
             ("sum by (instance) (scot_edits_captions_waiting{NS})", "{{instance}}"),
             runbook="ScotEditsOverloaded",
@@ -73,7 +73,7 @@ _CALLERS = Row(
 )
 
 _YIELD = Row(
-    "What comes out",
+    "Results",
     (
         lines(
             "Captions",
@@ -89,25 +89,25 @@ _YIELD = Row(
             stacked=True,
         ),
         lines(
-            "Refused",
-            "Captions, answers and edits refused a second, by reason.",
+            "Rejected",
+            "Captions, answers and edits rejected a second, by reason.",
             "edits/s",
             by("reason", "scot_edits_refused_total{NS}"),
             stacked=True,
             runbook="ScotEditsRefused",
         ),
         lines(
-            "Share refused",
-            "Of all that came out.",
+            "Share rejected",
+            "Of all results.",
             "percentunit",
-            (share(_REFUSED, _MADE), "refused"),
+            (share(_REFUSED, _MADE), "rejected"),
             maximum=1,
             width=12,
             runbook="ScotEditsRefused",
         ),
         lines(
             "Tokens",
-            "Tokens a second that the engine read and wrote; rules have none.",
+            "Tokens a second that the engine read and generated; the rules engine has none.",
             "tokens/s",
             by("kind", "scot_edits_tokens_total{NS}"),
             width=12,
@@ -120,23 +120,25 @@ _VLLM = Row(
     (
         lines(
             "Sequences",
-            "Running together, and waiting for a place.",
+            "Running and waiting.",
             "short",
             ("sum(vllm:num_requests_running{NS})", "running"),
             ("sum(vllm:num_requests_waiting{NS})", "waiting"),
             runbook="ScotVllmQueue",
         ),
         lines(
-            "Cache of keys and values",
-            "In use; at 100 % sequences wait or are computed again.",
+            "KV cache",
+            "Used share. At 100 % sequences wait or are computed again.",
             "percentunit",
             ("max by (instance) (vllm:kv_cache_usage_perc{NS})", "{{instance}}"),
             maximum=1,
             runbook="ScotVllmQueue",
         ),
-        lines("Written", "Tokens a second.", "tokens/s", (total("vllm:generation_tokens_total{NS}"), "tokens")),
         lines(
-            "Time to the first token", "Waiting included.", "s", *quantiles("vllm:time_to_first_token_seconds", "NS")
+            "Generated tokens", "Tokens a second.", "tokens/s", (total("vllm:generation_tokens_total{NS}"), "tokens")
+        ),
+        lines(
+            "Time to the first token", "Including the wait.", "s", *quantiles("vllm:time_to_first_token_seconds", "NS")
         ),
         lines(
             "Time of a sequence",
@@ -146,7 +148,7 @@ _VLLM = Row(
         ),
         lines(
             "Ended",
-            "Sequences a second, by reason; length means cut off.",
+            "Sequences a second, by reason; length: the answer was cut off.",
             "reqps",
             by("finished_reason", "vllm:request_success_total{NS}"),
             stacked=True,

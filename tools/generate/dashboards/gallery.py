@@ -1,4 +1,4 @@
-"""The gallery: what comes in, and how Qdrant is."""
+"""The gallery: indexed items and Qdrant."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ _ITEMS = Row(
     (
         lines(
             "In the collection",
-            "Items of the default collection, as the search service counts them.",
+            "Items of the default collection, counted by the search service.",
             "short",
             ("max by (collection) (ray_scot_search_collection_items{NS})", "{{collection}}"),
         ),
         lines(
-            "Indexed, refused, deleted",
+            "Indexed, rejected, deleted",
             "Items a second through the service.",
             "items/s",
             by("outcome", "ray_scot_search_items_total{NS}"),
             runbook="ScotItemsRefused",
         ),
         lines(
-            "Share refused",
-            "Of the items sent; the answer says why of each.",
+            "Share rejected",
+            "Of the items sent; the response has the reason for each.",
             "percentunit",
-            (share(_REFUSED, _SENT), "refused"),
+            (share(_REFUSED, _SENT), "rejected"),
             maximum=1,
             runbook="ScotItemsRefused",
         ),
         lines(
             "Time of UpsertItems",
-            "Of a request, encoding included.",
+            "Of a request, including encoding.",
             "s",
             *quantiles("ray_scot_search_request_seconds", 'NS, method="upsert_items"'),
             width=12,
         ),
         lines(
-            "Of that, in the store",
+            "Time in the store",
             "Storing the vectors and payloads.",
             "s",
             *quantiles("ray_scot_search_store_seconds", 'NS, operation="upsert"'),
@@ -52,7 +52,7 @@ _ITEMS = Row(
 )
 
 _HEALTH = Row(
-    "Is Qdrant well?",
+    "Qdrant now",
     (
         stat(
             "Qdrant",
@@ -66,8 +66,8 @@ _HEALTH = Row(
             height=8,
         ),
         lines(
-            "Updates that wait",
-            "By collection; they are safe on disk, and not yet found.",
+            "Waiting updates",
+            "By collection. They are stored on disk, but searches do not find them yet.",
             "short",
             ("max by (id) (collection_update_queue_length{NS})", "{{id}}"),
             width=10,
@@ -75,7 +75,7 @@ _HEALTH = Row(
         ),
         lines(
             "Disk",
-            "Used, of Qdrant's volumes; from the kubelet's metrics.",
+            "Used share of Qdrant's volumes, from the kubelet's metrics.",
             "percentunit",
             (f"1 - {_DISK.format('available')} / {_DISK.format('capacity')}", "{{persistentvolumeclaim}}"),
             maximum=1,
@@ -115,19 +115,19 @@ _CALLS = Row(
 )
 
 _CONTENT = Row(
-    "What Qdrant holds",
+    "Content of Qdrant",
     (
         lines("Points", "By collection.", "short", ("max by (id) (collection_points{NS})", "{{id}}"), width=6),
         lines(
-            "Optimisations",
-            "Segments being rewritten; searches are slower meanwhile.",
+            "Optimizations",
+            "Segments that are being rewritten; searches are slower until then.",
             "short",
             ("sum by (id) (collection_running_optimizations{NS})", "{{id}}"),
             width=6,
         ),
         lines(
             "Memory",
-            "Resident, by server.",
+            "Resident memory, by server.",
             "bytes",
             ("max by (pod, instance) (memory_resident_bytes{NS})", "{{pod}} {{instance}}"),
             width=6,
@@ -146,6 +146,6 @@ _CONTENT = Row(
 DASHBOARD = Dashboard(
     "scot-gallery",
     "SCOT / Gallery and Qdrant",
-    "Items that come and go, and the Qdrant server that keeps them.",
+    "Indexing and deleting items, and the Qdrant server.",
     (_ITEMS, _HEALTH, _CALLS, _CONTENT),
 )

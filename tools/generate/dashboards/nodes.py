@@ -1,4 +1,4 @@
-"""Panels of Ray's nodes, for every dashboard that has some."""
+"""Panels of Ray's nodes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from tools.generate.dashboards.panels import BAD, OK, Panel, lines
 
 
 def node_memory(width: int = 8) -> Panel:
-    """How full the memory of each node is."""
+    """The used memory of each node."""
     return lines(
         "Memory of the Ray nodes",
-        "Used, of what each node may use; a node over its limit loses processes.",
+        "Used memory as a share of the node's limit. Ray kills processes of a node over its limit.",
         "percentunit",
         ("max by (pod, instance) (ray_node_mem_used{NS} / ray_node_mem_total{NS})", "{{pod}} {{instance}}"),
         maximum=1,
@@ -20,10 +20,10 @@ def node_memory(width: int = 8) -> Panel:
 
 
 def node_cpu() -> Panel:
-    """How busy the CPUs of each node are."""
+    """The CPU use of each node."""
     return lines(
         "CPU of the Ray nodes",
-        "Of what each node has.",
+        "As a share of the node's CPUs.",
         "percent",
         ("max by (pod, instance) (ray_node_cpu_utilization{NS})", "{{pod}} {{instance}}"),
         maximum=100,

@@ -1,13 +1,13 @@
-"""Is it well? One row of colours, the alerts that fire, and the few curves that say since when."""
+"""The overview: one row of colors, the firing alerts, and the few curves that show since when."""
 
 from __future__ import annotations
 
 from tools.generate.dashboards.nodes import node_memory
 from tools.generate.dashboards.panels import BAD, OK, WARN, Dashboard, Panel, Query, Row, lines, stat
-from tools.generate.dashboards.queries import ASKED, BASELINES, BROKEN, by, failing, quantile, quantiles, share, total
+from tools.generate.dashboards.queries import BASELINES, BROKEN, CALLS, by, failing, quantile, quantiles, share, total
 
 _HEALTHY = "sum(ray_serve_deployment_replica_healthy{NS})"
-_WANTED = "sum(ray_serve_autoscaling_target_replicas{NS})"
+_TARGET = "sum(ray_serve_autoscaling_target_replicas{NS})"
 _ANSWERS = "ray_scot_search_answers_total{NS}"
 _LEARNED = f'ray_scot_search_answers_total{{NS, composer!~"{BASELINES}"}}'
 _STORE_CALLS = "ray_scot_search_store_seconds_count{NS}"
@@ -20,14 +20,14 @@ APPLICATION = {
 DASHBOARD = Dashboard(
     "scot-overview",
     "SCOT / Overview",
-    "Is it well? Green in the first row means that callers get right answers in time.",
+    "The state of SCOT. If the first row is green, callers get correct answers in time.",
     (
         Row(
-            "Is it well?",
+            "State now",
             (
                 stat(
                     "Search",
-                    "State of the search application, as Ray Serve sees it.",
+                    "State of the search application, from Ray Serve.",
                     "none",
                     'max(ray_serve_application_status{NS, application="search"})',
                     words=APPLICATION,
@@ -36,16 +36,16 @@ DASHBOARD = Dashboard(
                 ),
                 stat(
                     "Failing calls",
-                    "Share of calls that failed for a reason that the caller cannot help.",
+                    "Share of calls that failed for a reason other than the request.",
                     "percentunit",
-                    share(failing(BROKEN), ASKED),
+                    share(failing(BROKEN), CALLS),
                     levels=((0, OK), (0.01, WARN), (0.05, BAD)),
                     nothing="no calls",
                     runbook="ScotSearchErrors",
                 ),
                 stat(
                     "p99 of a query",
-                    "99 of 100 queries are answered within this time, inside the gateway.",
+                    "99 of 100 queries take less than this time in the gateway.",
                     "s",
                     quantile(0.99, "ray_scot_search_stage_seconds", 'NS, stage="total"') + " >= 0",
                     levels=((0, OK), (1, WARN), (2, BAD)),
@@ -53,19 +53,19 @@ DASHBOARD = Dashboard(
                     runbook="ScotSearchSlow",
                 ),
                 stat(
-                    "Turned away",
-                    "Share of calls refused with RESOURCE_EXHAUSTED: full queues, or a key over its rate.",
+                    "Rejected calls",
+                    "Share of calls rejected with RESOURCE_EXHAUSTED: full queues, or a key that exceeds its rate.",
                     "percentunit",
-                    share(failing("RESOURCE_EXHAUSTED"), ASKED),
+                    share(failing("RESOURCE_EXHAUSTED"), CALLS),
                     levels=((0, OK), (0.001, WARN), (0.01, BAD)),
                     nothing="no calls",
                     runbook="ScotSearchOverloaded",
                 ),
                 stat(
                     "Replicas",
-                    "Healthy replicas, of those that should be.",
+                    "Healthy replicas as a share of the target.",
                     "percentunit",
-                    f"{_HEALTHY} / {_WANTED}",
+                    f"{_HEALTHY} / {_TARGET}",
                     levels=((0, BAD), (0.5, WARN), (1, OK)),
                     nothing="not scraped",
                     runbook="ScotReplicasMissing",
@@ -81,7 +81,7 @@ DASHBOARD = Dashboard(
                 ),
                 stat(
                     "Learned answers",
-                    "Share of queries that a learned composer answered, not arithmetic.",
+                    "Share of queries that a learned composer answered, not a baseline.",
                     "percentunit",
                     share(total(_LEARNED), total(_ANSWERS)),
                     levels=((0, WARN), (0.01, OK)),
@@ -90,7 +90,7 @@ DASHBOARD = Dashboard(
                 ),
                 stat(
                     "Alerts",
-                    "SCOT's alerts that fire now.",
+                    "Firing alerts of SCOT.",
                     "none",
                     'count(ALERTS{NS, alertname=~"Scot.*", alertstate="firing"}) or vector(0)',
                     levels=((0, OK), (1, BAD)),
@@ -98,25 +98,25 @@ DASHBOARD = Dashboard(
             ),
         ),
         Row(
-            "Since when?",
+            "Last hour",
             (
                 lines(
                     "Queries",
-                    "Queries a second, by the code that the gateway gave.",
+                    "Queries a second, by the gateway's status code.",
                     "reqps",
                     by("code", 'ray_scot_search_requests_total{NS, method=~"compose_search|stream_query"}'),
                     stacked=True,
                 ),
                 lines(
                     "Time of a query",
-                    "How long queries take in the gateway.",
+                    "Time in the gateway.",
                     "s",
                     *quantiles("ray_scot_search_stage_seconds", 'NS, stage="total"'),
                     runbook="ScotSearchSlow",
                 ),
                 Panel(
-                    "Alerts that fire or are about to",
-                    "Each has a runbook of its name.",
+                    "Firing and pending alerts",
+                    "Each alert has a runbook with its name.",
                     "none",
                     (Query('ALERTS{NS, alertname=~"Scot.*"}'),),
                     kind="table",
@@ -125,7 +125,7 @@ DASHBOARD = Dashboard(
             ),
         ),
         Row(
-            "The rest of the house",
+            "Other services",
             (
                 stat(
                     "Edit service",
@@ -139,7 +139,7 @@ DASHBOARD = Dashboard(
                 ),
                 stat(
                     "Pretraining runs",
-                    "Runs that train now.",
+                    "Active runs.",
                     "none",
                     "count(ray_scot_train_step{NS})",
                     nothing="none",
@@ -148,11 +148,11 @@ DASHBOARD = Dashboard(
                 ),
                 stat(
                     "Items",
-                    "Items in the default collection, as the search service counts them.",
+                    "Items in the default collection, counted by the search service.",
                     "short",
                     "max(ray_scot_search_collection_items{NS})",
                     levels=((0, WARN), (1, OK)),
-                    nothing="not known",
+                    nothing="unknown",
                     width=4,
                 ),
                 node_memory(width=12),

@@ -1,4 +1,4 @@
-"""What a dashboard is made of, and its JSON as Grafana reads it (the classic model, schema 41: Grafana 12 and later).
+"""Panels, rows and dashboards, and their JSON for Grafana (the classic model, schema 41: Grafana 12 and later).
 
 In an expression ``NS`` stands for the matcher of the dashboard's namespace. It also matches series without that label,
 so a dashboard works where Prometheus scrapes without Kubernetes.
@@ -19,7 +19,7 @@ OK, WARN, BAD = "green", "orange", "red"
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A PromQL expression and what its series are called, ``{{label}}`` filled in."""
+    """A PromQL expression and the legend of its series; Grafana fills in ``{{label}}``."""
 
     expr: str
     legend: str = ""
@@ -27,7 +27,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel. ``levels`` are (from, colour) in rising order; ``words`` name the values of a state."""
+    """One panel. ``levels`` are (lower bound, color) in rising order; ``words`` name the values of a state."""
 
     title: str
     description: str
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """A dashboard; ``uid`` never changes, so that links to it stay good."""
+    """A dashboard; ``uid`` never changes, so that links to it stay valid."""
 
     uid: str
     title: str
@@ -64,7 +64,7 @@ class Dashboard:
 
 
 def stat(title: str, description: str, unit: str, expr: str, **more: Any) -> Panel:
-    """A number with a colour, and its last hours behind it."""
+    """A number with a color, over a sparkline."""
     return Panel(title, description, unit, (Query(expr),), kind="stat", **{"width": 3, "height": 4, **more})
 
 
@@ -140,7 +140,7 @@ def _variables() -> list[dict[str, Any]]:
             "sort": 1,
             "includeAll": True,
             "multi": True,
-            "allValue": ".*",  # also what has no namespace
+            "allValue": ".*",  # also series without a namespace
             "current": {"text": "All", "value": "$__all"},
             "hide": 0,
         },
@@ -161,7 +161,7 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
         "options": _OPTIONS[panel.kind],
         "targets": [
             {
-                "refId": chr(ord("A") + place_),
+                "refId": chr(ord("A") + index),
                 "datasource": _DATASOURCE,
                 "editorMode": "code",
                 "expr": re.sub(r"\bNS\b", _NAMESPACE, query.expr),
@@ -170,7 +170,7 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
                 "instant": panel.kind == "table",
                 **({"format": "table"} if panel.kind == "table" else {}),
             }
-            for place_, query in enumerate(panel.queries)
+            for index, query in enumerate(panel.queries)
         ],
     }
     if panel.runbook:
@@ -189,11 +189,11 @@ def _defaults(panel: Panel) -> dict[str, Any]:
     if panel.maximum is not None:
         defaults["max"] = panel.maximum
     steps: list[dict[str, Any]] = [{"color": panel.levels[0][1] if panel.levels else OK, "value": None}]
-    steps += [{"color": colour, "value": value} for value, colour in panel.levels[1:]]
+    steps += [{"color": color, "value": value} for value, color in panel.levels[1:]]
     defaults["thresholds"] = {"mode": "absolute", "steps": steps}
     defaults["color"] = {"mode": "thresholds" if panel.kind != "timeseries" else "palette-classic"}
     if panel.words:
-        named = {str(value): {"text": text, "color": colour} for value, (text, colour) in panel.words.items()}
+        named = {str(value): {"text": text, "color": color} for value, (text, color) in panel.words.items()}
         defaults["mappings"] = [{"type": "value", "options": named}]
     if panel.kind == "timeseries":
         defaults["custom"] = {

@@ -1,4 +1,4 @@
-"""Pretraining: does it go on, does it learn, what does it wait for?"""
+"""Pretraining: progress, learning, waiting times."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DASHBOARD = Dashboard(
     "Runs of ray_jobs/pretrain.py with Ray workers.",
     (
         Row(
-            "Does it go on?",
+            "Progress",
             (
                 stat(
                     "Runs",
-                    "Runs that train now.",
+                    "Active runs.",
                     "none",
                     "count(max by (run) (ray_scot_train_step{NS}))",
                     nothing="none",
@@ -30,15 +30,15 @@ DASHBOARD = Dashboard(
                 ),
                 lines(
                     "Done",
-                    "Steps done, of all; a run that no longer learns stops earlier.",
+                    "Completed share of the steps. A run that no longer improves stops earlier.",
                     "percentunit",
                     ("max by (run) (ray_scot_train_step{NS} / ray_scot_train_steps{NS})", "{{run}}"),
                     maximum=1,
                     runbook="ScotTrainingStalled",
                 ),
                 lines(
-                    "Left",
-                    "Time to the last step at the speed of the last ten minutes.",
+                    "Remaining time",
+                    "Until the last step, at the speed of the last ten minutes.",
                     "s",
                     (
                         "max by (run) ((ray_scot_train_steps{NS} - ray_scot_train_step{NS}) / "
@@ -49,7 +49,7 @@ DASHBOARD = Dashboard(
                 ),
                 lines(
                     "Speed",
-                    "Triplets a second, all workers together.",
+                    "Triplets a second of all workers.",
                     "triplets/s",
                     ("max by (run) (ray_scot_train_triplets_per_second{NS})", "{{run}}"),
                     width=6,
@@ -57,22 +57,22 @@ DASHBOARD = Dashboard(
             ),
         ),
         Row(
-            "Does it learn?",
+            "Learning",
             (
                 _gauge(
                     "Loss",
-                    "Mean since the event before.",
+                    "Mean since the previous report.",
                     "none",
                     "loss",
                     width=6,
                     minimum=None,
                     runbook="ScotTrainingDiverging",
                 ),
-                _gauge("Held-out recall@1", "At the newest evaluation.", "percentunit", "recall_at_1", width=6),
-                _gauge("Held-out recall@10", "At the newest evaluation.", "percentunit", "recall_at_10", width=6),
+                _gauge("Held-out recall@1", "At the latest evaluation.", "percentunit", "recall_at_1", width=6),
+                _gauge("Held-out recall@10", "At the latest evaluation.", "percentunit", "recall_at_10", width=6),
                 _gauge(
                     "Gradient norm",
-                    "Before clipping; it grows before a loss goes to nowhere.",
+                    "Before clipping. It grows before the loss diverges.",
                     "none",
                     "gradient_norm",
                     width=6,
@@ -81,22 +81,22 @@ DASHBOARD = Dashboard(
             ),
         ),
         Row(
-            "What does it wait for?",
+            "Waiting times",
             (
                 _gauge(
                     "Waiting for data",
-                    "Share of the time in which no batch was ready.",
+                    "Share of the time without a ready batch.",
                     "percentunit",
                     "data_wait_ratio",
                     maximum=1,
                     levels=((0, OK), (0.5, BAD)),
                     runbook="ScotTrainingWaitsForData",
                 ),
-                _gauge("A checkpoint", "Time that the newest one took.", "s", "checkpoint_seconds"),
+                _gauge("Checkpoint", "Time of the latest checkpoint.", "s", "checkpoint_seconds"),
                 node_cpu(),
                 lines(
                     "GPU",
-                    "How busy each GPU is.",
+                    "Utilization of each GPU.",
                     "percent",
                     (
                         "max by (pod, instance, GpuIndex) (ray_node_gpus_utilization{NS})",
@@ -122,7 +122,7 @@ DASHBOARD = Dashboard(
             (
                 Panel(
                     "RayJobs",
-                    "From the KubeRay operator's own metrics; needs its ServiceMonitor.",
+                    "From the metrics of the KubeRay operator; needs its ServiceMonitor.",
                     "none",
                     (Query("max by (namespace, name, deployment_status) (kuberay_job_deployment_status{NS})"),),
                     kind="table",
@@ -132,7 +132,7 @@ DASHBOARD = Dashboard(
                 ),
                 lines(
                     "Time of jobs",
-                    "Of each RayJob that has ended, by how it ended.",
+                    "Of each ended RayJob, by its outcome.",
                     "s",
                     (
                         "max by (name, job_deployment_status) (kuberay_job_execution_duration_seconds{NS})",

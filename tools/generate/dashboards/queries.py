@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-# What a caller cannot help. Streams and Serve's own refusals are counted by Serve's proxy, what was shed before it by
-# SCOT, and everything else by the gateway, which the proxy takes for OK: it has set its code itself.
+# Codes that are not the caller's errors. Serve's proxy counts streams and its own rejections, SCOT counts the calls
+# shed before the proxy, and the gateway counts all others: it sets their code itself, so the proxy counts these as OK.
 BROKEN = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED"
 BASELINES = "sum|slerp|text_only|image_only|centred_sum"
 SHED = "ray_scot_search_shed_total{NS}"
-_PASSED_ON = 'ray_serve_num_grpc_requests_total{NS, method=~"/scot.*"}'
-ASKED = f"sum(rate({_PASSED_ON}[$__rate_interval]) or rate({SHED}[$__rate_interval]))"
+_PROXIED = 'ray_serve_num_grpc_requests_total{NS, method=~"/scot.*"}'
+CALLS = f"sum(rate({_PROXIED}[$__rate_interval]) or rate({SHED}[$__rate_interval]))"
 """Calls a second."""
 
 
 def failing(codes: str) -> str:
-    """Calls a second that ended with one of ``codes``, by the gateway's count and by the proxy's."""
+    """Calls a second that ended with one of ``codes``, from the counters of the gateway and the proxy."""
     ours = f'ray_scot_search_requests_total{{NS, code=~"{codes}", method!~"compose_search_stream|health_.*"}}'
     proxy = f'ray_serve_num_grpc_requests_total{{NS, status_code=~"{codes}", method=~"/scot.*"}}'
     shed = f" or rate({SHED}[$__rate_interval])" if "RESOURCE_EXHAUSTED" in codes else ""
@@ -43,10 +43,10 @@ def quantile(q: float, histogram: str, matchers: str, by: str = "") -> str:
 
 
 def quantiles(histogram: str, matchers: str) -> list[tuple[str, str]]:
-    """The median and the slow end of a histogram, named."""
+    """p50, p95 and p99 of a histogram, with their names."""
     return [(quantile(q, histogram, matchers), f"p{round(q * 100)}") for q in (0.5, 0.95, 0.99)]
 
 
 def by(label: str, selector: str) -> tuple[str, str]:
-    """The rate of a counter for each value of a label, which names the curve."""
+    """The rate of a counter for each value of a label; the value is the curve's name."""
     return f"sum by ({label}) (rate({selector}[$__rate_interval]))", f"{{{{{label}}}}}"

@@ -1,4 +1,4 @@
-"""The search service, in the order in which one asks: what do callers see, where does the time go, who is at fault?"""
+"""The search service, from the outside in: callers, time by stage, queues, replicas, composers, store, machines."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tools.generate.dashboards.queries import BASELINES, BROKEN, SHED, by, mean,
 _SEARCH = 'NS, application="search"'
 _UNARY = 'NS, method!~"health_.*|.*_stream"'
 _UNARY_PATH = 'NS, method=~"/scot.*", method!~".*Stream"'
-_PROCESS = 'ray_component_uss_mb{NS, Component=~"ray::Serve.*|ray::Proxy.*"}'  # and what it is doing, after a dot
+_PROCESS = 'ray_component_uss_mb{NS, Component=~"ray::Serve.*|ray::Proxy.*"}'  # its activity follows a dot
 _STAGE = "ray_scot_search_stage_seconds"
 _SHADOW = "ray_scot_search_shadow_overlap"
-_KEPT = "ray_scot_search_cache_total"
+_CACHED = "ray_scot_search_cache_total"
 _REST = (
     f'sum(rate({_STAGE}_sum{{NS, stage!="total"}}[$__rate_interval])) / '
     f'(sum(rate({_STAGE}_count{{NS, stage="total"}}[$__rate_interval])) > 0)'
@@ -35,7 +35,7 @@ _CALLERS = Row(
         ),
         lines(
             "Calls that were not OK",
-            "By code, as the gateway answered. INVALID_ARGUMENT and NOT_FOUND are the caller's.",
+            "By the gateway's status code. INVALID_ARGUMENT and NOT_FOUND are the caller's errors.",
             "reqps",
             by("code", 'ray_scot_search_requests_total{NS, code!="OK", method!~"health_.*"}'),
             stacked=True,
@@ -43,7 +43,7 @@ _CALLERS = Row(
         ),
         lines(
             "Calls that ended before the gateway",
-            "By the code of Serve's proxy: time limits, full queues, no replica; and streams that broke off.",
+            "By the status code of Serve's proxy: time limits, full queues, no replica, broken streams.",
             "reqps",
             by("status_code", 'ray_serve_num_grpc_requests_total{NS, status_code!="OK", method=~"/scot.*"}'),
             stacked=True,
@@ -52,20 +52,20 @@ _CALLERS = Row(
         ),
         lines(
             "Time of a query",
-            "In the gateway, from the request to its answer.",
+            "In the gateway, from the request to its response.",
             "s",
             *quantiles(_STAGE, 'NS, stage="total"'),
             runbook="ScotSearchSlow",
         ),
         lines(
             "Time of an RPC",
-            "99th percentile by method, refused calls among them; streams live as long as their callers like.",
+            "99th percentile by method, including rejected calls. Callers decide how long a stream lasts.",
             "s",
             (quantile(0.99, "ray_scot_search_request_seconds", _UNARY, "method"), "{{method}}"),
         ),
         lines(
             "Time in Serve's proxy",
-            "99th percentile of what Serve measures around the gateway: its queue is inside.",
+            "99th percentile of Serve's measurement around the gateway, including its queue.",
             "ms",
             (quantile(0.99, "ray_serve_grpc_request_latency_ms", _UNARY_PATH, "method"), "{{method}}"),
         ),
@@ -77,7 +77,7 @@ _STAGES = Row(
     (
         lines(
             "Mean time by stage",
-            "Stacked, they are the mean query. Rest: Serve's hop to the composer and back.",
+            "The stack is the mean time of a query. Rest: Serve's calls to the composer and back.",
             "s",
             *((mean(_STAGE, f'NS, stage="{stage}"'), stage) for stage in ("decode", "queue", "compose", "search")),
             (mean(_STAGE, 'NS, stage="total"') + " - " + _REST, "rest"),
@@ -87,7 +87,7 @@ _STAGES = Row(
         ),
         lines(
             "p99 by stage",
-            "The stage whose curve rises with the total is the one to look at.",
+            "The stage whose curve rises with the total is the bottleneck.",
             "s",
             (quantile(0.99, _STAGE, "NS", "stage"), "{{stage}}"),
             width=12,
@@ -101,45 +101,46 @@ _QUEUES = Row(
     (
         lines(
             "Waiting for a replica",
-            "Calls that Serve holds because every replica of the deployment is busy. A full queue turns calls away.",
+            "Calls in Serve's queue because every replica of the deployment is busy. A full queue rejects calls.",
             "short",
             (f"max by (deployment) (ray_serve_deployment_queued_queries{{{_SEARCH}}})", "{{deployment}}"),
             runbook="ScotSearchQueueFull",
         ),
         lines(
-            "In work",
-            "Calls that replicas work on.",
+            "In progress",
+            "Calls that replicas are processing.",
             "short",
             (f"sum by (deployment) (ray_serve_replica_processing_queries{{{_SEARCH}}})", "{{deployment}}"),
         ),
         lines(
-            "Turned away",
-            "RESOURCE_EXHAUSTED a second: by the gateway (a key over its rate, a full composer), by the proxy where "
-            "queues are full, and before it looks.",
+            "Rejected calls",
+            "RESOURCE_EXHAUSTED a second: from the gateway (a key exceeds its rate, a composer's queue is full), from "
+            "the proxy (the gateway's queue is full), and shed before the proxy reads the request.",
             "reqps",
             (total('ray_scot_search_requests_total{NS, code="RESOURCE_EXHAUSTED"}'), "gateway"),
             (total('ray_serve_num_grpc_requests_total{NS, status_code="RESOURCE_EXHAUSTED"}'), "proxy"),
-            (total(SHED), "proxy, at once"),
+            (total(SHED), "shed before the proxy"),
             runbook="ScotSearchOverloaded",
             nothing="none",
         ),
         lines(
-            "Queries composed at once",
-            "Large batches under load are right; a mean at the largest batch says that composers are the bottleneck.",
+            "Batch size",
+            "Queries in a batch. Large batches under load are normal; a mean at the maximum means that composers are "
+            "the bottleneck.",
             "short",
             (mean("ray_scot_search_batch_size", "NS"), "mean"),
             (quantile(0.99, "ray_scot_search_batch_size", "NS"), "p99"),
         ),
         lines(
             "Time of a batch",
-            "Both towers and the composers, as the queries of the batch see it.",
+            "Both towers and the composers, for each query of the batch.",
             "s",
             (mean(_STAGE, 'NS, stage="compose"'), "mean"),
             (quantile(0.99, _STAGE, 'NS, stage="compose"'), "p99"),
         ),
         lines(
-            "Busy",
-            "Share of a replica's places in which code runs, mean by deployment.",
+            "Utilization",
+            "Share of a replica's slots in use, mean by deployment.",
             "percent",
             (f"avg by (deployment) (ray_serve_replica_utilization_percent{{{_SEARCH}}})", "{{deployment}}"),
         ),
@@ -150,16 +151,16 @@ _REPLICAS = Row(
     "Replicas",
     (
         lines(
-            "Healthy and wanted",
-            "Healthy replicas by deployment, and how many there should be.",
+            "Healthy and target",
+            "Healthy replicas by deployment, and the target.",
             "short",
             (f"sum by (deployment) (ray_serve_deployment_replica_healthy{{{_SEARCH}}})", "{{deployment}}"),
-            (f"sum by (deployment) (ray_serve_autoscaling_target_replicas{{{_SEARCH}}})", "{{deployment}} wanted"),
+            (f"sum by (deployment) (ray_serve_autoscaling_target_replicas{{{_SEARCH}}})", "{{deployment}} target"),
             runbook="ScotReplicasMissing",
         ),
         lines(
             "Replicas that started",
-            "Ever, by deployment; a staircase is a replica that dies again and again.",
+            "Total by deployment. A curve that rises in steps is a replica that keeps failing.",
             "short",
             (f"sum by (deployment) (ray_serve_deployment_replica_starts_total{{{_SEARCH}}})", "{{deployment}}"),
             runbook="ScotReplicasMissing",
@@ -172,7 +173,7 @@ _REPLICAS = Row(
         ),
         Panel(
             "State of the application",
-            "As Serve's controller sees it. During an upgrade there are two; the better one is shown.",
+            "From Serve's controller. During an upgrade there are two applications; the panel shows the better state.",
             "none",
             (Query(f"max(ray_serve_application_status{{{_SEARCH}}})", "search"),),
             kind="state-timeline",
@@ -183,7 +184,7 @@ _REPLICAS = Row(
         ),
         Panel(
             "State of the deployments",
-            "As Serve's controller sees them.",
+            "From Serve's controller.",
             "none",
             (Query(f"max by (deployment) (ray_serve_deployment_status{{{_SEARCH}}})", "{{deployment}}"),),
             kind="state-timeline",
@@ -200,7 +201,7 @@ _ANSWERS = Row(
     (
         lines(
             "Share of each composer",
-            "After a promotion the new version takes over; sum and its like are arithmetic, not learned.",
+            "After a promotion the new version answers. Baselines such as sum are not learned.",
             "percentunit",
             (
                 f"{by('composer', 'ray_scot_search_answers_total{NS}')[0]} / "
@@ -220,22 +221,22 @@ _ANSWERS = Row(
             width=6,
         ),
         lines(
-            "Nothing over the threshold",
-            "Share of the queries with a score threshold over which there was nothing.",
+            "No hit above the threshold",
+            "Share of the queries with a score threshold that had no hit above it.",
             "percentunit",
             (
                 share(
                     total('ray_scot_search_threshold_answers_total{NS, found="no"}'),
                     total("ray_scot_search_threshold_answers_total{NS}"),
                 ),
-                "nothing found",
+                "no hit",
             ),
             maximum=1,
             width=6,
         ),
         lines(
-            "What a shadow has in common",
-            "Of the ten best items, the mean share that the shadow's have in common with the answer's.",
+            "Overlap with the shadow",
+            "Mean share of the ten best items that the shadow's results and the answer have in common.",
             "percentunit",
             (
                 f"sum by (composer) (rate({_SHADOW}_sum{{NS}}[$__rate_interval])) / "
@@ -247,7 +248,7 @@ _ANSWERS = Row(
         ),
         lines(
             "Queries with a shadow",
-            "By what came of them: dropped are those for which the gateway had no time, which is no fault.",
+            "By outcome. Dropped: the gateway had no capacity for them; this is not an error.",
             "reqps",
             by("outcome", "ray_scot_search_shadow_queries_total{NS}"),
             stacked=True,
@@ -257,16 +258,16 @@ _ANSWERS = Row(
 )
 
 _CACHE = Row(
-    "Embeddings kept",
+    "Embedding cache",
     (
         lines(
-            "Found",
-            "Share of the pictures and texts of queries whose embedding was kept from before: they skip the towers.",
+            "Hits",
+            "Share of the images and texts of queries whose embedding is in the cache: they skip the towers.",
             "percentunit",
             (
                 share(
-                    f'sum by (kind) (rate({_KEPT}{{NS, outcome="hit"}}[$__rate_interval]))',
-                    f"sum by (kind) (rate({_KEPT}{{NS}}[$__rate_interval]))",
+                    f'sum by (kind) (rate({_CACHED}{{NS, outcome="hit"}}[$__rate_interval]))',
+                    f"sum by (kind) (rate({_CACHED}{{NS}}[$__rate_interval]))",
                 ),
                 "{{kind}}",
             ),
@@ -275,7 +276,7 @@ _CACHE = Row(
         ),
         lines(
             "Size",
-            "By replica; at most the setting cache_mb. Full and seldom found: more may help.",
+            "By replica, limited by the setting cache_mb. If the cache is full and hits are rare, raise it.",
             "bytes",
             ("sum by (replica) (ray_scot_search_cache_bytes{NS})", "{{replica}}"),
             width=12,
@@ -284,11 +285,11 @@ _CACHE = Row(
 )
 
 _STORE = Row(
-    "The vector store, as the gateway sees it",
+    "The vector store, measured in the gateway",
     (
         lines(
             "Time by operation",
-            "99th percentile. check is answered from memory most of the time.",
+            "99th percentile. The operation check usually needs no call.",
             "s",
             (quantile(0.99, "ray_scot_search_store_seconds", "NS", "operation"), "{{operation}}"),
             runbook="ScotStoreSlow",
@@ -302,7 +303,7 @@ _STORE = Row(
         ),
         lines(
             "Calls that failed",
-            f"By code; NOT_FOUND is the caller's, {BROKEN.replace('|', ', ')} are the store's.",
+            f"By code. NOT_FOUND is the caller's error; {BROKEN.replace('|', ', ')} are the store's.",
             "reqps",
             by("code", 'ray_scot_search_store_seconds_count{NS, code!="OK"}'),
             stacked=True,
@@ -317,7 +318,7 @@ _ENCODING = Row(
     (
         lines(
             "Time of a call to the encoder",
-            "What UpsertItems and Encode wait for; it does not slow queries down.",
+            "UpsertItems and Encode wait for it; queries do not.",
             "ms",
             *quantiles("ray_serve_deployment_processing_latency_ms", 'NS, deployment="Encoder"'),
             width=12,
@@ -339,7 +340,7 @@ _NODES = Row(
         node_cpu(),
         lines(
             "Memory of replicas",
-            "What each process has for itself.",
+            "Memory that a process does not share (USS).",
             "decmbytes",
             (
                 f'sum by (process) (label_replace({_PROCESS}, "process", "$1", "Component", "ray::([^.]+).*"))',
@@ -353,6 +354,6 @@ _NODES = Row(
 DASHBOARD = Dashboard(
     "scot-search",
     "SCOT / Search",
-    "From what callers see down to the machines.",
+    "From the callers down to the machines.",
     (_CALLERS, _STAGES, _QUEUES, _REPLICAS, _ANSWERS, _CACHE, _STORE, _ENCODING, _NODES),
 )
