@@ -18,12 +18,11 @@ from scot.composers.architectures import build
 from scot.embeddings import cache
 from scot.embeddings.cache import TripletEmbeddings
 from scot.embeddings.memory_mapped import map_cache
-from scot.training.batches import gather_batch
 from scot.training.checkpoint import checkpoint_name
 from scot.training.config import TrainConfig
+from scot.training.data import gather_batch, samples
 from scot.training.loop import Trainer
-from scot.training.objectives import Batch, ContrastiveLoss
-from scot.training.shuffle import samples
+from scot.training.objectives import ContrastiveLoss, TripletBatch
 
 SEGMENT = 50
 Segment = tuple[float, float]
@@ -47,12 +46,12 @@ def bare(data: TripletEmbeddings, settings: TrainConfig) -> Iterator[Segment]:
     vectors = {f"{role}_BD": getattr(data, f"{role}_ND") for role in cache.ROLES}
     texts = {f"{role}_B": getattr(data, f"{role}_N") for role in cache.ROLES[1:]}
 
-    def batches() -> Iterator[Batch]:
+    def batches() -> Iterator[TripletBatch]:
         while True:
             order = torch.randperm(len(data))
             for start in range(0, len(data) - settings.batch_size + 1, settings.batch_size):
                 rows = order[start : start + settings.batch_size]
-                yield Batch(**{name: column[rows] for name, column in {**vectors, **texts}.items()})
+                yield TripletBatch(**{name: column[rows] for name, column in {**vectors, **texts}.items()})
 
     return _fed(batches(), data.dim, settings)
 
@@ -101,7 +100,7 @@ def ray_data_rows(data: TripletEmbeddings, settings: TrainConfig, folder: Path, 
     return _fed(_batches(dataset, settings), data.dim, settings)
 
 
-def _batches(dataset: Any, settings: TrainConfig, **options: Any) -> Iterator[Batch]:
+def _batches(dataset: Any, settings: TrainConfig, **options: Any) -> Iterator[TripletBatch]:
     import ray.data
 
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -110,15 +109,17 @@ def _batches(dataset: Any, settings: TrainConfig, **options: Any) -> Iterator[Ba
         for columns in dataset.iter_torch_batches(
             batch_size=settings.batch_size, prefetch_batches=2, drop_last=True, **options
         ):
-            yield Batch(**{name: column.float() if column.ndim == 2 else column for name, column in columns.items()})
+            yield TripletBatch(
+                **{name: column.float() if column.ndim == 2 else column for name, column in columns.items()}
+            )
 
 
-def _fed(batches: Iterator[Batch], dim: int, settings: TrainConfig) -> Iterator[Segment]:
+def _fed(batches: Iterator[TripletBatch], dim: int, settings: TrainConfig) -> Iterator[Segment]:
     """The bare loop over ready batches."""
     torch.manual_seed(settings.seed)
     composer, loss = build(settings.architecture, {"dim": dim}), ContrastiveLoss(settings.loss)
     parameters = [*composer.parameters(), *loss.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     next(batches)  # how long a stream takes to start is not its speed
     while True:
         waited, started = 0.0, time.perf_counter()
@@ -129,9 +130,9 @@ def _fed(batches: Iterator[Batch], dim: int, settings: TrainConfig) -> Iterator[
             with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bfloat16"):
                 query_BD = composer(batch.image_BD, batch.edit_BD)
             value, _ = loss(query_BD, batch)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             value.backward()
             nn.utils.clip_grad_norm_(parameters, settings.clip)
-            optimiser.step()
+            optimizer.step()
         seconds = time.perf_counter() - started
         yield SEGMENT * settings.batch_size / seconds, waited / seconds

@@ -29,7 +29,7 @@ from scot.training.config import TrainConfig
 from scot.training.distributed import check_shares
 from scot.training.launch import Source, train_in_process, train_with_ray
 from scot.training.network import network_settings
-from scot.training.run_folder import Run, check_writable
+from scot.training.run_folder import RunFolder, check_writable
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def main(config: PretrainConfig) -> int:
     check_shares(settings.batch_size, max(1, config.num_workers), config.max_workers)
     info, _ = check_cache(config.embeddings)
     configure(settings.architecture, network_settings(settings, info))  # refused before it trains
-    run = Run(config.runs, config.name or Run.default_name(settings, info), settings, info)
+    run = RunFolder(config.runs, config.name or RunFolder.default_name(settings, info), settings, info)
     registry = Registry(config.composers)
     with run.locked():
         run.open()
@@ -97,7 +97,7 @@ def main(config: PretrainConfig) -> int:
     return 0
 
 
-def _train(config: PretrainConfig, run: Run) -> None:
+def _train(config: PretrainConfig, run: RunFolder) -> None:
     def say(line: str) -> None:
         print(line, flush=True)
 
@@ -116,9 +116,9 @@ def _train(config: PretrainConfig, run: Run) -> None:
         train_with_ray(run, source, say, num_workers=workers, use_gpu=config.use_gpu)
 
 
-def _finish(config: PretrainConfig, run: Run, version: str) -> None:
-    if run.page().exists():  # runs of older versions have none
-        print(f"report: {run.page()}")
+def _finish(config: PretrainConfig, run: RunFolder, version: str) -> None:
+    if run.report_file().exists():  # runs of older versions have none
+        print(f"report: {run.report_file()}")
     if config.json:
         job_result.write({"version": version})
 

@@ -1,7 +1,7 @@
-"""A training run's state on disk: weights as safetensors, counters as JSON, the optimiser's moments as tensors.
+"""A training run's state on disk: weights as safetensors, counters as JSON, the optimizer's moments as tensors.
 
-A checkpoint is a folder ``step-NNNNNNN`` whose ``state.json`` has the sha256 of all that is in it: a damaged one is
-told. The newest two are kept, so that there is one to fall back to.
+A checkpoint is a folder ``step-NNNNNNN`` whose ``state.json`` has the sha256 of its content, to detect damage. The
+newest two are kept: if the newest is damaged, a run resumes from the other.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from scot.errors import InvalidInput, Unavailable
 
 State = dict[str, torch.Tensor]
 
-_CURRENT, _BEST, _OPTIMISER, _COUNTERS = "current.safetensors", "best.safetensors", "optimiser.pt", "state.json"
-_KEPT = 2
+_CURRENT, _BEST, _OPTIMIZER, _COUNTERS = "current.safetensors", "best.safetensors", "optimiser.pt", "state.json"
+_KEEP = 2
 
 
 def checkpoint_name(step: int) -> str:
-    """A checkpoint's folder; names sort as steps do."""
+    """The name of a checkpoint's folder; names sort by step."""
     return f"step-{step:07d}"
 
 
-def save_checkpoint(folder: Path, current: State, best: State, optimiser: Any, counters: dict[str, Any]) -> None:
-    """Write a checkpoint: ``folder`` appears complete, by a rename, or not at all; one that is there is replaced.
+def save_checkpoint(folder: Path, current: State, best: State, optimizer: Any, counters: dict[str, Any]) -> None:
+    """Write a checkpoint: ``folder`` appears complete, by a rename, or not at all; an existing one is replaced.
 
     Raises:
-        Unavailable: the disk is full, or the folder cannot be written; the checkpoints that were there are untouched.
+        Unavailable: the disk is full, or the folder cannot be written; earlier checkpoints are unchanged.
     """
     what = f"the checkpoint {folder}"
     try:
         with atomic_folder(folder, replace=True, what=what) as temporary:
             safetensors.torch.save_file(_plain(current), temporary / _CURRENT)
             safetensors.torch.save_file(_plain(best), temporary / _BEST)
-            torch.save(optimiser, temporary / _OPTIMISER)
-            sums = {name: _sha256(temporary / name) for name in (_CURRENT, _BEST, _OPTIMISER)}
+            torch.save(optimizer, temporary / _OPTIMIZER)
+            sums = {name: _sha256(temporary / name) for name in (_CURRENT, _BEST, _OPTIMIZER)}
             sums[_COUNTERS] = _sha256_of(counters)
             (temporary / _COUNTERS).write_text(json.dumps({"sha256": sums, **counters}), encoding="utf-8")
     except (RuntimeError, safetensors.SafetensorError) as error:  # how torch and safetensors report a full disk
@@ -54,26 +54,26 @@ def checkpoints(root: Path) -> list[Path]:
 
 
 def keep_newest(root: Path) -> None:
-    """Delete all checkpoints of a folder but the newest two, and what a killed writer left."""
-    for path in [*checkpoints(root)[_KEPT:], *root.glob(".step-*.tmp")]:
+    """Delete all checkpoints of a folder except the newest two, and the remains of a killed process."""
+    for path in [*checkpoints(root)[_KEEP:], *root.glob(".step-*.tmp")]:
         shutil.rmtree(path, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path) -> tuple[State, State, Any, dict[str, Any]]:
-    """``(current, best, optimiser, counters)`` as saved. Raises InvalidInput when the checkpoint is damaged."""
+    """``(current, best, optimizer, counters)`` as saved. Raises InvalidInput when the checkpoint is damaged."""
     try:
         counters = json.loads((folder / _COUNTERS).read_text(encoding="utf-8"))
         sums = counters.pop("sha256")
-        found = {_COUNTERS: _sha256_of(counters)} | {n: _sha256(folder / n) for n in (_CURRENT, _BEST, _OPTIMISER)}
+        found = {_COUNTERS: _sha256_of(counters)} | {n: _sha256(folder / n) for n in (_CURRENT, _BEST, _OPTIMIZER)}
         for name in found:
             if found[name] != sums[name]:
-                raise ValueError(f"{name} is not what was written")
+                raise ValueError(f"{name} has changed since it was written")
         current = safetensors.torch.load_file(folder / _CURRENT)
         best = safetensors.torch.load_file(folder / _BEST)
-        optimiser = torch.load(folder / _OPTIMISER, map_location="cpu", weights_only=True)
+        optimizer = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InvalidInput(f"the checkpoint {folder.name} is damaged ({type(error).__name__})") from error
-    return current, best, optimiser, counters
+    return current, best, optimizer, counters
 
 
 def _sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ _SIZES = ("projection", "hidden", "width", "depth", "heads")
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """What decides the trained weights; two runs with equal settings and data end with equal weights."""
+    """The settings that decide the trained weights; two runs with equal settings and data end with equal weights."""
 
     architecture: str = "combiner"
     """The composition network, by name: combiner, token_combiner … (scot/composers/architectures.py)."""
@@ -32,11 +32,11 @@ class TrainConfig:
     dropout: float = 0.1
     """Dropout in the composition network."""
     centre: bool = True
-    """Take the modality means out of the inputs."""
+    """Subtract the modality means from the inputs."""
     loss: LossConfig = field(default_factory=LossConfig)
     """The terms of the objective."""
     batch_size: int = 1024
-    """The global batch, whatever the number of workers."""
+    """The global batch, for any number of workers."""
     steps: int = 1500
     """Training steps."""
     lr: float = 1e-3
@@ -44,25 +44,25 @@ class TrainConfig:
     weight_decay: float = 0.01
     """AdamW's weight decay."""
     warmup: float = 0.05
-    """Share of the steps in which the learning rate climbs; a cosine to zero follows."""
+    """Share of the steps in which the learning rate rises; a cosine to zero follows."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     held_out: float = 0.05
-    """Share of the pictures whose triplets are measured on and never trained on."""
+    """Share of the images whose triplets are only evaluated, never trained on."""
     eval_every: int = 150
     """Steps between two evaluations and checkpoints."""
     patience: int = 5
     """Evaluations without a better held-out recall@1 before the run stops; 0: never."""
     precision: str = "auto"
-    """float32, bfloat16 (autocast), or auto: bfloat16 where the hardware computes it faster."""
+    """float32, bfloat16 (autocast), or auto: bfloat16 if the hardware is faster with it."""
     compile: bool = False
     """Compile the composer (torch.compile); needs a C++ compiler."""
     seed: int = 0
-    """Decides the initial weights, the order of the data, dropout and noise."""
+    """The seed of the initial weights, the order of the data, dropout and noise."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """The inverse of ``dataclasses.asdict``; what is missing has its default.
+        """The inverse of ``dataclasses.asdict``; missing settings have their defaults.
 
         Raises:
             InvalidInput: there is no such setting.
@@ -73,16 +73,16 @@ class TrainConfig:
         return cls(**{**values, "loss": LossConfig.from_dict(values.get("loss", {}))})
 
     def composer_settings(self) -> dict[str, Any]:
-        """What the architecture is told beside the encoder's dimension."""
+        """The architecture's settings, without the encoder's dimension."""
         known = settings_of(self.architecture)
         sizes = {name: getattr(self, name) for name in _SIZES if getattr(self, name)}
         plain = {name: getattr(self, name) for name in ("dropout", "centre") if name in known}
         return sizes | plain
 
     def __post_init__(self) -> None:
-        idle = [name for name in self.composer_settings() if name not in settings_of(self.architecture)]
-        if idle:
-            raise InvalidInput(f"the architecture {self.architecture} has no setting {', '.join(idle)}")
+        unused = [name for name in self.composer_settings() if name not in settings_of(self.architecture)]
+        if unused:
+            raise InvalidInput(f"the architecture {self.architecture} has no setting {', '.join(unused)}")
         positive = {name: getattr(self, name) for name in ("batch_size", "steps", "lr", "clip", "eval_every")}
         for name, value in positive.items():
             if not value > 0:

@@ -1,4 +1,4 @@
-"""The workers of one run as a process group: who they are, how they share, and how all come to the same end."""
+"""The workers of one run as a process group: ranks, shared values, and steps that succeed on all of them or none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scot.errors import InvalidInput, ScotError
 
 
 class WorkerFailed(ScotError):
-    """A training worker stopped for a reason that it told in one sentence."""
+    """A training worker stopped; the message is its reason in one sentence."""
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -41,34 +41,35 @@ def from_first(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
-    """A step that all workers pass or none: what stops one of them is raised on every one.
+def all_or_none() -> Iterator[None]:
+    """A step that succeeds on all workers or on none: an error on one worker is raised on every worker.
 
-    Without it, a worker that stops with a full disk would leave the others waiting for it in their next collective.
+    Without it, when one worker stops (its disk is full), the others would wait for it in their next collective.
 
     Raises:
-        ScotError: the worker's own, or :class:`WorkerFailed` with the sentence of another one.
+        ScotError: the worker's own error, or :class:`WorkerFailed` with the message of another worker's.
     """
     own: ScotError | None = None
     try:
         yield
     except ScotError as error:
         own = error
-    said: list[str | None] = [None if own is None else str(own)]
+    message = None if own is None else str(own)
+    messages: list[str | None] = [message]
     if rank_and_world()[1] > 1:
-        said = [None] * rank_and_world()[1]
-        dist.all_gather_object(said, None if own is None else str(own))
+        messages *= rank_and_world()[1]
+        dist.all_gather_object(messages, message)
     if own is not None:
         raise own
-    if reason := next(filter(None, said), None):
+    if reason := next(filter(None, messages), None):
         raise WorkerFailed(reason)
 
 
 def check_shares(batch_size: int, fewest: int, most: int = 0) -> None:
-    """Every worker must have as many rows of the global batch as every other, for each number of workers there may be.
+    """Check that the workers share the global batch evenly, for each possible number of workers.
 
     Raises:
-        InvalidInput: it is not so; the message names the nearest batch sizes with which it is.
+        InvalidInput: they cannot; the message names the nearest batch sizes with which they can.
     """
     most = max(fewest, most)
     unit = math.lcm(*range(fewest, most + 1))

@@ -1,4 +1,4 @@
-"""The pictures a run is measured on: chosen by a hash of their id, so that every run and worker chooses alike."""
+"""The held-out images of a run: selected by a hash of their id, so that every run and worker selects the same."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from scot.embeddings.cache import TripletEmbeddings, folds, unit_rows
 from scot.embeddings.memory_mapped import split_mapped
 from scot.errors import InvalidInput
 
-_MOST = 4096  # triplets measured; more changes the third digit only
+_MOST = 4096  # triplets measured; more would change only the third digit
 _CHUNK = 512
 
 
 def split(data: TripletEmbeddings, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(training, held-out)`` rows of the triplets; all triplets of one picture fall on one side.
+    """``(training, held-out)`` rows of the triplets; all triplets of one image are on the same side.
 
     Raises:
         InvalidInput: one side would be empty.
@@ -39,7 +39,7 @@ def evaluate(
     """How well V_c finds its T_u among all distinct T_u of the held-out triplets; ``module`` is on ``device``.
 
     Returns:
-        ``recall@1``, ``recall@10``, and ``beats_caption``: the share of queries nearer to T_u than to the own T_o.
+        ``recall@1``, ``recall@10``, and ``beats_caption``: the share of queries nearer to T_u than to their own T_o.
     """
     rows_M = rows_M[:: max(1, len(rows_M) // _MOST)]
     texts_K, target_M = torch.unique(data.edited_N[rows_M], return_inverse=True)
@@ -55,7 +55,7 @@ def evaluate(
             query_BD = module(image_BD, edit_BD, *states).float()
             scores_BK = query_BD @ gallery_KD.T
             goal_B1 = scores_BK.gather(1, target)
-            rank_B = (~(scores_BK < goal_B1)).sum(1) - 1  # a tie, or a score that is no number, is not a hit
+            rank_B = (~(scores_BK < goal_B1)).sum(1) - 1  # a tie or a NaN score is not a hit
             hits += torch.tensor([float((rank_B < 1).sum()), float((rank_B < 10).sum())])
             own_B = (query_BD * unit_rows(data.text_VD, data.caption_N[rows]).to(device)).sum(-1)
             changed_B = (data.caption_N[rows] != data.edited_N[rows]).to(device)

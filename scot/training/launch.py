@@ -1,8 +1,7 @@
-"""Run a pretraining run: in this process, or in the workers of Ray Train v2. The loop is the same.
+"""Runs a pretraining run: in this process, or in the workers of Ray Train v2, with the same loop.
 
-Checkpoints are the run's own and not Ray's, so that a run goes on with any number of workers, or with none, and so that
-a damaged checkpoint is told and the one before it taken. Ray Train starts the workers, and starts them again when one
-of them or its node is lost.
+Checkpoints are the run's own, not Ray's, so that a run can resume with any number of workers, or without Ray, and from
+the checkpoint before a damaged one. Ray Train starts the workers, and restarts them when a worker or its node is lost.
 """
 
 from __future__ import annotations
@@ -24,46 +23,49 @@ from scot.embeddings.memory_mapped import open_cache
 from scot.errors import InvalidInput, ScotError
 from scot.training.checkpoint import checkpoint_name, checkpoints, keep_newest
 from scot.training.config import TrainConfig
-from scot.training.distributed import WorkerFailed, from_first, together
+from scot.training.distributed import WorkerFailed, all_or_none, from_first
 from scot.training.loop import Progress, Trainer
 from scot.training.report import write_report
-from scot.training.run_folder import Run, progress_line
+from scot.training.run_folder import RunFolder, progress_line
 
-Say = Callable[[str], None]
+OnLine = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a worker gets its embeddings: the cache, the memory it may fill, and where a mapped copy goes."""
+    """The embeddings of a worker: the cache, the memory limit, and the folder of a memory-mapped copy."""
 
     embeddings: str
     memory_gib: float = 1.0
     scratch: str = ""
 
 
-def train_in_process(run: Run, source: Source, say: Say) -> None:
-    """Train to the artifact in this process, on a GPU when there is one; goes on from the newest whole checkpoint.
+def train_in_process(run: RunFolder, source: Source, on_line: OnLine) -> None:
+    """Train to the artifact in this process, on a GPU if there is one; resumes from the newest undamaged checkpoint.
 
     Raises:
         NotFound, EncoderMismatch, InvalidInput: the cache or the checkpoints cannot be used.
         Unavailable: a checkpoint or the artifact cannot be written.
-        Diverged: the loss is no longer a number.
+        Diverged: the loss is not finite.
     """
     data = open_cache(source.embeddings, memory_gib=source.memory_gib, scratch=source.scratch)
     trainer = Trainer(data, run.config, "cuda" if torch.cuda.is_available() else "cpu")
     log = run.log()
 
-    def tell(line: str) -> None:
+    def note(line: str) -> None:
         log.note(line)
-        say(line)
+        on_line(line)
 
-    _train(run, trainer, tell, lambda event: say(progress_line({**dataclasses.asdict(event), "eta_s": event.eta_s})))
+    def report(event: Progress) -> None:
+        on_line(progress_line({**dataclasses.asdict(event), "eta_s": event.eta_s}))
+
+    _train(run, trainer, note, report)
 
 
 def train_with_ray(
-    run: Run,
+    run: RunFolder,
     source: Source,
-    say: Say,
+    on_line: OnLine,
     *,
     num_workers: int | tuple[int, int],
     use_gpu: bool = False,
@@ -72,22 +74,22 @@ def train_with_ray(
 ) -> None:
     """Train to the artifact with workers of Ray Train; Ray must be running.
 
-    The run's folder and the embeddings must be readable by every node under the same path. A worker or node that is
-    lost costs one of ``max_failures``: all workers start again from the newest whole checkpoint.
+    The run's folder and the embeddings must be readable by every node under the same path. A lost
+    worker or node counts as one of ``max_failures``: all workers restart from the newest undamaged checkpoint.
 
     Args:
-        run: what to train.
+        run: the run to train.
         source: its embeddings.
-        say: receives a line of progress now and then.
-        num_workers: how many; ``(least, most)``: as many as the cluster has room for, looked at every
-            ``resize_every_s`` seconds.
-        use_gpu: give each worker a GPU; they then talk over NCCL, else over gloo.
-        max_failures: how many losses are made good.
+        on_line: receives lines of progress.
+        num_workers: their number; ``(least, most)``: as many as fit on the cluster, checked every ``resize_every_s``
+            seconds.
+        use_gpu: give each worker a GPU; they then communicate over NCCL, else over gloo.
+        max_failures: the number of losses after which the run still restarts.
         resize_every_s: see ``num_workers``.
 
     Raises:
-        WorkerFailed: a worker stopped for a reason of its own (a damaged cache, a full disk, a loss that is not a
-            number), or workers were lost too often.
+        WorkerFailed: a worker stopped with an error (a damaged cache, a full disk, a loss that is not finite), or
+            workers were lost too often.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -103,26 +105,27 @@ def train_with_ray(
             "config": dataclasses.asdict(run.config),
             "source": dataclasses.asdict(dataclasses.replace(source, embeddings=_absolute(source.embeddings))),
         },
-        # Tensors on a GPU travel over NCCL; the few words between workers (group.py) over gloo.
+        # Tensors on a GPU travel over NCCL; small objects (distributed.py) over gloo.
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if use_gpu else "gloo"),
         scaling_config=ScalingConfig(**scaling),
         run_config=RunConfig(
             name="ray_train", storage_path=str(run.folder), failure_config=FailureConfig(max_failures=max_failures)
         ),
     )
-    with _followed(run.progress_file(), lambda line: say(progress_line(json.loads(line)))), _followed(
-        run.notes_file(), say
-    ):  # fmt: skip
+    with (
+        _followed(run.progress_file(), lambda line: on_line(progress_line(json.loads(line)))),
+        _followed(run.notes_file(), on_line),
+    ):
         try:
             result: Any = trainer.fit()
         except TrainingFailedError as error:
-            raise WorkerFailed(f"training was given up after {max_failures + 1} attempts: {_last(error)}") from error
+            raise WorkerFailed(f"training stopped after {max_failures + 1} attempts: {_last(error)}") from error
     if result.return_value:
         raise WorkerFailed(result.return_value)
 
 
 def _worker(settings: dict[str, Any]) -> Any:
-    """What each Ray Train worker does. Returns None, or the sentence that says why it stopped before the end."""
+    """The work of one Ray Train worker. Returns None, or the message of the error that stopped it."""
     import ray.train
     import ray.train.torch
 
@@ -134,36 +137,36 @@ def _worker(settings: dict[str, Any]) -> Any:
         torch.cuda.set_device(device)
     source = Source(**settings["source"])
     try:
-        with together():
+        with all_or_none():
             data = open_cache(source.embeddings, memory_gib=source.memory_gib, scratch=source.scratch)
-        run = Run(settings["root"], settings["name"], TrainConfig.from_dict(settings["config"]), data.info)
-        with together():
+        run = RunFolder(settings["root"], settings["name"], TrainConfig.from_dict(settings["config"]), data.info)
+        with all_or_none():
             trainer = Trainer(data, run.config, device)
-        from scot.training.metrics import Gauges
+        from scot.training.metrics import RunMetrics
 
-        gauges = Gauges(run.name) if trainer.rank == 0 else None
+        metrics = RunMetrics(run.name) if trainer.rank == 0 else None
         log = run.log()
 
         def report(event: Progress) -> None:
-            if gauges is not None:
-                gauges.show(event)
+            if metrics is not None:
+                metrics.update(event)
             if event.evaluated:
                 ray.train.report({"step": event.step, "loss": event.loss, **event.held_out})
 
         _train(run, trainer, log.note, report)
     except ScotError as error:
-        # Every worker comes here at the same step. Trying again would end the same way: say why, and end.
+        # Every worker stops here at the same step. A retry would fail the same way, so the run ends with the reason.
         return str(error)
     return None
 
 
-def _train(run: Run, trainer: Trainer, say: Say, report: Callable[[Progress], None]) -> None:
-    """From the newest whole checkpoint to the report and the artifact; the first worker writes and says."""
+def _train(run: RunFolder, trainer: Trainer, note: OnLine, report: Callable[[Progress], None]) -> None:
+    """From the newest undamaged checkpoint to the report and the artifact; only the first worker writes."""
     first = trainer.rank == 0
     root = run.checkpoints()
-    _resume(trainer, root, say if first else lambda line: None)
+    _resume(trainer, root, note if first else lambda line: None)
     if (few := len(trainer.training_N)) < trainer.batch_size and first:
-        say(f"{few} training triplets are fewer than a batch of {trainer.batch_size}: a step takes them more than once")
+        note(f"{few} training triplets are fewer than a batch of {trainer.batch_size}: a step uses them more than once")
     log = run.log()
     try:
         for event in trainer.run():
@@ -177,43 +180,43 @@ def _train(run: Run, trainer: Trainer, say: Say, report: Callable[[Progress], No
     finally:
         log.close()
     if first:
-        try:  # before the artifact, with which a run is over: one that was killed in between writes both again
+        try:  # before the artifact, which ends the run: a run killed in between writes both again
             write_report(run, trainer)
-        except Exception as error:  # whatever a plot failed on, it must not cost what was trained
-            say(f"the report could not be written: {error}")
+        except Exception as error:  # a failed plot must not lose the trained weights
+            note(f"the report could not be written: {error}")
         run.write_artifact(trainer)
 
 
-def _resume(trainer: Trainer, root: Path, say: Say) -> None:
-    """Load the newest checkpoint that every worker finds whole.
+def _resume(trainer: Trainer, root: Path, note: OnLine) -> None:
+    """Load the newest checkpoint that is undamaged on every worker.
 
     Raises:
-        InvalidInput: there are checkpoints, and none of them can be used.
+        InvalidInput: there are checkpoints, but none of them can be used.
     """
     names: list[str] = from_first([path.name for path in checkpoints(root)])
     for name in names:
         try:
-            with together():
+            with all_or_none():
                 trainer.load(root / name)
         except (InvalidInput, WorkerFailed) as error:
-            say(f"{error}; trying the one before")
+            note(f"{error}; trying the one before")
             continue
-        say(f"going on from step {trainer.step} with {trainer.world} worker{'s' if trainer.world > 1 else ''}")
+        note(f"resuming from step {trainer.step} with {trainer.world} worker{'s' if trainer.world > 1 else ''}")
         return
     if names:
         raise InvalidInput(f"none of the checkpoints in {root} can be used: delete them to start from the first step")
 
 
 @contextlib.contextmanager
-def _followed(path: Path, take: Say) -> Iterator[None]:
-    """Take the lines that are appended to a file while the block runs: the workers' own output stays in Ray's logs."""
-    over = threading.Event()
+def _followed(path: Path, on_line: OnLine) -> Iterator[None]:
+    """Read the lines appended to a file while the block runs; the workers' own output stays in Ray's logs."""
+    finished = threading.Event()
     start = path.stat().st_size if path.exists() else 0
 
     def follow() -> None:
         position = start
         while True:
-            last = over.is_set()
+            last = finished.is_set()
             if path.exists():
                 with path.open(encoding="utf-8") as file:
                     file.seek(position)
@@ -221,22 +224,22 @@ def _followed(path: Path, take: Say) -> Iterator[None]:
                         if not line.endswith("\n"):
                             break
                         position += len(line.encode())
-                        take(line.rstrip("\n"))
+                        on_line(line.rstrip("\n"))
             if last:
                 return
-            over.wait(0.3)
+            finished.wait(0.3)
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()
 
 
 def _last(error: Exception) -> str:
-    """The last line of what Ray says went wrong."""
+    """The last line of Ray's error message."""
     return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
 
 

@@ -1,7 +1,7 @@
 """The training loop: a composer on cached embeddings, in one process or in the workers of a process group. No Ray here.
 
 ``Trainer.run()`` is a generator of :class:`Progress`; the caller prints, reports and saves. A run is exactly resumable:
-the order of the data depends on the seed and the step alone, the dropout masks on the number of workers besides.
+the order of the data depends only on the seed and the step, the dropout masks also on the number of workers.
 """
 
 from __future__ import annotations
@@ -20,31 +20,29 @@ from scot.composers.base import ComposerModule
 from scot.embeddings.cache import TripletEmbeddings, unit_rows
 from scot.errors import InvalidInput, ScotError
 from scot.training import held_out
-from scot.training.batches import each_tensor, gather_batch
 from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
-from scot.training.distributed import check_shares, from_first, rank_and_world, reduced, together
+from scot.training.data import Prefetcher, gather_batch, map_tensors, samples
+from scot.training.distributed import all_or_none, check_shares, from_first, rank_and_world, reduced
 from scot.training.network import new_network
-from scot.training.objectives import Batch, ContrastiveLoss, MinedTargets, TargetQueue, noised
+from scot.training.objectives import ContrastiveLoss, MinedTargets, TargetQueue, TripletBatch, noised
 from scot.training.optimization import computes_in_bfloat16, learning_rate, parameter_groups
-from scot.training.prefetch import Feed
-from scot.training.shuffle import samples
 
 _SHOW_EVERY = 50  # steps between two progress events
-_STATISTICS_ROWS = 65_536  # training triplets that the composer's statistics are taken from
+_STATISTICS_ROWS = 65_536  # training triplets on which the composer's statistics are measured
 
 
 class Diverged(ScotError):
-    """The loss or the gradient is no longer a number; the message names the step and triplets of its batch."""
+    """The loss or the gradient is not finite; the message names the step and triplets of its batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run is. ``held_out`` has the newest recall; ``evaluated`` tells that it was measured at this step.
+    """The state of a run. ``held_out`` has the newest recall; ``evaluated`` is True if it was measured at this step.
 
     ``loss``, the separate ``terms`` (before their weights) and ``gradient_norm`` (before clipping) are means since the
-    last event. ``data_wait`` is the share of the time since then that went into waiting for batches, ``checkpoint_s``
-    the seconds that the newest checkpoint took.
+    last event. ``data_wait`` is the share of the time since then spent waiting for batches, ``checkpoint_s`` how long
+    the newest checkpoint took, in seconds.
     """
 
     step: int
@@ -64,20 +62,20 @@ class Progress:
 
     @property
     def eta_s(self) -> float:
-        """Seconds to the last step at the present speed; not known (NaN) before the first step."""
+        """Seconds to the last step at the current speed; NaN before the first step."""
         return math.nan if not self.triplets_per_s else (self.steps - self.step) * self.batch_size / self.triplets_per_s
 
 
 class Trainer:
-    """One run's model, data and optimiser.
+    """One run's model, data and optimizer.
 
     Args:
         data: the triplets, in memory or memory-mapped; batches are gathered on the CPU, ahead of the steps.
         config: the settings.
-        device: where to train.
+        device: the device to train on.
 
     Raises:
-        InvalidInput: too few triplets, or a batch that the workers cannot share.
+        InvalidInput: too few triplets, or a batch that the workers cannot share evenly.
     """
 
     def __init__(self, data: TripletEmbeddings, config: TrainConfig, device: str | torch.device = "cpu") -> None:
@@ -87,7 +85,7 @@ class Trainer:
         self.data = data
         self.training_N, self.measured_M = held_out.split(data, config.held_out)
         if len(self.training_N) < 2:
-            raise InvalidInput("one training triplet is too few: there is nothing to tell it from")
+            raise InvalidInput("one training triplet is too few: it has no negatives")
         self.batch_size = config.batch_size
         torch.manual_seed(config.seed)
         self.composer = new_network(config, data.info)
@@ -99,16 +97,16 @@ class Trainer:
         if config.compile:
             self.composer.compile()
         self.loss = ContrastiveLoss(config.loss).to(self.device)
-        self.companions = MinedTargets.of(self.data, self.training_N, config.loss, self.device)
+        self.mined = MinedTargets.mine(self.data, self.training_N, config.loss, self.device)
         self.objective = _Objective(self.composer, self.loss, computes_in_bfloat16(config.precision, self.device))
         self._step_module: nn.Module = self.objective
         if self.world > 1:
-            # Looking for unused parameters keeps the first layout of the buckets, and with it the order in which
-            # gradients are summed: a resumed run must add as the one that was not interrupted.
+            # Searching for unused parameters keeps the first layout of the buckets, and so the order in which gradients
+            # are summed: a resumed run must add in the same order as an uninterrupted run.
             self._step_module = nn.parallel.DistributedDataParallel(
                 self.objective, broadcast_buffers=False, find_unused_parameters=True
             )
-        self.optimiser = torch.optim.AdamW(
+        self.optimizer = torch.optim.AdamW(
             parameter_groups(self.objective, config.weight_decay), lr=config.lr, fused=True
         )
         self.step = 0
@@ -117,35 +115,35 @@ class Trainer:
         self.stale = 0
         self.stopped = False
         self.checkpoint_s = 0.0
-        self._broken = torch.full((), config.steps, device=self.device)  # the first step that was not finite
+        self._first_nonfinite = torch.full((), config.steps, device=self.device)  # the first step that was not finite
         self._best_state = self._weights(self.composer)
 
     def run(self) -> Iterator[Progress]:
-        """Train to the end, yielding now and then; at an evaluation it is time to save.
+        """Train to the end; yields progress every few steps. The caller saves after an evaluation.
 
         Raises:
-            Diverged: the loss is no longer a number.
+            Diverged: the loss is not finite.
         """
         config = self.config
-        watched = ("loss", *config.loss.weights(), "gradient_norm")
-        newest, total = dict(self.best), torch.zeros(len(watched), device=self.device)
+        logged = ("loss", *config.loss.weights(), "gradient_norm")
+        newest, total = dict(self.best), torch.zeros(len(logged), device=self.device)
         queue = self._queue()
-        feed = Feed(self._gather, range(self.step, config.steps))
+        batches = Prefetcher(self._gather, range(self.step, config.steps))
         since, started = 0, time.perf_counter()
         self.objective.train()
         try:
             while self.step < config.steps and not self.stopped:
-                total += self._one_step(feed.next(), queue)
+                total += self._one_step(batches.next(), queue)
                 since += 1
                 evaluate = self.step % config.eval_every == 0 or self.step == config.steps
                 if not evaluate and self.step % _SHOW_EVERY:
                     continue
                 self._check_finite()
                 sums = reduced(total, dist.ReduceOp.SUM).tolist()
-                terms = {name: value / self.world / since for name, value in zip(watched, sums, strict=True)}
+                terms = {name: value / self.world / since for name, value in zip(logged, sums, strict=True)}
                 loss, norm = terms.pop("loss"), terms.pop("gradient_norm")
                 elapsed = time.perf_counter() - started
-                rate, wait = since * self.batch_size / elapsed, feed.waited / elapsed
+                rate, wait = since * self.batch_size / elapsed, batches.waited / elapsed
                 if evaluate:
                     newest = self._evaluate()
                 done = self.stopped or self.step == config.steps
@@ -156,36 +154,36 @@ class Trainer:
                     data_wait=wait, checkpoint_s=self.checkpoint_s, terms=terms, gradient_norm=norm,
                 )  # fmt: skip
                 total.zero_()
-                since, feed.waited, started = 0, 0.0, time.perf_counter()
+                since, batches.waited, started = 0, 0.0, time.perf_counter()
         finally:
-            feed.close()
+            batches.close()
 
     def best_composer(self) -> ComposerModule:
-        """The composer as it was at its best evaluation."""
+        """The composer with the weights of its best evaluation."""
         module = new_network(self.config, self.data.info)
         module.load_state_dict(self._best_state)
         return module.eval()
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint as ``folder``; every worker calls it, the first one writes.
+        """Write a checkpoint as ``folder``; every worker calls this, the first one writes.
 
         Raises:
             ScotError: it cannot be written.
         """
         started = time.perf_counter()
         counters = {name: getattr(self, name) for name in ("step", "best", "best_step", "stale", "stopped")}
-        with together():
+        with all_or_none():
             if self.rank == 0:
-                current, moments = self.objective.state_dict(), self.optimiser.state_dict()
+                current, moments = self.objective.state_dict(), self.optimizer.state_dict()
                 save_checkpoint(folder, current, self._best_state, moments, counters)
         self.checkpoint_s = time.perf_counter() - started
 
     def load(self, folder: Path) -> None:
-        """Go on from a checkpoint. Raises InvalidInput when it is damaged or of other settings."""
-        current, best, optimiser, counters = load_checkpoint(folder)
+        """Resume from a checkpoint. Raises InvalidInput when it is damaged or of other settings."""
+        current, best, optimizer, counters = load_checkpoint(folder)
         try:
             self.objective.load_state_dict(current)
-            self.optimiser.load_state_dict(optimiser)
+            self.optimizer.load_state_dict(optimizer)
             self._best_state = best
             for name, value in counters.items():
                 setattr(self, name, value)
@@ -193,58 +191,58 @@ class Trainer:
             raise InvalidInput(f"the checkpoint {folder.name} is of a run with other settings") from error
 
     def batch_rows(self, step: int) -> torch.Tensor:
-        """This worker's rows of the step's global batch; every training row comes once an epoch."""
+        """This worker's rows of the step's global batch; every training row occurs once in an epoch."""
         share = self.batch_size // self.world
         return self._rows(step * self.batch_size + self.rank * share, share)
 
     def _rows(self, start: int, count: int) -> torch.Tensor:
         return self.training_N[torch.from_numpy(samples(start, count, len(self.training_N), self.config.seed))]
 
-    def _gather(self, step: int) -> Batch:
+    def _gather(self, step: int) -> TripletBatch:
         rows_B = self.batch_rows(step)
-        batch = gather_batch(self.data, rows_B, self.companions, states=self.composer.reads_states)
+        batch = gather_batch(self.data, rows_B, self.mined, states=self.composer.reads_states)
         batch = noised(batch, self.config.loss, seed=(self.config.seed * 1_000_003 + step) * 4096 + 4095)
-        return batch if self.device.type == "cpu" else each_tensor(batch, torch.Tensor.pin_memory)
+        return batch if self.device.type == "cpu" else map_tensors(batch, torch.Tensor.pin_memory)
 
-    def _moved(self, batch: Batch) -> Batch:
+    def _to_device(self, batch: TripletBatch) -> TripletBatch:
         if self.device.type == "cpu":
             return batch
-        return each_tensor(batch, lambda tensor: tensor.to(self.device, non_blocking=True))
+        return map_tensors(batch, lambda tensor: tensor.to(self.device, non_blocking=True))
 
     def _queue(self) -> TargetQueue | None:
-        """The targets of the steps before this one: a resumed run goes through them again."""
+        """The targets of the steps before this one; a resumed run gathers them again."""
         if not self.config.loss.queue:
             return None
         queue = TargetQueue(self.config.loss.queue)
         for step in range(max(0, self.step - queue.steps), self.step):
-            queue.push(self._moved(self._gather(step)), step)
+            queue.push(self._to_device(self._gather(step)), step)
         return queue
 
-    def _one_step(self, batch: Batch, queue: TargetQueue | None) -> torch.Tensor:
+    def _one_step(self, batch: TripletBatch, queue: TargetQueue | None) -> torch.Tensor:
         """Loss, terms and gradient norm, as one vector."""
         config = self.config
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, config)
-        # Dropout depends on the step, not on what ran before: a resumed run draws the same masks.
+        # Dropout depends only on the step: a resumed run draws the same masks.
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 4096 + self.rank)
-        batch = self._moved(batch)
+        batch = self._to_device(batch)
         if queue is not None:
             queue.attach(batch)
         loss, terms = self._step_module(batch)
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
-        # Kept on the device: looking at it now would make every step wait for the one before.
-        sound = torch.isfinite(loss.detach()) & torch.isfinite(norm)
-        self._broken = torch.where(sound, self._broken, self._broken.clamp(max=self.step))
-        self.optimiser.step()
+        # Stays on the device: reading it now would make every step wait for the one before.
+        finite = torch.isfinite(loss.detach()) & torch.isfinite(norm)
+        self._first_nonfinite = torch.where(finite, self._first_nonfinite, self._first_nonfinite.clamp(max=self.step))
+        self.optimizer.step()
         if queue is not None:
             queue.push(batch, self.step)
         self.step += 1
         return torch.stack([loss.detach(), *terms.values(), norm])
 
     def _evaluate(self) -> dict[str, float]:
-        """Measure, and decide on stopping; rank 0 measures and the others take its word, so that all decide alike."""
+        """Measure, and decide whether to stop; rank 0 measures and broadcasts, so that all workers decide the same."""
         own = held_out.evaluate(self.composer, self.data, self.measured_M, self.device) if self.rank == 0 else None
         measured: dict[str, float] = from_first(own)
         if not self.best or measured["recall@1"] > self.best["recall@1"]:
@@ -257,16 +255,16 @@ class Trainer:
 
     def _check_finite(self) -> None:
         """Raise :class:`Diverged` for the first step whose loss or gradient was not finite."""
-        step = int(reduced(self._broken, dist.ReduceOp.MIN))
+        step = int(reduced(self._first_nonfinite, dist.ReduceOp.MIN))
         if step == self.config.steps:
             return
         rows = self._rows(step * self.batch_size, self.batch_size)
-        batch = gather_batch(self.data, rows, self.companions)
+        batch = gather_batch(self.data, rows, self.mined)
         sides = (batch.image_BD, batch.edit_BD, batch.caption_BD, batch.edited_BD)
-        bad_B = ~torch.stack([side_BD.isfinite().all(1) for side_BD in sides]).all(0)
-        if bad_B.any():
+        nonfinite_B = ~torch.stack([side_BD.isfinite().all(1) for side_BD in sides]).all(0)
+        if nonfinite_B.any():
             raise Diverged(
-                f"the embeddings of {self._named(rows[bad_B])} are not finite (step {step + 1}): encode again"
+                f"the embeddings of {self._named(rows[nonfinite_B])} are not finite (step {step + 1}): encode again"
             )
         raise Diverged(
             f"the loss or its gradient is not finite at step {step + 1}, whose batch has {self._named(rows)}: "
@@ -274,7 +272,7 @@ class Trainer:
         )
 
     def _named(self, rows_B: torch.Tensor) -> str:
-        """The first three of some triplets by their ids, and how many there are besides."""
+        """The ids of the first three triplets, and the number of the others."""
         ids = [self.data.triplet_ids[row] for row in rows_B[:3].tolist()]
         more = f" and {len(rows_B) - len(ids)} more" if len(rows_B) > len(ids) else ""
         return f"the triplet{'s' if len(rows_B) > 1 else ''} {', '.join(ids)}{more}"
@@ -285,13 +283,13 @@ class Trainer:
 
 
 class _Objective(nn.Module):
-    """Composer and loss as one module, so that data parallelism sees all parameters."""
+    """Composer and loss as one module, so that data parallelism has all parameters."""
 
     def __init__(self, composer: ComposerModule, loss: ContrastiveLoss, bfloat16: bool) -> None:
         super().__init__()
         self.composer, self.loss, self._bfloat16 = composer, loss, bfloat16
 
-    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, batch: TripletBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         with torch.autocast(batch.image_BD.device.type, torch.bfloat16, enabled=self._bfloat16):
             query_BD = self.composer(batch.image_BD, batch.edit_BD, *batch.states)
         # The loss is in float32: logits of a large scale need the mantissa.

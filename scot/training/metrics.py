@@ -1,4 +1,4 @@
-"""What a training run shows to Prometheus, through Ray's metrics endpoint: ``ray_scot_train_*{run="…"}``."""
+"""The Prometheus metrics of a training run, on Ray's metrics endpoint: ``ray_scot_train_*{run="…"}``."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from ray.util.metrics import Gauge
 from scot.training.loop import Progress
 
 
-class Gauges:
-    """The newest of a run's numbers. Ray must be running."""
+class RunMetrics:
+    """One gauge for each number of a run. Ray must be running."""
 
     def __init__(self, run: str) -> None:
         self._tags = {"run": run}
         self._gauges: dict[str, Gauge] = {}
 
-    def show(self, event: Progress) -> None:
-        """Set every gauge to the event's number."""
+    def update(self, event: Progress) -> None:
+        """Set every gauge to the event's value."""
         values = {
             "step": (event.step, "Steps done."),
             "steps": (event.steps, "Steps of the whole run, unless it stops early."),

@@ -1,4 +1,4 @@
-"""The composition network of a run: what it is built with depends on the settings and on the embeddings."""
+"""The composition network of a run, built from the settings and the embeddings."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from scot.training.config import TrainConfig
 
 
 def network_settings(config: TrainConfig, info: CacheInfo) -> dict[str, Any]:
-    """Everything that the architecture is told.
+    """All settings of the architecture.
 
     Raises:
         InvalidInput: it reads hidden states, and the cache has none.
     """
-    given: dict[str, Any] = {"dim": info.dim}
+    settings: dict[str, Any] = {"dim": info.dim}
     if ARCHITECTURES[config.architecture][1].reads_states:
         if not info.states:
             raise InvalidInput(
                 f"the architecture {config.architecture} reads hidden states, and this embedding cache has none: "
                 "encode again with --states"
             )
-        given |= {STATES[part]: width for part, width in info.states.items()}
-    return given | config.composer_settings()
+        settings |= {STATES[part]: width for part, width in info.states.items()}
+    return settings | config.composer_settings()
 
 
 def new_network(config: TrainConfig, info: CacheInfo) -> ComposerModule:

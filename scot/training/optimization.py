@@ -1,4 +1,4 @@
-"""How the optimiser is driven: the learning rate of a step, what decays, and the precision of the composer."""
+"""The learning rate of a step, the parameters with weight decay, and the precision of the composer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases and the temperature do not."""
+    """Matrices have weight decay; biases and the temperature have none."""
     learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
     return [
         {"params": [p for p in learned if p.ndim >= 2], "weight_decay": weight_decay},

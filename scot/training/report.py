@@ -1,6 +1,6 @@
-"""The last page of a run, ``report.md``: its settings and data, what it took, what came of it, and its curves.
+"""The report of a run, ``report.md``: its settings, data, time, results and curves.
 
-All but the curves is there without matplotlib, which the extra ``train`` brings.
+The curves need matplotlib, which is in the extra ``train``.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import torch
 from scot.machine import machine
 from scot.training.config import TrainConfig, training_settings
 from scot.training.loop import Trainer
-from scot.training.run_folder import Run
+from scot.training.run_folder import RunFolder
 
 _RECALLS = {"recall@1": "R@1", "recall@10": "R@10", "beats_caption": "beats caption"}
-_LINE = '{"step"'  # how a line begins
+_LINE = '{"step"'  # the start of a line
 
 Line = dict[str, Any]
 
 
-def write_report(run: Run, trainer: Trainer) -> Path:
-    """Write ``report.md`` and its plots, ``report-*.png``, into the folder of a run whose training is over.
+def write_report(run: RunFolder, trainer: Trainer) -> Path:
+    """Write ``report.md`` and its plots, ``report-*.png``, into the folder of a run whose training has ended.
 
-    Machine and workers are those that the run ended on; what it went on with before is among its notes.
+    Machine and workers are those at the end of the run; earlier resumptions are among its notes.
 
     Raises:
-        OSError: they cannot be written.
+        OSError: the files cannot be written.
     """
     lines = read_progress(run.progress_file())
     parts = [
@@ -45,31 +45,31 @@ def write_report(run: Run, trainer: Trainer) -> Path:
     ]
     if run.notes_file().exists():
         notes = run.notes_file().read_text(encoding="utf-8").splitlines()
-        parts.append("## What happened\n\n" + "\n".join(f"- {note}" for note in notes))
-    run.page().write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return run.page()
+        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in notes))
+    run.report_file().write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return run.report_file()
 
 
 def read_progress(path: Path) -> list[Line]:
-    """The lines of a ``progress.jsonl`` by rising step; none when it cannot be read.
+    """The lines of a ``progress.jsonl`` by rising step; empty if it cannot be read.
 
-    A run that lost workers goes back to a checkpoint and writes steps again: a line takes the place of every line
-    before it that is of its step or a later one. What a killed process left half written is passed over.
+    A run that lost workers resumes from a checkpoint and writes steps again: a line replaces every earlier line of the
+    same or a later step. The incomplete line of a killed process is skipped.
     """
-    kept: list[Line] = []
+    lines: list[Line] = []
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     for row in text.splitlines():
         try:
-            line = json.loads(row[max(0, row.rfind(_LINE)) :])  # a half line has the next one behind it
+            line = json.loads(row[max(0, row.rfind(_LINE)) :])  # the next line follows an incomplete one directly
         except ValueError:
             continue
-        while kept and kept[-1]["step"] >= line["step"]:
-            kept.pop()
-        kept.append(line)
-    return kept
+        while lines and lines[-1]["step"] >= line["step"]:
+            lines.pop()
+        lines.append(line)
+    return lines
 
 
 def _outcome(trainer: Trainer, lines: Sequence[Line]) -> str:
@@ -114,13 +114,13 @@ def _seconds(before: Line, line: Line) -> float:
     return float((line["step"] - before["step"]) * line["batch_size"] / line["triplets_per_s"])
 
 
-def _data(run: Run, trainer: Trainer) -> str:
+def _data(run: RunFolder, trainer: Trainer) -> str:
     data, training, measured = trainer.data, len(trainer.training_N), len(trainer.measured_M)
     rows = [
         ("embedding cache", f"`{run.data.hash}`, made from `{run.data.source}`"),
         ("encoder", f"`{run.data.encoder_id}`, {data.dim} dimensions"),
         ("triplets", f"{len(data):,}"),
-        ("pictures, texts", f"{len(data.image_ids):,}, {len(data.text_VD):,}"),
+        ("images, texts", f"{len(data.image_ids):,}, {len(data.text_VD):,}"),
         ("trained on, held out", f"{training:,}, {measured:,} triplets"),
         ("epochs", f"{trainer.step * trainer.batch_size / training:.2f}"),
     ]

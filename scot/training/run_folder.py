@@ -2,13 +2,13 @@
 
 ::
 
-    run.json          the settings and the embedding cache the run was started with
-    progress.jsonl    one line a progress event
-    notes.txt         one line for each thing worth knowing that happened: a resumption, a damaged checkpoint
+    run.json          the settings and the embedding cache of the run
+    progress.jsonl    one line for each progress event
+    notes.txt         one line for each notable event: a resumption, a damaged checkpoint
     checkpoints/      the newest two
     tensorboard/      curves
-    report.md         what the run was and what came of it, with report-*.png: once training is over
-    composer/         the artifact, written after it
+    report.md         settings, data and results, with report-*.png: written when training ends
+    composer/         the artifact, written after the report
     finished.json     the published version and its held-out recall: written last
 """
 
@@ -34,11 +34,11 @@ from scot.training.config import TrainConfig, training_settings
 from scot.training.loop import Progress, Trainer
 
 _RUN, _FINISHED, _PROGRESS, _NOTES = "run.json", "finished.json", "progress.jsonl", "notes.txt"
-_PAGE = "report.md"
+_REPORT = "report.md"
 
 
-class Run:
-    """One named run. Its name fixes its settings and data: a run is resumed, never changed."""
+class RunFolder:
+    """One named run. Its name fixes its settings and data: a run can be resumed, never changed."""
 
     def __init__(self, root: str | Path, name: str, config: TrainConfig, data: CacheInfo) -> None:
         if not name or name.startswith(".") or "/" in name or os.sep in name:
@@ -53,7 +53,7 @@ class Run:
         return "pretrain-" + hashlib.sha256(json.dumps(_identity(config, data)).encode()).hexdigest()[:8]
 
     def open(self) -> None:
-        """Start the run, or check that it is the one that was started.
+        """Start the run, or check that it was started with the same settings and data.
 
         Raises:
             Conflict: a run of this name has other settings or data; the message says which.
@@ -69,15 +69,15 @@ class Run:
             raise InvalidInput(f"the run {self.name} is damaged ({_RUN}): choose another --name") from None
         changed = sorted(key for key in identity.keys() | before.keys() if identity.get(key) != before.get(key))
         if changed:
-            said = ", ".join(f"{key} {before.get(key)} (now {identity.get(key)})" for key in changed)
-            raise Conflict(f"the run {self.name} was started with {said}: choose another --name")
+            differences = ", ".join(f"{key} {before.get(key)} (now {identity.get(key)})" for key in changed)
+            raise Conflict(f"the run {self.name} was started with {differences}: choose another --name")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for the time of the block.
+        """Lock the run during the block.
 
         Raises:
-            Conflict: another process of this machine holds it.
+            Conflict: another process of this machine has locked it.
             Unavailable: the folder of runs cannot be written.
         """
         busy = f"the run {self.name} is active in another process"
@@ -85,7 +85,7 @@ class Run:
             yield
 
     def finished(self) -> dict[str, Any] | None:
-        """What ``finished.json`` says, None while the run is not over."""
+        """The content of ``finished.json``; None until the run has finished."""
         try:
             value: dict[str, Any] = json.loads((self.folder / _FINISHED).read_bytes())
         except (FileNotFoundError, ValueError):
@@ -93,11 +93,11 @@ class Run:
         return value
 
     def trained(self) -> bool:
-        """Whether the artifact is there."""
+        """Whether the artifact has been written."""
         return (self.folder / "composer" / artifact.CONFIG).is_file()
 
     def write_artifact(self, trainer: Trainer) -> None:
-        """Save the best composer as ``composer/``; a complete one that is there stays.
+        """Save the best composer as ``composer/``, unless it already exists.
 
         Raises:
             Unavailable: it cannot be written.
@@ -118,7 +118,7 @@ class Run:
             )
 
     def publish(self, registry: Registry, *, release: bool = True, again: bool = False) -> str:
-        """Publish the artifact and mark the run finished; a version that a killed run had published is taken up."""
+        """Publish the artifact and mark the run finished; reuses the version that a killed run has published."""
         folder = self.folder / "composer"
         own = _origin(artifact.read_config(folder))
         same = [version for version in registry.versions() if _origin(registry.config(version)) == own]
@@ -132,16 +132,16 @@ class Run:
         return version
 
     def log(self) -> ProgressLog:
-        """Where this run's progress goes; one process writes it."""
+        """The log of this run's progress; only one process may write it."""
         return ProgressLog(self.folder)
 
     def progress_file(self) -> Path:
         """The file that :class:`ProgressLog` appends events to, as JSON."""
         return self.folder / _PROGRESS
 
-    def page(self) -> Path:
-        """The page that :func:`scot.training.report.write_report` writes, as Markdown."""
-        return self.folder / _PAGE
+    def report_file(self) -> Path:
+        """The Markdown file that :func:`scot.training.report.write_report` writes."""
+        return self.folder / _REPORT
 
     def notes_file(self) -> Path:
         """The file that :class:`ProgressLog` appends notes to, as text."""
@@ -155,7 +155,7 @@ class Run:
 class ProgressLog:
     """Appends progress to ``progress.jsonl`` and to TensorBoard, and notes to ``notes.txt``.
 
-    A line that cannot be written is lost: a full disk stops a run at its next checkpoint, and not here.
+    A line that cannot be written is lost: a full disk stops a run at its next checkpoint, not here.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -163,12 +163,12 @@ class ProgressLog:
         self._curves: Any = None
 
     def note(self, line: str) -> None:
-        """Record something that happened once."""
+        """Record a single event."""
         with contextlib.suppress(OSError):
             _append(self._folder / _NOTES, line)
 
     def write(self, event: Progress) -> None:
-        """Record one event, and when it was (``at``, Unix seconds)."""
+        """Record one progress event and its time (``at``, Unix seconds)."""
         line = {**asdict(event), "eta_s": event.eta_s, "at": round(time.time(), 2)}
         with contextlib.suppress(OSError):
             _append(self._folder / _PROGRESS, json.dumps(line))
@@ -202,14 +202,14 @@ class ProgressLog:
         if self._curves is None:
             try:
                 from torch.utils.tensorboard import SummaryWriter
-            except ImportError:  # the extra `train` brings it; without it a run has no curves and is otherwise whole
+            except ImportError:  # it is in the extra `train`; without it a run has no curves but is otherwise complete
                 return None
             self._curves = SummaryWriter(str(self._folder / "tensorboard"))
         return self._curves
 
 
 def progress_line(event: dict[str, Any]) -> str:
-    """One line for people, from one line of ``progress.jsonl``."""
+    """One readable line, from one line of ``progress.jsonl``."""
     recall = event["held_out"]
     measured = f" · held-out R@1 {recall['recall@1']:.3f} R@10 {recall['recall@10']:.3f}" if recall else ""
     eta = "" if event["done"] or math.isnan(event["eta_s"]) else f" · {event['eta_s']:.0f} s left"
@@ -231,7 +231,7 @@ def check_writable(folder: str | Path) -> None:
 
 
 def _origin(config: dict[str, Any]) -> tuple[str, str]:
-    """Which run an artifact is of, and its weights."""
+    """The run of an artifact, and the hash of its weights."""
     return str(config.get("training", {}).get("run", "")), str(config["weights_sha256"])
 
 

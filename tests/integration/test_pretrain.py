@@ -138,10 +138,10 @@ def test_without_a_name_the_same_command_is_the_same_run(
 
 def test_two_processes_do_not_share_a_run(config: pretrain.PretrainConfig) -> None:
     from scot.embeddings.cache import read_info
-    from scot.training.run_folder import Run
+    from scot.training.run_folder import RunFolder
 
     settings = config.training
-    run = Run(config.runs, "run", settings, read_info(config.embeddings))
+    run = RunFolder(config.runs, "run", settings, read_info(config.embeddings))
     with run.locked(), pytest.raises(Conflict, match="active in another process"):
         pretrain.main(config)
 
@@ -222,7 +222,7 @@ def test_a_set_smaller_than_a_batch_is_said(
 ) -> None:
     pretrain.main(changed(config, batch_size=2000, steps=3))
     assert (
-        "training triplets are fewer than a batch of 2000: a step takes them more than once" in capsys.readouterr().out
+        "training triplets are fewer than a batch of 2000: a step uses them more than once" in capsys.readouterr().out
     )
 
 

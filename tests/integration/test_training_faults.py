@@ -30,7 +30,7 @@ from scot.embeddings.cache import read_info
 from scot.errors import InvalidInput, Unavailable
 from scot.local_ray import LOCAL_RAY
 from scot.training.launch import Source, train_with_ray
-from scot.training.run_folder import Run
+from scot.training.run_folder import RunFolder
 from tests.integration.test_pretrain import command_line
 from tests.support.flat_config import changed, configured
 from tests.support.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
@@ -113,14 +113,17 @@ def test_a_disk_that_fills_up_costs_what_came_after_the_last_checkpoint(
         patched.setattr(torch, "save", fills_up)
         with pytest.raises(Unavailable, match=r"step-0000051 cannot be written: No space left on device"):
             pretrain.main(config)
-    assert sorted(path.name for path in Run.checkpoints(run_of(config)).iterdir()) == ["step-0000017", "step-0000034"]
+    assert sorted(path.name for path in RunFolder.checkpoints(run_of(config)).iterdir()) == [
+        "step-0000017",
+        "step-0000034",
+    ]
     assert pretrain.main(config) == 0
-    assert "going on from step 34 with 1 worker" in capsys.readouterr().out
+    assert "resuming from step 34 with 1 worker" in capsys.readouterr().out
     assert_same(config, alone)
 
 
-def run_of(config: pretrain.PretrainConfig) -> Run:
-    return Run(config.runs, config.name, config.training, read_info(config.embeddings))
+def run_of(config: pretrain.PretrainConfig) -> RunFolder:
+    return RunFolder(config.runs, config.name, config.training, read_info(config.embeddings))
 
 
 def stopped_before_its_artifact(config: pretrain.PretrainConfig, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
@@ -145,7 +148,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(
     assert pretrain.main(config) == 0
     out = capsys.readouterr().out
     assert "the checkpoint step-0000060 is damaged (ValueError); trying the one before" in out
-    assert "going on from step 51" in out
+    assert "resuming from step 51" in out
     assert_same(config, alone)
 
 
@@ -261,7 +264,7 @@ def test_a_lost_worker_or_node_is_made_good(
     kill(cluster)
     out = finish(job)
     assert "with 2 workers" in notes(config)
-    assert "going on from step" in out
+    assert "resuming from step" in out
     assert_same(config, undisturbed)
 
 
@@ -316,7 +319,7 @@ def test_a_disk_that_fills_up_under_workers_is_one_sentence(
             r"^pretrain.py: the checkpoint .*/step-\d+ cannot be written: .*No space left on device", out, re.M
         )
         (small / "filler").unlink()
-        assert "going on from step" in finish(start(cluster, config))
+        assert "resuming from step" in finish(start(cluster, config))
         assert_same(config, undisturbed)
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)

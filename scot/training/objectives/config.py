@@ -1,4 +1,4 @@
-"""Which terms the objective has, with which weights and negatives."""
+"""The terms of the objective, their weights and negatives."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from scot.errors import InvalidInput
 TERMS = ("contrastive", "sigmoid", "retrieved", "direction", "preservation", "analogy")
 """The terms of the loss; each has its weight in :class:`LossConfig`, as ``NAME_weight``."""
 
-_COMPARING = TERMS[:3]  # the terms that tell candidates apart, by the temperature
+_COMPARING = TERMS[:3]  # the terms that compare candidates, with the temperature
 
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
-    """The weights of the terms, and what a query is told apart from beside the T_u of the batch's other rows."""
+    """The weights of the terms, and the negatives in addition to the T_u of the batch's other rows."""
 
     contrastive_weight: float = 1.0
     """Weight of InfoNCE to the edited caption T_u."""
     sigmoid_weight: float = 0.0
     """Weight of the sigmoid loss, in which every candidate with T_u's text is a positive."""
     retrieved_weight: float = 0.0
-    """Weight of InfoNCE to the picture that is nearest to T_u, the second target."""
+    """Weight of InfoNCE to the image nearest to T_u, the second target."""
     direction_weight: float = 0.0
     """Weight of the direction loss, cos(V_c − I, T_u − T_o)."""
     preservation_weight: float = 0.0
-    """Weight of keeping V_c as I is, outside of the edit's direction."""
+    """Weight of source preservation: V_c equals I, except along the edit's direction."""
     analogy_weight: float = 0.0
-    """Weight of the analogy, cos(V_c, I + T_u − T_o), with T_u beside it."""
+    """Weight of the analogy, cos(V_c, ½ (I + T_u − T_o) + ½ T_u)."""
     caption_negatives: bool = True
-    """The captions T_o of the batch as negatives: the own one punishes ignoring the edit."""
+    """The captions T_o of the batch are negatives: a row's own T_o punishes ignoring the edit."""
     edit_negatives: bool = False
-    """The edits T_m of the batch as negatives: the own one punishes ignoring the image."""
+    """The edits T_m of the batch are negatives: a row's own T_m punishes ignoring the image."""
     image_negatives: bool = False
-    """The own reference I as a negative: punishes returning it."""
+    """A row's own reference I is a negative: punishes returning it."""
     sibling_negatives: int = 0
-    """How many T_u of the same picture's other edits are negatives."""
+    """Number of T_u of the same image's other edits that are negatives."""
     hardness: float = 0.0
-    """The β of HN-NCE, which gives hard negatives more weight; 0: all alike."""
+    """The β of HN-NCE, which gives hard negatives more weight; 0: equal weights."""
     queue: int = 0
-    """How many earlier steps' T_u are negatives too."""
+    """Number of earlier steps whose T_u are also negatives."""
     edit_noise: float = 0.0
     """The σ of the noise on the edits T_m."""
     target_noise: float = 0.0
     """The σ of the noise on the edited captions T_u."""
     logit_scale: float = 20.0
-    """The inverse temperature s, or where it starts."""
+    """The inverse temperature s, or its initial value."""
     learn_scale: bool = True
     """Learn the inverse temperature."""
     sigmoid_bias: float = -10.0
-    """Where the learned bias of the sigmoid loss starts."""
+    """The initial value of the learned bias of the sigmoid loss."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LossConfig:

@@ -1,4 +1,4 @@
-"""InfoNCE, its hard-negative weights, and the candidates that a query is told apart from."""
+"""InfoNCE with hard-negative weights, the sigmoid loss, and the candidates that they compare a query with."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, softplus
 
-from scot.training.objectives.batch import Batch, gather, rank
+from scot.training.distributed import rank_and_world
+from scot.training.objectives.batch import TripletBatch, gather
 from scot.training.objectives.config import LossConfig
 
-_NEVER = -1e9  # the logit of what is left out of a sum: a finite one, whose gradient is 0 rather than not a number
-_PICTURE = -2  # a text that no T_u has
+_NEVER = -1e9  # the logit of an excluded candidate: finite, so that its gradient is 0 and not NaN
+_IMAGE = -2  # a text number that no T_u has
 
 
 @dataclass(slots=True)
 class Candidates:
-    """What the B queries of a worker are compared with: M shared columns, then K that each row has for itself.
+    """The candidates of a worker's B queries: M shared columns, then K columns of each row's own.
 
-    ``positive_B`` is the column of each row's T_u. ``same_BM`` is True where a candidate's text is the row's T_u:
-    not a negative, since many captions repeat. ``absent_BM`` is True where a row has no candidate. Both are
+    ``positive_B`` is the column of each row's T_u. ``same_BM`` is True if a candidate's text is the row's T_u: it is
+    not a negative, since many captions repeat. ``absent_BM`` is True if a row has no candidate there. Both are
     ``(B, M + K)``.
     """
 
@@ -31,8 +32,8 @@ class Candidates:
     own_BKD: torch.Tensor | None
 
 
-def candidates_of(batch: Batch, config: LossConfig) -> Candidates:
-    """The T_u of all workers' rows and, where chosen, their T_o, their T_m and the queue; own: I, and sibling T_u."""
+def candidates_of(batch: TripletBatch, config: LossConfig) -> Candidates:
+    """The T_u of all workers' rows and, if configured, their T_o, their T_m and the queue; own: I, and sibling T_u."""
     sources = [(batch.edited_BD, batch.edited_B)]
     if config.caption_negatives:
         sources.append((batch.caption_BD, batch.caption_B))
@@ -47,7 +48,7 @@ def candidates_of(batch: Batch, config: LossConfig) -> Candidates:
     own = []
     if config.image_negatives:
         own.append(batch.image_BD[:, None])
-        text_BM = torch.cat([text_BM, text_BM.new_full((rows, 1), _PICTURE)], dim=1)
+        text_BM = torch.cat([text_BM, text_BM.new_full((rows, 1), _IMAGE)], dim=1)
     if batch.sibling_BKD is not None and batch.sibling_BK is not None:
         own.append(batch.sibling_BKD)
         text_BM = torch.cat([text_BM, batch.sibling_BK], dim=1)
@@ -61,8 +62,8 @@ def candidates_of(batch: Batch, config: LossConfig) -> Candidates:
 
 
 def own_columns(rows_B: torch.Tensor) -> torch.Tensor:
-    """Where a worker's own rows are among the gathered ones."""
-    return torch.arange(len(rows_B), device=rows_B.device) + rank() * len(rows_B)
+    """The columns of a worker's own rows among the gathered ones."""
+    return torch.arange(len(rows_B), device=rows_B.device) + rank_and_world()[0] * len(rows_B)
 
 
 def logits(
@@ -93,23 +94,41 @@ def info_nce(
 
     Args:
         query_BD: unit rows with gradient.
-        candidates_MD: unit rows to tell apart.
+        candidates_MD: unit rows that the query is compared with.
         positive_B: the column of each row's positive.
         scale: s, the inverse temperature.
-        masked_BM: True where a candidate is left out of the row's sum (a false negative), over the shared and the own
-            candidates; the positive stays.
-        own_BKD: K more negatives for each row, which no other row sees.
+        masked_BM: True where a candidate is excluded from the row's sum (a false negative), over the shared and the
+            own candidates; the positive stays.
+        own_BKD: K more negatives of each row alone.
         hardness: β.
     """
     logits_BM = logits(query_BD, candidates_MD, scale, own_BKD)
     if masked_BM is None and not hardness:
         return cross_entropy(logits_BM, positive_B)
     out_BM = torch.zeros_like(logits_BM, dtype=torch.bool) if masked_BM is None else masked_BM
-    right_BM = torch.zeros_like(out_BM).scatter_(1, positive_B[:, None], True)
+    positive_BM = torch.zeros_like(out_BM).scatter_(1, positive_B[:, None], True)
     if hardness:
-        negative_BM = ~(out_BM | right_BM)
+        negative_BM = ~(out_BM | positive_BM)
         tilt_BM = (hardness * logits_BM).masked_fill(~negative_BM, _NEVER)
         count_B1 = negative_BM.sum(1, keepdim=True).clamp(min=1)
         weight_BM = count_B1.log() + tilt_BM - tilt_BM.logsumexp(1, keepdim=True)
         logits_BM = torch.where(negative_BM, logits_BM + weight_BM, logits_BM)
-    return cross_entropy(logits_BM.masked_fill(out_BM & ~right_BM, -math.inf), positive_B)
+    return cross_entropy(logits_BM.masked_fill(out_BM & ~positive_BM, -math.inf), positive_B)
+
+
+def sigmoid_loss(
+    logits_BM: torch.Tensor, same_BM: torch.Tensor, absent_BM: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
+    """The sigmoid loss with several positives (SigLIP, Zhai et al., arXiv 2303.15343), summed over the candidates.
+
+    L = −1/B Σ_b Σ_m log σ( z_bm (s q_b·c_m + t) ), where z is 1 for a candidate whose text is the row's T_u, else −1.
+
+    Args:
+        logits_BM: s q·c.
+        same_BM: True where z is 1.
+        absent_BM: True where there is no candidate; it is ignored.
+        bias: t; starts negative, since nearly all candidates are negatives.
+    """
+    sign_BM = torch.where(same_BM, 1.0, -1.0)
+    loss_BM = softplus(-sign_BM * (logits_BM + bias))
+    return loss_BM.masked_fill(absent_BM, 0.0).sum(1).mean()

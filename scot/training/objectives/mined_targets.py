@@ -1,4 +1,4 @@
-"""What a run looks up once for every triplet, outside of its steps: sibling edits, and the picture nearest to T_u."""
+"""Targets that a run mines once for every triplet, before its steps: sibling edits, and the image nearest to T_u."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from scot.embeddings.cache import TripletEmbeddings, unit_rows
 from scot.errors import InvalidInput
 from scot.training.objectives.config import LossConfig
 
-_TEXTS, _PICTURES = 1024, 16_384  # the scores of a block take 64 MiB
+_TEXTS, _IMAGES = 1024, 16_384  # the scores of a block take 64 MiB
 
 
 @dataclass(frozen=True, slots=True)
 class MinedTargets:
-    """By triplet: rows of the text table (−1: none) and of the picture table. None: the loss has no use for them."""
+    """By triplet: rows of the text table (−1: none) and of the image table. None: the loss does not use them."""
 
     sibling_NK: torch.Tensor | None = None
     retrieved_N: torch.Tensor | None = None
 
     @classmethod
-    def of(
+    def mine(
         cls, data: TripletEmbeddings, training_N: torch.Tensor, config: LossConfig, device: torch.device
     ) -> MinedTargets:
-        """Look up what the loss needs among the training triplets and their pictures; ``device`` computes the cosines.
+        """Find what the loss needs among the training triplets and their images; ``device`` computes the cosines.
 
         Raises:
-            InvalidInput: a second target is wanted, but there is only one picture.
+            InvalidInput: retrieved targets are configured, but there is only one image.
         """
         training_N = training_N.to(data.image_N.device)
         count = config.sibling_negatives
@@ -38,10 +38,10 @@ class MinedTargets:
 
 
 def siblings(data: TripletEmbeddings, training_N: torch.Tensor, count: int) -> torch.Tensor:
-    """T_u of up to ``count`` other edits of each training triplet's picture: ``(N, count)`` rows of the text table.
+    """T_u of up to ``count`` other edits of each training triplet's image: ``(N, count)`` rows of the text table.
 
-    They are the next ones in a ring of the picture's triplets. The same reference with another edit is the nearest
-    wrong answer there is, what the subset recall of CIRR tests. −1: no such triplet, or one with the same T_u.
+    They are the next ones in a ring of the image's triplets. The same reference with another edit is the hardest
+    negative; the subset recall of CIRR tests it. −1: no such triplet, or one with the same T_u.
     """
     order_T = training_N[torch.argsort(data.image_N[training_N], stable=True)]
     _, size_P = torch.unique_consecutive(data.image_N[order_T], return_counts=True)
@@ -57,14 +57,14 @@ def siblings(data: TripletEmbeddings, training_N: torch.Tensor, count: int) -> t
 
 
 def retrieved(data: TripletEmbeddings, training_N: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The picture nearest to each training triplet's T_u by cosine, its own reference left out: ``(N,)`` rows.
+    """The image nearest to each training triplet's T_u by cosine, except its own reference: ``(N,)`` rows.
 
-    R = argmax over the pool's pictures J ≠ I of T_u·J; the pool is the pictures of the training triplets. −1: not a
+    R = argmax over the pool's images J ≠ I of T_u·J; the pool is the images of the training triplets. −1: not a
     training triplet.
     """
     pool_P = torch.unique(data.image_N[training_N])
     if len(pool_P) < 2:
-        raise InvalidInput("a retrieved target needs at least two training pictures")
+        raise InvalidInput("a retrieved target needs at least two training images")
     text_K, text_of_T = torch.unique(data.edited_N[training_N], return_inverse=True)
     best_K2 = torch.cat([_nearest_two(data, part, pool_P, device) for part in text_K.split(_TEXTS)])
     first_T, second_T = best_K2[text_of_T].unbind(1)
@@ -76,10 +76,10 @@ def retrieved(data: TripletEmbeddings, training_N: torch.Tensor, device: torch.d
 def _nearest_two(
     data: TripletEmbeddings, text_K: torch.Tensor, pool_P: torch.Tensor, device: torch.device
 ) -> torch.Tensor:
-    """The rows of the two pictures nearest to each text, ``(K, 2)``, best first."""
+    """The rows of the two images nearest to each text, ``(K, 2)``, best first."""
     text_KD = unit_rows(data.text_VD, text_K).to(device)
     scores, rows = [], []
-    for part in pool_P.split(_PICTURES):
+    for part in pool_P.split(_IMAGES):
         score_KP = text_KD @ unit_rows(data.image_UD, part).to(device).T
         best = score_KP.topk(min(2, len(part)), dim=1)
         scores.append(best.values)

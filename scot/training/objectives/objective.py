@@ -1,4 +1,4 @@
-"""The weighted sum of the chosen terms."""
+"""The weighted sum of the configured terms."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import math
 import torch
 from torch import nn
 
-from scot.training.objectives.analogy import analogy_loss
-from scot.training.objectives.batch import Batch, gather
+from scot.training.objectives.batch import TripletBatch, gather
 from scot.training.objectives.config import LossConfig
-from scot.training.objectives.contrastive import candidates_of, info_nce, logits, own_columns
-from scot.training.objectives.direction import direction_loss
-from scot.training.objectives.preservation import preservation_loss
-from scot.training.objectives.sigmoid import sigmoid_loss
+from scot.training.objectives.contrastive import candidates_of, info_nce, logits, own_columns, sigmoid_loss
+from scot.training.objectives.direction import analogy_loss, direction_loss, preservation_loss
+
+_ON_DIRECTION = {"direction": direction_loss, "preservation": preservation_loss, "analogy": analogy_loss}
 
 
 class ContrastiveLoss(nn.Module):
     """L = Σ_term weight · L_term over the terms of :class:`LossConfig`; by default InfoNCE of V_c to T_u alone.
 
-    With k workers of B/k rows each, every worker gathers the frozen side of the others (no gradient crosses), so the
+    With k workers of B/k rows each, every worker gathers the frozen vectors of the others (without gradient), so the
     mean of the workers' losses is the loss of one worker with B rows, for every term.
     """
 
@@ -35,24 +34,21 @@ class ContrastiveLoss(nn.Module):
         scale: torch.Tensor = self.log_scale.clamp(max=math.log(100.0)).exp()
         return scale
 
-    def forward(self, query_BD: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss of this worker's ``(B, D)`` queries, a scalar, and each term without its weight and gradient."""
+    def forward(self, query_BD: torch.Tensor, batch: TripletBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss of this worker's ``(B, D)`` queries, a scalar, and each term without weight and gradient."""
         query_BD, scale, weights = query_BD.float(), self.scale(), self.config.weights()
         terms: dict[str, torch.Tensor] = {}
         if "contrastive" in weights or "sigmoid" in weights:
             terms = self._to_text(query_BD, batch, scale)
         if "retrieved" in weights:
-            terms["retrieved"] = self._to_picture(query_BD, batch, scale)
-        if "direction" in weights:
-            terms["direction"] = direction_loss(query_BD, batch.image_BD, batch.caption_BD, batch.edited_BD)
-        if "preservation" in weights:
-            terms["preservation"] = preservation_loss(query_BD, batch.image_BD, batch.caption_BD, batch.edited_BD)
-        if "analogy" in weights:
-            terms["analogy"] = analogy_loss(query_BD, batch.image_BD, batch.caption_BD, batch.edited_BD)
+            terms["retrieved"] = self._to_image(query_BD, batch, scale)
+        for name, term in _ON_DIRECTION.items():
+            if name in weights:
+                terms[name] = term(query_BD, batch.image_BD, batch.caption_BD, batch.edited_BD)
         total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         return total, {name: value.detach() for name, value in terms.items()}
 
-    def _to_text(self, query_BD: torch.Tensor, batch: Batch, scale: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _to_text(self, query_BD: torch.Tensor, batch: TripletBatch, scale: torch.Tensor) -> dict[str, torch.Tensor]:
         """InfoNCE and the sigmoid loss to T_u, over the same candidates."""
         config, found, terms = self.config, candidates_of(batch, self.config), {}
         if config.contrastive_weight:
@@ -70,11 +66,11 @@ class ContrastiveLoss(nn.Module):
             terms["sigmoid"] = sigmoid_loss(logits_BM, found.same_BM, found.absent_BM, self.bias)
         return terms
 
-    def _to_picture(self, query_BD: torch.Tensor, batch: Batch, scale: torch.Tensor) -> torch.Tensor:
-        """InfoNCE to R, a picture that nobody labelled, among the R of all rows (CoVR-2, arXiv 2308.14746).
+    def _to_image(self, query_BD: torch.Tensor, batch: TripletBatch, scale: torch.Tensor) -> torch.Tensor:
+        """InfoNCE to R, an unlabelled image, among the R of all rows (CoVR-2, arXiv 2308.14746).
 
         L = InfoNCE(V_c; R). CoVR-2 gives each of its two targets half of the weight. R was retrieved for T_u, so it is
-        near what the edit asks for but rarely it exactly; the own I is a negative here too where images are.
+        similar to the edit's target but rarely equal; with ``image_negatives``, the own I is a negative here too.
         """
         assert batch.retrieved_BD is not None
         assert batch.retrieved_B is not None

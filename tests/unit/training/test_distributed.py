@@ -15,7 +15,7 @@ import torch.multiprocessing
 from scot.errors import InvalidInput, ScotError, Unavailable
 from scot.training.checkpoint import checkpoint_name, load_checkpoint
 from scot.training.config import TrainConfig
-from scot.training.distributed import WorkerFailed, together
+from scot.training.distributed import WorkerFailed, all_or_none
 from scot.training.loop import Trainer
 from scot.training.objectives import LossConfig
 from tests.support.synthetic_triplets import synthetic_triplets
@@ -58,7 +58,7 @@ def reasons(folder: Path) -> list[str]:
     rank, world = dist.get_rank(), dist.get_world_size()
     said: list[str] = []
     try:
-        with together():
+        with all_or_none():
             if rank == world - 1:
                 raise InvalidInput("the last one cannot go on")
     except ScotError as error:
@@ -147,6 +147,6 @@ def test_what_stops_one_worker_stops_all(three: tuple[Path, list[dict[str, Any]]
 
 
 def test_alone_nothing_is_wrapped() -> None:
-    with pytest.raises(Unavailable, match="own"), together():
+    with pytest.raises(Unavailable, match="own"), all_or_none():
         raise Unavailable("own")
     assert issubclass(WorkerFailed, ScotError)

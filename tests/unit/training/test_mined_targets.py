@@ -54,7 +54,7 @@ def test_looking_up_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
     training_N = torch.arange(8, len(data))
     whole = mined_targets.retrieved(data, training_N, CPU)
     monkeypatch.setattr(mined_targets, "_TEXTS", 7)
-    monkeypatch.setattr(mined_targets, "_PICTURES", 9)
+    monkeypatch.setattr(mined_targets, "_IMAGES", 9)
     assert torch.equal(mined_targets.retrieved(data, training_N, CPU), whole)
     scores_NU = data.edited_ND @ torch.nn.functional.normalize(data.image_UD.float(), dim=-1).T
     scores_NU[torch.arange(len(data)), data.image_N] = -1.0
@@ -64,8 +64,8 @@ def test_looking_up_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
 
 def test_nothing_is_looked_up_that_no_term_asks_for() -> None:
     data = synthetic_triplets(images=20)
-    assert MinedTargets.of(data, torch.arange(len(data)), LossConfig(), CPU) == MinedTargets(None, None)
-    found = MinedTargets.of(data, torch.arange(len(data)), LossConfig(sibling_negatives=1, retrieved_weight=0.5), CPU)
+    assert MinedTargets.mine(data, torch.arange(len(data)), LossConfig(), CPU) == MinedTargets(None, None)
+    found = MinedTargets.mine(data, torch.arange(len(data)), LossConfig(sibling_negatives=1, retrieved_weight=0.5), CPU)
     assert found.sibling_NK is not None
     assert found.sibling_NK.shape == (len(data), 1)
     assert found.retrieved_N is not None
@@ -73,5 +73,5 @@ def test_nothing_is_looked_up_that_no_term_asks_for() -> None:
 
 def test_one_picture_has_no_second_target() -> None:
     data = triplets([0, 0], [0, 1], [[1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]])
-    with pytest.raises(InvalidInput, match="at least two training pictures"):
+    with pytest.raises(InvalidInput, match="at least two training images"):
         mined_targets.retrieved(data, torch.arange(2), CPU)

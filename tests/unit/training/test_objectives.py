@@ -11,10 +11,10 @@ from torch.nn.functional import normalize
 
 from scot.errors import InvalidInput
 from scot.training.objectives import (
-    Batch,
     ContrastiveLoss,
     LossConfig,
     TargetQueue,
+    TripletBatch,
     analogy_loss,
     direction_loss,
     info_nce,
@@ -34,11 +34,11 @@ def batch(
     *,
     edited_ids: list[int] | None = None,
     caption_ids: list[int] | None = None,
-) -> Batch:
+) -> TripletBatch:
     """Two-dimensional rows; the edit is (1, 0) everywhere and so is the image."""
     rows = len(edited)
     same = torch.tensor([X] * rows)
-    return Batch(
+    return TripletBatch(
         image_BD=same,
         edit_BD=same,
         caption_BD=torch.tensor(caption or [X] * rows),
@@ -49,7 +49,7 @@ def batch(
     )
 
 
-def loss_of(query: list[list[float]], data: Batch, **settings: Any) -> float:
+def loss_of(query: list[list[float]], data: TripletBatch, **settings: Any) -> float:
     plain = {"caption_negatives": False, "logit_scale": 1.0, **settings}
     return float(ContrastiveLoss(LossConfig(**plain))(torch.tensor(query), data)[0].detach())
 
@@ -316,12 +316,12 @@ EVERY = {
 }
 
 
-def random_batch(seed: int = 0) -> tuple[Batch, torch.Tensor]:
+def random_batch(seed: int = 0) -> tuple[TripletBatch, torch.Tensor]:
     """Eight rows with everything that a term may ask for, and the composer's inputs."""
     generator = torch.Generator().manual_seed(seed)
     rows = [normalize(torch.randn(8, 6, generator=generator), dim=-1) for _ in range(5)]
     ids = [torch.randint(0, 5, (8,), generator=generator) for _ in range(3)]
-    data = Batch(*rows[:4], *ids)
+    data = TripletBatch(*rows[:4], *ids)
     data.sibling_BKD = normalize(torch.randn(8, 2, 6, generator=generator), dim=-1)
     data.sibling_BK = torch.randint(-1, 5, (8, 2), generator=generator)
     data.retrieved_BD = normalize(torch.randn(8, 6, generator=generator), dim=-1)
@@ -329,9 +329,9 @@ def random_batch(seed: int = 0) -> tuple[Batch, torch.Tensor]:
     return data, rows[4]
 
 
-def half_of(data: Batch, half: slice) -> Batch:
-    parts = {name: getattr(data, name) for name in Batch.__slots__}
-    return Batch(**{name: None if rows is None else rows[half] for name, rows in parts.items()})
+def half_of(data: TripletBatch, half: slice) -> TripletBatch:
+    parts = {name: getattr(data, name) for name in TripletBatch.__slots__}
+    return TripletBatch(**{name: None if rows is None else rows[half] for name, rows in parts.items()})
 
 
 def values_of(config: LossConfig, half: slice) -> torch.Tensor:

@@ -20,7 +20,7 @@ from scot.training.launch import Source, train_in_process
 from scot.training.loop import Trainer
 from scot.training.objectives import LossConfig
 from scot.training.report import read_progress, write_report
-from scot.training.run_folder import ProgressLog, Run
+from scot.training.run_folder import ProgressLog, RunFolder
 from tests.support.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
 SMALL = TrainConfig(
@@ -36,16 +36,16 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def run(embeddings: str, tmp_path: Path) -> Run:
-    run = Run(tmp_path, "mine", SMALL, read_info(embeddings))
+def run(embeddings: str, tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path, "mine", SMALL, read_info(embeddings))
     run.open()
     return run
 
 
 @pytest.fixture(scope="module")
-def over(embeddings: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def over(embeddings: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that nothing happened to."""
-    run = Run(tmp_path_factory.mktemp("runs"), "undisturbed", SMALL, read_info(embeddings))
+    run = RunFolder(tmp_path_factory.mktemp("runs"), "undisturbed", SMALL, read_info(embeddings))
     train(run, embeddings)
     return run
 
@@ -58,21 +58,21 @@ def trainer() -> Trainer:
     return trainer
 
 
-def train(run: Run, embeddings: str) -> list[str]:
+def train(run: RunFolder, embeddings: str) -> list[str]:
     said: list[str] = []
     train_in_process(run, Source(embeddings), said.append)
     return said
 
 
-def rows(run: Run) -> dict[str, list[str]]:
+def rows(run: RunFolder) -> dict[str, list[str]]:
     """The rows of all tables of the page, by their first cell."""
-    lines = [line for line in run.page().read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    lines = [line for line in run.report_file().read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {first: rest for first, *rest in cells}
 
 
-def images(run: Run) -> list[str]:
-    return re.findall(r"!\[[^]]+\]\(([^)]+)\)", run.page().read_text(encoding="utf-8"))
+def images(run: RunFolder) -> list[str]:
+    return re.findall(r"!\[[^]]+\]\(([^)]+)\)", run.report_file().read_text(encoding="utf-8"))
 
 
 def assert_drawn(file: Path) -> None:
@@ -82,7 +82,7 @@ def assert_drawn(file: Path) -> None:
     assert sum(saturation.histogram()[100:]) > 200
 
 
-def test_the_page_says_what_the_run_was(over: Run) -> None:
+def test_the_page_says_what_the_run_was(over: RunFolder) -> None:
     told, metrics, data = rows(over), read_metrics(over.folder / "composer"), synthetic_triplets(images=200)
     measured = [f"{metrics[key]:.3f}" for key in ("recall@1", "recall@10", "beats_caption")]
     assert told["best"] == [f"{metrics['best_step']:.0f}", *measured]
@@ -91,14 +91,14 @@ def test_the_page_says_what_the_run_was(over: Run) -> None:
     assert told["embedding cache"] == [f"`{over.data.hash}`, made from `{over.data.source}`"]
     assert told["encoder"] == [f"`{ENCODER}`, 32 dimensions"]
     assert told["triplets"] == [f"{len(data):,}"]
-    assert told["pictures, texts"] == [f"200, {len(data.text_VD):,}"]
+    assert told["images, texts"] == [f"200, {len(data.text_VD):,}"]
     trained, held_out = map(int, told["trained on, held out"][0].removesuffix(" triplets").split(", "))
     assert trained + held_out == len(data)
     assert float(told["epochs"][0]) == pytest.approx(60 * 64 / trained, abs=0.01)
     assert told["machine"][0].partition(", load")[0] == machine().partition(", load")[0]
 
 
-def test_what_differs_from_the_defaults_is_marked(over: Run) -> None:
+def test_what_differs_from_the_defaults_is_marked(over: RunFolder) -> None:
     told = rows(over)
     assert {name.strip("*"): rest for name, rest in told.items() if name.startswith("**")} == {
         "projection": ["**32**", "0"], "hidden": ["**32**", "0"], "batch_size": ["**64**", "1024"],
@@ -109,25 +109,27 @@ def test_what_differs_from_the_defaults_is_marked(over: Run) -> None:
     assert told["contrastive_weight"] == ["1.0", ""]
 
 
-def test_the_plots_lie_beside_the_page_and_are_drawn(over: Run) -> None:
+def test_the_plots_lie_beside_the_page_and_are_drawn(over: RunFolder) -> None:
     assert sorted(images(over)) == PLOTS == sorted(file.name for file in over.folder.glob("*.png"))
     for name in PLOTS:
         assert_drawn(over.folder / name)
 
 
-def test_a_run_that_was_stopped_has_the_page_of_one_that_was_not(run: Run, embeddings: str, over: Run) -> None:
+def test_a_run_that_was_stopped_has_the_page_of_one_that_was_not(
+    run: RunFolder, embeddings: str, over: RunFolder
+) -> None:
     def stop(line: str) -> None:
         if "step    50/60" in line:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train_in_process(run, Source(embeddings), stop)
-    assert not run.page().exists()
+    assert not run.report_file().exists()
     train(run, embeddings)
     written = [json.loads(line)["step"] for line in run.progress_file().read_text(encoding="utf-8").splitlines()]
     assert written == [20, 40, 50, 50, 60]
     assert [line["step"] for line in read_progress(run.progress_file())] == [20, 40, 50, 60]
-    assert "- going on from step 40 with 1 worker" in run.page().read_text(encoding="utf-8")
+    assert "- resuming from step 40 with 1 worker" in run.report_file().read_text(encoding="utf-8")
 
     stopped, undisturbed = rows(run), rows(over)
     for name in ("best", "last", "steps", "epochs", "**lr**"):
@@ -149,7 +151,7 @@ def test_the_later_line_of_a_step_wins_and_with_it_the_way_from_there(tmp_path: 
     assert [(line["step"], line["loss"]) for line in read_progress(file)] == [(20, 3.0), (40, 1.9), (50, 1.3)]
 
 
-def test_speed_and_time_are_those_of_the_steps(run: Run, trainer: Trainer) -> None:
+def test_speed_and_time_are_those_of_the_steps(run: RunFolder, trainer: Trainer) -> None:
     recall = {"recall@1": 0.5, "recall@10": 0.75, "beats_caption": 0.25}
     lines = [
         line(20, triplets_per_s=1280.0, data_wait=0.5, at=100.0),  # 1 s
@@ -167,7 +169,7 @@ def test_speed_and_time_are_those_of_the_steps(run: Run, trainer: Trainer) -> No
     assert told["last"] == ["40", "0.500", "0.750", "0.250"]
 
 
-def test_a_log_of_an_older_version_has_curves_too(run: Run, trainer: Trainer) -> None:
+def test_a_log_of_an_older_version_has_curves_too(run: RunFolder, trainer: Trainer) -> None:
     run.progress_file().write_text(json.dumps(line(50)) + "\n" + json.dumps(line(60)), encoding="utf-8")
     write_report(run, trainer)
     assert sorted(images(run)) == PLOTS
@@ -177,17 +179,18 @@ def test_a_log_of_an_older_version_has_curves_too(run: Run, trainer: Trainer) ->
     assert "time passed" not in rows(run)
 
 
-def test_a_run_that_stopped_early_says_so(run: Run, embeddings: str) -> None:
+def test_a_run_that_stopped_early_says_so(run: RunFolder, embeddings: str) -> None:
     slow = dataclasses.replace(SMALL, lr=1e-9, patience=1)
-    run = Run(run.folder.parent, "slow", slow, run.data)
+    run = RunFolder(run.folder.parent, "slow", slow, run.data)
     train(run, embeddings)
-    assert "Training ended after step 40 of 60: the last evaluation brought no better R@1." in run.page().read_text(
-        encoding="utf-8"
+    assert (
+        "Training ended after step 40 of 60: the last evaluation brought no better R@1."
+        in run.report_file().read_text(encoding="utf-8")
     )
 
 
 def test_without_a_progress_log_there_are_a_page_and_a_composer(
-    run: Run, embeddings: str, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, embeddings: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ProgressLog, "write", lambda self, event: None)
     train(run, embeddings)
@@ -196,21 +199,21 @@ def test_without_a_progress_log_there_are_a_page_and_a_composer(
     told = rows(run)
     assert float(told["best"][1]) == pytest.approx(read_metrics(run.folder / "composer")["recall@1"], abs=1e-3)
     assert "last" not in told
-    assert "The run has no progress log." in run.page().read_text(encoding="utf-8")
+    assert "The run has no progress log." in run.report_file().read_text(encoding="utf-8")
 
 
 def test_without_matplotlib_the_page_says_that_it_has_no_plots(
-    run: Run, embeddings: str, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, embeddings: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     train(run, embeddings)
-    assert "There are no plots: matplotlib is not installed." in run.page().read_text(encoding="utf-8")
+    assert "There are no plots: matplotlib is not installed." in run.report_file().read_text(encoding="utf-8")
     assert list(run.folder.glob("*.png")) == []
     assert rows(run)["best"]
 
 
-def test_a_page_that_cannot_be_written_does_not_cost_the_composer(run: Run, embeddings: str) -> None:
-    run.page().mkdir()
+def test_a_page_that_cannot_be_written_does_not_cost_the_composer(run: RunFolder, embeddings: str) -> None:
+    run.report_file().mkdir()
     said = train(run, embeddings)
     assert "the report could not be written" in said[-1]
     assert run.trained()

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scot.training.prefetch import Feed
-from scot.training.shuffle import permuted, samples
+from scot.training.data import Prefetcher, permuted, samples
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 17, 64, 65, 1000, 65_537])
@@ -44,24 +43,24 @@ def test_every_row_comes_first_equally_often() -> None:
     assert ((counts - 500) ** 2 / 500).sum() < 24.3  # chi squared with 7 degrees of freedom, p = 0.001
 
 
-def test_a_feed_gives_every_step_in_order_and_what_was_raised() -> None:
+def test_a_prefetcher_gives_every_step_in_order_and_what_was_raised() -> None:
     def gather(step: int) -> int:
         if step == 6:
             raise ValueError("step 6")
         return step * step
 
-    feed = Feed(gather, range(3, 10), ahead=2)
-    assert [feed.next() for _ in range(3)] == [9, 16, 25]
+    batches = Prefetcher(gather, range(3, 10), ahead=2)
+    assert [batches.next() for _ in range(3)] == [9, 16, 25]
     with pytest.raises(ValueError, match="step 6"):
-        feed.next()
-    feed.close()
-    assert feed.waited > 0.0
+        batches.next()
+    batches.close()
+    assert batches.waited > 0.0
 
 
-def test_a_feed_reads_no_further_than_it_was_told() -> None:
-    asked: list[int] = []
-    feed = Feed(asked.append, range(100), ahead=3)
-    feed.next()
-    feed.close()
-    assert asked == list(range(len(asked)))
-    assert len(asked) <= 4
+def test_a_prefetcher_gathers_at_most_its_limit_ahead() -> None:
+    gathered: list[int] = []
+    batches = Prefetcher(gathered.append, range(100), ahead=3)
+    batches.next()
+    batches.close()
+    assert gathered == list(range(len(gathered)))
+    assert len(gathered) <= 4
