@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ONCE ?=
+TORCH_INDEX ?=
 ARGS ?=
 
 # Files that an environment must have been installed from; a newer one reinstalls.
@@ -71,11 +72,11 @@ clean: ## Remove caches, build products and the demo's data
 distclean: clean ## Also remove .venv, as after a fresh clone
 	rm -rf .venv .venv-vllm .venv-uv
 
-$(DEMO): requirements/demo.txt requirements/install pyproject.toml
+$(DEMO): requirements/demo.txt requirements/install requirements/sync pyproject.toml
 	PYTHON="$(PYTHON)" requirements/install demo
 
-$(DEV): requirements/dev.txt requirements/install pyproject.toml
+$(DEV): requirements/dev.txt requirements/install requirements/sync pyproject.toml
 	PYTHON="$(PYTHON)" requirements/install dev
 
-$(VLLM): requirements/vllm.txt requirements/install pyproject.toml
+$(VLLM): requirements/vllm.txt requirements/install requirements/sync pyproject.toml
 	PYTHON="$(PYTHON)" requirements/install vllm

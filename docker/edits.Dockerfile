@@ -13,13 +13,15 @@ ENV PATH=/opt/scot/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
-COPY requirements/edits.txt /tmp/requirements.txt
+# --build-arg TORCH_INDEX=URL takes another build of PyTorch (docs/install.md).
+ARG TORCH_INDEX=
+COPY requirements/edits.txt requirements/sync /tmp/requirements/
 RUN --mount=type=cache,target=/root/.cache \
     pip install --quiet --root-user-action=ignore --target /tmp/uv uv \
  && export UV_LINK_MODE=copy \
  && /tmp/uv/bin/uv venv --quiet /opt/scot \
- && /tmp/uv/bin/uv pip install --quiet --no-deps --compile-bytecode --python /opt/scot/bin/python -r /tmp/requirements.txt \
- && rm -rf /tmp/uv /tmp/requirements.txt
+ && /tmp/requirements/sync /tmp/uv/bin/uv /opt/scot/bin/python /tmp/requirements/edits.txt --quiet --compile-bytecode \
+ && rm -rf /tmp/uv /tmp/requirements
 
 WORKDIR /app
 COPY pyproject.toml README.md LICENSE ./

@@ -15,13 +15,15 @@ ENV PATH=/opt/scot/bin:$PATH \
 
 # The locked requirements are a layer of their own: a change of SCOT's code costs megabytes, not gigabytes. Compiled
 # here, since the user that runs them may not write beside them.
-COPY requirements/search.txt /tmp/requirements.txt
+# --build-arg TORCH_INDEX=URL takes another build of PyTorch (docs/install.md).
+ARG TORCH_INDEX=
+COPY requirements/search.txt requirements/sync /tmp/requirements/
 RUN --mount=type=cache,target=/root/.cache \
     pip install --quiet --root-user-action=ignore --target /tmp/uv uv \
  && export UV_LINK_MODE=copy \
  && /tmp/uv/bin/uv venv --quiet /opt/scot \
- && /tmp/uv/bin/uv pip install --quiet --no-deps --compile-bytecode --python /opt/scot/bin/python -r /tmp/requirements.txt \
- && rm -rf /tmp/uv /tmp/requirements.txt
+ && /tmp/requirements/sync /tmp/uv/bin/uv /opt/scot/bin/python /tmp/requirements/search.txt --quiet --compile-bytecode \
+ && rm -rf /tmp/uv /tmp/requirements
 
 # `ray job submit -- python ray_jobs/pretrain.py` runs here.
 WORKDIR /app

@@ -1,4 +1,4 @@
-"""How an item is stored: its point id, a pure function of its own id (indexing it again replaces it), and its payload."""
+"""How an item is stored: its point id, which is a pure function of its own id, and its payload."""
 
 from __future__ import annotations
 

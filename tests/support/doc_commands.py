@@ -100,7 +100,7 @@ def check(argv: Sequence[str]) -> str | None:
 def _make(words: list[str]) -> str | None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.M))
-    variables = set(re.findall(r"^([A-Z]+) \?=", makefile, re.M))
+    variables = set(re.findall(r"^([A-Z_]+) \?=", makefile, re.M))
     for word in words:
         name, assigned, _ = word.partition("=")
         if name not in (variables if assigned else targets):

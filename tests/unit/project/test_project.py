@@ -89,7 +89,9 @@ def test_make_alone_lists_every_target() -> None:
     assert re.findall(r"^  make (\S+)", listed, re.M) == phony[1].split()
 
 
-@pytest.mark.parametrize("script", [".ci/run", "requirements/install", "requirements/compile", "requirements/audit"])
+@pytest.mark.parametrize(
+    "script", [".ci/run", "requirements/install", "requirements/sync", "requirements/compile", "requirements/audit"]
+)
 def test_scripts_are_executable_and_parse(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
     subprocess.run(["bash", "-n", ROOT / script], check=True)
@@ -109,3 +111,27 @@ def test_a_python_that_is_too_old_is_told(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "needs Python 3.11" in done.stderr
+
+
+def test_a_torch_index_replaces_the_build_of_torch_and_its_cuda_packages(tmp_path: Path) -> None:
+    uv = tmp_path / "uv"
+    uv.write_text('#!/bin/sh\necho "$@"; for file; do :; done; cat "$file"\n', encoding="utf-8")
+    uv.chmod(0o755)
+    command = [REQUIREMENTS / "sync", uv, "python", REQUIREMENTS / "demo.txt"]
+
+    def installed(**environment: str) -> list[str]:
+        done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    torch = pins(REQUIREMENTS / "constraints.in")
+    whole = (REQUIREMENTS / "demo.txt").read_text(encoding="utf-8").splitlines()
+    assert installed(TORCH_INDEX="")[1:] == whole
+    first, *lines = installed(TORCH_INDEX="https://example.org/cpu")
+    assert "--default-index https://example.org/cpu" in first
+    assert [line.split(" ")[0] for line in lines[:2]] == [
+        f"{name}=={next(iter(torch[name]))}" for name in ("torch", "torchvision")
+    ]
+    assert "--default-index" not in lines[2]
+    left_out = set(whole) - set(lines)
+    assert left_out
+    assert all(re.match(r"(nvidia|cuda)-|triton=", line) for line in left_out)
