@@ -19,6 +19,7 @@ from ray_jobs.session import ray_session
 from scot import flags
 from scot.embeddings.encode import encode_triplets
 from scot.errors import InvalidInput
+from scot.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def main(config: EncodeConfig) -> int:
             num_workers=config.num_workers,
             use_gpu=config.use_gpu,
             states=config.states,
-            on_progress=lambda line: print(line, flush=True),
+            progress=Progress.on(sys.stderr),
         )
     counts = done.info.counts
     held = f"{counts['triplets']:,} triplets, {counts['images']:,} images, {counts['texts']:,} texts"

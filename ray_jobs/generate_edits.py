@@ -25,6 +25,7 @@ from scot.edits.filters import TextFilters
 from scot.edits.generation import generate_triplets
 from scot.edits.similarity import SimilarityFilters
 from scot.errors import InvalidInput
+from scot.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def main(config: GenerateEditsConfig) -> int:
             config=config.generation(),
             num_processes=config.writers,
             overwrite=config.overwrite,
-            on_progress=lambda line: print(line, flush=True),
+            progress=Progress.on(sys.stderr),
         )
     count, captions = done.manifest.count, done.tally.captions
     print(f"{count:,} triplets from {captions:,} captions in {config.output} ({done.seconds:.1f} s)")

@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,9 +25,9 @@ from scot.edits.generator_pool import GeneratorPool
 from scot.edits.generators.base import MAX_COUNT
 from scot.edits.generators.load import names
 from scot.errors import Conflict, InvalidInput
+from scot.progress import SILENT, Progress, Task
 
 _SHARD_SIZE = 20_000
-_SHOW_EVERY_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +41,29 @@ class Generated:
 
 
 @dataclass(slots=True)
-class _Progress:
+class _Counts:
     """The counts so far; ``fresh`` counts this run alone."""
 
-    on_progress: Callable[[str], None]
+    task: Task
     done: Tally = field(default_factory=Tally)
     fresh: Tally = field(default_factory=Tally)
     chunks: int = 0
-    total: int | None = None
     started: float = field(default_factory=time.monotonic)
-    shown: float = field(default_factory=time.monotonic)
 
-    def add(self, tally: Tally, *, fresh: bool) -> None:
+    def reuse(self, tally: Tally) -> None:
+        """Add a chunk that an earlier run finished."""
         self.done.add(tally)
-        if fresh:
-            self.fresh.add(tally)
-        now = time.monotonic()
-        if now - self.shown > _SHOW_EVERY_S:
-            self.shown = now
-            self.on_progress(self._line(now - self.started))
+        self.task.skip(tally.captions)
 
-    def _line(self, seconds: float) -> str:
-        speed = self.fresh.captions / seconds
-        line = f"{self.done.captions:,} captions ({speed:,.0f}/s), {self.done.accepted:,} edits"
-        line += f" ({self.fresh.accepted / seconds:,.0f}/s)"
-        if self.fresh.completion_tokens:
-            line += f", {(self.fresh.prompt_tokens + self.fresh.completion_tokens) / seconds:,.0f} tokens/s"
-        if self.total and speed:
-            left = max(0.0, (self.total - self.done.captions) / speed)
-            line += f", {left / 60:.0f} min left" if left > 90 else f", {left:.0f} s left"
-        return line
+    def add(self, tally: Tally) -> None:
+        """Add a chunk that this run finished."""
+        self.done.add(tally)
+        self.fresh.add(tally)
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        note = f"{self.done.accepted:,} edits ({self.fresh.accepted / seconds:,.0f}/s)"
+        if tokens := self.fresh.prompt_tokens + self.fresh.completion_tokens:
+            note += f", {tokens / seconds:,.0f} tokens/s"
+        self.task.advance(tally.captions, note)
 
 
 def generate_triplets(
@@ -81,7 +74,7 @@ def generate_triplets(
     num_processes: int = 0,
     chunk_size: int = 0,
     overwrite: bool = False,
-    on_progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = SILENT,
 ) -> Generated:
     """Write triplets for every caption of ``sources`` into ``output``; Ray must be running.
 
@@ -92,7 +85,7 @@ def generate_triplets(
         num_processes: processes that generate; 0: what the cluster's cores (rules) or GPUs (vllm) allow, else one.
         chunk_size: captions of a chunk; 0: the engine's default.
         overwrite: replace the result of another run.
-        on_progress: receives a line of progress every few seconds.
+        progress: shows how many captions are done, and the edits.
 
     Raises:
         NotFound, InvalidInput: a source cannot be read, or no caption could be edited.
@@ -117,31 +110,33 @@ def generate_triplets(
         before = None
     size = chunk_size or (2_048 if config.engine.engine == "rules" else 256)
     refusals, results = Refusals(), ChunkResults(output, run)
-    progress = _Progress(on_progress)
     arguments = (config, output, run, generator, prompt_version)
     hashes = hashlib.sha256()
-    pool: GeneratorPool | None = None
+    total: int | None = None
     if before is not None or not any(map(in_tars, sources)):
-        progress.total, source = _survey(sources, size)
+        total, source = _survey(sources, size)
         if before is not None and before.extra["source"] == source:
             tally = Tally.from_json(before.extra["tally"])
             return Generated(before, tally, reused=tally.captions, seconds=0.0)
-    try:
-        for chunk in read_chunks(sources, refusals, size=size, with_images=config.needs_images):
-            hashes.update(chunk.hash.encode())
-            progress.chunks += 1
-            if (earlier := results.tally(chunk)) is not None:
-                progress.add(earlier, fresh=False)
-                continue
-            pool = pool or GeneratorPool(arguments, config.engine, num_processes)
-            for tally in pool.submit(chunk):
-                progress.add(tally, fresh=True)
-        for tally in pool.drain() if pool else ():
-            progress.add(tally, fresh=True)
-    finally:
-        if pool is not None:
-            pool.close()
-    done = progress.done
+    pool: GeneratorPool | None = None
+    with progress.task("generating", total, "captions") as task:
+        counts = _Counts(task)
+        try:
+            for chunk in read_chunks(sources, refusals, size=size, with_images=config.needs_images):
+                hashes.update(chunk.hash.encode())
+                counts.chunks += 1
+                if (earlier := results.tally(chunk)) is not None:
+                    counts.reuse(earlier)
+                    continue
+                pool = pool or GeneratorPool(arguments, config.engine, num_processes)
+                for tally in pool.submit(chunk):
+                    counts.add(tally)
+            for tally in pool.drain() if pool else ():
+                counts.add(tally)
+        finally:
+            if pool is not None:
+                pool.close()
+    done = counts.done
     if not done.captions:
         raise InvalidInput(f"no usable caption in {', '.join(sources)}: {refusals.summary()}")
     if not done.accepted:
@@ -150,14 +145,14 @@ def generate_triplets(
     manifest = shards.write_shards(
         output,
         KIND,
-        results.tables(progress.chunks),
+        results.tables(counts.chunks),
         shard_size=_SHARD_SIZE,
         rejected=done.refused + Counter({f"source_{reason}": count for reason, count in refusals.counts.items()}),
         extra={**settings, "run": run, "source": hashes.hexdigest()[:16], "tally": done.to_json()},
     )
     results.remove()
-    reused = done.captions - progress.fresh.captions
-    return Generated(manifest, done, reused, time.monotonic() - progress.started)
+    reused = done.captions - counts.fresh.captions
+    return Generated(manifest, done, reused, time.monotonic() - counts.started)
 
 
 def _settings(config: GenerationConfig, generator: str, prompt_version: str) -> dict[str, Any]:

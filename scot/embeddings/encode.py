@@ -31,6 +31,7 @@ from scot.embeddings.hidden_states import state_shards, write_states
 from scot.embeddings.ray_encode import EncoderPool, encode_stream
 from scot.encoders import Encoder, load_encoder, state_encoder
 from scot.errors import InvalidInput, NotFound
+from scot.progress import SILENT, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def encode_triplets(
     num_workers: int = 1,
     use_gpu: bool = False,
     states: bool = False,
-    on_progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = SILENT,
 ) -> Encoded:
     """Write the embedding cache of ``triplets`` into ``output``; with workers, Ray must be running.
 
@@ -86,7 +87,7 @@ def encode_triplets(
         num_workers: how many actors encode; they share the machine's cores. 0: this process, without Ray.
         use_gpu: give each actor a GPU.
         states: keep the hidden states of pictures and edits too, for composers that read them.
-        on_progress: receives a line of progress now and then.
+        progress: shows how many images and texts are encoded.
 
     Raises:
         NotFound, InvalidInput: a source, the triplets or the encoder cannot be read, or no triplet is left.
@@ -128,19 +129,21 @@ def encode_triplets(
     refusals: Counter[str] = Counter()
     truncated = 0
     if missing or new_texts:
-        progress = _Progress(len(missing), len(new_texts), on_progress)
         pool = EncoderPool(encoder, num_workers, use_gpu, states)
-        for row in encode_stream(list(sources) if missing else [], missing, sorted(new_texts), edits, pool):
-            if row.refused:
-                refusals[row.refused] += row.count
-            elif row.image_id in images.seen:
-                refusals["duplicate_id"] += 1
-            elif row.image_id:
-                images.add(row.image_id, row.vector, row.states)
-            else:
-                known.add(row.text, row.vector, row.states)
-                truncated += row.count
-            progress.show(len(images.keys) - reused_images, len(known.keys) - reused_texts)
+        stream = encode_stream(list(sources) if missing else [], missing, sorted(new_texts), edits, pool)
+        with progress.task("encoding", len(missing) + len(new_texts), "images and texts") as task:
+            for row in stream:
+                if row.refused:
+                    refusals[row.refused] += row.count
+                elif row.image_id in images.seen:
+                    refusals["duplicate_id"] += 1
+                elif row.image_id:
+                    images.add(row.image_id, row.vector, row.states)
+                    task.advance()
+                else:
+                    known.add(row.text, row.vector, row.states)
+                    truncated += row.count
+                    task.advance()
 
     image_row, text_row = _in_order(images, used), _in_order(known, texts)
     kept, dropped = _rows(table, image_row, text_row)
@@ -254,20 +257,3 @@ def _fingerprint(source: str) -> str:
 
 def _hash(parts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-class _Progress:
-    """One line every few seconds: pictures, texts and the rate."""
-
-    def __init__(self, images: int, texts: int, write: Callable[[str], None], every: float = 3.0) -> None:
-        self._images, self._texts, self._write, self._every = images, texts, write, every
-        self._started = self._last = time.monotonic()
-
-    def show(self, images: int, texts: int) -> None:
-        now = time.monotonic()
-        done = images >= self._images and texts >= self._texts
-        if not done and now - self._last < self._every:
-            return
-        self._last = now
-        speed = f", {images / max(now - self._started, 1e-9):,.0f} images/s" if images else ""
-        self._write(f"encoded {images:,}/{self._images:,} images, {texts:,}/{self._texts:,} texts{speed}")

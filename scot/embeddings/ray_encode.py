@@ -1,15 +1,15 @@
-"""The streaming side of encoding: Ray Data's tasks read pictures and a pool of actors turns them into vectors.
+"""Encode a stream of images and texts: Ray Data tasks read the images, a pool of actors encodes them.
 
-Without workers this process does both, and needs no Ray.
+Without workers this process does both and needs no Ray.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,10 @@ import pyarrow as pa
 import torch
 
 from scot.data.captioned import read_captioned
-from scot.data.images import decode_image
-from scot.data.records import Refusals
-from scot.encoders import Pixels, load_encoder, state_encoder
-from scot.encoders.base import encode_pixels
+from scot.data.records import CaptionedImage, Refusals
+from scot.embeddings.images import embed_images
+from scot.encoders import load_encoder
+from scot.encoders.base import encode_tokens
 from scot.errors import ImageRefused, our_cause
 
 _IMAGE_BATCH = 64
@@ -44,7 +44,7 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class EncoderPool:
-    """How many actors encode (0: this process), with which encoder, with a GPU each, and with hidden states or not."""
+    """The actors that encode (0: this process): their encoder, whether each has a GPU, and whether states are kept."""
 
     encoder: str
     num_workers: int = 1
@@ -53,54 +53,55 @@ class EncoderPool:
 
     @property
     def threads(self) -> int:
-        """The threads of one actor: together they fill one machine."""
+        """The threads of one actor; all actors together use the cores of one machine."""
         return max(1, (os.cpu_count() or 1) // max(1, self.num_workers))
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """A picture's or a text's float16 vector; or, with ``refused``, the reason why ``count`` pictures have none.
+    """The float16 vector of an image or a text; or, with ``refused``, the reason why ``count`` images have none.
 
-    On a text's row, ``count`` is 1 when the text was cut to the encoder's context. ``states`` are the float16 bytes of
-    the hidden states of a picture or an edit, where they were asked for.
+    In the row of a text, ``count`` is 1 if the text was cut to the encoder's context. ``states`` are the float16 bytes
+    of the hidden states of an image or an edit, if they were requested.
     """
 
     image_id: str
     text: str
     refused: str
     count: int
-    vector: npt.NDArray[np.float16]
     states: bytes
+    vector: npt.NDArray[np.float16]
+
+
+_COLUMNS: dict[str, type] = {"image_id": object, "text": object, "refused": object, "count": np.int64, "states": object}
+"""The fields of :class:`EncodedRow` before the vector, and their types as columns of Ray Data."""
 
 
 def encode_stream(
     sources: list[str], wanted: set[str], texts: list[str], edits: set[str], pool: EncoderPool
 ) -> Iterator[EncodedRow]:
-    """Encode the ``wanted`` pictures of ``sources`` and all ``texts``; rows come as they are done, in input order.
+    """Encode the ``wanted`` images of ``sources`` and all ``texts``; images come in the order of the sources.
 
-    ``edits`` are the texts whose hidden states are wanted where the pool gives them.
+    ``edits`` are the texts whose hidden states are kept, if the pool keeps them.
 
     Raises:
         ScotError: what a source or the encoder raised.
     """
-    batches = _batches_by_actors if pool.num_workers else _batches_here
+    rows = _rows_by_actors if pool.num_workers else _rows_here
     try:
-        for batch in batches(sources, wanted, texts, edits, pool):
-            columns = (batch[name] for name in ("image_id", "text", "refused", "count", "vector", "states"))
-            for image_id, text, refused, count, vector, states in zip(*columns, strict=True):
-                yield EncodedRow(str(image_id), str(text), str(refused), int(count), vector, states)
+        yield from rows(sources, wanted, texts, edits, pool)
     except Exception as error:
         raise our_cause(error) from None
 
 
 class ReadSource:
-    """One source to batches of encoded pictures, only those that are wanted; in a Ray Data task or here."""
+    """Reads the ``wanted`` images of sources, still encoded as files, in a Ray Data task."""
 
     def __init__(self, wanted: set[str]) -> None:
         self._wanted = wanted
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        """Stream the sources of a batch; the last rows tell what was refused."""
+        """Stream the images of a batch of sources; the last rows of each source count what was refused."""
         for source in batch.column("text").to_pylist():
             refusals = Refusals()
             rows: list[dict[str, Any]] = []
@@ -119,65 +120,85 @@ class ReadSource:
 
 
 class EncodeRows:
-    """Pictures and texts to vectors, in a Ray Data actor or here. Decoding runs in threads beside the towers."""
+    """Encodes images and texts, in a Ray Data actor or in this process."""
 
     def __init__(self, pool: EncoderPool) -> None:
         if pool.num_workers:
             torch.set_num_threads(pool.threads)
         self._encoder = load_encoder(pool.encoder, device="cuda" if pool.use_gpu else "cpu")
         self._states = pool.states
-        self._threads = ThreadPoolExecutor(max(2, pool.threads))
+        self._threads = max(2, pool.threads)
 
     def __call__(self, batch: pa.Table) -> dict[str, Any]:
-        """Columns image_id, text, refused, count, vector (float16; zeros where a row was refused) and states."""
+        """Encode a batch of Ray Data: the fields of :class:`EncodedRow` as columns."""
         rows = batch.to_pylist()
-        vectors_ND = np.zeros((len(rows), self._encoder.dim), np.float16)
-        pictures = [n for n, row in enumerate(rows) if row["data"] is not None]
-        texts = [n for n, row in enumerate(rows) if row["text"] is not None]
-        decoded = list(self._threads.map(self._decode, (rows[n]["data"] for n in pictures)))
-        for n, pixels in zip(pictures, decoded, strict=True):
-            if isinstance(pixels, str):
-                rows[n] |= {"refused": pixels, "count": 1}
-        good = {n: pixels for n, pixels in zip(pictures, decoded, strict=True) if not isinstance(pixels, str)}
-        tokenized = dict(zip(texts, self._encoder.tokenize([rows[n]["text"] for n in texts]), strict=True))
-        for n, text in tokenized.items():
-            rows[n]["count"] = int(text.truncated)
-        tokens = {n: text.tokens for n, text in tokenized.items()}
-        told = [n for n in texts if self._states and rows[n]["edit"]]
-        vectors_ND[list(good)], states = encode_pixels(self._encoder, list(good.values()), states=self._states)
-        inside = dict(zip(good, states, strict=False))
-        if told:
-            vectors_ND[told], states = state_encoder(self._encoder).encode_tokens_states([tokens.pop(n) for n in told])
-            inside |= dict(zip(told, states, strict=True))
-        vectors_ND[list(tokens)] = self._encoder.encode_tokens(list(tokens.values()))
-        for n in [*good, *texts]:
-            if not (np.isfinite(vectors_ND[n]).all() and (n not in inside or np.isfinite(inside[n]).all())):
-                rows[n].update(refused="not_finite", count=1)
-        return {
-            "image_id": np.array([row["image_id"] or "" for row in rows], object),
-            "text": np.array([row["text"] or "" for row in rows], object),
-            "refused": np.array([row["refused"] or "" for row in rows], object),
-            "count": np.array([row["count"] or 0 for row in rows], np.int64),
-            "vector": vectors_ND,
-            "states": np.array([inside[n].tobytes() if n in inside else b"" for n in range(len(rows))], object),
+        images = (CaptionedImage(row["image_id"], row["data"], (), {}) for row in rows if row["data"] is not None)
+        texts = [row["text"] for row in rows if row["text"] is not None]
+        edits = {row["text"] for row in rows if row["edit"]}
+        encoded = [*self.images(images), *self.texts(texts, edits)]
+        encoded += [self.refusal(row["refused"], row["count"]) for row in rows if row["refused"]]
+        columns: dict[str, Any] = {
+            name: np.array([getattr(row, name) for row in encoded], kind) for name, kind in _COLUMNS.items()
         }
+        return {**columns, "vector": np.array([row.vector for row in encoded]).reshape(-1, self._encoder.dim)}
 
-    def _decode(self, data: bytes) -> Pixels | str:
-        try:
-            return self._encoder.preprocess(decode_image(data))
-        except ImageRefused as error:
-            return error.reason
+    def images(self, records: Iterable[CaptionedImage]) -> Iterator[EncodedRow]:
+        """Encode images, with their hidden states if the pool asks for them."""
+        batches = embed_images(
+            records,
+            CaptionedImage.load,
+            self._encoder,
+            batch_size=_IMAGE_BATCH,
+            threads=self._threads,
+            states=self._states,
+        )
+        for batch in batches:
+            for record, error in batch.refused:
+                yield self._row(image_id=record.image_id, refused=error.reason, count=1)
+            for record, vector, states in zip_longest(batch.sources, batch.vectors, batch.states):
+                yield self._row(vector, states, image_id=record.image_id)
+
+    def texts(self, texts: Sequence[str], edits: Set[str]) -> Iterator[EncodedRow]:
+        """Encode texts, with the hidden states of those in ``edits`` if the pool asks for them."""
+        with_states = [text for text in texts if self._states and text in edits]
+        without = [text for text in texts if not (self._states and text in edits)]
+        for group in filter(None, (with_states, without)):
+            tokenized = self._encoder.tokenize(group)
+            tokens = [each.tokens for each in tokenized]
+            vectors_ND, states = encode_tokens(self._encoder, tokens, states=group is with_states)
+            for text, each, vector, inside in zip_longest(group, tokenized, vectors_ND, states):
+                yield self._row(vector, inside, text=text, count=int(each.truncated))
+
+    def refusal(self, reason: str, count: int) -> EncodedRow:
+        """A row that reports refused images."""
+        return self._row(refused=reason, count=count)
+
+    def _row(
+        self,
+        vector: npt.NDArray[np.float32] | None = None,
+        states: npt.NDArray[np.float16] | None = None,
+        *,
+        image_id: str = "",
+        text: str = "",
+        refused: str = "",
+        count: int = 0,
+    ) -> EncodedRow:
+        half = np.zeros(self._encoder.dim, np.float16) if vector is None else vector.astype(np.float16)
+        if not (np.isfinite(half).all() and (states is None or np.isfinite(states).all())):
+            refused, count = "not_finite", 1
+        return EncodedRow(image_id, text, refused, count, b"" if states is None else states.tobytes(), half)
 
 
-def _batches_here(
+def _rows_here(
     sources: list[str], wanted: set[str], texts: list[str], edits: set[str], pool: EncoderPool
-) -> Iterator[dict[str, Any]]:
-    read, encode = ReadSource(wanted), EncodeRows(pool)
+) -> Iterator[EncodedRow]:
+    encode = EncodeRows(pool)
     for source in sources:
-        for batch in read(pa.table({"text": [source]})):
-            yield encode(batch)
-    for block in _text_blocks(texts, edits):
-        yield encode(block)
+        refusals = Refusals()
+        yield from encode.images(each for each in read_captioned(source, refusals) if each.image_id in wanted)
+        yield from (encode.refusal(reason, count) for reason, count in refusals.counts.items())
+    for start in range(0, len(texts), _TEXT_BLOCK):
+        yield from encode.texts(texts[start : start + _TEXT_BLOCK], edits)
 
 
 def _text_blocks(texts: list[str], edits: set[str]) -> Iterator[pa.Table]:
@@ -186,9 +207,9 @@ def _text_blocks(texts: list[str], edits: set[str]) -> Iterator[pa.Table]:
         yield pa.Table.from_pylist(rows, _SCHEMA)
 
 
-def _batches_by_actors(
+def _rows_by_actors(
     sources: list[str], wanted: set[str], texts: list[str], edits: set[str], pool: EncoderPool
-) -> Any:
+) -> Iterator[EncodedRow]:
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -213,4 +234,7 @@ def _batches_by_actors(
         **({"num_gpus": 1, "num_cpus": 0} if pool.use_gpu else {"num_cpus": min(1.0, places / pool.num_workers)}),
     }
     whole = parts[0] if len(parts) == 1 else parts[0].union(parts[1])
-    return whole.map_batches(EncodeRows, **encode).iter_batches(batch_size=None, batch_format="numpy")
+    for batch in whole.map_batches(EncodeRows, **encode).iter_batches(batch_size=None, batch_format="numpy"):
+        columns = (batch[name] for name in (*_COLUMNS, "vector"))
+        for image_id, text, refused, count, states, vector in zip(*columns, strict=True):
+            yield EncodedRow(image_id, text, refused, int(count), states, vector)

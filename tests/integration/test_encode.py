@@ -21,6 +21,7 @@ from scot.embeddings.encode import encode_triplets
 from scot.encoders import load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.errors import InvalidInput, NotFound
+from scot.progress import Progress
 from tests.support.random_encoder import save_random_encoder
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -87,13 +88,14 @@ def test_the_cache_holds_what_the_encoder_says(
     source: str, triplets: str, tmp_path: Path, encoder_name: str, encoder: ClipEncoder
 ) -> None:
     lines: list[str] = []
-    done = encode_triplets([source], triplets, str(tmp_path / "out"), encoder=encoder_name, on_progress=lines.append)
+    progress = Progress(lines.append)
+    done = encode_triplets([source], triplets, str(tmp_path / "out"), encoder=encoder_name, progress=progress)
     here = encode_here([source], triplets, str(tmp_path / "here"), encoder=encoder_name)
     assert here.info == done.info
     assert done.info.counts == {"images": 3, "texts": 8, "triplets": 6}
     assert sum(count for reason, count in done.info.rejected.items() if reason.startswith("image_")) == 2
     assert done.info.rejected["triplet_without_image"] == 3
-    assert "3/5 images, 10/10 texts" in lines[-1] or "images" in lines[-1]
+    assert lines[-1].startswith("encoding: 11 of 14 images and texts (")
 
     data = load_cache(tmp_path / "out", encoder.id)
     assert data.image_ids == list(COLOURS)
