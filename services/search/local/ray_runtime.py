@@ -50,7 +50,9 @@ def environment(config: LocalConfig) -> dict[str, str]:
 def start_ray(config: LocalConfig, install_signals: Callable[[], None], stop: threading.Event) -> None:
     """Start Ray; ``install_signals`` is called after it, since Ray replaces SIGTERM's handler. Raises Unavailable."""
     import ray
+    import ray.serve
 
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     for attempts_left in reversed(range(_ATTEMPTS)):
         try:
             ray.init(
@@ -81,7 +83,6 @@ def start_serve(grpc_port: int) -> None:
 
     from services.search.app import SERVICERS
 
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(
         http_options={"host": "127.0.0.1", "port": _free_port()},
         grpc_options={"port": grpc_port, "grpc_servicer_functions": SERVICERS},
