@@ -15,7 +15,7 @@ from typing import Any
 from ray.serve.metrics import Counter, Gauge, Histogram
 
 from scot.index.collections import CollectionInfo
-from scot.v1 import index_pb2, search_pb2
+from scot.v1 import search_pb2
 from services.search.serve_calls import public_error
 from services.search.tracing import span
 
@@ -97,16 +97,8 @@ class GatewayMetrics:
         """Set the number of items of a collection."""
         self._collection_items.set(info.items, tags={"collection": info.name})
 
-    def upserted(self, response: index_pb2.UpsertItemsResponse) -> None:
-        """Count indexed and refused items."""
-        self._count_items("indexed", response.upserted)
-        self._count_items("refused", response.refused)
-
-    def deleted(self, response: index_pb2.DeleteItemsResponse) -> None:
-        """Count deleted items."""
-        self._count_items("deleted", response.deleted)
-
-    def _count_items(self, outcome: str, number: int) -> None:
+    def items(self, outcome: str, number: int) -> None:
+        """Count ``indexed``, ``refused`` or ``deleted`` items."""
         if number:  # Ray refuses to add nothing
             self._items.inc(number, tags={"outcome": outcome})
 

@@ -31,7 +31,7 @@ CALLS = Envelope(
     logging.getLogger("ray.serve"),
     to_scot_error,
     # TaskCancelledError: the proxy reports the cancellation when the next request of a stream is read.
-    cancelled=(asyncio.CancelledError, TaskCancelledError),
+    cancelled=(asyncio.CancelledError, GeneratorExit, TaskCancelledError),
     span=lambda name, current: span(name, current=current),
     raise_in_streams=True,  # which loses the trailing metadata, but nothing else makes the status arrive
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from scot.errors import InvalidInput, install_hint
@@ -83,17 +83,11 @@ def span(name: str, *, current: bool = True, **attributes: str | float) -> Itera
         return
     from opentelemetry import trace
 
-    tracer = trace.get_tracer("scot.search")
-    if current:
-        with tracer.start_as_current_span(name, record_exception=False) as begun:
-            made = Span(begun)
-            made.note(**attributes)
-            yield made
-        return
-    begun = tracer.start_span(name)
+    begun = trace.get_tracer("scot.search").start_span(name)
+    made = Span(begun)
+    made.note(**attributes)
     try:
-        made = Span(begun)
-        made.note(**attributes)
-        yield made
+        with trace.use_span(begun, record_exception=False) if current else nullcontext():
+            yield made
     finally:
         begun.end()

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from scot.errors import InvalidInput, ScotError
 from scot.index.store import Item
@@ -32,16 +29,6 @@ if TYPE_CHECKING:
     from scot.encoders.base import Pixels
 
 
-@dataclass(slots=True)
-class _Draft:
-    """A checked item; either its vector or its pixels are known."""
-
-    item_id: str
-    payload: dict[str, Any]
-    vector: npt.NDArray[np.float32] | None
-    pixels: Pixels | None
-
-
 async def upsert_items(context: Context, request: index_pb2.UpsertItemsRequest) -> index_pb2.UpsertItemsResponse:
     """Insert or replace items. When this returns, the accepted ones are stored; each refused one has its error."""
     collection, info = _collection(context, request.collection), context.encoder_info
@@ -49,32 +36,31 @@ async def upsert_items(context: Context, request: index_pb2.UpsertItemsRequest) 
     with context.metrics.store("check"):
         await context.store.ensure(collection, info.encoder_id, info.dim, context.settings.service.collections)
     first: dict[str, int] = {}
-    for place, item in enumerate(request.items):
-        first.setdefault(item.item_id, place)
-    drafts = await asyncio.gather(
-        *(_draft(context, place, item, first[item.item_id]) for place, item in enumerate(request.items))
+    for place, message in enumerate(request.items):
+        first.setdefault(message.item_id, place)
+    checked = await asyncio.gather(
+        *(_item(context, place, message, first[message.item_id]) for place, message in enumerate(request.items))
     )
-    accepted = [draft for draft in drafts if isinstance(draft, _Draft)]
-    images = [(draft, draft.pixels) for draft in accepted if draft.pixels is not None]
+    items = {place: each[0] for place, each in enumerate(checked) if not isinstance(each, ScotError)}
+    pixels = {place: each[1] for place, each in enumerate(checked) if not isinstance(each, ScotError)}
+    images = {place: each for place, each in pixels.items() if each is not None}
     if images:
-        vectors = await context.encode_pixels([pixels for _, pixels in images])
-        for (draft, _), vector in zip(images, vectors, strict=True):
-            draft.vector = vector
+        for place, vector in zip(images, await context.encode_pixels(list(images.values())), strict=True):
+            items[place] = replace(items[place], vector=vector)
     with context.metrics.store("upsert"):
-        await context.store.upsert(collection, [Item(draft.item_id, draft.vector, draft.payload) for draft in accepted])
+        await context.store.upsert(collection, list(items.values()))
     response = index_pb2.UpsertItemsResponse(
         results=[
             index_pb2.ItemResult(
-                item_id=item.item_id,
-                ok=isinstance(draft, _Draft),
-                error="" if isinstance(draft, _Draft) else str(draft),
+                item_id=message.item_id, ok=place in items, error="" if place in items else str(checked[place])
             )
-            for item, draft in zip(request.items, drafts, strict=True)
+            for place, message in enumerate(request.items)
         ],
-        upserted=len(accepted),
-        refused=len(drafts) - len(accepted),
+        upserted=len(items),
+        refused=len(checked) - len(items),
     )
-    context.metrics.upserted(response)
+    context.metrics.items("indexed", response.upserted)
+    context.metrics.items("refused", response.refused)
     return response
 
 
@@ -98,7 +84,7 @@ async def delete_items(context: Context, request: index_pb2.DeleteItemsRequest) 
     ids = checked_ids("item_ids", request.item_ids)
     with context.metrics.store("delete"):
         response = index_pb2.DeleteItemsResponse(deleted=await context.store.delete(collection, ids))
-    context.metrics.deleted(response)
+    context.metrics.items("deleted", response.deleted)
     return response
 
 
@@ -137,17 +123,21 @@ def _collection(context: Context, name: str) -> str:
     return checked_name("collection", name, default=context.settings.service.collection)
 
 
-async def _draft(context: Context, place: int, item: index_pb2.Item, first: int) -> _Draft | ScotError:
+async def _item(
+    context: Context, place: int, message: index_pb2.Item, first: int
+) -> tuple[Item, Pixels | None] | ScotError:
+    """The item with its vector, or with the pixels to embed; or why it is refused."""
     try:
-        item_id = checked_id("item_id", item.item_id)
+        item_id = checked_id("item_id", message.item_id)
         if first != place:
             return InvalidInput(f"item_id: items[{first}] of this request has the same")
-        payload = checked_payload("payload", item.payload)
-        kind = item.WhichOneof("content")
-        if kind == "vector":
-            return _Draft(item_id, payload, checked_vector("vector", item.vector, context.encoder_info.dim), None)
-        if kind == "image":
-            return _Draft(item_id, payload, None, await context.pixels("image", checked_image("image", item.image)))
+        item = Item(item_id, None, checked_payload("payload", message.payload))
+        match message.WhichOneof("content"):
+            case "vector":
+                vector = checked_vector("vector", message.vector, context.encoder_info.dim)
+                return replace(item, vector=vector), None
+            case "image":
+                return item, await context.pixels("image", checked_image("image", message.image))
         return InvalidInput("content: set image or vector")
     except ScotError as error:
         return error

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from scot.errors import InvalidInput, NotFound
 from scot.index.store import ScoredItem
 from scot.v1 import search_pb2
@@ -129,35 +131,24 @@ async def answer_query(context: Context, request: search_pb2.ComposeSearchReques
 async def encode(context: Context, request: search_pb2.EncodeRequest) -> search_pb2.EncodeResponse:
     """Embed images and texts in any mix, in the order of the request."""
     checked_number("inputs", len(request.inputs), limits.MAX_INPUTS)
-    images: dict[int, asyncio.Future[Pixels]] = {}
-    texts: dict[int, asyncio.Future[TokenizedText]] = {}
-    checked: list[tuple[int, str, bytes | str]] = []
-    for place, each in enumerate(request.inputs):
-        field = f"inputs[{place}]"
-        kind = each.WhichOneof("source")
-        if kind == "image":
-            checked.append((place, f"{field}.image", checked_image(f"{field}.image", each.image)))
-        elif kind == "text":
-            checked.append((place, f"{field}.text", checked_text(f"{field}.text", each.text)))
-        else:
-            raise InvalidInput(f"{field}: set image or text")
-    for place, field, content in checked:
-        if isinstance(content, bytes):
-            images[place] = asyncio.ensure_future(context.pixels(field, content))
-        else:
-            texts[place] = asyncio.ensure_future(context.tokens(content))
-    await asyncio.gather(*images.values(), *texts.values())
-    rows: dict[int, Vector] = {}
-    if texts:
-        vectors = await context.encoder.tokens.remote([text.result().tokens for text in texts.values()])
-        rows.update(zip(texts, vectors, strict=True))
-    if images:
-        vectors = await context.encode_pixels([image.result() for image in images.values()])
-        rows.update(zip(images, vectors, strict=True))
+
+    async def prepared(field: str, each: search_pb2.EncodeInput) -> Pixels | TokenizedText:
+        match each.WhichOneof("source"):
+            case "image":
+                return await context.pixels(f"{field}.image", checked_image(f"{field}.image", each.image))
+            case "text":
+                return await context.tokens(checked_text(f"{field}.text", each.text))
+        raise InvalidInput(f"{field}: set image or text")
+
+    inputs = await asyncio.gather(*(prepared(f"inputs[{place}]", each) for place, each in enumerate(request.inputs)))
+    images = [each for each in inputs if isinstance(each, np.ndarray)]
+    texts = [each for each in inputs if not isinstance(each, np.ndarray)]
+    text_rows = iter(await context.encoder.tokens.remote([text.tokens for text in texts]) if texts else ())
+    image_rows = iter(await context.encode_pixels(images) if images else ())
     return search_pb2.EncodeResponse(
-        vectors=[vector_message(rows[place]) for place in range(len(checked))],
+        vectors=[vector_message(next(image_rows if isinstance(each, np.ndarray) else text_rows)) for each in inputs],
         encoder=context.encoder_info.encoder_id,
-        truncated=[place in texts and texts[place].result().truncated for place in range(len(checked))],
+        truncated=[not isinstance(each, np.ndarray) and each.truncated for each in inputs],
         request_id=request_id.get(),
     )
 

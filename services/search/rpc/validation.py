@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,36 +17,32 @@ from scot.index.ids import ITEM_ID_KEY
 from scot.v1 import search_pb2
 from services.search.rpc import limits
 
+Sized = TypeVar("Sized", str, bytes)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 _BASELINE = re.compile(r"[a-z_]+(:[0-9.]+)?")
 
 
 def checked_text(field: str, text: str) -> str:
     """A non-empty text, without surrounding space."""
-    text = text.strip()
-    if not text:
-        raise InvalidInput(f"{field}: must not be empty")
-    if len(text) > limits.MAX_TEXT_CHARS:
-        raise InvalidInput(f"{field}: {len(text)} characters are more than {limits.MAX_TEXT_CHARS}")
-    return text
+    return _sized(field, text.strip(), limits.MAX_TEXT_CHARS, "characters")
 
 
 def checked_image(field: str, image: bytes) -> bytes:
     """The bytes of an image, not yet decoded."""
-    if not image:
-        raise InvalidInput(f"{field}: must not be empty")
-    if len(image) > limits.MAX_IMAGE_BYTES:
-        raise InvalidInput(f"{field}: {len(image)} bytes are more than {limits.MAX_IMAGE_BYTES}")
-    return image
+    return _sized(field, image, limits.MAX_IMAGE_BYTES, "bytes")
 
 
 def checked_id(field: str, item_id: str) -> str:
     """An item id."""
-    if not item_id:
+    return _sized(field, item_id, limits.MAX_ID_CHARS, "characters")
+
+
+def _sized(field: str, value: Sized, most: int, unit: str) -> Sized:
+    if not value:
         raise InvalidInput(f"{field}: must not be empty")
-    if len(item_id) > limits.MAX_ID_CHARS:
-        raise InvalidInput(f"{field}: {len(item_id)} characters are more than {limits.MAX_ID_CHARS}")
-    return item_id
+    if len(value) > most:
+        raise InvalidInput(f"{field}: {len(value)} {unit} are more than {most}")
+    return value
 
 
 def checked_number(field: str, number: int, most: int) -> None:
