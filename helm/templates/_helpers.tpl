@@ -12,7 +12,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What selects: never a version, never what a user may add later. Takes context, component. */}}
+{{/* Labels of selectors: no version and no labels from values. Takes context, component. */}}
 {{- define "scot.selector" -}}
 app.kubernetes.io/name: {{ .context.Chart.Name }}
 app.kubernetes.io/instance: {{ .context.Release.Name }}
@@ -73,7 +73,7 @@ allowPrivilegeEscalation: false
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* Names of things that a user may bring along. */}}
+{{/* Names of objects that a user may provide. */}}
 {{- define "scot.authSecret" -}}
 {{ default (printf "%s-keys" (include "scot.fullname" .)) .Values.auth.existingSecret }}
 {{- end -}}
@@ -101,7 +101,7 @@ http://{{ include "scot.fullname" . }}-qdrant:6333
 {{ default "/artifacts" .Values.artifacts.url | trimSuffix "/" }}
 {{- end -}}
 
-{{/* Whether pods that mount the artifacts must be on one node: yes, when no other access mode is there. */}}
+{{/* Whether the pods that mount the artifacts must run on one node: yes, unless the volume has another access mode. */}}
 {{- define "scot.artifactsOnOneNode" -}}
 {{- $claim := .Values.artifacts.persistence -}}
 {{- if and $claim.enabled (not $claim.existingClaim) (not (has "ReadWriteMany" $claim.accessModes)) -}}yes{{- end -}}
@@ -135,7 +135,7 @@ affinity:
 {{- end }}
 {{- end -}}
 
-{{/* The environment of what calls the search service from inside the release. */}}
+{{/* The environment of pods of the release that call the search service. */}}
 {{- define "scot.clientEnv" -}}
 - name: SCOT_ADDRESS
   value: {{ include "scot.fullname" . }}-search:{{ .Values.search.service.port }}
@@ -146,7 +146,7 @@ affinity:
 {{- end }}
 {{- end -}}
 
-{{/* Annotations for a Prometheus that reads them. Takes context, port. */}}
+{{/* Annotations for a Prometheus that uses them. Takes context, port. */}}
 {{- define "scot.scrapeAnnotations" -}}
 {{- if .context.Values.monitoring.annotations }}
 prometheus.io/scrape: "true"

@@ -116,7 +116,7 @@ spec:
     {{- include "scot.artifactsVolume" $ctx | nindent 4 }}
 {{- end -}}
 
-{{/* gcsFaultToleranceOptions, by what the cluster's CRD knows. */}}
+{{/* gcsFaultToleranceOptions, as far as the cluster's CRD supports it. */}}
 {{- define "scot.gcsFaultTolerance" -}}
 {{- $wanted := .Values.ray.gcsFaultTolerance -}}
 {{- $backend := $wanted.backend -}}

@@ -1,4 +1,4 @@
-{{/* The Serve config of the search application: what serveConfigV2 holds as a string. */}}
+{{/* The Serve config of the search application, the string in serveConfigV2. */}}
 {{- define "scot.serveConfig" -}}
 {{- $search := .Values.search -}}
 {{- $args := dict "encoder" $search.encoder "collection" $search.collection "composers" (printf "%s/composers" (include "scot.artifactsRoot" .)) -}}
