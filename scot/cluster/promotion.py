@@ -2,7 +2,7 @@
 
 The registry's pointer decides which composer is released. ``user_config.default`` of the RayService follows it: this
 makes the running replicas load the version in place. A replica that cannot load it keeps the old version and reports
-that only in ``ListComposers``, so the service is asked as well.
+that only in ``ListComposers``, so this module asks the service as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PATCHES = 20  # tries, each from a fresh read: every status update changes the 
 _ANSWERS = 5  # in a row, so that several replicas answer
 _POLL_S = 2.0  # KubeRay's own interval
 _POLLS = 3  # statuses that must agree: the first one after a change may describe the state before it
-_NO_ANSWER = "the service cannot be asked"
+_NO_ANSWER = "the service does not answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def promote(
         get_released: asks the service for its released composer.
         timeout_s: seconds for the service to serve it.
         report: receives lines about each step.
-        require_answer: whether it fails when the service cannot be asked; otherwise KubeRay's status is enough.
+        require_answer: whether it fails when the service does not answer; otherwise KubeRay's status is enough.
 
     Raises:
         NotPromoted: the gate refused, or the service did not serve it and everything is reverted.

@@ -47,8 +47,8 @@ def test_each_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
     assert [case["name"] for case in cases()] == [rule["alert"] for rule in rules()]
     for case in cases():
         early, late = case["promql_expr_test"]
-        asked = f'ALERTS{{alertname="{case["name"]}", alertstate="firing"}}'
-        assert (early["expr"], late["expr"], early["exp_samples"]) == (asked, asked, [])
+        expression = f'ALERTS{{alertname="{case["name"]}", alertstate="firing"}}'
+        assert (early["expr"], late["expr"], early["exp_samples"]) == (expression, expression, [])
         fired = {
             match for sample in late["exp_samples"] for match in re.findall(r'namespace="(\w+)"', sample["labels"])
         }

@@ -54,11 +54,11 @@ def objects(request: pytest.FixtureRequest) -> Objects:
 
 
 def test_names_and_labels(objects: Objects) -> None:
-    seen = set()
+    names = set()
     for found in objects:
         name, labels = found["metadata"]["name"], found["metadata"].get("labels", {})
-        assert (found["kind"], name) not in seen
-        seen.add((found["kind"], name))
+        assert (found["kind"], name) not in names
+        names.add((found["kind"], name))
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name), name
         assert len(name) <= (47 if found["kind"] == "RayService" else 63), name  # KubeRay's own bound
         if not name.endswith("-extra"):

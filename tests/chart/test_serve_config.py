@@ -82,12 +82,12 @@ def test_the_commands_of_the_rollout_page_render_to_what_it_says() -> None:
     """Each in turn over the values of those before, as --reuse-values does."""
     page = (HELM.parent / "docs" / "rollout.md").read_text(encoding="utf-8")
     values: dict[str, Any] = {}
-    seen = []
+    rollouts = []
     for argv in commands(page):
         if argv[0] == "helm":
             values = merge(values, settings_of_helm(argv))
-            seen.append(Rollout.of(serve_config(values)["applications"][0]["deployments"][1]["user_config"]))
-    assert seen == [
+            rollouts.append(Rollout.of(serve_config(values)["applications"][0]["deployments"][1]["user_config"]))
+    assert rollouts == [
         Rollout(shadow="v2"),
         Rollout(split={"v2": 0.1}),
         Rollout(split={"v2": 0.5}),

@@ -1,4 +1,4 @@
-"""Jobs on Kubernetes: manifests, flags, what a release says of itself, states, reasons, logs. No cluster is asked."""
+"""Jobs on Kubernetes: manifests, flags, the release of a RayService, states, reasons, logs. No cluster is contacted."""
 
 from __future__ import annotations
 

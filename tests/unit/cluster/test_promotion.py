@@ -222,9 +222,9 @@ def unreachable() -> str:
     raise Unavailable("no service")
 
 
-def test_kuberays_status_is_enough_when_the_service_cannot_be_asked_unless_an_address_was_given() -> None:
-    assert "cannot be asked (no service)" in go(Server(), Pointer(), unreachable)[-1]
-    with pytest.raises(NotPromoted, match=r"cannot be asked \(no service\)"):
+def test_kuberays_status_is_enough_when_the_service_does_not_answer_unless_an_address_was_given() -> None:
+    assert "does not answer (no service)" in go(Server(), Pointer(), unreachable)[-1]
+    with pytest.raises(NotPromoted, match=r"does not answer \(no service\)"):
         go(Server(), Pointer(), unreachable, require_answer=True)
 
 
