@@ -19,13 +19,13 @@ import torch
 
 from scot.composers import baseline
 from scot.encoders import load_encoder
+from scot.index.payload import payload_to_proto
 from scot.index.store import GalleryStore
 from scot.v1 import search_pb2, search_pb2_grpc
 from services.search.composer.compose_batch import ComposeJob, compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
 from services.search.gateway.context import preprocess
 from services.search.rpc.query import parse_query
-from services.search.rpc.validation import payload_message
 
 
 async def serve(store_path: str, encoder_name: str, threads: int, port: int) -> None:
@@ -50,7 +50,7 @@ async def serve(store_path: str, encoder_name: str, threads: int, port: int) -> 
             hits = await store.search(query.collection, composed.vector, limit=query.limit)
             return search_pb2.ComposeSearchResponse(
                 hits=[
-                    search_pb2.Hit(item_id=hit.item_id, score=hit.score, payload=payload_message(hit.payload))
+                    search_pb2.Hit(item_id=hit.item_id, score=hit.score, payload=payload_to_proto(hit.payload))
                     for hit in hits
                 ]
             )

@@ -13,18 +13,20 @@
 from __future__ import annotations
 
 from scot.client._async import AsyncScotClient
-from scot.client._requests import Edit, NewItem, Query
-from scot.client._results import (
+from scot.client._sync import ScotClient
+from scot.client._types import (
     CollectionInfo,
     ComposerInfo,
+    Edit,
     Encoded,
     Hit,
+    NewItem,
+    Query,
     Refused,
     SearchResult,
     StoredItem,
     UpsertResult,
 )
-from scot.client._sync import ScotClient
 from scot.index.filters import Exists, Filter, Match, Range
 
 __all__ = [

@@ -1,84 +1,76 @@
-"""The asyncio client; :mod:`scot.client` is where people import it from."""
+"""The asyncio client."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, ClassVar, Self, TypeVar, Unpack
 
 import grpc
 
-from scot.channels import open_channel
-from scot.client import _requests as requests
-from scot.client import _results as results
-from scot.client._errors import from_rpc
-from scot.client._requests import CHANNEL_OPTIONS, HEALTH, SERVING, NewItem, Picture, Query
+from scot.client import _messages as messages
+from scot.client._connection import SERVING, Connection, from_rpc
+from scot.client._types import (
+    CollectionInfo,
+    ComposerInfo,
+    Encoded,
+    ImageInput,
+    NewItem,
+    Query,
+    SearchResult,
+    StoredItem,
+    UpsertResult,
+)
 from scot.errors import ScotError, Unavailable
-from scot.v1 import index_pb2, index_pb2_grpc, search_pb2, search_pb2_grpc
+from scot.v1 import index_pb2, search_pb2
+
+T = TypeVar("T")
 
 
-class AsyncScotClient:
-    """:class:`scot.client.ScotClient` for asyncio: the same methods, to be awaited.
+class AsyncScotClient(Connection):
+    """:class:`scot.client.ScotClient` for asyncio: the same arguments, and the same methods, to be awaited."""
 
-    Args:
-        target: ``host:port`` of the service.
-        timeout: seconds after which a call raises ``DeadlineExceeded``; a method's own ``timeout`` wins.
-        api_key: what a service with keys asks for, sent with every call.
-        tls: speak TLS, as a proxy in front of the service does. Without it a key can be read on the way.
+    _grpc: ClassVar[Any] = grpc.aio
 
-    Raises:
-        InvalidInput: the key has characters that no key has.
-    """
-
-    def __init__(
-        self, target: str = "localhost:9000", *, timeout: float = 30.0, api_key: str | None = None, tls: bool = False
-    ) -> None:
-        self.target, self.timeout = target, timeout
-        self._metadata = requests.key_metadata(api_key)
-        credentials = grpc.ssl_channel_credentials() if tls else None
-        self._channel = open_channel(grpc.aio, target, credentials, CHANNEL_OPTIONS)
-        self._search: Any = search_pb2_grpc.SearchServiceStub(self._channel)
-        self._index: Any = index_pb2_grpc.IndexServiceStub(self._channel)
-
-    async def search(self, *, timeout: float | None = None, **query: Unpack[Query]) -> results.SearchResult:
+    async def search(self, *, timeout: float | None = None, **query: Unpack[Query]) -> SearchResult:
         """See :meth:`scot.client.ScotClient.search`."""
-        request = requests.search_request(**query)
-        return results.search_result(await self._call(self._search.ComposeSearch, request, timeout))
+        request = messages.search_request(query)
+        return await self._call(self._search.ComposeSearch, request, messages.search_result, timeout)
 
     async def search_many(
         self, queries: Iterable[Query], *, timeout: float | None = None
-    ) -> AsyncIterator[results.SearchResult | ScotError]:
+    ) -> AsyncIterator[SearchResult | ScotError]:
         """See :meth:`scot.client.ScotClient.search_many`."""
-        stream = (requests.search_request(**query) for query in queries)
+        stream = (messages.search_request(query) for query in queries)
         try:
             async for response in self._search.ComposeSearchStream(stream, timeout=timeout, metadata=self._metadata):
-                yield results.result_or_error(response)
+                yield messages.result_or_error(response)
         except grpc.RpcError as error:
             raise from_rpc(error, self.target) from error
 
     async def encode(
-        self, *, images: Sequence[Picture] = (), texts: Sequence[str] = (), timeout: float | None = None
-    ) -> results.Encoded:
+        self, *, images: Sequence[ImageInput] = (), texts: Sequence[str] = (), timeout: float | None = None
+    ) -> Encoded:
         """See :meth:`scot.client.ScotClient.encode`."""
-        request = requests.encode_request(images, texts)
-        return results.encoded(await self._call(self._search.Encode, request, timeout))
+        request = messages.encode_request(images, texts)
+        return await self._call(self._search.Encode, request, messages.encoded, timeout)
 
-    async def composers(self, *, timeout: float | None = None) -> tuple[results.ComposerInfo, ...]:
+    async def composers(self, *, timeout: float | None = None) -> tuple[ComposerInfo, ...]:
         """See :meth:`scot.client.ScotClient.composers`."""
         request = search_pb2.ListComposersRequest()
-        return results.composer_infos(await self._call(self._search.ListComposers, request, timeout))
+        return await self._call(self._search.ListComposers, request, messages.composer_infos, timeout)
 
     async def upsert(
         self, items: Sequence[NewItem], *, collection: str = "", timeout: float | None = None
-    ) -> results.UpsertResult:
+    ) -> UpsertResult:
         """See :meth:`scot.client.ScotClient.upsert`."""
-        request = requests.upsert_request(items, collection)
-        return results.upsert_result(await self._call(self._index.UpsertItems, request, timeout))
+        request = messages.upsert_request(items, collection)
+        return await self._call(self._index.UpsertItems, request, messages.upsert_result, timeout)
 
     async def delete(self, item_ids: Sequence[str], *, collection: str = "", timeout: float | None = None) -> int:
         """See :meth:`scot.client.ScotClient.delete`."""
         request = index_pb2.DeleteItemsRequest(collection=collection, item_ids=item_ids)
-        return int((await self._call(self._index.DeleteItems, request, timeout)).deleted)
+        return await self._call(self._index.DeleteItems, request, lambda response: int(response.deleted), timeout)
 
     async def get(
         self,
@@ -87,21 +79,20 @@ class AsyncScotClient:
         collection: str = "",
         with_vectors: bool = False,
         timeout: float | None = None,
-    ) -> dict[str, results.StoredItem]:
+    ) -> dict[str, StoredItem]:
         """See :meth:`scot.client.ScotClient.get`."""
         request = index_pb2.GetItemsRequest(collection=collection, item_ids=item_ids, with_vectors=with_vectors)
-        return results.stored_items(await self._call(self._index.GetItems, request, timeout))
+        return await self._call(self._index.GetItems, request, messages.stored_items, timeout)
 
-    async def info(self, *, collection: str = "", timeout: float | None = None) -> results.CollectionInfo:
+    async def info(self, *, collection: str = "", timeout: float | None = None) -> CollectionInfo:
         """See :meth:`scot.client.ScotClient.info`."""
         request = index_pb2.CollectionInfoRequest(collection=collection)
-        return results.collection_info(await self._call(self._index.CollectionInfo, request, timeout))
+        return await self._call(self._index.CollectionInfo, request, messages.collection_info, timeout)
 
     async def healthy(self, *, timeout: float = 5.0) -> bool:
         """See :meth:`scot.client.ScotClient.healthy`."""
         try:
-            call: Any = self._channel.unary_unary(HEALTH)
-            return bool(await call(b"", timeout=timeout) == SERVING)
+            return bool(await self._health(b"", timeout=timeout) == SERVING)
         except grpc.RpcError:
             return False
 
@@ -117,10 +108,11 @@ class AsyncScotClient:
     ) -> None:
         await self.close()
 
-    async def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
+    async def _call(self, method: Any, request: Any, read: Callable[[Any], T], timeout: float | None) -> T:
         try:
-            return await method(request, timeout=self.timeout if timeout is None else timeout, metadata=self._metadata)
+            response = await method(request, **self._options(timeout))
         except grpc.RpcError as error:
             raise from_rpc(error, self.target) from error
         except grpc.aio.UsageError as error:
             raise Unavailable("the client is closed") from error
+        return read(response)

@@ -15,7 +15,7 @@ from scot.commands.service import ServicePlace
 from scot.data.captioned import read_captioned
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused, InvalidInput
-from scot.index.ids import payload_of
+from scot.index.payload import payload_of
 
 _BATCH = 16  # a request of that many pictures of the largest size still fits a message
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scot.client._requests import picture_bytes, search_request
-from scot.client._results import search_result
+from scot.client import Query
+from scot.client._messages import image_bytes, search_request, search_result
 from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput
 
@@ -63,23 +63,24 @@ def profile(config: ProfileConfig) -> int:
     if config.queries < 1 or config.warm_up < 0:
         raise InvalidInput("--queries must be at least 1, and --warm-up at least 0")
     image, edits = config.image, list(config.edit)
-    encoded = picture_bytes(image) if image is not None else None
+    encoded = image_bytes(image) if image is not None else None
     if encoded is None and config.item_id is None and not edits:
-        encoded, edits = picture_bytes(_drawn()), ["make it blue"]
+        encoded, edits = image_bytes(_drawn()), ["make it blue"]
+    query: Query = {
+        "image": encoded,
+        "item_id": config.item_id,
+        "edits": edits,
+        "limit": config.limit,
+        "composer": config.composer,
+        "collection": config.collection,
+    }
     rows = []
     with config.service.client() as client:
         for turn in range(config.warm_up + config.queries):
             begun = time.perf_counter()
-            request = search_request(
-                image=encoded,
-                item_id=config.item_id,
-                edits=edits,
-                limit=config.limit,
-                composer=config.composer,
-                collection=config.collection,
-            )
+            request = search_request(query)
             written = time.perf_counter()
-            answer = search_result(client._call(client._search.ComposeSearch, request, None))
+            answer = client._call(client._search.ComposeSearch, request, search_result, None)
             wall = time.perf_counter() - begun
             if turn >= config.warm_up:
                 rows.append(stages(wall, written - begun, answer.timings))

@@ -9,7 +9,7 @@ from scot.data.records import CaptionedImage, Refusals
 from scot.embeddings.images import EmbeddedBatch, embed_images
 from scot.encoders.base import Encoder
 from scot.index.config import CollectionConfig
-from scot.index.ids import payload_of
+from scot.index.payload import payload_of
 from scot.index.store import GalleryStore, Item
 from scot.progress import Task
 

@@ -21,7 +21,7 @@ from scot.index.collections import CollectionInfo
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.embedded import Call, Connection, T, embedded
 from scot.index.filters import Filter, to_qdrant
-from scot.index.ids import ITEM_ID_KEY, point_id
+from scot.index.payload import ITEM_ID_KEY, point_id
 from scot.index.remote import ServerConfig, connect
 
 Vector = npt.NDArray[np.float32]  # (D,)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scot.errors import InvalidInput, ScotError
+from scot.index.payload import payload_to_proto
 from scot.index.store import Item
 from scot.v1 import index_pb2
 from services.calls import count_request
@@ -21,7 +22,6 @@ from services.search.rpc.validation import (
     checked_number,
     checked_payload,
     checked_vector,
-    payload_message,
     vector_message,
 )
 
@@ -98,7 +98,7 @@ async def get_items(context: Context, request: index_pb2.GetItemsRequest) -> ind
         items=[
             index_pb2.StoredItem(
                 item_id=item.item_id,
-                payload=payload_message(item.payload),
+                payload=payload_to_proto(item.payload),
                 vector=None if item.vector is None else vector_message(item.vector),
             )
             for item in found.values()

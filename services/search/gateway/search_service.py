@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scot.errors import InvalidInput, NotFound
+from scot.index.payload import payload_to_proto
 from scot.index.store import ScoredItem
 from scot.v1 import search_pb2
 from services.calls import count_request, request_id
@@ -21,7 +22,7 @@ from services.search.gateway.context import Context
 from services.search.gateway.shadow import AnsweredQuery
 from services.search.rpc import limits
 from services.search.rpc.query import SearchQuery, parse_query
-from services.search.rpc.validation import checked_image, checked_number, checked_text, payload_message, vector_message
+from services.search.rpc.validation import checked_image, checked_number, checked_text, vector_message
 from services.search.serve_calls import public_error
 from services.search.tracing import span
 
@@ -180,6 +181,6 @@ def _hit(hit: ScoredItem) -> search_pb2.Hit:
     return search_pb2.Hit(
         item_id=hit.item_id,
         score=hit.score,
-        payload=payload_message(hit.payload),
+        payload=payload_to_proto(hit.payload),
         vector=None if hit.vector is None else vector_message(hit.vector),
     )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf import json_format, struct_pb2
+from google.protobuf import struct_pb2
 
 from scot.composers import BASELINES, baseline
 from scot.errors import InvalidInput
 from scot.index.filters import Filter, filter_from_proto
-from scot.index.ids import ITEM_ID_KEY
+from scot.index.payload import ITEM_ID_KEY, payload_from_proto
 from scot.v1 import search_pb2
 from services.search.rpc import limits
 
@@ -122,29 +122,9 @@ def checked_payload(field: str, message: struct_pb2.Struct) -> dict[str, Any]:
     if ITEM_ID_KEY in message.fields:
         raise InvalidInput(f"{field}: the key {ITEM_ID_KEY!r} is reserved")
     try:
-        payload: dict[str, Any] = _whole(json_format.MessageToDict(message))
+        return payload_from_proto(message)
     except (ValueError, RecursionError) as error:  # NaN or infinity, which JSON does not have, or too deep nesting
         raise InvalidInput(f"{field}: contains a number or a nesting that JSON does not allow") from error
-    return payload
-
-
-def _whole(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _whole(each) for key, each in value.items()}
-        case list():
-            return [_whole(each) for each in value]
-        case float() if value.is_integer() and abs(value) < 2**53:
-            return int(value)
-        case _:
-            return value
-
-
-def payload_message(payload: Mapping[str, Any]) -> struct_pb2.Struct:
-    """The message of a payload."""
-    message = struct_pb2.Struct()
-    message.update(dict(payload))
-    return message
 
 
 def vector_message(vector: npt.NDArray[np.float32]) -> search_pb2.Vector:

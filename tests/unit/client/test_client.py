@@ -11,7 +11,7 @@ import pytest
 
 import scot.client
 from scot.client import NewItem, ScotClient
-from scot.client._errors import from_status
+from scot.client._connection import from_status
 from scot.errors import GRPC_STATUS, InvalidInput, Overloaded, ScotError, Unavailable
 
 
@@ -45,6 +45,8 @@ def test_what_is_wrong_here_is_said_here(client: ScotClient, tmp_path: Path) -> 
         client.search(image=b"x", item_id="y")
     with pytest.raises(InvalidInput, match="limit"):
         client.search(edits="a", limit=-1)
+    with pytest.raises(TypeError, match="a search has no argument 'colour'"):
+        client.search(colour="red")  # type: ignore[call-arg]
     with pytest.raises(InvalidInput, match="one row"):
         client.search(vector=np.ones((2, 2)))
     with pytest.raises(InvalidInput, match="'a': give either"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from google.protobuf.descriptor import Descriptor
 
-from scot.client._requests import CHANNEL_OPTIONS
+from scot.client._connection import CHANNEL_OPTIONS
 from scot.v1 import index_pb2, search_pb2
 from tests.support.doc_commands import blocks
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from scot.errors import Conflict
-from scot.index.ids import point_id
+from scot.index.payload import point_id
 from scot.index.store import GalleryStore, Item
 
 ITEMS = [Item("a", np.array([1, 0, 0], np.float32), {"kind": "shirt"}), Item("b", np.array([0, 1, 0], np.float32))]

@@ -15,7 +15,7 @@ from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.index import collections
 from scot.index.config import CollectionConfig
 from scot.index.filters import Exists, Filter, Match, Range
-from scot.index.ids import ITEM_ID_KEY
+from scot.index.payload import ITEM_ID_KEY
 from scot.index.store import GalleryStore, Item
 from tests.support.stores import KINDS, Place, place
 

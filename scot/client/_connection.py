@@ -1,0 +1,76 @@
+"""What the synchronous and the asyncio client share: the channel, its stubs, and statuses as SCOT's errors."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import grpc
+
+from scot.channels import open_channel, retrying
+from scot.errors import GRPC_STATUS, InvalidInput, Overloaded, ScotError, Unavailable
+from scot.v1 import index_pb2_grpc, search_pb2_grpc
+
+# Every call may run twice, because items are stored by their id. So gRPC retries a call that reached no service (a
+# replica that left, a proxy that restarts), within the deadline of the call.
+_SERVICES = [{"service": "scot.v1.SearchService"}, {"service": "scot.v1.IndexService"}]
+CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", 64 * 2**20),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.service_config", retrying(_SERVICES, attempts=4, first_s=0.2, longest_s=3, growth=2.5)),
+    ("grpc.lb_policy_name", "round_robin"),  # over every address that a name resolves to
+    ("grpc.max_reconnect_backoff_ms", 5_000),  # reconnect soon to a service that restarts
+]
+_HEALTH = "/grpc.health.v1.Health/Check"
+SERVING = b"\x08\x01"  # HealthCheckResponse{status: SERVING}, written out to need no grpcio-health-checking
+
+_BY_STATUS: dict[str, type[ScotError]] = {}
+for _error, _status in GRPC_STATUS.items():
+    _BY_STATUS.setdefault(_status, _error)
+
+
+class Connection:
+    """The base of both clients; they document the arguments."""
+
+    _grpc: ClassVar[Any]
+    """``grpc`` or ``grpc.aio``."""
+
+    def __init__(
+        self, target: str = "localhost:9000", *, timeout: float = 30.0, api_key: str | None = None, tls: bool = False
+    ) -> None:
+        self.target, self.timeout = target, timeout
+        self._metadata = _key_metadata(api_key)
+        credentials = grpc.ssl_channel_credentials() if tls else None
+        self._channel = open_channel(self._grpc, target, credentials, CHANNEL_OPTIONS)
+        self._search: Any = search_pb2_grpc.SearchServiceStub(self._channel)
+        self._index: Any = index_pb2_grpc.IndexServiceStub(self._channel)
+        self._health: Any = self._channel.unary_unary(_HEALTH)
+
+    def _options(self, timeout: float | None) -> dict[str, Any]:
+        return {"timeout": self.timeout if timeout is None else timeout, "metadata": self._metadata}
+
+
+def from_rpc(error: grpc.RpcError, target: str) -> ScotError:
+    """The error of a failed call."""
+    code: grpc.StatusCode = error.code()
+    details = str(error.details() or "")
+    if code is grpc.StatusCode.UNAVAILABLE and ("connect" in details.lower() or "resolution" in details.lower()):
+        return Unavailable(f"no SCOT service answers at {target}")  # gRPC's own text is about sockets
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        details = f"the service at {target} did not answer in time"
+    if (code.name, details) == ("CANCELLED", "CANCELLED"):  # gRPC's server drops calls when a thousand are waiting
+        return Overloaded("the service is at its limit and dropped the call; try again later")
+    return from_status(code.name, details)
+
+
+def from_status(status: str, message: str) -> ScotError:
+    """An error by the name of its status: the reverse of :data:`scot.errors.GRPC_STATUS`."""
+    cls = _BY_STATUS.get(status, ScotError)
+    return cls(message or status)
+
+
+def _key_metadata(api_key: str | None) -> list[tuple[str, str]]:
+    if not api_key:
+        return []
+    if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        raise InvalidInput("the API key must be printable ASCII characters without spaces")
+    return [("authorization", f"Bearer {api_key}")]

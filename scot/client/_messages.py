@@ -1,0 +1,188 @@
+"""The client's arguments and results to and from protobuf messages."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from os import fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from scot.client._connection import from_status
+from scot.client._types import (
+    CollectionInfo,
+    ComposerInfo,
+    Edit,
+    Encoded,
+    Hit,
+    ImageInput,
+    NewItem,
+    Query,
+    Refused,
+    SearchResult,
+    StoredItem,
+    UpsertResult,
+    Vector,
+)
+from scot.errors import InvalidInput, ScotError
+from scot.index.filters import filter_to_proto
+from scot.index.payload import payload_from_proto
+from scot.v1 import index_pb2, search_pb2
+
+
+def search_request(query: Query) -> search_pb2.ComposeSearchRequest:
+    """The message of a query. Raises InvalidInput for a value that the message cannot hold."""
+    values: dict[str, Any] = {"limit": 10, "offset": 0, **query}
+    if unknown := values.keys() - Query.__annotations__.keys():
+        raise TypeError(f"a search has no argument {min(unknown)!r}")
+    if not 1 <= values["limit"] < 2**32:
+        raise InvalidInput(f"limit: must be at least 1 and at most 1000, not {values['limit']}")
+    if not 0 <= values["offset"] < 2**32:
+        raise InvalidInput(f"offset: must be at least 0, not {values['offset']}")
+    image, item_id, vector = (values.pop(name, None) for name in ("image", "item_id", "vector"))
+    edits, conditions = values.pop("edits", ()), values.pop("filter", None)
+    reference = None
+    if sum(given is not None for given in (image, item_id, vector)) > 1:
+        raise InvalidInput("give one of image, item_id and vector as the reference")
+    if image is not None:
+        reference = search_pb2.Reference(image=image_bytes(image))
+    elif item_id is not None:
+        reference = search_pb2.Reference(item_id=item_id)
+    elif vector is not None:
+        reference = search_pb2.Reference(vector=_vector_to_proto(vector))
+    return search_pb2.ComposeSearchRequest(
+        reference=reference,
+        edits=[_edit_to_proto(each) for each in ([edits] if isinstance(edits, str | Edit) else edits)],
+        filter=None if conditions is None else filter_to_proto(conditions),
+        **values,
+    )
+
+
+def search_result(message: search_pb2.ComposeSearchResponse) -> SearchResult:
+    """The result of a search."""
+    hits = tuple(
+        Hit(hit.item_id, hit.score, payload_from_proto(hit.payload), _vector_from_proto(hit)) for hit in message.hits
+    )
+    return SearchResult(
+        hits,
+        message.composer,
+        message.encoder,
+        message.text_truncated,
+        {field.name: getattr(message.timings, field.name) for field in search_pb2.Timings.DESCRIPTOR.fields},
+        message.request_id,
+        _vector_from_proto(message, "query_vector"),
+    )
+
+
+def result_or_error(message: search_pb2.ComposeSearchResponse) -> SearchResult | ScotError:
+    """An element of a stream: a result, or the error of a query that the service refused."""
+    if message.HasField("error"):
+        return from_status(message.error.status, message.error.message)
+    return search_result(message)
+
+
+def encode_request(images: Iterable[ImageInput], texts: Iterable[str]) -> search_pb2.EncodeRequest:
+    """The message of images and texts, images first."""
+    inputs = [search_pb2.EncodeInput(image=image_bytes(image)) for image in images]
+    return search_pb2.EncodeRequest(inputs=inputs + [search_pb2.EncodeInput(text=text) for text in texts])
+
+
+def encoded(message: search_pb2.EncodeResponse) -> Encoded:
+    """The embeddings."""
+    vectors = np.array([list(vector.values) for vector in message.vectors], dtype=np.float32)
+    return Encoded(vectors, message.encoder, tuple(message.truncated))
+
+
+def composer_infos(message: search_pb2.ListComposersResponse) -> tuple[ComposerInfo, ...]:
+    """The composers of a service."""
+    return tuple(
+        ComposerInfo(
+            each.name, each.released, each.architecture, each.encoder, dict(each.metrics), each.share, each.shadow
+        )
+        for each in message.composers
+    )
+
+
+def upsert_request(items: Iterable[NewItem], collection: str) -> index_pb2.UpsertItemsRequest:
+    """The message of items to store. Raises InvalidInput for an item that is malformed."""
+    return index_pb2.UpsertItemsRequest(collection=collection, items=[_item_to_proto(item) for item in items])
+
+
+def upsert_result(message: index_pb2.UpsertItemsResponse) -> UpsertResult:
+    """What was stored and refused."""
+    refused = tuple(Refused(result.item_id, result.error) for result in message.results if not result.ok)
+    return UpsertResult(message.upserted, refused)
+
+
+def stored_items(message: index_pb2.GetItemsResponse) -> dict[str, StoredItem]:
+    """Items by their ids."""
+    return {
+        item.item_id: StoredItem(item.item_id, payload_from_proto(item.payload), _vector_from_proto(item))
+        for item in message.items
+    }
+
+
+def collection_info(message: index_pb2.CollectionInfoResponse) -> CollectionInfo:
+    """A collection."""
+    return CollectionInfo(message.collection, message.items, message.encoder, message.dim)
+
+
+def image_bytes(image: ImageInput) -> bytes:
+    """The encoded image; a PIL image becomes a PNG.
+
+    Raises:
+        InvalidInput: there is no such file, or it cannot be read.
+    """
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, Image.Image):
+        buffer = io.BytesIO()
+        image.convert("RGB").save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
+    path = Path(fspath(image))
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InvalidInput(f"there is no image file {path}") from None
+    except OSError as error:
+        raise InvalidInput(f"the image file {path} cannot be read: {error.strerror or error}") from None
+
+
+def _item_to_proto(item: NewItem) -> index_pb2.Item:
+    if (item.image is None) == (item.vector is None):
+        raise InvalidInput(f"item {item.item_id!r}: give either an image or a vector")
+    message = index_pb2.Item(item_id=item.item_id)
+    if item.image is not None:
+        message.image = image_bytes(item.image)
+    elif item.vector is not None:
+        message.vector.CopyFrom(_vector_to_proto(item.vector))
+    try:
+        message.payload.update(dict(item.payload))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"item {item.item_id!r}: the payload must be JSON-like: {error}") from None
+    return message
+
+
+def _edit_to_proto(edit: str | Edit) -> search_pb2.Edit:
+    if isinstance(edit, str):
+        return search_pb2.Edit(text=edit)
+    weight = None if edit.weight == 1.0 else edit.weight
+    return search_pb2.Edit(text=edit.text, weight=weight, negative=edit.negative)
+
+
+def _vector_to_proto(vector: npt.ArrayLike) -> search_pb2.Vector:
+    try:
+        row = np.asarray(vector, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidInput("vector: must be a row of numbers") from None
+    if row.ndim != 1:
+        raise InvalidInput(f"vector: must be one row of numbers, not of shape {row.shape}")
+    return search_pb2.Vector(values=row.tolist())
+
+
+def _vector_from_proto(message: Any, field: str = "vector") -> Vector | None:
+    return np.array(getattr(message, field).values, dtype=np.float32) if message.HasField(field) else None

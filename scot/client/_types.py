@@ -1,0 +1,162 @@
+"""The arguments and results of the client's methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, TypeAlias, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from scot.index.filters import Filter
+
+ImageInput: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
+"""The path of an image file, its encoded bytes, or a PIL image."""
+Vector = npt.NDArray[np.float32]  # (D,)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change: applied with ``weight`` (0 to 1), or with ``negative`` in the opposite direction."""
+
+    text: str
+    weight: float = 1.0
+    negative: bool = False
+
+
+Edits: TypeAlias = str | Edit | Sequence[str | Edit]
+
+
+class Query(TypedDict, total=False):
+    """The arguments of a search; one of image, item_id and vector is the reference, and no reference is needed."""
+
+    image: ImageInput | None
+    """The reference as an image."""
+    item_id: str | None
+    """The reference as an item of the collection, which the hits then leave out unless ``include_reference`` is set."""
+    vector: npt.ArrayLike | None
+    """The reference as an image embedding ``(D,)`` of the service's encoder."""
+    edits: Edits
+    """One text, or several that apply in order; :class:`Edit` gives one a weight or the opposite direction."""
+    composer: str
+    """The composer; by default the released one, or the one that a split of the traffic chooses."""
+    collection: str
+    """The collection; by default the service's own."""
+    filter: Filter | None
+    """Conditions on the payload."""
+    limit: int
+    """The number of hits, 1 to 1,000; by default 10."""
+    offset: int
+    """How many of the best hits to skip; by default 0."""
+    score_threshold: float | None
+    """Leave out hits with a lower cosine similarity."""
+    include_reference: bool
+    """Keep an indexed reference among its own hits."""
+    with_vectors: bool
+    """Return the vectors of the query and of the hits."""
+    session: str
+    """Any text that identifies the user: while the traffic is split, a session always gets the same composer."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item to store: exactly one of ``image`` and ``vector`` ``(D,)``, and any JSON-like payload."""
+
+    item_id: str
+    image: ImageInput | None = None
+    vector: npt.ArrayLike | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One image that was found.
+
+    ``score`` is its cosine similarity to the query; ``vector`` ``(D,)`` is set when the query has ``with_vectors``.
+    """
+
+    item_id: str
+    score: float
+    payload: Mapping[str, Any]
+    vector: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The hits of a search, best first, and the composer and encoder that answered it.
+
+    ``timings`` are seconds by stage: decode, queue, compose, search, total. ``query_vector`` ``(D,)``, a unit vector,
+    is set when the query has ``with_vectors``. ``text_truncated``: an edit was longer than the text encoder's input.
+    """
+
+    hits: tuple[Hit, ...]
+    composer: str
+    encoder: str
+    text_truncated: bool
+    timings: Mapping[str, float]
+    request_id: str
+    query_vector: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Embeddings ``(N, D)``, float32 rows of unit length, images first; ``truncated`` has one flag for each row."""
+
+    vectors: npt.NDArray[np.float32]
+    encoder: str
+    truncated: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComposerInfo:
+    """A composer that a query can name; ``encoder`` is empty for the baselines, which work with any encoder.
+
+    ``share`` is its part of the requests that name no composer. The results of a ``shadow`` are compared with the
+    answers and never returned.
+    """
+
+    name: str
+    released: bool
+    architecture: str
+    encoder: str
+    metrics: Mapping[str, float]
+    share: float = 0.0
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An item that was not stored, and the reason."""
+
+    item_id: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertResult:
+    """The number of items that were stored, and the items that were refused."""
+
+    upserted: int
+    refused: tuple[Refused, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item of the gallery; ``vector`` ``(D,)`` is set when the call has ``with_vectors``."""
+
+    item_id: str
+    payload: Mapping[str, Any]
+    vector: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection: its number of items, and the encoder (of dimension ``dim``) of their vectors."""
+
+    collection: str
+    items: int
+    encoder: str
+    dim: int

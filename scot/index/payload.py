@@ -1,0 +1,78 @@
+"""How an item is stored: its point id, and its payload as JSON-like Python and as protobuf."""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import json_format, struct_pb2
+
+from scot.data.records import CaptionedImage
+
+_NAMESPACE = uuid.UUID("6b0c5a2e-5d0b-5a55-9d5e-5c0753c07001")
+
+ITEM_ID_KEY = "_scot_item_id"
+"""The payload key that keeps the caller's id beside the point; never accepted from a caller, never returned to one."""
+
+
+def point_id(item_id: str) -> str:
+    """The UUIDv5 (RFC 9562, 5.5) of an item id, because Qdrant's point ids are UUIDs; the same item replaces itself."""
+    return str(uuid.uuid5(_NAMESPACE, item_id))
+
+
+def payload_of(record: CaptionedImage) -> dict[str, Any]:
+    """The payload to store: the record's own as JSON, the first caption, and all captions if there are several."""
+    payload = {str(key): value for key, value in record.payload.items() if key != ITEM_ID_KEY}
+    payload.setdefault("caption", record.captions[0] if record.captions else "")
+    if len(record.captions) > 1:
+        payload.setdefault("captions", list(record.captions))
+    plain: dict[str, Any] = json.loads(json.dumps(_finite(payload), default=str))
+    return plain
+
+
+def payload_to_proto(payload: Mapping[str, Any]) -> struct_pb2.Struct:
+    """The message of a payload. Raises TypeError or ValueError when it is not JSON-like."""
+    message = struct_pb2.Struct()
+    message.update(dict(payload))
+    return message
+
+
+def payload_from_proto(message: struct_pb2.Struct) -> dict[str, Any]:
+    """The payload of a message; whole numbers become ``int``, as they were stored.
+
+    Raises:
+        ValueError, RecursionError: a number or a nesting that JSON does not allow.
+    """
+    payload: dict[str, Any] = _whole_numbers(json_format.MessageToDict(message))
+    return payload
+
+
+def _whole_numbers(value: Any) -> Any:
+    """JSON has one type of number; the whole ones as ``int``, inside lists and dicts too."""
+    match value:
+        case dict():
+            return {key: _whole_numbers(each) for key, each in value.items()}
+        case list():
+            return [_whole_numbers(each) for each in value]
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        case _:
+            return value
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinity, which JSON does not have, as None; NumPy numbers and arrays as Python's."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    match value:
+        case dict():
+            return {str(key): _finite(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+        case float() if not math.isfinite(value):
+            return None
+        case _:
+            return value
