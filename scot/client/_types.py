@@ -31,7 +31,10 @@ Edits: TypeAlias = str | Edit | Sequence[str | Edit]
 
 
 class Query(TypedDict, total=False):
-    """The arguments of a search; one of image, item_id and vector is the reference, and no reference is needed."""
+    """The arguments of a search.
+
+    At most one of ``image``, ``item_id`` and ``vector`` is the reference; a query without one searches by its edits.
+    """
 
     image: ImageInput | None
     """The reference as an image."""
