@@ -1,8 +1,8 @@
 """BLIP-2's image–text retrieval model (Li et al. 2023, arXiv 2301.12597) as an encoder, through transformers.
 
 Names: ``blip2:ORG/REPO`` (``blip2:Salesforce/blip2-itm-vit-g``), ``blip2:local-dir:PATH``. The Q-Former gives V = 32
-vectors q_v a picture and one vector t a text; the model's score is s(t, I) = max_v cos(t, q_v). What wants one vector
-a picture gets their normalised mean (docs/adr/0007-blip2-vectors.md).
+vectors q_v for each image and one vector t for each text; the model's score is s(t, I) = max_v cos(t, q_v).
+Callers that need one vector for each image get their normalised mean (docs/adr/0007-blip2-vectors.md).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CLASS = "Blip2ForImageTextRetrieval"
 
 
 def frontend(name: str) -> Blip2Frontend:
-    """The preprocessing and tokeniser of a model, without its weights; see :func:`scot.encoders.load_frontend`."""
+    """The preprocessing and tokenizer of a model, without its weights; see :func:`scot.encoders.load_frontend`."""
     place = _place(name)
     return Blip2Frontend(_config(name, place), *_frontend_parts(place))
 
@@ -41,9 +41,9 @@ def encoder(name: str, *, device: str, dtype: torch.dtype) -> Blip2Encoder:
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise InvalidInput(
-            f"encoder {name!r} is not whole: its weights lack {missing[0]} and {len(missing) - 1} others"
+            f"encoder {name!r} is incomplete: its weights lack {missing[0]} and {len(missing) - 1} others"
         )
-    # An id is for others to read: no path of this machine in it.
+    # An id is public: it contains no path of this machine.
     label = f"blip2:local-dir:{Path(place).name}" if name.startswith("blip2:local-dir:") else name
     return Blip2Encoder(label, model, config, *_frontend_parts(place), device=device, dtype=dtype)
 
@@ -59,16 +59,16 @@ class Blip2Frontend:
         self.preprocessing = processor.to_json_string()
 
     def preprocess(self, image: Image.Image) -> Pixels:
-        """Resize an RGB picture as the model was trained, to uint8 ``(H, W, 3)``."""
+        """Resize an RGB image as in the model's training, to uint8 ``(H, W, 3)``."""
         # Scaling and normalising run batched, on the device.
         pixels_CHW = self._processor(image.convert("RGB"), do_rescale=False, do_normalize=False)["pixel_values"][0]
         return np.ascontiguousarray(pixels_CHW.transpose(1, 2, 0), dtype=np.uint8)
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
-        """Token ids of texts, each padded or cut to what the Q-Former reads."""
+        """Token ids of texts, each padded or cut to the context of the Q-Former."""
         if not texts:
             return []
-        # A text that spells a special token is text. One place more than there is shows what was cut.
+        # A special token in a text is split: it is text. One more place than the context shows whether a text was cut.
         longer = self._tokenizer(
             list(texts), truncation=True, max_length=self._context + 1, split_special_tokens=True, verbose=False
         )["input_ids"]
@@ -105,16 +105,16 @@ class Blip2Encoder(Blip2Frontend, Towers):
         self._model.vision_model.to(dtype)  # the Q-Former stays in float32, as its authors keep it
 
     def encode_pixels_multi(self, pixels: Sequence[Pixels]) -> MultiVectors:
-        """Embed preprocessed pictures: N × (H, W, 3) uint8 to ``(N, V, D)`` float32, the last dimension unit."""
+        """Embed preprocessed images: N × (H, W, 3) uint8 to ``(N, V, D)`` float32, the last dimension unit."""
         rows = [self._image_rows(np.stack(chunk)) for chunk in in_batches(pixels)]
         return np.concatenate(rows) if rows else np.zeros((0, self.vectors_per_image, self.dim), np.float32)
 
     def pool(self, vectors_NVD: MultiVectors) -> Vectors:
-        """The normalised mean of each picture's vectors: ``(N, V, D)`` to ``(N, D)``."""
+        """The normalised mean of each image's vectors: ``(N, V, D)`` to ``(N, D)``."""
         return normalize(torch.from_numpy(vectors_NVD).mean(1), dim=-1).numpy()
 
     def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
-        """Embed preprocessed pictures by one vector each: N × (H, W, 3) uint8 to ``(N, D)`` float32 unit rows."""
+        """Embed preprocessed images by one vector each: N × (H, W, 3) uint8 to ``(N, D)`` float32 unit rows."""
         return self.pool(self.encode_pixels_multi(pixels))
 
     @torch.inference_mode()
@@ -169,7 +169,7 @@ def _place(name: str) -> str:
 
 
 def _config(name: str, place: str) -> Any:
-    """The model's config. transformers would fill a model of another class with random weights, so that is checked."""
+    """The model's config. Checks its class: transformers would fill another one with random weights."""
     raw, _ = Blip2Config.get_config_dict(place)
     if not raw:
         raise InvalidInput(f"encoder {name!r} cannot be loaded: there is no config.json of transformers")

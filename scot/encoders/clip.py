@@ -1,12 +1,11 @@
 """open_clip models as encoders: any built-in name, hub repository or local folder that open_clip itself can load.
 
 Names: ``tiny`` (in this package), ``NAME/PRETRAINED`` (``ViT-L-14/openai``), ``hf-hub:ORG/REPO``, ``local-dir:PATH``.
-Preprocessing and tokeniser are the model's own.
+Preprocessing and tokenizer are the model's own.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -17,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import open_clip
 import torch
-from open_clip.transformer import TextTransformer
 from PIL import Image
 
+from scot.encoders import open_clip_hooks
 from scot.encoders.base import Pixels, TokenizedText, Tokens, Vectors
 from scot.encoders.towers import Towers, in_batches, unit_rows, weights_hash
 from scot.errors import InvalidInput
@@ -29,16 +28,16 @@ TINY_DIR = Path(__file__).parent / "tiny"
 
 
 def frontend(name: str) -> ClipFrontend:
-    """The preprocessing and tokeniser of a model, without its weights; see :func:`scot.encoders.load_frontend`."""
-    return ClipFrontend(*_frontend_parts(*_split(name)))
+    """The preprocessing and tokenizer of a model, without its weights; see :func:`scot.encoders.load_frontend`."""
+    return ClipFrontend(*open_clip_hooks.frontend_parts(*_split(name)))
 
 
 def encoder(name: str, *, device: str, dtype: torch.dtype) -> ClipEncoder:
     """A model; see :func:`scot.encoders.load_encoder`."""
     model_name, pretrained = _split(name)
-    preprocess_cfg, tokenizer = _frontend_parts(model_name, pretrained)
+    preprocess_cfg, tokenizer = open_clip_hooks.frontend_parts(model_name, pretrained)
     model = open_clip.create_model(model_name, pretrained=pretrained, precision="fp32", require_pretrained=True)
-    # An id is for others to read: no path of this machine in it.
+    # An id is public: it contains no path of this machine.
     label = f"local-dir:{Path(name).name}" if name.startswith("local-dir:") else name
     return ClipEncoder(label, model, preprocess_cfg, tokenizer, device=device, dtype=dtype)
 
@@ -47,17 +46,14 @@ class ClipFrontend:
     """An open_clip model's preprocessing and tokenizer."""
 
     def __init__(self, preprocess_cfg: dict[str, Any], tokenizer: Any) -> None:
-        cfg = open_clip.transform.PreprocessCfg(**preprocess_cfg)
-        # The last two steps of open_clip's own transform are ToTensor and Normalize; those run batched, on the device.
-        steps = open_clip.transform.image_transform_v2(cfg, is_train=False).transforms
-        self._resize = steps[:-2]
+        self._resize, mean, std = open_clip_hooks.preprocessing(preprocess_cfg)
         self._tokenizer = tokenizer
-        self._mean = torch.tensor(cfg.mean, dtype=torch.float32).view(1, 3, 1, 1)
-        self._std = torch.tensor(cfg.std, dtype=torch.float32).view(1, 3, 1, 1)
+        self._mean = torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1)
+        self._std = torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1)
         self.preprocessing = json.dumps(preprocess_cfg, sort_keys=True)
 
     def preprocess(self, image: Image.Image) -> Pixels:
-        """Resize and crop an RGB picture as the model was trained, to uint8 ``(H, W, 3)``."""
+        """Resize and crop an RGB image as in the model's training, to uint8 ``(H, W, 3)``."""
         for step in self._resize:
             image = step(image)
         return np.asarray(image.convert("RGB"), dtype=np.uint8)
@@ -72,13 +68,13 @@ class ClipFrontend:
         ]
 
     def _truncated(self, text: str, tokens: Tokens) -> bool:
-        """A text fills its context either exactly or because it was cut: with more places one sees which."""
+        """Whether a text was cut: tokenizes a text that fills the context again, with a longer context."""
         context = len(tokens)
         if context < 2 or tokens[-1] == tokens[-2]:
             return False
         longer = self._tokenizer([text], context_length=context + 2)[0].numpy()
-        # Where the last two places differ, the longer one is full too, or the end token is not the padding (as SigLIP's
-        # is) and took one place more than there were.
+        # If the last two places differ, the longer context is full too, or the end token is not the padding token
+        # (which it is for SigLIP) and needed one more place.
         return bool(longer[-1] != longer[-2]) or _end(longer, longer[-1]) > _end(tokens, longer[-1])
 
 
@@ -99,7 +95,7 @@ class ClipEncoder(ClipFrontend, Towers):
         weights = weights_hash(model)
         self._device, self._dtype = torch.device(device), dtype
         self._model = model.eval().requires_grad_(False).to(device=self._device, dtype=dtype)
-        self._towers = _shorter_towers(self._model)
+        self._towers = open_clip_hooks.shorter_towers(self._model)
         with torch.inference_mode():
             probe = self._model.encode_text(torch.from_numpy(self.tokenize(["a"])[0].tokens)[None].to(self._device))
         self.dim = int(probe.shape[-1])
@@ -107,7 +103,7 @@ class ClipEncoder(ClipFrontend, Towers):
         self.id = f"{name}@{digest}-{self.dim}d"
 
     def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
-        """Embed preprocessed pictures: N × (H, W, 3) uint8 to ``(N, D)`` float32 rows of unit length."""
+        """Embed preprocessed images: N × (H, W, 3) uint8 to ``(N, D)`` float32 rows of unit length."""
         rows = [self._image_rows(np.stack(chunk)) for chunk in in_batches(pixels)]
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
@@ -133,15 +129,15 @@ class ClipEncoder(ClipFrontend, Towers):
         return unit_rows(found["text_features"]), found["text_intermediates"][0]
 
     def _inside(self, module: Any, **inputs: Any) -> dict[str, Any]:
-        """What open_clip tells of a tower's inside, with the last norm applied."""
+        """open_clip's intermediate features of a tower, with the last norm applied."""
         try:
             found: dict[str, Any] = module.forward_intermediates(**inputs, normalize_intermediates=True)
         except (AttributeError, AssertionError) as error:
-            raise InvalidInput(f"the encoder {self.id} does not tell its hidden states: {error}") from error
+            raise InvalidInput(f"the encoder {self.id} does not give its hidden states: {error}") from error
         return found
 
     def _used_lengths(self, tokens_NL: Tokens) -> npt.NDArray[np.int64]:
-        """At most that many places of each row are not padding (which is what the last two places have in common)."""
+        """An upper bound of the places of each row that are not padding; equal last two places are padding."""
         length = tokens_NL.shape[1]
         if length < 2:
             return np.full(len(tokens_NL), length)
@@ -162,27 +158,6 @@ def _end(tokens: Tokens, pad: int) -> int:
     return int(np.max(np.nonzero(tokens != pad)[0], initial=-1)) + 1
 
 
-def _shorter_towers(model: Any) -> dict[int, Any]:
-    """The text tower for each number of tokens, where what follows the end token cannot change the answer.
-
-    That is a causal TextTransformer which is read at the end token. The towers share their weights; each has the part
-    of the causal mask that it needs. Empty for any other text tower.
-    """
-    text: Any = getattr(model, "text", None)
-    if not isinstance(text, TextTransformer) or text.attn_mask is None or text.cls_emb is not None:
-        return {}
-    if text.pool_type not in ("argmax", "eos") or text.use_pad_mask or text.output_tokens:
-        return {}
-    return {used: shorter_tower(text, used) for used in range(1, text.attn_mask.shape[0])}
-
-
-def shorter_tower(text: TextTransformer, used: int) -> Any:
-    """A causal text tower that reads only the first ``used`` tokens, with the same weights."""
-    shorter = copy.copy(text)
-    shorter._buffers = {**text._buffers, "attn_mask": text.attn_mask[:used, :used].contiguous()}
-    return shorter
-
-
 def _split(name: str) -> tuple[str, str | None]:
     """``(model name for open_clip, pretrained tag)``."""
     if name == "tiny":
@@ -196,26 +171,3 @@ def _split(name: str) -> tuple[str, str | None]:
             "blip2:ORG/REPO or blip2:local-dir:PATH"
         )
     return model, tag
-
-
-def _frontend_parts(model_name: str, pretrained: str | None) -> tuple[dict[str, Any], Any]:
-    cfg: dict[str, Any] = {}
-    if model_name.startswith("local-dir:"):
-        folder = Path(model_name.split(":", 1)[1])
-        raw = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
-        cfg = dict(raw.get("preprocess_cfg") or {})
-        size = raw["model_cfg"]["vision_cfg"].get("image_size", 224)
-    elif model_name.startswith("hf-hub:"):
-        raw = open_clip.factory._get_hf_config(model_name.split(":", 1)[1])
-        cfg = dict(raw.get("preprocess_cfg") or {})
-        size = raw["model_cfg"]["vision_cfg"].get("image_size", 224)
-    else:
-        model_cfg = open_clip.get_model_config(model_name)
-        if model_cfg is None:
-            raise ValueError(f"open_clip knows no model {model_name!r}")
-        known = open_clip.pretrained.get_pretrained_cfg(model_name, str(pretrained)) or {}
-        keys = open_clip.transform.PreprocessCfg.__dataclass_fields__
-        cfg = {key: value for key, value in known.items() if key in keys and value is not None}
-        size = model_cfg["vision_cfg"].get("image_size", 224)
-    cfg.setdefault("size", size)
-    return cfg, open_clip.get_tokenizer(model_name)

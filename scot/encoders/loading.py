@@ -17,7 +17,7 @@ _DTYPES = ("float32", "bfloat16", "float16")
 
 
 def load_frontend(name: str) -> Frontend:
-    """The preprocessing and tokeniser of an encoder, without its weights.
+    """The preprocessing and tokenizer of an encoder, without its weights.
 
     Raises:
         InvalidInput: there is no such encoder, or it cannot be read.
@@ -32,7 +32,7 @@ def load_encoder(name: str = "tiny", *, device: str | None = None, dtype: str | 
     Args:
         name: ``tiny``, ``NAME/PRETRAINED``, ``hf-hub:ORG/REPO`` or ``local-dir:PATH`` for open_clip;
             ``blip2:ORG/REPO`` or ``blip2:local-dir:PATH`` for BLIP-2.
-        device: ``cpu``, ``cuda``, ``cuda:1`` …; by default a GPU when there is one.
+        device: ``cpu``, ``cuda``, ``cuda:1`` …; by default a GPU if there is one.
         dtype: ``float32``, ``bfloat16`` or ``float16`` for the towers; by default float32 on CPU and bfloat16 on a GPU.
 
     Raises:
@@ -47,12 +47,12 @@ def load_encoder(name: str = "tiny", *, device: str | None = None, dtype: str | 
 
 
 def _family(name: str) -> Any:
-    """The module that loads it; transformers' BLIP-2 is imported only when asked for."""
+    """The module that loads it; transformers is imported only for BLIP-2."""
     return importlib.import_module("scot.encoders.blip2" if name.startswith("blip2:") else "scot.encoders.clip")
 
 
 def _clearly(name: str, load: Callable[[], Loaded]) -> Loaded:
-    """Run a loader; whatever a library, the hub or the disk raises becomes a sentence that names the encoder."""
+    """Run a loader; any error of a library, the hub or the disk becomes one sentence that names the encoder."""
     try:
         return load()
     except InvalidInput:

@@ -1,4 +1,4 @@
-"""What the families of encoders share: batches by length, pixels as a tower wants them, and a hash of the weights."""
+"""The shared part of the encoder families: batches by length, normalised pixels, and a hash of the weights."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ _BATCH = 128
 
 
 class Towers(Encoder, Protocol):
-    """The part of an encoder that is the same whatever the model: a family gives the rows of one batch."""
+    """The part of an encoder that all families share; a family computes the rows of one batch."""
 
     _device: torch.device
     _mean: torch.Tensor
     _std: torch.Tensor
 
     def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
-        """Embed tokenised texts: N × (L,) int64 to ``(N, D)`` float32 rows of unit length."""
+        """Embed tokenized texts: N × (L,) int64 to ``(N, D)`` float32 rows of unit length."""
         vectors_ND = np.zeros((len(tokens), self.dim), np.float32)
         for rows, tokens_BL, used_B in self._by_length(tokens):
             vectors_ND[rows] = self._text_rows(tokens_BL, int(used_B[-1]))
         return vectors_ND
 
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
-        """Embed RGB pictures by one vector each, to ``(N, D)``."""
+        """Embed RGB images by one vector each, to ``(N, D)``."""
         return self.encode_pixels([self.preprocess(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts, to ``(N, D)``; what does not fit the context is cut (see :meth:`tokenise`)."""
+        """Embed texts, to ``(N, D)``; a text too long for the context is cut (see :meth:`tokenize`)."""
         return self.encode_tokens([text.tokens for text in self.tokenize(texts)])
 
     def encode_pixels_states(self, pixels: Sequence[Pixels]) -> tuple[Vectors, HiddenStates]:
-        """:meth:`encode_pixels`, and the last hidden states of each picture: float16 ``(places, W)``."""
+        """:meth:`encode_pixels`, and the last hidden states of each image: float16 ``(places, W)``."""
         vectors_ND, states = np.zeros((len(pixels), self.dim), np.float32), HiddenStates()
         for rows in in_batches(range(len(pixels))):
             vectors_ND[rows], last_BLW = self._image_states(np.stack([pixels[row] for row in rows]))
@@ -62,12 +62,12 @@ class Towers(Encoder, Protocol):
         return self.encode_tokens_states([text.tokens for text in self.tokenize(texts)])
 
     def _by_length(self, tokens: Sequence[Tokens]) -> Iterator[tuple[Any, Tokens, npt.NDArray[np.int64]]]:
-        """Batches of like length, the longest last: rows, their tokens, and the places that each uses."""
+        """Batches of like length, the longest last: rows, their tokens, and the number of places that each uses."""
         if not len(tokens):
             return
         tokens_NL = np.stack(tokens)
         used_N = self._used_lengths(tokens_NL)
-        for rows in in_batches(np.argsort(used_N, kind="stable")):  # like lengths together: little padding to compute
+        for rows in in_batches(np.argsort(used_N, kind="stable")):  # similar lengths together: little padding
             yield rows, tokens_NL[rows], used_N[rows]
 
     def _normalised(self, pixels_BHWC: Pixels) -> torch.Tensor:
@@ -77,11 +77,11 @@ class Towers(Encoder, Protocol):
 
     @abstractmethod
     def _used_lengths(self, tokens_NL: Tokens) -> npt.NDArray[np.int64]:
-        """At most that many places of each row, from the first, are not padding."""
+        """An upper bound of the places of each row, from the first, that are not padding."""
 
     @abstractmethod
     def _text_rows(self, tokens_BL: Tokens, used: int) -> Vectors:
-        """The unit rows of a batch, none of whose texts takes more than ``used`` places."""
+        """The unit rows of a batch, whose texts use at most ``used`` places."""
 
     @abstractmethod
     def _image_states(self, pixels_BHWC: Pixels) -> tuple[Vectors, torch.Tensor]:
@@ -93,7 +93,7 @@ class Towers(Encoder, Protocol):
 
 
 def in_batches(rows: Any) -> Iterator[Any]:
-    """Slices of a sequence or an array, of a size that a tower takes at once."""
+    """Slices of a sequence or an array, of a size that fits a tower."""
     return (rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH))
 
 

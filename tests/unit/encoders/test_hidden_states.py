@@ -56,5 +56,5 @@ def test_an_encoder_that_does_not_tell_them_is_one_sentence() -> None:
     class Sealed:
         id = "sealed@1-8d"
 
-    with pytest.raises(InvalidInput, match="the encoder sealed@1-8d does not tell its hidden states"):
+    with pytest.raises(InvalidInput, match="the encoder sealed@1-8d does not give its hidden states"):
         state_encoder(Sealed())  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""The parts of open_clip that are not its public interface, in one place.
+
+``tests/unit/encoders/test_open_clip_hooks.py`` names each of them, so that an upgrade that changes one fails by name.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from open_clip.transformer import TextTransformer
+
+
+def frontend_parts(model_name: str, pretrained: str | None) -> tuple[dict[str, Any], Any]:
+    """The preprocessing settings and the tokenizer of a model, without loading its weights.
+
+    Raises:
+        ValueError: open_clip knows no such model.
+    """
+    if model_name.startswith(("local-dir:", "hf-hub:")):
+        place = model_name.split(":", 1)[1]
+        if model_name.startswith("hf-hub:"):
+            raw = open_clip.factory._get_hf_config(place)
+        else:
+            raw = json.loads((Path(place) / "open_clip_config.json").read_text(encoding="utf-8"))
+        settings, model = dict(raw.get("preprocess_cfg") or {}), raw["model_cfg"]
+    else:
+        model = open_clip.get_model_config(model_name)
+        if model is None:
+            raise ValueError(f"open_clip knows no model {model_name!r}")
+        known = open_clip.pretrained.get_pretrained_cfg(model_name, str(pretrained)) or {}
+        names = open_clip.transform.PreprocessCfg.__dataclass_fields__
+        settings = {name: value for name, value in known.items() if name in names and value is not None}
+    settings.setdefault("size", model["vision_cfg"].get("image_size", 224))
+    return settings, open_clip.get_tokenizer(model_name)
+
+
+def preprocessing(settings: dict[str, Any]) -> tuple[list[Any], Sequence[float], Sequence[float]]:
+    """The transforms that resize and crop an image, and the mean and standard deviation that normalise it."""
+    config = open_clip.transform.PreprocessCfg(**settings)
+    # The last two transforms are ToTensor and Normalize; the encoder does both batched, on the device.
+    return open_clip.transform.image_transform_v2(config, is_train=False).transforms[:-2], config.mean, config.std
+
+
+def shorter_towers(model: Any) -> dict[int, Any]:
+    """The text tower for each number of tokens, if tokens after the end token cannot change the output.
+
+    This holds for a causal TextTransformer that is pooled at the end token. The towers share their weights; each has
+    the part of the causal mask that it needs. Empty for any other text tower.
+    """
+    text: Any = getattr(model, "text", None)
+    if not isinstance(text, TextTransformer) or text.attn_mask is None or text.cls_emb is not None:
+        return {}
+    if text.pool_type not in ("argmax", "eos") or text.use_pad_mask or text.output_tokens:
+        return {}
+    return {used: shorter_tower(text, used) for used in range(1, text.attn_mask.shape[0])}
+
+
+def shorter_tower(text: TextTransformer, used: int) -> Any:
+    """A causal text tower that reads only the first ``used`` tokens, with the same weights."""
+    shorter = copy.copy(text)
+    shorter._buffers = {**text._buffers, "attn_mask": text.attn_mask[:used, :used].contiguous()}
+    return shorter
