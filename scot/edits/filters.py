@@ -1,4 +1,4 @@
-"""Filters on the text of edits: what would teach a composer something wrong is refused, with a reason to count by.
+"""Filters on the text of edits: refuses edits that would teach a composer something wrong, with a reason to count.
 
 Filters on embeddings need an encoder and are in :mod:`scot.edits.similarity`.
 """
@@ -17,28 +17,28 @@ from scot.errors import InvalidInput
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _PARTS = re.compile(r"['’-]")
-# Words that say too little to compare captions by.
+# Words that carry too little meaning to compare captions by.
 _SMALL = frozenset(
     ("a", "an", "the", "and", "or", "of", "in", "on", "at", "to", "with", "by", "for", "from", "into", "near", "as")
 ) | {"it", "its", "is", "are", "this", "that", "there"}
-_LEAST_WORDS_FOR_LANGUAGE = 4  # shorter texts look like any language
+_LEAST_WORDS_FOR_LANGUAGE = 4  # shorter texts resemble any language
 
 REASONS = {
     "identical_caption": "the edited caption equals the caption, case and punctuation aside",
     "duplicate": "another edit of the same caption has the same edited caption",
-    "gives_all_away": "the edit repeats the edited caption, so that nobody needs the picture",
-    "kept_is_lost": "what the record says it keeps is not in the edited caption",
-    "unrelated_caption": "caption and edited caption share hardly a word",
-    "unsafe": "a word of the blocklist",
-    "other_language": "a caption in another language than asked for",
-    "not_text": "a caption of hardly any letters",
+    "gives_all_away": "the edit repeats the edited caption, so that the image is not needed",
+    "kept_is_lost": "the words of the field kept are not in the edited caption",
+    "unrelated_caption": "caption and edited caption share almost no words",
+    "unsafe": "contains a word of the blocklist",
+    "other_language": "a caption in another language than the configured one",
+    "not_text": "a caption with almost no letters",
 }
-"""Every reason that text is refused for, beside those of :func:`scot.edits.parsing.parse_answer`."""
+"""The reasons of the text filters; :func:`scot.edits.parsing.parse_answer` has further ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextFilters:
-    """Limits on the text of edits. A share is of the distinct words, without articles and the like; 0 turns it off."""
+    """Limits on the text of edits. Shares are of the distinct words, without articles etc.; 0 disables a limit."""
 
     most_given_away: float = 0.8
     """The largest share of the edited caption's words that the edit may repeat, when there are at least five."""
@@ -59,12 +59,12 @@ class TextFilters:
                 raise InvalidInput(f"{name} must be between 0 and 1, not {getattr(self, name)}")
 
     def check_language(self) -> None:
-        """Raise InvalidInput when the language is not one that can be told."""
+        """Raise InvalidInput when the language cannot be identified."""
         if self.language and self.language not in _language_identifier().labels:
             raise InvalidInput(f"language must be an ISO 639-1 code such as en, not {self.language!r}")
 
     def reason_to_refuse_caption(self, caption: str) -> str | None:
-        """Why no edit of this caption should be asked for, or None."""
+        """The reason not to edit this caption, or None."""
         letters = sum(char.isalpha() for char in caption)
         if letters < 0.5 * len(caption.replace(" ", "")):
             return "not_text"
@@ -73,7 +73,7 @@ class TextFilters:
         return None
 
     def accept(self, caption: str, records: Iterable[EditRecord]) -> tuple[tuple[EditRecord, ...], Counter[str]]:
-        """The records that pass, in order, and a count by reason of those that do not."""
+        """The records that pass, in order, and a count of the others by reason."""
         accepted: dict[str, EditRecord] = {}
         refused: Counter[str] = Counter()
         for record in records:
@@ -86,14 +86,14 @@ class TextFilters:
         return tuple(accepted.values()), refused
 
     def _reason(self, caption: str, record: EditRecord) -> str | None:
-        said, edited = words(record.edit), words(record.edited_caption)
+        edit, edited = words(record.edit), words(record.edited_caption)
         if edited == words(caption):
             return "identical_caption"
-        if set(self.blocklist) & {part for word in (*said, *edited) for part in _PARTS.split(word)}:
+        if set(self.blocklist) & {part for word in (*edit, *edited) for part in _PARTS.split(word)}:
             return "unsafe"
         if self.language and not in_language(record.edited_caption, self.language, self.least_language):
             return "other_language"
-        if _share(edited, said) > self.most_given_away > 0 and len(_content(edited)) >= 5:
+        if _share(edited, edit) > self.most_given_away > 0 and len(_content(edited)) >= 5:
             return "gives_all_away"
         if _share(words(record.kept), edited) < self.least_kept:
             return "kept_is_lost"
@@ -108,7 +108,7 @@ def words(text: str) -> list[str]:
 
 
 def in_language(text: str, language: str, least: float) -> bool:
-    """Whether a text could be in a language; a text of few words in Latin letters always could.
+    """Whether a text may be in a language; a text of few words in Latin letters always may.
 
     Raises:
         InvalidInput: the language is not known.

@@ -1,4 +1,4 @@
-"""``scot edits report``: what a folder of triplets holds, for a person who decides whether to train on it."""
+"""``scot edits report``: the content of a folder of triplets, for a person who decides whether to train on it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class ReportConfig:
     output: Path = Path("edits-report.png")
     """The histograms of lengths and similarities, as PNG."""
     encoder: str = "tiny"
-    """The encoder that similarities are measured with; empty: none."""
+    """The encoder of the similarities; empty: none."""
     measured: int = 2_000
-    """Triplets, drawn at random, that similarities and lengths are measured on."""
+    """Random triplets on which similarities and lengths are measured."""
     sample: int = 12
     """Triplets to print."""
     seed: int = 0
-    """Which triplets are drawn."""
+    """The seed of the random triplets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +73,31 @@ def measure(config: ReportConfig) -> Report:
     manifest = read_manifest(config.triplets)
     aspects: Counter[str] = Counter()
     pairs: set[int] = set()
-    kept: list[dict[str, Any]] = []
-    rng, seen = random.Random(config.seed), 0
+    sampled: list[dict[str, Any]] = []
+    rng, count = random.Random(config.seed), 0
     for table in iterate_triplets(config.triplets):
         aspects.update(table["aspect"].to_pylist())
         pairs.update(map(hash, zip(*(table[name].to_pylist() for name in ("caption", "edit")), strict=True)))
-        kept, seen = _reservoir(kept, table, seen, config.measured, rng)
-    if not kept:
+        sampled, count = _reservoir(sampled, table, count, config.measured, rng)
+    if not sampled:
         raise InvalidInput(f"{config.triplets} holds no triplet")
-    words = {name: [len(row[name].split()) for row in kept] for name in ("caption", "edit", "edited_caption")}
-    similarities = _similarities(kept, config.encoder) if config.encoder else None
-    sample = rng.sample(kept, min(config.sample, len(kept)))
+    words = {name: [len(row[name].split()) for row in sampled] for name in ("caption", "edit", "edited_caption")}
+    similarities = _similarities(sampled, config.encoder) if config.encoder else None
+    sample = rng.sample(sampled, min(config.sample, len(sampled)))
     return Report(manifest, aspects, manifest.count - len(pairs), words, similarities, sample)
 
 
 def text(made: Report) -> str:
-    """The report as people read it."""
+    """The report as text."""
     manifest = made.manifest
-    told = manifest.extra
+    extra = manifest.extra
     refused = sum(manifest.rejected.values())
     lines = [
-        f"{manifest.count:,} triplets by {told.get('generator')}, prompt {told.get('prompt_version')}",
+        f"{manifest.count:,} triplets by {extra.get('generator')}, prompt {extra.get('prompt_version')}",
         f"{refused:,} refused",
         f"{made.repeated:,} say the same edit of the same caption as another",
     ]
-    if tally := told.get("tally"):
+    if tally := extra.get("tally"):
         captions = tally["captions"]
         lines.append(f"{captions:,} captions, {manifest.count / captions:.2f} edits each")
         if tally["completion_tokens"]:
@@ -154,16 +154,16 @@ def draw(made: Report, output: Path) -> None:
 
 
 def _reservoir(
-    kept: list[dict[str, Any]], table: pa.Table, seen: int, size: int, rng: random.Random
+    sampled: list[dict[str, Any]], table: pa.Table, count: int, size: int, rng: random.Random
 ) -> tuple[list[dict[str, Any]], int]:
-    """Every row of all tables has the same chance to be kept (Vitter's algorithm R)."""
+    """Sample every row of all tables with the same probability (Vitter's algorithm R); ``count`` rows came before."""
     for row in range(table.num_rows):
-        if len(kept) < size:
-            kept.append(table.slice(row, 1).to_pylist()[0])
-        elif (place := rng.randrange(seen + 1)) < size:
-            kept[place] = table.slice(row, 1).to_pylist()[0]
-        seen += 1
-    return kept, seen
+        if len(sampled) < size:
+            sampled.append(table.slice(row, 1).to_pylist()[0])
+        elif (place := rng.randrange(count + 1)) < size:
+            sampled[place] = table.slice(row, 1).to_pylist()[0]
+        count += 1
+    return sampled, count
 
 
 def _similarities(rows: list[dict[str, Any]], encoder: str) -> Similarities:

@@ -1,7 +1,7 @@
-"""Filters on embeddings: does the edited caption differ from the caption, and is the picture needed to find it?
+"""Filters on embeddings: does the edited caption differ from the caption, and is the image needed to find it?
 
-The vectors are those of the frozen encoder that a composer is trained on: what it cannot tell apart, nothing can be
-learned from.
+The vectors are those of the frozen encoder that a composer is trained on: texts with equal vectors teach a composer
+nothing.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ Cosines = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Similarities:
-    """Cosines of N edits, ``(N,)`` each. ``picture_caption`` is NaN where the picture was not looked at."""
+    """Cosines of N edits, ``(N,)`` each. ``image_caption`` is NaN where the image was not read."""
 
     caption_edited: Cosines
     edit_edited: Cosines
-    picture_caption: Cosines
+    image_caption: Cosines
 
     @classmethod
     def measure(
         cls, caption_ND: Vectors, edit_ND: Vectors, edited_ND: Vectors, image_ND: Vectors | None
     ) -> Similarities:
         """From unit rows ``(N, D)``."""
-        picture = np.full(len(caption_ND), np.nan, np.float32) if image_ND is None else _cosines(image_ND, caption_ND)
-        return cls(_cosines(caption_ND, edited_ND), _cosines(edit_ND, edited_ND), picture)
+        image = np.full(len(caption_ND), np.nan, np.float32) if image_ND is None else _cosines(image_ND, caption_ND)
+        return cls(_cosines(caption_ND, edited_ND), _cosines(edit_ND, edited_ND), image)
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class SimilarityFilters:
 
     def reasons(self, measured: Similarities) -> list[str | None]:
         """Why each edit is refused, or None."""
-        tests = (  # written so that a cosine that is no number fails, but for a picture that was not looked at
+        tests = (  # a NaN cosine is refused, except for an image that was not read
             ("near_identical", ~(measured.caption_edited <= self.most_caption_edited)),
             ("unrelated", ~(measured.caption_edited >= self.least_caption_edited)),
             ("gives_all_away", ~(measured.edit_edited <= self.most_edit_edited)),
-            ("caption_misfits", measured.picture_caption < self.least_picture_caption),
+            ("caption_misfits", measured.image_caption < self.least_picture_caption),
         )
         return [
             next((reason for reason, failed in tests if failed[n]), None) for n in range(len(measured.caption_edited))

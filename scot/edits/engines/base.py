@@ -1,4 +1,4 @@
-"""What a language model is to SCOT: messages in, text out."""
+"""The interface of language models: messages in, text out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scot.edits.prompt import Message
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How an answer is drawn. The same seed gives the same answer as far as the engine can."""
+    """Sampling of an answer. The same seed gives the same answer, as far as the engine supports it."""
 
     temperature: float
     max_tokens: int
@@ -20,7 +20,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer; ``cut_off`` when it ended at ``max_tokens``."""
+    """One answer; ``cut_off``: it ended at ``max_tokens``."""
 
     text: str
     prompt_tokens: int
@@ -29,20 +29,20 @@ class Completion:
 
 
 class TextEngine(Protocol):
-    """A language model. ``id`` is what triplets remember it by."""
+    """A language model. Triplets store its ``id``."""
 
     id: str
 
     async def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], sampling: Sampling) -> Completion:
-        """Answer one chat with JSON of a schema; cancelling the task frees what it uses.
+        """Answer one chat with JSON of a schema; cancelling the task frees its resources.
 
         Raises:
-            InvalidInput: the model cannot read this chat (it is too long); others are not affected.
-            Unavailable: the engine is away, for this and any other chat.
+            InvalidInput: the chat is too long for the model; other chats are not affected.
+            Unavailable: the engine is unavailable, for every chat.
         """
 
     async def check(self) -> None:
         """Raise Unavailable when the engine cannot answer."""
 
     async def close(self) -> None:
-        """Free what it holds."""
+        """Release all resources."""

@@ -1,4 +1,4 @@
-"""Which engine writes edits, and how."""
+"""The engine that generates edits, and its settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENGINES = ("rules", "openai", "vllm", "service")
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """The engine and its settings; those of other engines are ignored."""
+    """The engine and its settings; settings of other engines are ignored."""
 
     engine: str = "rules"
     """rules, openai, vllm or service."""
@@ -25,13 +25,13 @@ class EngineConfig:
     api_key: str = ""
     """openai, service: the key."""
     tls_authority: str = ""
-    """service over TLS: a PEM file of the authority that signed its certificate; empty: those that gRPC knows."""
+    """service over TLS: a PEM file of the authority that signed its certificate; empty: gRPC's defaults."""
     prompt: str = DEFAULT_PROMPT
     """The version of the prompt."""
     temperature: float = -1.0
     """Below 0: the prompt's own."""
     concurrency: int = 64
-    """Chats that are answered at a time."""
+    """The largest number of concurrent chats."""
     timeout_s: float = 120.0
     """openai, service: the longest wait for one answer, retries included."""
     max_model_len: int = 4_096
@@ -59,6 +59,6 @@ class EngineConfig:
 
 
 def model_id(config: EngineConfig) -> str:
-    """What triplets remember a model by: its engine and name; of a folder, the folder's name."""
+    """The name of a model in triplets: its engine and name; of a folder, the folder's name."""
     folder = Path(config.model)
     return f"{config.engine}:{folder.resolve().name if folder.is_dir() else config.model}"

@@ -14,8 +14,8 @@ from scot.edits.engines.config import EngineConfig, model_id
 from scot.edits.prompt import Message
 from scot.errors import InvalidInput, Unavailable
 
-_RETRIES = 8  # with the client's exponential backoff, and no longer than the config's timeout in all
-_NO_ENDPOINT = "what answers at --url is no OpenAI-compatible endpoint"
+_RETRIES = 8  # with the client's exponential backoff, and at most the config's timeout in total
+_NO_ENDPOINT = "the server at --url is not an OpenAI-compatible endpoint"
 
 
 class OpenAIEngine:
@@ -31,7 +31,7 @@ class OpenAIEngine:
         self._client = openai.AsyncOpenAI(
             base_url=config.url, api_key=config.api_key or "none", max_retries=_RETRIES, timeout=config.timeout_s
         )
-        self._places = asyncio.Semaphore(config.concurrency)
+        self._slots = asyncio.Semaphore(config.concurrency)
 
     async def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], sampling: Sampling) -> Completion:
         """See :class:`scot.edits.engines.base.TextEngine`."""
@@ -46,39 +46,39 @@ class OpenAIEngine:
             "max_tokens": sampling.max_tokens,
             "seed": sampling.seed,
         }
-        async with self._places:
+        async with self._slots:
             try:
                 async with asyncio.timeout(self._timeout):
                     answer = await self._client.chat.completions.create(**request)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 raise InvalidInput(f"the endpoint refuses this chat (HTTP {error.status_code})") from error
             except (openai.APIError, TimeoutError) as error:
-                raise self._away(error) from error
-            except ValueError as error:  # JSON that is none
+                raise self._unavailable(error) from error
+            except ValueError as error:  # invalid JSON
                 raise Unavailable(_NO_ENDPOINT) from error
         return _completion(answer)
 
     async def check(self) -> None:
-        """Ask for the endpoint's models. Raises Unavailable."""
+        """Request the endpoint's models. Raises Unavailable."""
         try:
             await self._client.with_options(max_retries=0, timeout=min(10.0, self._timeout)).models.list()
         except openai.APIError as error:
-            raise self._away(error) from error
-        except (ValueError, AttributeError) as error:  # the client stumbles over what is no list of models
+            raise self._unavailable(error) from error
+        except (ValueError, AttributeError) as error:  # the client fails on a response that is not a list of models
             raise Unavailable(_NO_ENDPOINT) from error
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-    def _away(self, error: Exception) -> Unavailable:
+    def _unavailable(self, error: Exception) -> Unavailable:
         if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)):
             return Unavailable(f"the endpoint refuses {self._model!r} (HTTP {error.status_code})")
         return Unavailable(f"the endpoint did not answer ({type(error).__name__})")
 
 
 def _completion(answer: object) -> Completion:
-    """From what an endpoint sent: the client checks no types, so that anything may stand anywhere."""
+    """From an endpoint's response; the client checks no types, so every field may have any type."""
     if not isinstance(answer, ChatCompletion):
         raise Unavailable(_NO_ENDPOINT)
     choice = answer.choices[0] if answer.choices else None

@@ -12,7 +12,7 @@ from scot.edits.engines.config import EngineConfig, model_id
 from scot.edits.prompt import Message
 from scot.errors import InvalidInput, Unavailable
 
-_CPU_BATCH = 8_192  # tokens that are read at a time on a CPU
+_CPU_BATCH = 8_192  # tokens that are read at once on a CPU
 
 
 class VllmEngine:
@@ -44,8 +44,8 @@ class VllmEngine:
         try:
             self._engine = AsyncLLM.from_engine_args(arguments)
         except Exception as error:
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            raise InvalidInput(f"vLLM cannot load {config.model!r}: {said[0]}") from error
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise InvalidInput(f"vLLM cannot load {config.model!r}: {lines[0]}") from error
         self._numbers = itertools.count()
         self._most = config.max_model_len
 
@@ -97,9 +97,9 @@ class VllmEngine:
 
 
 def _whole_prompts(config: EngineConfig) -> dict[str, Any]:
-    """On a CPU, prompts are read whole: there vLLM 0.32 dies when it reads a part of a chat that has a seed.
+    """On a CPU, prompts are read whole: vLLM 0.32 dies there when it reads a part of a chat that has a seed.
 
-    It then takes back the numbers that the chat's generator had drawn, which torch's CPU generator cannot do.
+    It then rewinds the chat's random generator, which torch's CPU generator does not support.
     """
     from vllm.platforms import current_platform
 

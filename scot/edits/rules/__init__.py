@@ -1,4 +1,4 @@
-"""Edits by rules: a caption is read for its known words, and one or two of them are rewritten. No model, and exact."""
+"""Edits by rules: finds the known words of a caption and rewrites one or two of them. Exact, and without a model."""
 
 from scot.edits.rules.engine import RulesEngine
 

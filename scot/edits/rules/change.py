@@ -18,7 +18,7 @@ _SIDES = 1 << 16
 class Dice:
     """Choices that follow from a text and a seed: their hash, cut into throws of 16 bits, then its hash, and so on.
 
-    Ten choices take a third of the time in which ``random.Random`` takes in its seed.
+    Ten choices take a third of the time that ``random.Random`` needs to read its seed.
     """
 
     __slots__ = ("_throws",)
@@ -27,7 +27,7 @@ class Dice:
         self._throws = _throws(f"{seed}\n{text}".encode("utf-8", "surrogatepass"))
 
     def one_of(self, options: Sequence[Option]) -> Option:
-        """One of the options, each as likely as the others (to within one in 65,536)."""
+        """One of the options, all with equal probability (within one in 65,536)."""
         return options[next(self._throws) * len(options) >> 16]
 
     def chance(self, share: float) -> bool:
@@ -36,7 +36,7 @@ class Dice:
 
 
 class Change(NamedTuple):
-    """One rewritten caption: what was said to get it, and the group of words that changed."""
+    """One rewritten caption, with its edit and the group of words that changed."""
 
     group: str
     aspect: str
@@ -45,7 +45,7 @@ class Change(NamedTuple):
 
 
 Operation = Callable[[Reading, Dice], Change | None]
-"""Changes one thing, or finds that it cannot."""
+"""Makes one change; None if it is not possible."""
 
 
 def _throws(state: bytes) -> Iterator[int]:

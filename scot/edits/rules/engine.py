@@ -108,7 +108,7 @@ def change_color(reading: Reading, dice: Dice) -> Change:
 
 
 def _and_another(first: Change, dice: Dice) -> Change:
-    """A second change on top of the first, of other words, said in either order."""
+    """A second change of other words after the first; the edit names both, in either order."""
     reading = Reading(first.caption)
     allowed = operations(frozenset(reading.groups))
     second = dice.one_of(allowed)(reading, dice) if allowed else None

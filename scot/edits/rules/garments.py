@@ -51,7 +51,7 @@ _OTHER_LENGTHS = {
     group: {word: others(group, value.name, "adjective") for value in values.values() for word in value.adjective}
     for group, values in _LENGTH_GROUPS.items()
 }
-"""For each length as it is said of a kind of garment, the other lengths."""
+"""For each word for a length of a kind of garment, the other lengths."""
 _TOP_LENGTH_VALUES = others("top length", "", "adjective")
 _MIDDLE_LENGTHS = {
     word for group in ("gown length", "leg length") for word in list(_LENGTH_GROUPS[group].values())[1].adjective
@@ -112,7 +112,7 @@ def _remove_pattern(reading: Reading, dice: Dice, at: int) -> Change:
 
 
 def change_neck(reading: Reading, dice: Dice) -> Change | None:
-    """Another neck, or one said of a garment that had none said."""
+    """Another neck, or one added to a caption without a neck."""
     if "neck" in reading.groups:
         return _swap_neck(reading, dice)
     value, adjectives = dice.one_of(_NECKS)
@@ -138,7 +138,7 @@ def change_detail(reading: Reading, dice: Dice) -> Change:
 
 
 def change_garment(reading: Reading, dice: Dice) -> Change | None:
-    """Another top. Lengths are said in other words of a dress, and a dress always has one said."""
+    """Another top. A dress has its own words for lengths, and its caption always has one."""
     at = reading.noun()
     noun = reading.words[at]
     if noun.group != "top":
@@ -165,7 +165,7 @@ def change_garment(reading: Reading, dice: Dice) -> Change | None:
 
 
 def change_length(reading: Reading, dice: Dice) -> Change | None:
-    """Another length; a top of ordinary length is not said to have one."""
+    """Another length; a top of ordinary length has no word for it."""
     noun = reading.words[reading.noun()]
     group = LENGTH_OF["dress" if noun.value.name == "dress" else noun.group]
     known = _OTHER_LENGTHS[group]

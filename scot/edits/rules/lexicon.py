@@ -1,4 +1,4 @@
-"""The words the rules engine knows: groups of values that can stand in for each other, each with the ways it is said.
+"""The words the rules engine knows: groups of values that can replace each other, each with its texts.
 
 A *form* is where a value stands in a sentence: ``adjective`` before a noun, ``phrase`` after *with* (or by itself for
 places and settings), ``noun`` and ``plural`` for things. Values swap within a group and a form: grammar stays whole.
@@ -15,7 +15,7 @@ FORMS = ("adjective", "phrase", "noun", "plural")
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of a group, and how it is said in each form; empty for a form it does not have."""
+    """One value of a group, and its texts in each form; empty for a form that it does not have."""
 
     name: str
     adjective: tuple[str, ...] = ()
@@ -23,10 +23,10 @@ class Value:
     noun: tuple[str, ...] = ()
     plural: tuple[str, ...] = ()
 
-    def said(self, form: str) -> tuple[str, ...]:
-        """How it is said in a form."""
-        said: tuple[str, ...] = getattr(self, form)
-        return said
+    def texts(self, form: str) -> tuple[str, ...]:
+        """Its texts in a form."""
+        texts: tuple[str, ...] = getattr(self, form)
+        return texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Word:
     value: Value
     form: str
     others: tuple[tuple[Value, tuple[str, ...]], ...]
-    """The other values of the group that have this form, and how each is said in it."""
+    """The other values of the group that have this form, and their texts in it."""
     is_noun: bool
     """Whether a caption can be about it."""
     is_feature: bool
@@ -46,14 +46,14 @@ class Word:
 
 
 def _adjectives(*values: str) -> dict[str, Value]:
-    """``"red|scarlet"`` is the value *red*, also said *scarlet*."""
-    said = [tuple(value.split("|")) for value in values]
-    return {adjectives[0]: Value(adjectives[0], adjective=adjectives) for adjectives in said}
+    """``"red|scarlet"`` is the value *red*, with the second text *scarlet*."""
+    texts = [tuple(value.split("|")) for value in values]
+    return {adjectives[0]: Value(adjectives[0], adjective=adjectives) for adjectives in texts}
 
 
 def _phrases(*values: str) -> dict[str, Value]:
-    said = [tuple(value.split("|")) for value in values]
-    return {phrases[0]: Value(phrases[0], phrase=phrases) for phrases in said}
+    texts = [tuple(value.split("|")) for value in values]
+    return {phrases[0]: Value(phrases[0], phrase=phrases) for phrases in texts}
 
 
 def _both(**values: tuple[str, str]) -> dict[str, Value]:
@@ -137,9 +137,9 @@ LENGTH_OF = {"top": "top length", "dress": "gown length", "bottom": "gown length
 
 
 def others(group: str, name: str, form: str) -> tuple[tuple[Value, tuple[str, ...]], ...]:
-    """The values of a group but one, as far as they have a form, and how each is said in it."""
+    """The other values of a group that have a form, and their texts in it."""
     return tuple(
-        (value, value.said(form)) for value in GROUPS[group].values() if value.name != name and value.said(form)
+        (value, value.texts(form)) for value in GROUPS[group].values() if value.name != name and value.texts(form)
     )
 
 
@@ -149,7 +149,7 @@ def _words() -> dict[str, Word]:
         for value in values.values():
             for form in ("phrase",) if group == "setting" else FORMS:
                 is_feature = form == "phrase" and group not in ("place", "setting")
-                for text in value.said(form):
+                for text in value.texts(form):
                     known = Word(text, group, value, form, others(group, value.name, form), group in NOUNS, is_feature)
                     words.setdefault(text, known)
     return words

@@ -1,4 +1,4 @@
-"""A caption read: the known words in it, and the text after one of them has changed."""
+"""The known words of a caption, and the text after a change of one of them, with correct articles and commas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _VOWELS = ("a", "e", "i", "o", "u")
 
 
 class Reading:
-    """A caption in lower case and its known words, each told by its number. What changes it returns a new text."""
+    """A caption in lower case and its known words, each identified by its number. Changes return a new text."""
 
     __slots__ = ("_parts", "groups", "text", "words")
 
@@ -36,7 +36,7 @@ class Reading:
         return self.groups.index(group) if group in self.groups else None
 
     def noun(self) -> int:
-        """What the caption is about: its first garment, or else its first thing.
+        """The subject of the caption: its first garment, otherwise its first thing.
 
         Raises:
             ValueError: it has neither.
@@ -47,11 +47,11 @@ class Reading:
         return self.groups.index("thing")
 
     def pronoun(self, noun: int | None) -> str:
-        """What stands for a noun in an edit."""
+        """The pronoun of a noun in an edit."""
         return "them" if noun is not None and self.words[noun].form == "plural" else "it"
 
     def noun_after(self, at: int) -> int | None:
-        """The first noun behind a word."""
+        """The first noun after a word."""
         for later in range(at + 1, len(self.words)):
             if self.words[later].is_noun:
                 return later
@@ -66,7 +66,7 @@ class Reading:
         return len("".join(self._parts[: 2 * at + 2]))
 
     def replaced(self, at: int, new: str) -> str:
-        """The text with a word replaced, or taken out if ``new`` is empty."""
+        """The text with a word replaced, or removed if ``new`` is empty."""
         if not new:
             return spliced(self.text, self.start(at), self.stop(at), "")
         parts = self._parts.copy()
@@ -81,25 +81,25 @@ class Reading:
         return spliced(self.replaced(other, other_new), self.start(one), self.stop(one), new)
 
     def before_noun(self, adjective: str) -> str:
-        """The text with one more adjective on its noun."""
+        """The text with an adjective added before its noun."""
         noun = self.noun()
         return self.replaced(noun, f"{adjective} {self.words[noun].text}")
 
     def with_feature(self, phrase: str) -> str:
-        """The text with one more feature behind *with*."""
+        """The text with a feature added after *with*."""
         start, stop, features = self._features()
         return spliced(self.text, start, stop, with_features([*features, phrase]))
 
     def without_feature(self, at: int) -> str:
-        """The text with a feature taken out, of the list behind *with* or wherever it stands."""
+        """The text without a feature, in the list after *with* or anywhere else."""
         start, stop, features = self._features()
-        gone = self.words[at].text
-        if gone not in features:
+        removed = self.words[at].text
+        if removed not in features:
             return self.replaced(at, "")
-        return spliced(self.text, start, stop, with_features([feature for feature in features if feature != gone]))
+        return spliced(self.text, start, stop, with_features([feature for feature in features if feature != removed]))
 
     def _features(self) -> tuple[int, int, list[str]]:
-        """Where the list behind *with* stands and its parts; an empty place right behind the noun if there is none."""
+        """Start, stop and items of the list after *with*; without a list, an empty span directly after the noun."""
         noun = self.noun()
         last = noun
         features: list[str] = []
@@ -113,12 +113,12 @@ class Reading:
 
 
 def article(following: str) -> str:
-    """*a* or *an*, as what follows wants it."""
+    """*a* or *an*, depending on the following word."""
     return "an" if following.startswith(_VOWELS) else "a"
 
 
 def with_article(noun: str) -> str:
-    """The noun behind its article."""
+    """The noun with its article."""
     return f"{article(noun)} {noun}"
 
 
@@ -135,7 +135,7 @@ def with_features(features: Sequence[str]) -> str:
 
 
 def agreeing(before: str, following: str) -> str:
-    """``before`` with the article at its end, if there is one, as what follows wants it."""
+    """``before`` with the article at its end, if any, adapted to the following word."""
     if not before.endswith(("a ", "an ")):
         return before
     words = before[: -2 if before.endswith("a ") else -3]
@@ -146,7 +146,7 @@ def agreeing(before: str, following: str) -> str:
 
 
 def spliced(text: str, start: int, stop: int, new: str) -> str:
-    """The text with a span replaced, or taken out if ``new`` is empty."""
+    """The text with a span replaced, or removed if ``new`` is empty."""
     head, tail = text[:start], text[stop:]
     if not new:
         if not head or head[-1] == " ":

@@ -1,4 +1,4 @@
-"""Edits of scenes: things, their companions, sizes and counts, places and settings."""
+"""Edits of scenes: things, companion things, sizes and counts, places and settings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def change_thing(reading: Reading, dice: Dice) -> Change | None:
     old, value = reading.words[at], _new_thing(reading, dice)
     if value is None:
         return None
-    word = dice.one_of(value.said(old.form))
+    word = dice.one_of(value.texts(old.form))
     new = word if old.form == "plural" else with_article(word)
     group = "thing" if at == things[0] else "companion"
     edit = dice.one_of(_THING).format(old=old.text, new=new)
@@ -129,7 +129,7 @@ def change_count(reading: Reading, dice: Dice) -> Change | None:
     old, start, stop = counted
     value, numerals = dice.one_of(old.others)
     number, one = value.name, value.name == "one"
-    noun = dice.one_of(reading.words[thing].value.said("noun" if one else "plural"))
+    noun = dice.one_of(reading.words[thing].value.texts("noun" if one else "plural"))
     step = _NUMBERS.index(number) - _NUMBERS.index(old.value.name)
     edit = dice.one_of(_COUNT + _ONE_STEP.get(step, ())).format(number=number, noun=noun, old=old.value.name)
     between = reading.text[stop : reading.start(thing)]
@@ -139,7 +139,7 @@ def change_count(reading: Reading, dice: Dice) -> Change | None:
 
 
 def _counted(reading: Reading, thing: int) -> tuple[Word, int, int] | None:
-    """How many of a thing there are and where that stands, whether said (*two cats*) or an article (*a cat*)."""
+    """The count of a thing and its span in the text, as a word (*two cats*) or an article (*a cat*)."""
     at = reading.first("count")
     if at is not None and at < thing:
         return reading.words[at], reading.start(at), reading.stop(at)
@@ -173,7 +173,7 @@ def change_setting(reading: Reading, dice: Dice) -> Change:
 
 
 def _another(reading: Reading, dice: Dice, group: str) -> tuple[int, Word, Value, str]:
-    """Where the first word of a group stands, the word, another value of the group, and how that is said."""
+    """The position of a group's first word, the word, another value of the group, and a text of that value."""
     at = reading.groups.index(group)
     old = reading.words[at]
     value, words = dice.one_of(old.others)

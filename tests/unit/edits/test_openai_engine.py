@@ -157,7 +157,7 @@ NO_ENDPOINTS = [
 def test_what_is_no_endpoint_is_unavailable(
     call: Callable[[Callable[[], web.StreamResponse]], object], make: Callable[[], web.StreamResponse]
 ) -> None:
-    with pytest.raises(Unavailable, match="what answers at --url is no OpenAI-compatible endpoint") as told:
+    with pytest.raises(Unavailable, match="the server at --url is not an OpenAI-compatible endpoint") as told:
         call(make)
     assert_one_sentence(told.value)
 

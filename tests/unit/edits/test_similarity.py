@@ -37,12 +37,12 @@ def test_cosines_are_those_of_the_rows() -> None:
     )
     assert measured.caption_edited == pytest.approx([0.6, -1.0])
     assert measured.edit_edited == pytest.approx([0.8, -0.6])
-    assert measured.picture_caption == pytest.approx([0.6, 1.0])
+    assert measured.image_caption == pytest.approx([0.6, 1.0])
 
 
 def test_without_pictures_theirs_is_not_a_number() -> None:
     measured = Similarities.measure(rows(EAST, EAST), rows(NORTH, NORTH), rows(WEST, WEST), None)
-    assert np.isnan(measured.picture_caption).tolist() == [True, True]
+    assert np.isnan(measured.image_caption).tolist() == [True, True]
 
 
 @pytest.mark.parametrize(
