@@ -14,7 +14,7 @@ import tyro
 from scot.commands.columns import print_columns
 from scot.encoders import load_encoder
 from scot.errors import Conflict, EncoderMismatch, NotFound
-from scot.index import aliases, collections
+from scot.index import aliases
 from scot.index.config import CollectionConfig
 from scot.index.remote import ServerConfig
 from scot.index.store import GalleryStore
@@ -121,8 +121,8 @@ def list_collections(config: ListConfig) -> int:
     """Print one line a collection, also of those that SCOT did not make. Raises NotFound when there is none."""
 
     async def rows(store: GalleryStore) -> list[tuple[str, ...]]:
-        names = await collections.names(store.connection)
-        known = await collections.aliases(store.connection)
+        names = await store.engine.names()
+        known = await store.engine.aliases()
         return [await _cells(store, name, [alias for alias, at in known.items() if at == name]) for name in names]
 
     found = _in(config.place, rows)
@@ -136,7 +136,7 @@ def create(config: CreateConfig) -> int:
     """Make a collection and say so. Raises Conflict when the name is taken, InvalidInput for an unknown encoder."""
 
     async def work(store: GalleryStore) -> None:
-        taken = [*await collections.aliases(store.connection), *await collections.names(store.connection)]
+        taken = [*await store.engine.aliases(), *await store.engine.names()]
         if config.name in taken:
             raise Conflict(f"there is {config.name!r} already; `scot collections reindex` builds another behind it")
         encoder = load_encoder(config.encoder, device="cpu")
@@ -150,7 +150,7 @@ def create(config: CreateConfig) -> int:
 def swap(config: SwapConfig) -> int:
     """Swap and say what was before. Raises NotFound, Conflict, EncoderMismatch as :func:`scot.index.aliases.swap`."""
     done = _in(
-        config.place, lambda store: aliases.swap(store.connection, config.alias, config.collection, force=config.force)
+        config.place, lambda store: aliases.swap(store.engine, config.alias, config.collection, force=config.force)
     )
     print(said(done))
     return 0
@@ -158,14 +158,14 @@ def swap(config: SwapConfig) -> int:
 
 def rollback(config: RollbackConfig) -> int:
     """Go back and say so. Raises NotFound when there is nothing to go back to."""
-    done = _in(config.place, lambda store: aliases.rollback(store.connection, config.alias))
+    done = _in(config.place, lambda store: aliases.rollback(store.engine, config.alias))
     print(said(done))
     return 0
 
 
 def drop(config: DropConfig) -> int:
     """Delete and say so. Raises NotFound, or Conflict when an alias points to it."""
-    _in(config.place, lambda store: aliases.drop(store.connection, config.collection, force=config.force))
+    _in(config.place, lambda store: aliases.drop(store.engine, config.collection, force=config.force))
     print(f"dropped {config.collection}")
     return 0
 

@@ -79,15 +79,15 @@ def reindex(config: ReindexConfig) -> int:
 
 async def _reindex(config: ReindexConfig, images: Iterable[CaptionedImage], refusals: Refusals) -> None:
     async with config.place.opened(create=True) as store:
-        connection = store.connection
-        known = await collections.aliases(connection)
-        if config.alias in await collections.names(connection):
+        engine = store.engine
+        known = await engine.aliases()
+        if config.alias in await engine.names():
             raise Conflict(f"{config.alias!r} is a collection itself, so another cannot take its place")
         name = config.collection or aliases.next_collection(config.alias, known)
         if name in known.values():
             raise Conflict(f"collection {name!r} is in use; name one that no alias points to")
         encoder = load_encoder(config.encoder, device=config.device)
-        await collections.create(connection, name, encoder.id, encoder.dim, await _layout(store, config, known))
+        await collections.create(engine, name, encoder.id, encoder.dim, await _layout(store, config, known))
         if held := (await store.info(name)).items:
             print(f"going on with {name}, which holds {held:,} items", flush=True)
         begun = time.monotonic()
@@ -115,7 +115,7 @@ async def _reindex(config: ReindexConfig, images: Iterable[CaptionedImage], refu
 async def _layout(store: GalleryStore, config: ReindexConfig, known: dict[str, str]) -> CollectionConfig:
     if config.layout != CollectionConfig() or config.alias not in known:
         return config.layout
-    return (await store.info(config.alias)).layout
+    return (await store.info(config.alias)).config
 
 
 async def _indexed(store: GalleryStore, name: str, wait_s: float) -> None:

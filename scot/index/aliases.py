@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.index import collections
-from scot.index.embedded import Connection
+from scot.index.engine import Engine
 
 PREVIOUS = ".previous"
 
@@ -25,7 +25,7 @@ class Move:
     now: str
 
 
-async def swap(connection: Connection, alias: str, collection: str, *, force: bool = False) -> Move:
+async def swap(engine: Engine, alias: str, collection: str, *, force: bool = False) -> Move:
     """Point an alias at a collection, and remember what it meant before.
 
     Raises:
@@ -36,11 +36,11 @@ async def swap(connection: Connection, alias: str, collection: str, *, force: bo
     """
     if alias.endswith(PREVIOUS):
         raise InvalidInput(f"an alias must not end with {PREVIOUS!r}, where SCOT keeps what to go back to")
-    known = await collections.aliases(connection)
+    known = await engine.aliases()
     if collection in known:
         raise Conflict(f"{collection!r} is an alias; name a collection")
     before = known.get(alias)
-    new = await collections.describe(connection, collection)
+    new = await collections.describe(engine, collection)
     if before == collection:
         return Move(alias, before, collection)
     if not force:
@@ -48,43 +48,43 @@ async def swap(connection: Connection, alias: str, collection: str, *, force: bo
             raise Conflict(f"collection {collection!r} is empty; --force swaps it in all the same")
         if not new.ready:
             raise Conflict(f"collection {collection!r} is still being indexed; --force swaps it in all the same")
-        old = await collections.describe(connection, before) if before is not None else new
+        old = await collections.describe(engine, before) if before is not None else new
         if (old.encoder_id, old.dim) != (new.encoder_id, new.dim):
             raise EncoderMismatch(
                 f"collection {collection!r} was made with encoder {new.encoder_id!r} and {before!r} with "
                 f"{old.encoder_id!r}: a service of that one cannot search it; --force swaps it in all the same"
             )
-    await collections.point(connection, {alias: collection} | ({alias + PREVIOUS: before} if before else {}))
+    await collections.point(engine, {alias: collection} | ({alias + PREVIOUS: before} if before else {}))
     return Move(alias, before, collection)
 
 
-async def rollback(connection: Connection, alias: str) -> Move:
+async def rollback(engine: Engine, alias: str) -> Move:
     """Go back to what the alias meant before the last swap; done again, it undoes itself.
 
     Raises:
         NotFound: there is no such alias, or nothing to go back to.
     """
-    known = await collections.aliases(connection)
+    known = await engine.aliases()
     if alias not in known:
         raise NotFound(f"there is no alias {alias!r}")
     previous = known.get(alias + PREVIOUS)
     if previous is None:
         raise NotFound(f"nothing is known that {alias!r} meant before")
-    await collections.point(connection, {alias: previous, alias + PREVIOUS: known[alias]})
+    await collections.point(engine, {alias: previous, alias + PREVIOUS: known[alias]})
     return Move(alias, known[alias], previous)
 
 
-async def drop(connection: Connection, collection: str, *, force: bool = False) -> None:
+async def drop(engine: Engine, collection: str, *, force: bool = False) -> None:
     """Delete a collection that no alias needs.
 
     Raises:
         NotFound: there is no such collection.
         Conflict: an alias points to it. ``force`` overrides this where the alias is only kept for a rollback.
     """
-    known = await collections.aliases(connection)
+    known = await engine.aliases()
     if collection in known:
         raise Conflict(f"{collection!r} is an alias of {known[collection]!r}; name a collection")
-    if collection not in await collections.names(connection):
+    if collection not in await engine.names():
         raise NotFound(f"there is no collection {collection!r}")
     pointing = [alias for alias, target in known.items() if target == collection]
     if live := [alias for alias in pointing if not alias.endswith(PREVIOUS)]:
@@ -94,7 +94,7 @@ async def drop(connection: Connection, collection: str, *, force: bool = False) 
             f"{collection!r} is what a rollback of {pointing[0].removesuffix(PREVIOUS)!r} goes back to; "
             "--force drops it all the same"
         )
-    await collections.drop(connection, collection)
+    await engine.drop(collection)
 
 
 def next_collection(alias: str, known: Mapping[str, str]) -> str:

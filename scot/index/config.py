@@ -9,8 +9,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from qdrant_client import models
-
 from scot.errors import InvalidInput
 
 Quantization: TypeAlias = Literal["none", "int8", "turbo", "product", "binary"]
@@ -51,18 +49,18 @@ class CollectionConfig:
         if self.shards < 0 or self.replication_factor < 1:
             raise InvalidInput("shards must be at least 0, replication_factor at least 1")
 
-    def indexes(self) -> list[tuple[str, models.PayloadSchemaType]]:
+    def indexes(self) -> list[tuple[str, IndexKind]]:
         """The indexed payload fields and their kinds.
 
         Raises:
             InvalidInput: one is not FIELD:KIND.
         """
-        found = []
+        found: list[tuple[str, IndexKind]] = []
         for given in self.payload_index:
             field, _, kind = given.rpartition(":")
             if not field or kind not in INDEX_KINDS:
                 raise InvalidInput(f"payload_index: {given!r} is not FIELD:KIND with one of {', '.join(INDEX_KINDS)}")
-            found.append((field, models.PayloadSchemaType(kind)))
+            found.append((field, kind))
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -78,25 +76,6 @@ class CollectionConfig:
             return cls(**{**given, "payload_index": tuple(given.get("payload_index", ()))})
         except (TypeError, ValueError, InvalidInput):
             return cls()
-
-    def settings(self) -> dict[str, Any]:
-        """What Qdrant's ``create_collection`` is told, next to the vectors."""
-        settings: dict[str, Any] = {
-            "hnsw_config": models.HnswConfigDiff(m=self.hnsw_m, ef_construct=self.hnsw_ef_construct),
-            "quantization_config": _quantization(self.quantization),
-            "replication_factor": self.replication_factor,
-        }
-        if self.shards:
-            settings["shard_number"] = self.shards
-        if self.strict:
-            settings["strict_mode_config"] = models.StrictModeConfig(
-                enabled=True, unindexed_filtering_retrieve=False, unindexed_filtering_update=False
-            )
-        return settings
-
-    def vectors(self, dim: int) -> models.VectorParams:
-        """The vectors of a collection: unit length, compared by cosine."""
-        return models.VectorParams(size=dim, distance=models.Distance.COSINE, memory=models.Memory(self.vectors_memory))
 
 
 @dataclass(frozen=True)
@@ -114,30 +93,3 @@ class SearchParams:
             raise InvalidInput(f"oversampling must be between {MIN_OVERSAMPLING:g} and 100")
         if not 0 <= self.hnsw_ef <= 10_000:
             raise InvalidInput("hnsw_ef must be between 0 and 10,000")
-
-    def params(self) -> models.SearchParams:
-        """What Qdrant is told with each query; without quantised vectors it ignores the part about them."""
-        return models.SearchParams(
-            hnsw_ef=self.hnsw_ef or None,
-            quantization=models.QuantizationSearchParams(rescore=True, oversampling=self.oversampling),
-        )
-
-
-def _quantization(kind: Quantization) -> models.QuantizationConfig | None:
-    # Small and read by every query: pinned in memory, wherever the full vectors are.
-    pinned = models.Memory.PINNED
-    match kind:
-        case "none":
-            return None
-        case "int8":
-            # The quantile cuts off the few outliers that would stretch the scale for all.
-            scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, memory=pinned)
-            return models.ScalarQuantization(scalar=scalar)
-        case "turbo":
-            turbo = models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, memory=pinned)
-            return models.TurboQuantization(turbo=turbo)
-        case "product":
-            product = models.ProductQuantizationConfig(compression=models.CompressionRatio.X16, memory=pinned)
-            return models.ProductQuantization(product=product)
-        case "binary":
-            return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(memory=pinned))

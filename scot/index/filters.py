@@ -9,13 +9,10 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from scot.errors import InvalidInput
 from scot.v1 import search_pb2
-
-if TYPE_CHECKING:
-    from qdrant_client import models
 
 _BOUNDS = ("gt", "gte", "lt", "lte")
 _PLAIN = re.compile(r"[\w-]+(\.[\w-]+)*")
@@ -120,37 +117,6 @@ def _condition_from_proto(field: str, message: search_pb2.Condition) -> Conditio
     raise InvalidInput(f"{field}: set one of match, range and exists")
 
 
-def to_qdrant(wanted: Filter | None, exclude_points: Sequence[str] = ()) -> models.Filter | None:
-    """The Qdrant filter of ``wanted``, which also leaves out the points named in ``exclude_points``."""
-    from qdrant_client import models
-
-    wanted = wanted or Filter()
-    must_not = [_condition(each) for each in wanted.must_not]
-    if exclude_points:
-        must_not.append(models.HasIdCondition(has_id=list(exclude_points)))
-    if not (wanted.must or wanted.should or must_not):
-        return None
-    return models.Filter(
-        must=[_condition(each) for each in wanted.must] or None,
-        should=[_condition(each) for each in wanted.should] or None,
-        must_not=must_not or None,
-    )
-
-
-def _path(field: str) -> str:
+def path_of(field: str) -> str:
     """Qdrant's path of a field: what is more than words and dots is quoted, or it would be no path at all."""
     return field if _PLAIN.fullmatch(field) else f'"{field}"'
-
-
-def _condition(condition: Condition) -> models.Condition:
-    from qdrant_client import models
-
-    key = _path(condition.field)
-    match condition:
-        case Match(value=value):
-            return models.FieldCondition(key=key, match=models.MatchValue(value=value))
-        case Range(gt=gt, gte=gte, lt=lt, lte=lte):
-            return models.FieldCondition(key=key, range=models.Range(gt=gt, gte=gte, lt=lt, lte=lte))
-        case Exists(exists=exists):
-            empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
-            return models.Filter(must_not=[empty]) if exists else empty

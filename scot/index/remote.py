@@ -11,24 +11,30 @@ import logging
 import math
 import re
 import warnings
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
-from qdrant_client import AsyncQdrantClient
+from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 
 from scot import flags
 from scot.channels import retrying
 from scot.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Overloaded, ScotError, Unavailable
 from scot.index.circuit_breaker import Circuit
-from scot.index.embedded import Call, Connection, T
+from scot.index.config import CollectionConfig, SearchParams
+from scot.index.engine import Point, Search, Stored
+from scot.index.qdrant_models import collection_settings, point_of, quantization_name, search_params, to_qdrant
 
 logger = logging.getLogger("scot.index")
 
+T = TypeVar("T")
+
 _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
 _PROBE_S = 2.0
+_POLL_S = 0.5
 _NO_INDEX = re.compile(
     r'Index required but not found for "(?P<field>[^"]{1,256})"(?:.*types: \[(?P<kinds>[a-z, ]+)\])?'
 )
@@ -83,7 +89,7 @@ class ServerConfig:
         return replace(self, qdrant_api_key_file=key and key.resolve(), qdrant_ca=ca and ca.resolve())
 
 
-def connect(config: ServerConfig) -> Connection:
+def connect(config: ServerConfig) -> RemoteEngine:
     """Connect to a Qdrant server; nothing is sent yet.
 
     Raises:
@@ -109,22 +115,122 @@ def connect(config: ServerConfig) -> Connection:
             grpc_options=options,
             check_compatibility=False,  # over REST, in a thread of its own
         )
-    return _Server(client, config.qdrant_timeout_s)
+    return RemoteEngine(client, config.qdrant_timeout_s)
 
 
-class _Server:
+class RemoteEngine:
+    """An :class:`~scot.index.engine.Engine` on a Qdrant server."""
+
     embedded = False
 
     def __init__(self, client: AsyncQdrantClient, timeout_s: float) -> None:
         self._client, self._timeout_s = client, timeout_s
         self._circuit = Circuit(self._alive)
 
-    async def call(self, work: Call[T], collection: str = "", *, already_there: bool = False) -> T | Any:
-        await self._circuit.enter()
+    async def create(self, name: str, dim: int, config: CollectionConfig, metadata: Mapping[str, Any]) -> None:
+        """See :class:`~scot.index.engine.Engine`, as all methods here."""
+        settings = collection_settings(config, dim)
+        work = self._client.create_collection(name, metadata=dict(metadata), **settings)
+        await self._call(work, name, already_there=True)
+        if (await self.describe(name)).points:
+            return  # Qdrant's graph has links for filters only over fields that were indexed before it was built.
+        for field, kind in config.indexes():
+            schema = models.PayloadSchemaType(kind)
+            await self._call(
+                self._client.create_payload_index(name, field_name=field, field_schema=schema, wait=True), name
+            )
+
+    async def describe(self, name: str) -> Stored:
+        found: models.CollectionInfo = await self._call(self._client.get_collection(name), name)
+        return Stored(
+            int(found.points_count or 0),
+            found.config.metadata or {},
+            {key: str(schema.data_type.value) for key, schema in (found.payload_schema or {}).items()},
+            quantization_name(found.config.quantization_config),
+            found.status is models.CollectionStatus.GREEN,
+        )
+
+    async def names(self) -> list[str]:
+        found: models.CollectionsResponse = await self._call(self._client.get_collections())
+        return sorted(each.name for each in found.collections)
+
+    async def aliases(self) -> dict[str, str]:
+        found: models.CollectionsAliasesResponse = await self._call(self._client.get_aliases())
+        return dict(sorted((each.alias_name, each.collection_name) for each in found.aliases))
+
+    async def set_aliases(self, changes: Mapping[str, str | None]) -> None:
+        known = await self.aliases()
+        operations: list[models.AliasOperations] = []
+        for alias, collection in changes.items():
+            if alias in known:
+                operations.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
+            if collection is not None:
+                made = models.CreateAlias(alias_name=alias, collection_name=collection)
+                operations.append(models.CreateAliasOperation(create_alias=made))
+        if operations:
+            await self._call(self._client.update_collection_aliases(operations))
+
+    async def drop(self, name: str) -> None:
+        await self._call(self._client.delete_collection(name), name)
+
+    async def upsert(self, name: str, points: Sequence[Point]) -> None:
+        sent = [
+            models.PointStruct(id=each.id, vector=each.vector.tolist(), payload=dict(each.payload))
+            for each in points
+            if each.vector is not None
+        ]
+        await self._call(self._client.upsert(name, sent, wait=True), name)
+
+    async def delete(self, name: str, ids: Sequence[str]) -> None:
+        selector = models.PointIdsList(points=list(ids))
+        await self._call(self._client.delete(name, selector, wait=True), name)
+
+    async def retrieve(self, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Point]:
+        work = self._client.retrieve(name, list(ids), with_payload=True, with_vectors=with_vectors)
+        return [point_of(each) for each in await self._call(work, name)]
+
+    async def query(self, name: str, search: Search, params: SearchParams) -> list[Point]:
+        found: models.QueryResponse = await self._call(
+            self._client.query_points(
+                name,
+                query=search.vector.tolist(),
+                query_filter=to_qdrant(search.filter, search.exclude),
+                search_params=search_params(params),
+                limit=search.limit,
+                offset=search.offset,
+                score_threshold=search.score_threshold,
+                with_payload=True,
+                with_vectors=search.with_vectors,
+            ),
+            name,
+        )
+        return [point_of(each) for each in found.points]
+
+    async def scroll(self, name: str, *, after: str | None, limit: int) -> tuple[list[Point], str | None]:
+        found, following = await self._call(
+            self._client.scroll(name, limit=limit, offset=after, with_payload=True), name
+        )
+        return [point_of(each) for each in found], None if following is None else str(following)
+
+    async def optimize(self, name: str) -> None:
+        while not (await self.describe(name)).ready:
+            await asyncio.sleep(_POLL_S)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _call(
+        self, work: Coroutine[Any, Any, T], collection: str = "", *, already_there: bool = False
+    ) -> T | Any:
+        try:
+            await self._circuit.enter()
+        except BaseException:
+            work.close()
+            raise
         try:
             # The client's own deadline is in whole seconds, and missing from some of its calls.
             async with asyncio.timeout(self._timeout_s):
-                answer = await work(self._client)
+                answer = await work
         except TimeoutError as error:
             self._circuit.failed()
             raise DeadlineExceeded("the vector store did not answer in time") from error
@@ -142,9 +248,6 @@ class _Server:
             raise _refusal(code, str(error.details()), collection) from error
         self._circuit.succeeded()
         return answer
-
-    async def close(self) -> None:
-        await self._client.close()
 
     async def _alive(self) -> None:
         async with asyncio.timeout(min(_PROBE_S, self._timeout_s)):

@@ -6,25 +6,21 @@ A collection remembers which encoder made its vectors; it is never searched or w
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-from qdrant_client import models
 
 from scot.errors import EncoderMismatch, InvalidInput, NotFound
 from scot.index import collections
 from scot.index.collections import CollectionInfo
 from scot.index.config import CollectionConfig, SearchParams
-from scot.index.embedded import Call, Connection, T, embedded
-from scot.index.filters import Filter, to_qdrant
+from scot.index.embedded import EmbeddedEngine
+from scot.index.engine import Engine, Point, Search, Vector
+from scot.index.filters import Filter
 from scot.index.payload import ITEM_ID_KEY, point_id
 from scot.index.remote import ServerConfig, connect
-
-Vector = npt.NDArray[np.float32]  # (D,)
 
 _FRESH_S = 10.0  # how long a collection's encoder is taken from memory before it is asked for again
 
@@ -55,10 +51,8 @@ class GalleryStore:
     collection, :class:`~scot.errors.NotFound` when there is none of that name.
     """
 
-    def __init__(self, connection: Connection, effort: SearchParams | None = None) -> None:
-        self.connection = connection
-        # The embedded engine compares every vector anyway, and warns about parameters.
-        self._params = None if connection.embedded else (effort or SearchParams()).params()
+    def __init__(self, engine: Engine, params: SearchParams | None = None) -> None:
+        self.engine, self._params = engine, params or SearchParams()
         self._made_with: dict[str, tuple[float, str, int]] = {}
 
     @classmethod
@@ -67,7 +61,8 @@ class GalleryStore:
         *,
         path: str | Path | None = None,
         server: ServerConfig | None = None,
-        effort: SearchParams | None = None,
+        params: SearchParams | None = None,
+        wait: bool = False,
     ) -> GalleryStore:
         """Open the embedded store in the folder ``path``, or connect to a Qdrant server.
 
@@ -79,11 +74,11 @@ class GalleryStore:
         if (path is None) == (url is None):
             raise InvalidInput("the store needs either a folder or the address of a Qdrant server (qdrant_url)")
         if path is not None:
-            return cls(embedded(Path(path)))
+            return cls(EmbeddedEngine(Path(path), wait=wait), params)
         assert server is not None
-        return cls(connect(server), effort)
+        return cls(connect(server), params)
 
-    async def ensure(self, collection: str, encoder_id: str, dim: int, layout: CollectionConfig | None = None) -> None:
+    async def ensure(self, collection: str, encoder_id: str, dim: int, config: CollectionConfig | None = None) -> None:
         """Create the collection for an encoder, or check that it was created for the same one.
 
         A new one is ``COLLECTION-1`` behind the alias ``COLLECTION``, so that another can take its place later.
@@ -95,10 +90,10 @@ class GalleryStore:
             await self.check(collection, encoder_id, dim)
         except NotFound:
             first = f"{collection}-1"
-            await collections.create(self.connection, first, encoder_id, dim, layout or CollectionConfig())
+            await collections.create(self.engine, first, encoder_id, dim, config or CollectionConfig())
             # Last, so that nobody sees a collection whose payload indexes are not there yet.
-            if collection not in await collections.aliases(self.connection):
-                await collections.point(self.connection, {collection: first})
+            if collection not in await self.engine.aliases():
+                await collections.point(self.engine, {collection: first})
             # Whoever came first decides the encoder: read back what is there now.
             await self.check(collection, encoder_id, dim)
 
@@ -127,26 +122,24 @@ class GalleryStore:
         """
         points = [_point(item) for item in items]
         if points:
-            await self._call(lambda client: client.upsert(collection, points, wait=True), collection)
+            with self._known(collection):
+                await self.engine.upsert(collection, points)
 
     async def delete(self, collection: str, item_ids: Sequence[str]) -> int:
         """Delete items; how many of them were there."""
         there = await self.get(collection, item_ids)
-        ids: list[models.ExtendedPointId] = [point_id(item_id) for item_id in there]
-        if ids:
-            selector = models.PointIdsList(points=ids)
-            await self._call(lambda client: client.delete(collection, selector, wait=True), collection)
-        return len(ids)
+        if there:
+            await self.engine.delete(collection, [point_id(item_id) for item_id in there])
+        return len(there)
 
     async def get(self, collection: str, item_ids: Sequence[str], *, with_vectors: bool = False) -> dict[str, Item]:
         """The items that exist among ``item_ids``, in the order asked."""
         ids = [point_id(item_id) for item_id in dict.fromkeys(item_ids)]
         if not ids:
             return {}
-        found = await self._call(
-            lambda client: client.retrieve(collection, ids, with_payload=True, with_vectors=with_vectors), collection
-        )
-        items = {str(point.id): _item(point.payload, point.vector) for point in found}
+        with self._known(collection):
+            found = await self.engine.retrieve(collection, ids, with_vectors=with_vectors)
+        items = {point.id: _item(point) for point in found}
         return {items[each].item_id: items[each] for each in ids if each in items}
 
     async def search(
@@ -162,26 +155,12 @@ class GalleryStore:
         with_vectors: bool = False,
     ) -> list[ScoredItem]:
         """The items nearest to ``vector``, a ``(D,)`` query, best first, without those named in ``exclude_ids``."""
-        conditions = to_qdrant(filter, [point_id(item_id) for item_id in exclude_ids])
-        found = await self._call(
-            lambda client: client.query_points(
-                collection,
-                query=vector.tolist(),
-                query_filter=conditions,
-                search_params=self._params,
-                limit=limit,
-                offset=offset,
-                score_threshold=score_threshold,
-                with_payload=True,
-                with_vectors=with_vectors,
-            ),
-            collection,
-        )
-        hits = []
-        for point in found.points:
-            item = _item(point.payload, point.vector)
-            hits.append(ScoredItem(item.item_id, float(point.score), item.payload, item.vector))
-        return hits
+        excluded = [point_id(item_id) for item_id in exclude_ids]
+        search = Search(vector, limit, offset, filter, excluded, score_threshold, with_vectors)
+        with self._known(collection):
+            found = await self.engine.query(collection, search, self._params)
+        items = [(_item(point), point.score) for point in found]
+        return [ScoredItem(item.item_id, score, item.payload, item.vector) for item, score in items]
 
     async def info(self, collection: str) -> CollectionInfo:
         """What a collection holds, and for which encoder it was created.
@@ -189,34 +168,39 @@ class GalleryStore:
         Raises:
             EncoderMismatch: it was not made by SCOT, so nothing is known of its vectors.
         """
-        return await collections.describe(self.connection, collection)
+        return await collections.describe(self.engine, collection)
 
     async def list(self) -> list[str]:
         """The names of all collections, sorted."""
-        return await collections.names(self.connection)
+        return await self.engine.names()
 
-    async def _call(self, work: Call[T], collection: str) -> T | Any:
+    async def optimize(self, collection: str) -> None:
+        """Wait until the indexes of all items are built."""
+        await self.engine.optimize(collection)
+
+    @contextmanager
+    def _known(self, collection: str) -> Iterator[None]:
+        """Forget the encoder of a collection that is gone."""
         try:
-            return await self.connection.call(work, collection)
+            yield
         except NotFound:
             self._made_with.pop(collection, None)
             raise
 
     async def close(self) -> None:
         """Release the connection, or the embedded store's lock, so that another process may open it."""
-        await self.connection.close()
+        await self.engine.close()
 
 
-def _point(item: Item) -> models.PointStruct:
+def _point(item: Item) -> Point:
     if item.vector is None:
         raise InvalidInput(f"item {item.item_id!r} has no vector")
     if ITEM_ID_KEY in item.payload:
         raise InvalidInput(f"item {item.item_id!r}: the payload key {ITEM_ID_KEY!r} is reserved")
-    payload = {**item.payload, ITEM_ID_KEY: item.item_id}
-    return models.PointStruct(id=point_id(item.item_id), vector=item.vector.tolist(), payload=payload)
+    return Point(point_id(item.item_id), item.vector, {**item.payload, ITEM_ID_KEY: item.item_id})
 
 
-def _item(payload: Mapping[str, Any] | None, vector: object) -> Item:
-    shown = dict(payload or {})
-    item_id = str(shown.pop(ITEM_ID_KEY, ""))
-    return Item(item_id, None if vector is None else np.asarray(vector, dtype=np.float32), shown)
+def _item(point: Point) -> Item:
+    payload = dict(point.payload)
+    item_id = str(payload.pop(ITEM_ID_KEY, ""))
+    return Item(item_id, point.vector, payload)

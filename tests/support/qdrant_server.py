@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Coroutine, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +19,6 @@ import grpc
 from qdrant_client import AsyncQdrantClient
 from qdrant_client import grpc as wire
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
-
-from scot.index.embedded import _drive
 
 Fault = Callable[[grpc.ServicerContext], None]
 """What happens in place of an answer; returning lets the answer come."""
@@ -191,6 +189,14 @@ class _Points(wire.PointsServicer):
         selector = GrpcToRest.convert_points_selector(request.points)
         return _updated(_drive(self._engine.delete(request.collection_name, selector)))
 
+    def Scroll(self, request: Any, context: Any) -> Any:
+        offset = GrpcToRest.convert_point_id(request.offset) if request.HasField("offset") else None
+        found, following = _drive(self._engine.scroll(request.collection_name, limit=request.limit, offset=offset))
+        return wire.ScrollResponse(
+            result=[RestToGrpc.convert_record(each) for each in found],
+            next_page_offset=None if following is None else RestToGrpc.convert_extended_point_id(following),
+        )
+
     def CreateFieldIndex(self, request: Any, context: Any) -> Any:
         _drive(self._engine.get_collection(request.collection_name))
         return wire.PointsOperationResponse(result=wire.UpdateResult(status=wire.UpdateStatus.Completed))
@@ -224,3 +230,13 @@ class _Points(wire.PointsServicer):
 
 def _updated(result: Any) -> Any:
     return wire.PointsOperationResponse(result=wire.UpdateResult(status=wire.UpdateStatus.Completed))
+
+
+def _drive(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that never waits, as none of the embedded client's does, without an event loop."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    work.close()
+    raise RuntimeError("the embedded client waited for something")

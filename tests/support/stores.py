@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scot.index import collections
 from scot.index.remote import ServerConfig
 from scot.index.store import GalleryStore
 from tests.support.qdrant_server import qdrant_server
@@ -84,4 +83,4 @@ def real_server(folder: Path) -> ServerConfig:
 async def _drop_all(store: GalleryStore, prefix: str) -> None:
     for name in await store.list():
         if name.startswith(prefix):
-            await collections.drop(store.connection, name)
+            await store.engine.drop(name)

@@ -18,7 +18,6 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
 from scot.errors import DeadlineExceeded
-from scot.index.lazy_embedded import LazyEmbedded
 from scot.index.store import GalleryStore
 from scot.v1 import index_pb2, search_pb2
 from services.access import Keys
@@ -68,9 +67,9 @@ class Gateway:
         service = settings.service
         metrics = GatewayMetrics()
         if settings.store:
-            store = GalleryStore(LazyEmbedded(Path(settings.store)))
+            store = GalleryStore.open(path=settings.store, wait=True)
         else:
-            store = GalleryStore.open(server=service.qdrant, effort=service.search)
+            store = GalleryStore.open(server=service.qdrant, params=service.search)
         self.context = Context(
             settings,
             Keys(service.api_keys, logger) if service.api_keys else None,

@@ -143,8 +143,8 @@ def test_swaps_that_would_break_the_service_are_refused(
         store = opened(where)
         await store.ensure("gallery", "enc", 32)
         await store.upsert("gallery", [Item("a", VECTOR)])
-        await collections.create(store.connection, "plain", "enc", 32, CollectionConfig())
-        await collections.create(store.connection, "other", "another", 32, CollectionConfig())
+        await collections.create(store.engine, "plain", "enc", 32, CollectionConfig())
+        await collections.create(store.engine, "other", "another", 32, CollectionConfig())
         await store.upsert("other", [Item("a", VECTOR)])
         await store.close()
 
@@ -192,9 +192,7 @@ def test_a_collection_that_scot_did_not_make_is_listed(where: list[str], capsys:
     async def work() -> None:
         store = opened(where)
         await store.ensure("gallery", "enc", 3)
-        await store.connection.call(
-            lambda client: client.create_collection("theirs", vectors_config=CollectionConfig().vectors(4))
-        )
+        await store.engine.create("theirs", 4, CollectionConfig(), {})
         await store.close()
 
     asyncio.run(work())

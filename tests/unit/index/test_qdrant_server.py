@@ -42,7 +42,7 @@ def server() -> Iterator[QdrantServer]:
 
 def opened(server: QdrantServer, *, effort: SearchParams | None = None, **settings: object) -> GalleryStore:
     config = ServerConfig(qdrant_url=server.url, qdrant_grpc_port=server.grpc_port, **settings)  # type: ignore[arg-type]
-    return GalleryStore.open(server=config, effort=effort)
+    return GalleryStore.open(server=config, params=effort)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_every_search_compares_again_by_full_vectors(
     server: QdrantServer, effort: SearchParams | None, ef: int
 ) -> None:
     async def work() -> None:
-        store = opened(server, effort=effort)
+        store = opened(server, params=effort)
         await store.ensure("gallery", "enc", 3)
         await store.search("gallery", VECTOR)
         await store.close()
@@ -183,7 +183,7 @@ def test_what_may_not_run_twice_is_not(server: QdrantServer) -> None:
         lost = [lambda context: None] * 2 + [AWAY]  # the names and the aliases are read first
         server.faults.extend(lost)
         with pytest.raises(Unavailable):
-            await collections.point(store.connection, {"other": "gallery-1"})
+            await collections.point(store.engine, {"other": "gallery-1"})
         assert server.methods().count("UpdateAliases") == 2
         assert not server.faults
         await store.close()
@@ -311,7 +311,7 @@ def test_a_collection_that_was_lost_is_made_again(server: QdrantServer) -> None:
     async def work() -> None:
         store = opened(server)
         await store.ensure("gallery", "enc", 3)
-        await collections.drop(store.connection, "gallery-1")
+        await store.engine.drop("gallery-1")
         with pytest.raises(NotFound):
             await store.upsert("gallery", [Item("a", VECTOR)])
         await store.ensure("gallery", "enc", 3)

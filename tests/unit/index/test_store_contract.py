@@ -147,38 +147,38 @@ def test_unknown_collection_and_reserved_key(stocked: Stocked) -> None:
 
 def test_a_new_collection_is_behind_an_alias_that_can_move(stocked: Stocked) -> None:
     async def work(store: GalleryStore, gallery: str) -> None:
-        connection, second = store.connection, f"{gallery}-2"
-        assert (await collections.aliases(connection))[gallery] == f"{gallery}-1"
+        engine, second = store.engine, f"{gallery}-2"
+        assert (await engine.aliases())[gallery] == f"{gallery}-1"
         assert f"{gallery}-1" in await store.list()
         assert gallery not in await store.list()
-        await collections.create(connection, second, ENCODER, 3, CollectionConfig())
+        await collections.create(engine, second, ENCODER, 3, CollectionConfig())
         await store.upsert(second, ITEMS[2:3])
-        await collections.point(connection, {gallery: second, f"{gallery}.previous": f"{gallery}-1"})
+        await collections.point(engine, {gallery: second, f"{gallery}.previous": f"{gallery}-1"})
         assert await found(store, gallery) == ["c"]
         assert len(await found(store, f"{gallery}.previous")) == len(ITEMS)
         await store.upsert(gallery, ITEMS[:1])
         assert await found(store, second) == ["a", "c"]
-        await collections.point(connection, {f"{gallery}.previous": None})
+        await collections.point(engine, {f"{gallery}.previous": None})
         with pytest.raises(NotFound):
             await store.info(f"{gallery}.previous")
         await store.ensure(gallery, ENCODER, 3)
-        assert (await collections.aliases(connection))[gallery] == second
+        assert (await engine.aliases())[gallery] == second
 
     stocked(work)
 
 
 def test_aliases_that_cannot_be(stocked: Stocked) -> None:
     async def work(store: GalleryStore, gallery: str) -> None:
-        connection, first = store.connection, f"{gallery}-1"
+        engine, first = store.engine, f"{gallery}-1"
         with pytest.raises(NotFound, match="nowhere"):
-            await collections.point(connection, {f"{gallery}.x": first, gallery: f"{gallery}-nowhere"})
+            await collections.point(engine, {f"{gallery}.x": first, gallery: f"{gallery}-nowhere"})
         with pytest.raises(Conflict, match="a collection itself"):
-            await collections.point(connection, {first: first})
+            await collections.point(engine, {first: first})
         with pytest.raises(Conflict, match="is an alias"):
-            await collections.create(connection, gallery, ENCODER, 3, CollectionConfig())
-        assert f"{gallery}.x" not in await collections.aliases(connection)
-        await collections.drop(connection, first)
-        assert gallery not in await collections.aliases(connection)
+            await collections.create(engine, gallery, ENCODER, 3, CollectionConfig())
+        assert f"{gallery}.x" not in await engine.aliases()
+        await engine.drop(first)
+        assert gallery not in await engine.aliases()
 
     stocked(work)
 

@@ -1,0 +1,104 @@
+"""What the gallery needs of a vector engine: :mod:`scot.index.embedded` and :mod:`scot.index.remote` provide it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from scot.index.config import CollectionConfig, SearchParams
+from scot.index.filters import Filter
+
+Vector = npt.NDArray[np.float32]  # (D,)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point: a UUID, its vector ``(D,)`` (None if not requested), its payload, and its cosine if it was searched."""
+
+    id: str
+    vector: Vector | None
+    payload: Mapping[str, Any]
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What an engine knows of a collection."""
+
+    points: int
+    metadata: Mapping[str, Any]
+    payload_index: Mapping[str, str]
+    quantization: str
+    ready: bool
+    """Whether the indexes of all points are built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One nearest-neighbor query by cosine; ``exclude`` are point ids that must not be found."""
+
+    vector: Vector
+    limit: int = 10
+    offset: int = 0
+    filter: Filter | None = None
+    exclude: Sequence[str] = ()
+    score_threshold: float | None = None
+    with_vectors: bool = False
+
+
+class Engine(Protocol):
+    """Collections of points, and aliases of collections. Every ``name`` may be an alias, but for those to make or drop.
+
+    Every method raises :class:`~scot.errors.Unavailable` when the engine cannot be reached and, where it names a
+    collection, :class:`~scot.errors.NotFound` when there is none of that name.
+    """
+
+    embedded: bool
+    """Whether it runs in this process, on a folder that no other process may open meanwhile."""
+
+    async def create(self, name: str, dim: int, config: CollectionConfig, metadata: Mapping[str, Any]) -> None:
+        """Make a collection with its payload indexes; one that is there already stays as it is.
+
+        Raises:
+            InvalidInput: the name is not valid.
+        """
+
+    async def describe(self, name: str) -> Stored:
+        """What a collection holds."""
+
+    async def names(self) -> list[str]:
+        """The names of all collections, sorted; aliases are not among them."""
+
+    async def aliases(self) -> dict[str, str]:
+        """Every alias and its collection, sorted."""
+
+    async def set_aliases(self, changes: Mapping[str, str | None]) -> None:
+        """Point aliases at collections, or remove those of ``None``: all in one step, or none."""
+
+    async def drop(self, name: str) -> None:
+        """Delete a collection, its points and its aliases."""
+
+    async def upsert(self, name: str, points: Sequence[Point]) -> None:
+        """Insert or replace points. On return they are durable, and a search sees them."""
+
+    async def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete points; unknown ids are ignored."""
+
+    async def retrieve(self, name: str, ids: Sequence[str], *, with_vectors: bool = False) -> list[Point]:
+        """The points that exist among ``ids``, in any order."""
+
+    async def query(self, name: str, search: Search, params: SearchParams) -> list[Point]:
+        """The nearest points, best first."""
+
+    async def scroll(self, name: str, *, after: str | None, limit: int) -> tuple[list[Point], str | None]:
+        """Up to ``limit`` points in the order of their ids, from ``after`` on, and the next id; None at the end."""
+
+    async def optimize(self, name: str) -> None:
+        """Wait until the indexes of all points are built."""
+
+    async def close(self) -> None:
+        """Release what the engine holds."""

@@ -1,0 +1,105 @@
+"""SCOT's types of a collection and a query as the messages of Qdrant's client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from qdrant_client import models
+
+from scot.index.config import CollectionConfig, Quantization, SearchParams
+from scot.index.engine import Point
+from scot.index.filters import Condition, Exists, Filter, Match, Range, path_of
+
+
+def collection_settings(config: CollectionConfig, dim: int) -> dict[str, Any]:
+    """The arguments of ``create_collection`` for unit vectors ``(D,)`` that are compared by cosine."""
+    memory = models.Memory(config.vectors_memory)
+    settings: dict[str, Any] = {
+        "vectors_config": models.VectorParams(size=dim, distance=models.Distance.COSINE, memory=memory),
+        "hnsw_config": models.HnswConfigDiff(m=config.hnsw_m, ef_construct=config.hnsw_ef_construct),
+        "quantization_config": _quantization(config.quantization),
+        "replication_factor": config.replication_factor,
+    }
+    if config.shards:
+        settings["shard_number"] = config.shards
+    if config.strict:
+        settings["strict_mode_config"] = models.StrictModeConfig(
+            enabled=True, unindexed_filtering_retrieve=False, unindexed_filtering_update=False
+        )
+    return settings
+
+
+def search_params(params: SearchParams) -> models.SearchParams:
+    """The parameters of a query; Qdrant ignores those of quantization where vectors are not quantized."""
+    rescored = models.QuantizationSearchParams(rescore=True, oversampling=params.oversampling)
+    return models.SearchParams(hnsw_ef=params.hnsw_ef or None, quantization=rescored)
+
+
+def to_qdrant(wanted: Filter | None, exclude_points: Sequence[str] = ()) -> models.Filter | None:
+    """The Qdrant filter of ``wanted``, which also leaves out the points named in ``exclude_points``."""
+    wanted = wanted or Filter()
+    must_not = [_condition(each) for each in wanted.must_not]
+    if exclude_points:
+        must_not.append(models.HasIdCondition(has_id=list(exclude_points)))
+    if not (wanted.must or wanted.should or must_not):
+        return None
+    return models.Filter(
+        must=[_condition(each) for each in wanted.must] or None,
+        should=[_condition(each) for each in wanted.should] or None,
+        must_not=must_not or None,
+    )
+
+
+def point_of(found: Any) -> Point:
+    """A point that was found or retrieved."""
+    vector = None if found.vector is None else np.asarray(found.vector, dtype=np.float32)
+    return Point(str(found.id), vector, found.payload or {}, float(getattr(found, "score", 0.0)))
+
+
+def quantization_name(config: models.QuantizationConfig | None) -> str:
+    """As :data:`~scot.index.config.Quantization` names it."""
+    match config:
+        case models.ScalarQuantization():
+            return "int8"
+        case models.TurboQuantization():
+            return "turbo"
+        case models.ProductQuantization():
+            return "product"
+        case models.BinaryQuantization():
+            return "binary"
+        case _:
+            return "none"
+
+
+def _quantization(kind: Quantization) -> models.QuantizationConfig | None:
+    # Small and read by every query: pinned in memory, wherever the full vectors are.
+    pinned = models.Memory.PINNED
+    match kind:
+        case "none":
+            return None
+        case "int8":
+            # The quantile cuts off the few outliers that would stretch the scale for all.
+            scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, memory=pinned)
+            return models.ScalarQuantization(scalar=scalar)
+        case "turbo":
+            turbo = models.TurboQuantQuantizationConfig(bits=models.TurboQuantBitSize.BITS4, memory=pinned)
+            return models.TurboQuantization(turbo=turbo)
+        case "product":
+            product = models.ProductQuantizationConfig(compression=models.CompressionRatio.X16, memory=pinned)
+            return models.ProductQuantization(product=product)
+        case "binary":
+            return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(memory=pinned))
+
+
+def _condition(condition: Condition) -> models.Condition:
+    key = path_of(condition.field)
+    match condition:
+        case Match(value=value):
+            return models.FieldCondition(key=key, match=models.MatchValue(value=value))
+        case Range(gt=gt, gte=gte, lt=lt, lte=lte):
+            return models.FieldCondition(key=key, range=models.Range(gt=gt, gte=gte, lt=lt, lte=lte))
+        case Exists(exists=exists):
+            empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
+            return models.Filter(must_not=[empty]) if exists else empty
