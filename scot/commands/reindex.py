@@ -109,7 +109,7 @@ async def _reindex(config: ReindexConfig, images: Iterable[CaptionedImage], refu
             print(f"`scot collections swap {config.alias} {name}` lets {config.alias} mean it")
             return
         await _indexed(store, name, config.wait_s)
-        print(said(await aliases.swap(connection, config.alias, name, force=config.force)))
+        print(said(await aliases.swap(engine, config.alias, name, force=config.force)))
 
 
 async def _layout(store: GalleryStore, config: ReindexConfig, known: dict[str, str]) -> CollectionConfig:

@@ -16,6 +16,8 @@ _NAMESPACE = uuid.UUID("6b0c5a2e-5d0b-5a55-9d5e-5c0753c07001")
 
 ITEM_ID_KEY = "_scot_item_id"
 """The payload key that keeps the caller's id beside the point; never accepted from a caller, never returned to one."""
+BOOLEANS_KEY = "_scot_booleans"
+"""The payload key of the embedded store's list of boolean fields (:mod:`scot.index.shard`); reserved likewise."""
 
 
 def point_id(item_id: str) -> str:

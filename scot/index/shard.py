@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from scot.data.atomic_io import atomic_folder, write_json
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.engine import Point, Search
 from scot.index.filters import Exists, Filter, Match, Range, path_of
+from scot.index.payload import BOOLEANS_KEY
 
 MANIFEST = "collection.json"
 
@@ -30,7 +31,6 @@ _SCHEMA = {
     "keyword": edge.PayloadSchemaType.Keyword,
     "integer": edge.PayloadSchemaType.Integer,
     "float": edge.PayloadSchemaType.Float,
-    "bool": edge.PayloadSchemaType.Bool,
 }
 _QUANTIZATION: Mapping[str, Any] = {
     "none": None,
@@ -63,8 +63,10 @@ class Shard:
             (new / "shard-0").mkdir()
             shard = edge.EdgeShard.create(str(new / "shard-0"), _edge_config(dim, config))
             # The engine writes its configuration with the first operation only; an empty shard could not be loaded.
-            for field, kind in config.indexes() or [("_scot", "keyword")]:
-                shard.update(edge.UpdateOperation.create_field_index(path_of(field), _SCHEMA[kind]))
+            shard.update(edge.UpdateOperation.create_field_index(BOOLEANS_KEY, edge.PayloadSchemaType.Keyword))
+            for field, kind in config.indexes():
+                if kind in _SCHEMA:
+                    shard.update(edge.UpdateOperation.create_field_index(path_of(field), _SCHEMA[kind]))
             shard.flush()
             shard.close()
             _write_manifest(new, dim, metadata, config, 0)
@@ -82,9 +84,7 @@ class Shard:
 
     def upsert(self, points: Iterable[Point]) -> None:
         """Insert or replace points; on return they are in the write-ahead log."""
-        made = [
-            edge.Point(each.id, each.vector.tolist(), dict(each.payload)) for each in points if each.vector is not None
-        ]
+        made = [edge.Point(each.id, each.vector.tolist(), _payload(each)) for each in points if each.vector is not None]
         self._shard.update(edge.UpdateOperation.upsert_points(made))
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -137,7 +137,7 @@ class Shard:
             there = self._shard.retrieve(list(ids), with_payload=True, with_vector=True)
             gone = set(ids) - {str(each.id) for each in there}
             if there:
-                points = [edge.Point(each.id, each.vector, each.payload) for each in there]
+                points = [edge.Point(each.id, each.vector or [], each.payload) for each in there]
                 following.update(edge.UpdateOperation.upsert_points(points))
             if gone:
                 following.update(edge.UpdateOperation.delete_points(list(gone)))
@@ -191,6 +191,8 @@ def _filter(wanted: Filter | None, exclude: Sequence[str]) -> edge.Filter | None
 def _condition(condition: Match | Range | Exists) -> Any:
     key = path_of(condition.field)
     match condition:
+        case Match(value=bool(value)):
+            return edge.FieldCondition(BOOLEANS_KEY, match=edge.MatchValue(_boolean(key, value)))
         case Match(value=value):
             return edge.FieldCondition(key, match=edge.MatchValue(value))
         case Range(gt=gt, gte=gte, lt=lt, lte=lte):
@@ -200,6 +202,31 @@ def _condition(condition: Match | Range | Exists) -> Any:
             return edge.Filter(must_not=[empty]) if exists else empty
 
 
+def _payload(point: Point) -> dict[str, Any]:
+    """The payload with a list of its boolean values, for filters: the engine's binding reads True as the number 1."""
+    payload = dict(point.payload)
+    if booleans := sorted(set(_booleans(payload, ""))):
+        payload[BOOLEANS_KEY] = booleans
+    return payload
+
+
+def _booleans(value: Any, path: str) -> Iterator[str]:
+    match value:
+        case bool():
+            yield _boolean(path, value)
+        case dict():
+            for key, each in value.items():
+                yield from _booleans(each, f"{path}.{path_of(key)}" if path else path_of(key))
+        case list():
+            for each in value:
+                yield from _booleans(each, path)
+
+
+def _boolean(path: str, value: bool) -> str:
+    return f"{path}={value}"
+
+
 def _point(found: Any) -> Point:
     vector = None if found.vector is None else np.asarray(found.vector, dtype=np.float32)
-    return Point(str(found.id), vector, dict(found.payload or {}), float(getattr(found, "score", 0.0)))
+    payload = {key: value for key, value in (found.payload or {}).items() if key != BOOLEANS_KEY}
+    return Point(str(found.id), vector, payload, float(getattr(found, "score", 0.0)))

@@ -19,7 +19,7 @@ from scot.index.config import CollectionConfig, SearchParams
 from scot.index.embedded import EmbeddedEngine
 from scot.index.engine import Engine, Point, Search, Vector
 from scot.index.filters import Filter
-from scot.index.payload import ITEM_ID_KEY, point_id
+from scot.index.payload import BOOLEANS_KEY, ITEM_ID_KEY, point_id
 from scot.index.remote import ServerConfig, connect
 
 _FRESH_S = 10.0  # how long a collection's encoder is taken from memory before it is asked for again
@@ -195,8 +195,8 @@ class GalleryStore:
 def _point(item: Item) -> Point:
     if item.vector is None:
         raise InvalidInput(f"item {item.item_id!r} has no vector")
-    if ITEM_ID_KEY in item.payload:
-        raise InvalidInput(f"item {item.item_id!r}: the payload key {ITEM_ID_KEY!r} is reserved")
+    if reserved := {ITEM_ID_KEY, BOOLEANS_KEY} & item.payload.keys():
+        raise InvalidInput(f"item {item.item_id!r}: the payload key {min(reserved)!r} is reserved")
     return Point(point_id(item.item_id), item.vector, {**item.payload, ITEM_ID_KEY: item.item_id})
 
 

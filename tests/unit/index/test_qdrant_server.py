@@ -84,7 +84,7 @@ def test_every_search_compares_again_by_full_vectors(
     server: QdrantServer, effort: SearchParams | None, ef: int
 ) -> None:
     async def work() -> None:
-        store = opened(server, params=effort)
+        store = opened(server, effort=effort)
         await store.ensure("gallery", "enc", 3)
         await store.search("gallery", VECTOR)
         await store.close()
