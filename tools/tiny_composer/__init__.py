@@ -1,0 +1,1 @@
+"""What trained the packaged composer in ``scot/composers/tiny``."""
