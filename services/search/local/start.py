@@ -106,7 +106,7 @@ def _explain(settings: SearchSettings) -> None:
     LoadedComposers(registry, encoder.id, encoder.dim).roll_out(service.rollout)
 
     async def open_store() -> None:
-        store = GalleryStore.open(path=settings.store, server=service.qdrant, effort=service.search)
+        store = GalleryStore.open(path=settings.store, server=service.qdrant, params=service.search)
         try:
             await store.ensure(service.collection, encoder.id, encoder.dim, service.collections)
         finally:
