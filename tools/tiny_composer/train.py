@@ -3,8 +3,8 @@
     python -m tools.tiny_composer.train --out scot/composers/tiny
 
 Draws 5,000 captioned images of each world, writes sixteen edits of each caption by rules, encodes them with the
-packaged encoder, and pretrains a token Combiner of half widths with the analogy (docs/adr/0016). About 40 minutes on two
-cores. The weights are stored in float16.
+packaged encoder, and pretrains a token Combiner of half widths with the analogy (docs/adr/0016). About 40 minutes on
+two cores. The weights are stored in float16.
 """
 
 from __future__ import annotations
