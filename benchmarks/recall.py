@@ -95,12 +95,9 @@ def main(config: RecallBenchmark) -> int:
     encoder, composer = load_encoder(config.encoder), None
     if config.composer is not None:
         composer = load_composer(config.composer, encoder_id=encoder.id, dim=encoder.dim)
-    with tempfile.TemporaryDirectory() as scratch:
-        worlds = list(_worlds(config, encoder, config.data or Path(scratch)))
-        drawn_ND = np.concatenate([world.references("").numpy() for world in worlds])
-        kinds = _queries(composer, worlds)
+    drawn_ND, kinds = drawn(config, encoder, composer)
     gallery_ND = gallery(drawn_ND, config.items, np.random.default_rng(config.seed))
-    many = config.queries * len(worlds)
+    many = config.queries * len(WORLDS)
     print(f"{machine()}\n\n{config.items:,} vectors of {gallery_ND.shape[1]}, {many:,} queries of each kind\n")
     truth = {kind: exact(queries_QD, gallery_ND) for kind, queries_QD in kinds.items()}
     print(f"| quantisation | search | {' | '.join(kinds)} | ms a query | build s |")
@@ -129,6 +126,13 @@ def main(config: RecallBenchmark) -> int:
         result = {"machine": machine(), "items": config.items, "dim": int(gallery_ND.shape[1]), "rows": rows}
         config.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def drawn(config: RecallBenchmark, encoder: Encoder, composer: Composer | None) -> tuple[Vectors, dict[str, Vectors]]:
+    """The vectors ``(N, D)`` of the drawn galleries, and the queries ``(Q, D)`` of each kind."""
+    with tempfile.TemporaryDirectory() as scratch:
+        worlds = list(_worlds(config, encoder, config.data or Path(scratch)))
+        return np.concatenate([world.references("").numpy() for world in worlds]), _queries(composer, worlds)
 
 
 def _worlds(config: RecallBenchmark, encoder: Encoder, folder: Path) -> Iterator[EncodedBenchmark]:

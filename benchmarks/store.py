@@ -65,12 +65,10 @@ def main(config: StoreBenchmark) -> int:
 
     encoder = load_encoder("tiny")
     composer = load_composer(config.composer, encoder_id=encoder.id, dim=encoder.dim) if config.composer else None
-    asked = recall.RecallBenchmark(drawn=config.drawn, queries=config.queries)
-    with tempfile.TemporaryDirectory() as scratch:
-        worlds = list(recall._worlds(asked, encoder, composer, config.data or Path(scratch)))
-    rows = np.concatenate([world.gallery_ND for world in worlds])
+    asked = recall.RecallBenchmark(drawn=config.drawn, queries=config.queries, data=config.data)
+    rows, queries = recall.drawn(asked, encoder, composer)
     gallery_ND = recall.gallery(rows, config.items, np.random.default_rng(0))
-    kinds = {kind: _doubled(rows) for kind, rows in recall._queries(composer, worlds).items()}
+    kinds = {kind: _doubled(rows) for kind, rows in queries.items()}
     truth = {kind: recall.exact(queries_QD[:, : encoder.dim], gallery_ND) for kind, queries_QD in kinds.items()}
     with tempfile.TemporaryDirectory() as folder:
         path = config.store or Path(folder) / "store"

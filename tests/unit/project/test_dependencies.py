@@ -25,6 +25,7 @@ DISTRIBUTIONS = {
     "open_clip": "open_clip_torch",
     "prometheus_client": "prometheus-client",
     "qdrant_client": "qdrant-client",
+    "qdrant_edge": "qdrant-edge-py",
     "yaml": "pyyaml",
 }
 IMPORTED_BY_OTHERS = {
