@@ -1,8 +1,9 @@
-"""Read what somebody else wrote: annotation and ranking files, with the first offenders named."""
+"""Read and check annotation and ranking files; an error names the first three offenders."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def find(folder: Path, name: str, places: Sequence[str]) -> Path:
     """The annotation file ``name``, in ``folder`` or where the authors' layout has it.
 
     Raises:
-        NotFound: it is nowhere there.
+        NotFound: neither place has it.
     """
     for place in ("", *places):
         if (file := folder / place / name).is_file():
@@ -32,19 +33,18 @@ def find(folder: Path, name: str, places: Sequence[str]) -> Path:
 
 
 def read_json(file: Path) -> Any:
-    """A JSON file whose objects have no key twice.
+    """Parse a JSON file; no object may have a key twice.
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: it is not whole JSON, or a key is there twice.
+        InvalidInput: it is not valid JSON, or a key occurs twice.
     """
     twice: list[str] = []
 
     def checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) < len(pairs):
-            seen: set[str] = set()
-            twice.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            twice.extend(repeated([key for key, _ in pairs]))
         return made
 
     try:
@@ -55,7 +55,7 @@ def read_json(file: Path) -> Any:
         raise InvalidInput(f"{file} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise InvalidInput(f"{file} is not whole JSON{where}: was its download or writing cut off?") from None
+        raise InvalidInput(f"{file} is not valid JSON{where}: was its download or writing cut off?") from None
     if twice:
         raise InvalidInput(f"{file} has {len(twice):,} keys twice: {some(twice)}")
     return content
@@ -76,7 +76,7 @@ def read_entries(file: Path, fields: Mapping[str, type | tuple[type, ...]]) -> l
         if (lacking := _lacking(entry, fields))
     ]
     if broken:
-        raise InvalidInput(f"{file} has {len(broken):,} entries that lack something: {some(broken)}")
+        raise InvalidInput(f"{file} has {len(broken):,} entries with missing fields: {some(broken)}")
     return content
 
 
@@ -99,18 +99,12 @@ def read_paths(file: Path) -> dict[str, str]:
 
 
 def repeated(names: Iterable[str]) -> list[str]:
-    """Those that came before, each once, in order."""
-    seen: set[str] = set()
-    again: dict[str, None] = {}
-    for name in names:
-        if name in seen:
-            again[name] = None
-        seen.add(name)
-    return list(again)
+    """The names that occur more than once, each once, in order."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def check_known(file: Path, wanted: Iterable[tuple[str, str]], gallery: Iterable[str]) -> None:
-    """Every ``(query, name)`` is of the gallery. Raises InvalidInput with the first three."""
+    """Check that the gallery has every name of ``(query, name)``. Raises InvalidInput with the first three."""
     known = set(gallery)
     unknown = [f"{name} (query {query})" for query, name in wanted if name not in known]
     if unknown:
@@ -118,13 +112,13 @@ def check_known(file: Path, wanted: Iterable[tuple[str, str]], gallery: Iterable
 
 
 def check_distinct(file: Path, query_ids: Sequence[str]) -> None:
-    """No query id is there twice. Raises InvalidInput with the first three."""
+    """Check that no query id occurs twice. Raises InvalidInput with the first three."""
     if again := repeated(query_ids):
         raise InvalidInput(f"{file} has {len(again):,} query ids twice: {some(again)}")
 
 
 def check_split(benchmark: str, split: str, known: Sequence[str]) -> None:
-    """The split is one of the benchmark's. Raises InvalidInput."""
+    """Check that the benchmark has this split. Raises InvalidInput."""
     if split not in known:
         raise InvalidInput(f"--split of {benchmark} must be {' or '.join(known)}, not {split!r}")
 

@@ -1,4 +1,4 @@
-"""What the benchmarks have in common: queries over galleries, and what is measured of each query's ranking."""
+"""What all benchmarks share: queries over galleries, and the measure of a query's ranking."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scot.evaluation.images import Picture
+from scot.evaluation.images import ImageFile
 
 WHOLE, SUBSET = "recall", "recall_subset"
-"""What a ranking is over: the gallery, or a query's few candidates. The words of CIRR's submission files."""
+"""The two kinds of rankings: of the gallery, and of a query's subset. CIRR's submission files use these words."""
 
 Lists = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Part to query id to names, best first."""
@@ -21,13 +21,19 @@ Rankings = Mapping[str, Lists]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query. Every name is one of the part's pictures.
+    """One query. Every name is one of the part's images.
 
-    ``edits`` are composed one by one and their unit query vectors averaged; ``targets`` are the right answers, the one
-    the edit was written for first, or none where the benchmark keeps them secret; ``subset`` are the few pictures of
-    ``recall_subset``, the reference not among them; ``candidates`` is a gallery of the query's own, empty for the
-    part's; ``texts`` are what the annotators wrote of it; ``soft`` grades right and half-right answers;
-    ``edited_caption`` is the caption of a right answer, which the oracle searches with.
+    Attributes:
+        query_id: unique in the part.
+        reference: the image that the edits change.
+        edits: composed one by one; the query is the average of their unit query vectors.
+        targets: the right answers, the one that the edit was written for first; empty if they are secret.
+        subset: the few images of ``recall_subset``, without the reference.
+        candidates: a gallery of this query only; empty if the part's gallery is searched.
+        aspects: CIRCO's semantic aspects.
+        texts: what the annotators wrote.
+        soft: a grade for right and half-right answers.
+        edited_caption: the caption of a right answer, which the oracle searches with.
     """
 
     query_id: str
@@ -42,15 +48,16 @@ class Query:
     edited_caption: str = ""
 
     def names(self) -> set[str]:
-        """Every picture that the query cannot be measured without."""
+        """Every image that measuring the query needs."""
         return {self.reference, *self.targets, *self.subset, *self.candidates}
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Queries over one set of pictures: a category, a task, or, named "", all there is.
+    """Queries over one set of images: a category, a task, or the whole benchmark, whose name is "".
 
-    ``gallery`` is every picture the queries name or search, in the order in which ties are settled; None where unknown.
+    ``gallery`` is every image that the queries name or search; of equal scores, the earlier one ranks first. It is
+    None where the annotations do not list it.
     """
 
     name: str
@@ -59,12 +66,12 @@ class Part:
 
 
 Measure = Callable[[Query, Mapping[str, tuple[str, ...]]], dict[str, float]]
-"""A query and its rankings (by :data:`WHOLE` and :data:`SUBSET`) to what is averaged over queries."""
+"""From a query and its rankings (by :data:`WHOLE` and :data:`SUBSET`) to the metrics that are averaged over queries."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark's queries and galleries, and its protocol as people read it."""
+    """A benchmark's queries and galleries, and its protocol in words."""
 
     name: str
     split: str
@@ -72,57 +79,56 @@ class Benchmark:
     protocol: Mapping[str, Any]
     measure: Measure
     headline: Callable[[Mapping[str, float]], dict[str, float]]
-    """From the means per part to the numbers that are quoted."""
-    locate: Callable[[Path], dict[str, dict[str, Picture]]]
-    """From the folder of the images to each part's pictures; what is not there is left out."""
+    """From the means of each part to the numbers that papers quote."""
+    locate: Callable[[Path], dict[str, dict[str, ImageFile]]]
+    """From the folder of the images to the image files of each part that exist."""
     deviations: tuple[str, ...] = ()
     """How this run differs from the published protocol."""
     depth: int = 50
-    """How many names a ranking needs."""
+    """The number of names a ranking needs."""
     subset_depth: int = 0
-    """How many names a subset ranking needs; 0 where the benchmark has none."""
+    """The number of names a subset ranking needs; 0: the benchmark has no subsets."""
     drop_reference: bool = False
     """Whether the reference does not compete."""
     integers: bool = False
-    """Whether files hold names as integers."""
+    """Whether ranking files have integer names."""
     nested: bool = False
-    """Whether files hold the queries of each part under its name."""
+    """Whether ranking files have the queries of each part under its name."""
     aliases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """``part/query`` to other names of its candidates that files may use."""
+    """``part/query`` to other names that ranking files may use for its candidates."""
 
     @property
     def queries(self) -> int:
-        """How many queries there are."""
+        """The number of queries of all parts."""
         return sum(len(part.queries) for part in self.parts)
 
     @property
     def answered(self) -> bool:
-        """Whether the right answers are known here, or only by the test server."""
+        """Whether the right answers are public; otherwise only the authors' server knows them."""
         return all(query.targets for part in self.parts for query in part.queries)
 
     def protocol_and_deviations(self) -> dict[str, Any]:
-        """The protocol with the deviations, for the result."""
+        """The protocol with its deviations, as the result file has it."""
         return {**self.protocol, "deviations": list(self.deviations)}
 
     def without(self, missing: Mapping[str, set[str]]) -> Benchmark:
-        """The benchmark without some pictures of each part, and without the queries that need one of them."""
+        """The benchmark without the ``missing`` images of each part, and without the queries that need one of them."""
         if not any(missing.values()):
             return self
         parts = []
         for part in self.parts:
-            gone = missing.get(part.name, set())
-            queries = tuple(query for query in part.queries if not query.names() & gone)
-            gallery = None if part.gallery is None else tuple(name for name in part.gallery if name not in gone)
+            left_out = missing.get(part.name, set())
+            queries = tuple(query for query in part.queries if not query.names() & left_out)
+            gallery = None if part.gallery is None else tuple(name for name in part.gallery if name not in left_out)
             parts.append(replace(part, gallery=gallery, queries=queries))
-        kept = replace(self, parts=tuple(parts))
-        pictures, queries_gone = sum(map(len, missing.values())), self.queries - kept.queries
-        said = (
-            f"skip_missing: {pictures:,} pictures that are missing and {queries_gone:,} queries that need them left out"
-        )
-        skipped = {"pictures": pictures, "queries": queries_gone}
-        return replace(kept, deviations=(*self.deviations, said), protocol={**self.protocol, "skipped": skipped})
+        remaining = replace(self, parts=tuple(parts))
+        skipped = {"pictures": sum(map(len, missing.values())), "queries": self.queries - remaining.queries}
+        images, left = (f"{count:,}" for count in skipped.values())
+        deviation = f"skip_missing: {images} pictures that are missing and {left} queries that need them left out"
+        protocol = {**self.protocol, "skipped": skipped}
+        return replace(remaining, deviations=(*self.deviations, deviation), protocol=protocol)
 
 
 def size_deviation(what: str, found: int, published: int) -> tuple[str, ...]:
-    """A deviation to tell when the annotations are not all of the published ones."""
+    """A deviation if the annotations have another number of ``what`` than the published split."""
     return () if found == published else (f"size: {found:,} {what}, the published split has {published:,}",)

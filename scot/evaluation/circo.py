@@ -23,7 +23,7 @@ from scot.evaluation.annotations import (
 )
 from scot.evaluation.base import WHOLE, Benchmark, Part, Query, size_deviation
 from scot.evaluation.config import BenchmarkConfig
-from scot.evaluation.images import Picture, find_pictures
+from scot.evaluation.images import ImageFile, find_images
 from scot.evaluation.scoring import average_precision, recall_at
 
 PUBLISHED = {"val": 220, "test": 800}
@@ -49,7 +49,7 @@ class CircoConfig(BenchmarkConfig):
     """
 
     shared_concept: bool = False
-    """Deviation: the edit is "SHARED_CONCEPT that CAPTION"; the concept was given to settle doubts, not to be read."""
+    """Deviation: the edit is "SHARED_CONCEPT that CAPTION"; the annotators gave the concept to settle doubts only."""
     remove_reference: bool = False
     """Deviation: the reference does not compete (CoVR's masking)."""
 
@@ -58,7 +58,7 @@ def load(config: CircoConfig) -> Benchmark:
     """Read and check the annotations of a split.
 
     Raises:
-        NotFound, InvalidInput: a file is missing or not whole, or the split is not one of CIRCO's.
+        NotFound, InvalidInput: a file is missing or incomplete, or the split is not one of CIRCO's.
     """
     check_split("circo", config.split, list(PUBLISHED))
     file = find(config.folder(), f"{config.split}.json", ("annotations",))
@@ -83,13 +83,13 @@ def load(config: CircoConfig) -> Benchmark:
         *(('shared_concept: the edit is "SHARED_CONCEPT that CAPTION"',) if config.shared_concept else ()),
         *(("remove_reference: the reference does not compete",) if config.remove_reference else ()),
     )
-    told = f"the {len(gallery):,} pictures of {_INFO}" if gallery else f"not checked: the annotations lack {_INFO}"
+    searched = f"the {len(gallery):,} pictures of {_INFO}" if gallery else f"not checked: the annotations lack {_INFO}"
     return Benchmark(
         name="circo",
         split=config.split,
         parts=(Part("", gallery, queries),),
         protocol={
-            "gallery": told,
+            "gallery": searched,
             "reference": "left out of the ranking" if config.remove_reference else "competes",
             "map@K": "over all of gt_img_ids, divided by min(|gt_img_ids|, K)",
             "recall@K": "of target_img_id only",
@@ -148,7 +148,7 @@ def _measure(query: Query, lists: Mapping[str, tuple[str, ...]]) -> dict[str, fl
     return found | {f"map@10/{aspect}": found["map@10"] for aspect in query.aspects}
 
 
-def _locate(images: Path, *, gallery: tuple[str, ...] | None) -> dict[str, dict[str, Picture]]:
-    found = find_pictures(images, _IMAGES)
+def _locate(images: Path, *, gallery: tuple[str, ...] | None) -> dict[str, dict[str, ImageFile]]:
+    found = find_images(images, _IMAGES)
     stems = {name: f"{int(name):012d}" for name in gallery or ()}
-    return {"": {name: Picture(found[stem]) for name, stem in stems.items() if stem in found}}
+    return {"": {name: ImageFile(found[stem]) for name, stem in stems.items() if stem in found}}

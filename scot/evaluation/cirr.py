@@ -1,4 +1,4 @@
-"""CIRR (Liu et al. 2021, arXiv 2108.04024): pictures of daily life, and recall among six that look alike.
+"""CIRR (Liu et al. 2021, arXiv 2108.04024): photos of daily life, and recall among six that look alike.
 
 The reference does not compete. Recall@K is over all pictures of the split, Recall_subset@K over the five other members
 of the query's ``img_set``; the quoted mean is (R@5 + R_subset@1) / 2.
@@ -21,7 +21,7 @@ from scot.evaluation.annotations import (
 )
 from scot.evaluation.base import SUBSET, Benchmark, Part, Query, size_deviation
 from scot.evaluation.config import BenchmarkConfig
-from scot.evaluation.images import Picture, find_pictures, located
+from scot.evaluation.images import ImageFile, find_images, located
 from scot.evaluation.scoring import recalls
 
 PUBLISHED = {"val": (4_181, 2_297), "test1": (4_148, 2_315)}
@@ -48,7 +48,7 @@ def load(config: CirrConfig) -> Benchmark:
     """Read and check the annotations of a split.
 
     Raises:
-        NotFound, InvalidInput: a file is missing or not whole, or the split is not one of CIRR's.
+        NotFound, InvalidInput: a file is missing or incomplete, or the split is not one of CIRR's.
     """
     check_split("cirr", config.split, list(PUBLISHED))
     hidden = config.split == "test1"
@@ -113,7 +113,7 @@ def _headline(metrics: Mapping[str, float]) -> dict[str, float]:
     return {"mean_r5_rsub1": (metrics["recall@5"] + metrics["recall_subset@1"]) / 2}
 
 
-def _locate(images: Path, *, files: Mapping[str, str]) -> dict[str, dict[str, Picture]]:
+def _locate(images: Path, *, files: Mapping[str, str]) -> dict[str, dict[str, ImageFile]]:
     folders = dict.fromkeys(str(PurePosixPath(file).parent) for file in files.values())
-    found = find_pictures(images, [place for folder in folders for place in (folder, f"images/{folder}", "")])
+    found = find_images(images, [place for folder in folders for place in (folder, f"images/{folder}", "")])
     return {"": located(files, found)}

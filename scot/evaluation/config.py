@@ -1,4 +1,4 @@
-"""The flags that every benchmark has."""
+"""The flags that all benchmarks share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scot.errors import InvalidInput
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """What to score: ranking files, or a model on the images."""
+    """Score ranking files, or run a model on the images."""
 
     annotations: Path | None = None
     """The folder of the authors' annotation files, flat or in their own layout."""
@@ -29,16 +29,16 @@ class BenchmarkConfig:
     composers: Path | None = None
     """A registry of composers; without --composer its released one is run."""
     skip_missing: bool = False
-    """Leave out images that are missing or cannot be decoded, with the queries that need them, and say so."""
+    """Leave out images that are missing or cannot be decoded, with the queries that need them, and report it."""
     output: Path = Path("evaluation")
-    """Where a model's run keeps embeddings, ranking files, result and contact sheet."""
+    """Folder for the embeddings, ranking files, result and contact sheet of a model's run."""
     json: Path | None = None
     """Write the result there too, at full precision."""
     per_query: bool = False
     """Add what each query contributed to the JSON."""
 
     def folder(self) -> Path:
-        """The folder of the annotations. Raises InvalidInput when none was named."""
+        """The folder of the annotations. Raises InvalidInput when the flag is missing."""
         if self.annotations is None:
             raise InvalidInput("--annotations is missing: the folder of the authors' annotation files")
         return self.annotations

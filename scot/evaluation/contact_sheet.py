@@ -1,4 +1,4 @@
-"""Contact sheets: each row a reference, its edit, and the pictures found, right answers framed."""
+"""Contact sheets: each row a reference, its edit, and the images found, right answers framed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SheetRow:
 
 
 def contact_sheet(rows: Sequence[SheetRow], *, title: str) -> Image.Image:
-    """Draw the sheet, RGB; ``title`` is the line on top."""
+    """Draw the sheet, RGB; ``title`` is its first line."""
     columns = max((len(row.hits) for row in rows), default=0)
     width = _GAP + _CELL + _GAP + _TEXT + columns * (_CELL + _GAP) + _GAP
     height = 54 + len(rows) * (_CELL + 34)
@@ -40,9 +40,9 @@ def contact_sheet(rows: Sequence[SheetRow], *, title: str) -> Image.Image:
         lines = textwrap.wrap(f"“{row.edit}”", 24)[:6]
         for i, line in enumerate(lines):
             draw.text((x, y + _CELL / 2 - 10 * len(lines) + 20 * i), line, fill=_INK, font=font)
-        for column, (picture, note, right) in enumerate(row.hits):
+        for column, (image, note, right) in enumerate(row.hits):
             left = _GAP + _CELL + _GAP + _TEXT + column * (_CELL + _GAP)
-            sheet.paste(_fitted(picture), (left, y))
+            sheet.paste(_fitted(image), (left, y))
             if right:
                 draw.rectangle((left - 4, y - 4, left + _CELL + 3, y + _CELL + 3), outline=_RIGHT, width=4)
             draw.text((left, y + _CELL + 5), note[:22], fill=_RIGHT if right else _DIM, font=small)
@@ -55,8 +55,8 @@ def save_sheet(sheet: Image.Image, file: Path) -> None:
     sheet.save(file, "PNG")
 
 
-def _fitted(picture: Image.Image) -> Image.Image:
-    thumbnail = picture.convert("RGB").copy()
+def _fitted(image: Image.Image) -> Image.Image:
+    thumbnail = image.convert("RGB").copy()
     thumbnail.thumbnail((_CELL, _CELL), Image.Resampling.LANCZOS)
     cell = Image.new("RGB", (_CELL, _CELL), (238, 238, 236))
     cell.paste(thumbnail, ((_CELL - thumbnail.width) // 2, (_CELL - thumbnail.height) // 2))

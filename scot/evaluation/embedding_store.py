@@ -20,7 +20,7 @@ from scot.data.atomic_io import write_tensors
 from scot.embeddings.images import embed_images
 from scot.encoders import Encoder, MultiVectorEncoder, Vectors, state_encoder
 from scot.errors import InvalidInput
-from scot.evaluation.images import Picture
+from scot.evaluation.images import ImageFile
 from scot.evaluation.topk import BLOCK
 from scot.progress import SILENT, Progress
 
@@ -71,7 +71,7 @@ class StoredVectors:
 
 
 def encode_images(
-    images: Mapping[str, Picture],
+    images: Mapping[str, ImageFile],
     encoder: Encoder,
     cache: Path,
     *,
@@ -131,7 +131,7 @@ def encode_texts(texts: Sequence[str], encoder: Encoder, cache: Path) -> Mapping
 
 
 def pair_states(
-    pairs: Sequence[tuple[str, str]], encoder: Encoder, images: Mapping[str, Picture]
+    pairs: Sequence[tuple[str, str]], encoder: Encoder, images: Mapping[str, ImageFile]
 ) -> tuple[States, States]:
     """The hidden states of (image, edit) pairs, for a composer that reads them.
 
@@ -154,7 +154,7 @@ def write_shard(file: Path, vectors: torch.Tensor, names: Sequence[str], refused
     write_tensors(file, {"vectors": vectors}, metadata)
 
 
-def _key(encoder_id: str, lot: Sequence[str], images: Mapping[str, Picture], *, several: bool) -> str:
+def _key(encoder_id: str, lot: Sequence[str], images: Mapping[str, ImageFile], *, several: bool) -> str:
     described = []
     for name in lot:
         stat = images[name].file.stat()

@@ -17,7 +17,7 @@ from scot.errors import InvalidInput
 from scot.evaluation.annotations import check_known, check_split, find, read_entries, read_names, some
 from scot.evaluation.base import WHOLE, Benchmark, Part, Query, size_deviation
 from scot.evaluation.config import BenchmarkConfig
-from scot.evaluation.images import Picture, find_pictures, located
+from scot.evaluation.images import ImageFile, find_images, located
 from scot.evaluation.scoring import mean_over, recall_at
 
 PUBLISHED = {"dress": (2_017, 3_817), "shirt": (2_038, 6_346), "toptee": (1_961, 5_373)}
@@ -46,16 +46,16 @@ def load(config: FashionIqConfig) -> Benchmark:
     """Read and check the annotations of the three categories.
 
     Raises:
-        NotFound, InvalidInput: a file is missing or not whole, or the split is not one whose answers are known.
+        NotFound, InvalidInput: a file is missing or incomplete, or the answers of the split are not public.
     """
     check_split("fashioniq", config.split, ["val"])
     parts: list[Part] = []
     deviations: list[str] = []
-    for category, (queries, pictures) in PUBLISHED.items():
+    for category, (queries, images) in PUBLISHED.items():
         part, gallery = _part(config, category)
         parts.append(part)
         deviations += size_deviation(f"queries of {category}", len(part.queries), queries)
-        deviations += size_deviation(f"pictures of {category}", len(gallery), pictures)
+        deviations += size_deviation(f"pictures of {category}", len(gallery), images)
     if config.gallery_split == "val":
         deviations.append("gallery_split=val: the gallery holds only the candidates and targets of the queries")
     if config.caption_order == "first":
@@ -90,7 +90,7 @@ def joined(first: str, second: str) -> str:
 
 
 def _part(config: FashionIqConfig, category: str) -> tuple[Part, list[str]]:
-    """The part, and its whole split file, which is more than the part's gallery under ``gallery_split=val``."""
+    """The part, and all names of its split file; with ``gallery_split=val`` the part's gallery has fewer."""
     captions = find(config.folder(), f"cap.{category}.{config.split}.json", _PLACES)
     entries = read_entries(captions, {"target": str, "candidate": str, "captions": list})
     broken = [
@@ -108,16 +108,16 @@ def _part(config: FashionIqConfig, category: str) -> tuple[Part, list[str]]:
         queries.append(Query(str(number), entry["candidate"], edits, (entry["target"],), texts=(c0, c1)))
     check_known(captions, ((query.query_id, name) for query in queries for name in sorted(query.names())), gallery)
     used = {name for query in queries for name in query.names()}
-    kept = gallery if config.gallery_split == "original" else [name for name in gallery if name in used]
-    return Part(category, tuple(kept), tuple(queries)), gallery
+    searched = gallery if config.gallery_split == "original" else [name for name in gallery if name in used]
+    return Part(category, tuple(searched), tuple(queries)), gallery
 
 
 def _measure(query: Query, lists: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
     return {f"recall@{k}": recall_at(lists[WHOLE], query.targets, k) for k in RECALL_AT}
 
 
-def _locate(images: Path, *, parts: tuple[Part, ...]) -> dict[str, dict[str, Picture]]:
+def _locate(images: Path, *, parts: tuple[Part, ...]) -> dict[str, dict[str, ImageFile]]:
     return {
-        part.name: located(part.gallery or (), find_pictures(images, ["images", "", part.name, f"images/{part.name}"]))
+        part.name: located(part.gallery or (), find_images(images, ["images", "", part.name, f"images/{part.name}"]))
         for part in parts
     }

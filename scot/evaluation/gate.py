@@ -25,7 +25,7 @@ Outcome = Literal["first release", "passed", "forced", "refused", "already relea
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One metric on one gallery: what the candidate reached, and what the other did, None where nothing is released."""
+    """One metric on one gallery: what the candidate reached, and what the other did, None before the first release."""
 
     world: str
     gallery: str  # a hash of the pictures' ids and the queries
@@ -37,7 +37,7 @@ class Check:
 
     @property
     def winner(self) -> Literal["candidate", "other", "neither"]:
-        """Whose value lies outside of the other composer's interval, on the better side."""
+        """The composer whose value is above the interval of the other's."""
         if self.other is None or self.candidate.value > self.other.high:
             return "candidate"
         return "other" if self.candidate.value < self.other.low else "neither"
@@ -45,14 +45,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the gate decided about a candidate, and every number that it went by."""
+    """What the gate decided about a candidate, with the numbers it used."""
 
     at: str  # UTC, ISO 8601
     outcome: Outcome
     candidate: str
     released: str | None
     encoder: str
-    objection: str  # why it would be refused; empty if it passes
+    objection: str  # the reason to refuse it; empty if it passes
     checks: tuple[Check, ...]
 
     @property

@@ -16,7 +16,7 @@ from scot.errors import InvalidInput, NotFound
 from scot.evaluation.annotations import check_split, find, read_entries, some
 from scot.evaluation.base import WHOLE, Benchmark, Part, Query, size_deviation
 from scot.evaluation.config import BenchmarkConfig
-from scot.evaluation.images import Box, Picture, find_pictures
+from scot.evaluation.images import Box, ImageFile, find_images
 from scot.evaluation.scoring import mean_over, recall_at
 
 TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
@@ -37,14 +37,14 @@ class GenecisConfig(BenchmarkConfig):
 
 
 def load(config: GenecisConfig) -> Benchmark:
-    """Read and check the tasks whose annotations are there.
+    """Read and check the tasks whose annotations exist.
 
     Raises:
-        NotFound, InvalidInput: no task is there, or a file is not whole.
+        NotFound, InvalidInput: no task has annotations, or a file is incomplete.
     """
     check_split("genecis", config.split, ["val"])
     parts: list[Part] = []
-    pictures: dict[str, dict[str, tuple[str, Box | None]]] = {}
+    images: dict[str, dict[str, tuple[str, Box | None]]] = {}
     aliases: dict[str, dict[str, str]] = {}
     deviations: list[str] = []
     for task in TASKS:
@@ -52,7 +52,7 @@ def load(config: GenecisConfig) -> Benchmark:
             file = find(config.folder(), f"{task}.json", ("genecis",))
         except NotFound:
             continue
-        part, pictures[task] = _part(file, task, aliases)
+        part, images[task] = _part(file, task, aliases)
         parts.append(part)
         if task.endswith("object"):
             deviations += size_deviation(f"templates of {task}", len(part.queries), OBJECT_TEMPLATES)
@@ -77,7 +77,7 @@ def load(config: GenecisConfig) -> Benchmark:
         },
         measure=_measure,
         headline=partial(mean_over, parts=names, names=["recall@1"]),
-        locate=partial(_locate, pictures=pictures),
+        locate=partial(_locate, wanted=images),
         deviations=tuple(deviations),
         depth=RECALL_AT[-1],
         integers=True,
@@ -87,7 +87,7 @@ def load(config: GenecisConfig) -> Benchmark:
 
 
 def _part(file: Path, task: str, aliases: dict[str, dict[str, str]]) -> tuple[Part, dict[str, tuple[str, Box | None]]]:
-    """A task's queries, and its pictures: name to file stem and box, in the order in which ties are settled."""
+    """A task's queries, and its images: name to file stem and box, in the order in which ties are settled."""
     entries = read_entries(file, {"condition": str, "reference": dict, "target": dict, "gallery": list})
     found: dict[str, tuple[str, Box | None]] = {}
     queries, broken = [], []
@@ -114,19 +114,19 @@ def _part(file: Path, task: str, aliases: dict[str, dict[str, str]]) -> tuple[Pa
             )
         )
     if broken:
-        raise InvalidInput(f"{file} has {len(broken):,} templates with a picture that is not whole: {some(broken)}")
-    # Sorted, so that of equal scores the target is not the first because its template names it first.
+        raise InvalidInput(f"{file} has {len(broken):,} templates with an incomplete picture entry: {some(broken)}")
+    # Sorted: else the target would win ties because its template names it first.
     found = dict(sorted(found.items(), key=lambda item: (int(item[1][0]), item[0])))
     return Part(task, tuple(found), tuple(queries)), found
 
 
-def _named(picture: Mapping[str, Any], task: str) -> tuple[str, str, Box | None]:
+def _named(entry: Mapping[str, Any], task: str) -> tuple[str, str, Box | None]:
     """Name, image id and box. An object is named by its image and box, as one image shows several."""
     if task.endswith("object"):
-        name = str(int(picture["val_image_id"]))
+        name = str(int(entry["val_image_id"]))
         return name, name, None
-    x, y, width, height = (float(each) for each in picture["instance_bbox"])
-    stem = str(int(picture["image_id"]))
+    x, y, width, height = (float(each) for each in entry["instance_bbox"])
+    stem = str(int(entry["image_id"]))
     return f"{stem}:{x:.9g},{y:.9g},{width:.9g},{height:.9g}", stem, (x, y, width, height)
 
 
@@ -135,12 +135,12 @@ def _measure(query: Query, lists: Mapping[str, tuple[str, ...]]) -> dict[str, fl
 
 
 def _locate(
-    images: Path, *, pictures: Mapping[str, Mapping[str, tuple[str, Box | None]]]
-) -> dict[str, dict[str, Picture]]:
-    located: dict[str, dict[str, Picture]] = {}
-    for task, wanted in pictures.items():
+    images: Path, *, wanted: Mapping[str, Mapping[str, tuple[str, Box | None]]]
+) -> dict[str, dict[str, ImageFile]]:
+    located: dict[str, dict[str, ImageFile]] = {}
+    for task, names in wanted.items():
         objects = task.endswith("object")
-        found = find_pictures(images, _COCO if objects else _VISUAL_GENOME)
-        files = {name: found.get(f"{int(stem):012d}" if objects else stem) for name, (stem, _) in wanted.items()}
-        located[task] = {name: Picture(file, wanted[name][1]) for name, file in files.items() if file is not None}
+        found = find_images(images, _COCO if objects else _VISUAL_GENOME)
+        files = {name: found.get(f"{int(stem):012d}" if objects else stem) for name, (stem, _) in names.items()}
+        located[task] = {name: ImageFile(file, names[name][1]) for name, file in files.items() if file is not None}
     return located

@@ -1,4 +1,4 @@
-"""The pictures of a benchmark: found in the authors' folders, decoded as published evaluation code does."""
+"""The images of a benchmark: found in the authors' folders, decoded as published evaluation code decodes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scot.errors import ImageRefused
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 DILATION = 0.7
-"""How much of its width and height a crop takes more (GeneCIS, Vaze et al. 2023, arXiv 2306.07969)."""
+"""How much a crop is enlarged, as a share of its width and height (GeneCIS, Vaze et al. 2023, arXiv 2306.07969)."""
 
 _FULL_SIZE = ImageLimits(jpeg_side=0)
 
@@ -22,8 +22,8 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture, or the part of it in ``box`` (x, y, width, height in pixels), dilated and padded as in GeneCIS."""
+class ImageFile:
+    """An image file, or the part of it in ``box`` (x, y, width, height in pixels), dilated and padded as in GeneCIS."""
 
     file: Path
     box: Box | None = None
@@ -35,8 +35,8 @@ class Picture:
         return image if self.box is None else _crop(image, self.box)
 
 
-def find_pictures(images: Path, folders: Sequence[str]) -> dict[str, Path]:
-    """Stem to file of the pictures in these folders under ``images``; the first folder that has a stem wins."""
+def find_images(images: Path, folders: Sequence[str]) -> dict[str, Path]:
+    """Stem to file of the images in these folders under ``images``; the first folder that has a stem wins."""
     found: dict[str, Path] = {}
     for folder in dict.fromkeys(folders):
         if (place := images / folder).is_dir():
@@ -46,9 +46,9 @@ def find_pictures(images: Path, folders: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def located(names: Iterable[str], found: dict[str, Path]) -> dict[str, Picture]:
-    """The pictures of those names that were found."""
-    return {name: Picture(found[name]) for name in names if name in found}
+def located(names: Iterable[str], found: dict[str, Path]) -> dict[str, ImageFile]:
+    """The names whose files were found."""
+    return {name: ImageFile(found[name]) for name in names if name in found}
 
 
 def _crop(image: Image.Image, box: Box) -> Image.Image:

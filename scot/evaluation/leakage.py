@@ -1,8 +1,8 @@
-"""``scot evaluate leakage``: do the texts that a composer learned from hold a benchmark's texts?
+"""``scot evaluate leakage``: does the training data of a composer contain a benchmark's texts?
 
-Zero-shot means that they do not. Two texts are equal when they are so without case, punctuation and spacing; nearly
-equal when the Jaccard similarity of their words reaches a threshold. All pairs over the threshold are found, none is
-sampled: a text shares one of its few rarest words with each of its near-duplicates (prefix filtering, Bayardo et al.,
+Zero-shot means that it does not. Two texts are equal if only case, punctuation and spacing differ; nearly
+equal if the Jaccard similarity of their words reaches a threshold. All pairs over the threshold are found, without
+sampling: a text shares one of its few rarest words with each of its near-duplicates (prefix filtering, Bayardo et al.,
 WWW 2007), and only those are compared.
 """
 
@@ -48,24 +48,24 @@ class LeakageConfig:
     triplets: tyro.conf.Positional[Path]
     """A folder of triplets."""
     benchmark: PublishedBenchmark = "cirr"
-    """Whose texts."""
+    """The benchmark whose texts are compared."""
     annotations: Path | None = None
     """The folder of the benchmark's annotation files."""
     split: str = "val"
-    """Which split."""
+    """The split."""
     threshold: float = 0.8
     """Jaccard similarity of the words from which two texts are near-duplicates, over 0 to 1."""
     least_words: int = 1
-    """Texts of fewer words are not compared: "is red" is everybody's."""
+    """Texts of fewer words are not compared; "is red" occurs everywhere."""
     show: int = 10
-    """Overlaps to print."""
+    """The number of overlaps to print."""
     json: Path | None = None
-    """Write all of them there."""
+    """Also write all overlaps to this file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """A text of the triplets that a benchmark has too, or nearly. ``similarity`` is 1 when they are equal."""
+    """A text of the triplets that a benchmark contains too, exactly (``similarity`` 1) or nearly."""
 
     column: str
     text: str
@@ -76,7 +76,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Leakage:
-    """What was compared, and what was found: overlaps with the most similar and the longest first."""
+    """What was compared, and the overlaps: the most similar first, then the longest."""
 
     benchmark: str
     split: str
@@ -106,12 +106,12 @@ def leakage(config: LeakageConfig) -> int:
         exact, near = (found.count(column, exact=exact) for exact in (True, False))
         print(f"{column:<16}{exact:>10,}{near:>10,}")
     share = found.queries_touched / found.queries
-    print(f"\n{found.queries_touched:,} queries ({share:.1%}) have a text that the triplets have too, or nearly")
+    print(f"\n{found.queries_touched:,} queries ({share:.1%}) have a text that is also in the triplets, or nearly so")
     for each in found.overlaps[: max(0, config.show)]:
         print(f"  {each.similarity:.2f} {each.column}, {each.triplets:,} triplets: {each.text} | {each.benchmark_text}")
     if config.json is not None:
-        said = {**asdict(found), "threshold": config.threshold, "least_words": config.least_words}
-        Folder(config.json.parent).write(config.json.name, (json.dumps(said, indent=2) + "\n").encode())
+        result = {**asdict(found), "threshold": config.threshold, "least_words": config.least_words}
+        Folder(config.json.parent).write(config.json.name, (json.dumps(result, indent=2) + "\n").encode())
     return 0
 
 
@@ -128,8 +128,8 @@ def find_leakage(config: LeakageConfig) -> Leakage:
             counts[column].update(table[column].to_pylist())
     overlaps: list[Overlap] = []
     touched: set[str] = set()
-    for column, said in counts.items():
-        for text, triplets in said.items():
+    for column, counter in counts.items():
+        for text, triplets in counter.items():
             if len(words(text)) < config.least_words:
                 continue
             similar = index.similar(text)
@@ -142,7 +142,7 @@ def find_leakage(config: LeakageConfig) -> Leakage:
         benchmark=config.benchmark,
         split=config.split,
         triplets=manifest.count,
-        texts=len({text for said in counts.values() for text in said}),
+        texts=len({text for counter in counts.values() for text in counter}),
         benchmark_texts=len(texts),
         queries=len({query for queries in texts.values() for query in queries}),
         queries_touched=len(touched),
@@ -176,10 +176,10 @@ class TextIndex:
         self._words: dict[str, frozenset[str]] = {}
         self._with: dict[str, list[str]] = defaultdict(list)
         for text in texts:
-            said = words(text)
-            self._equal[" ".join(said)].append(text)
-            self._words[text] = frozenset(said)
-        frequency = Counter(word for said in self._words.values() for word in said)
+            sequence = words(text)
+            self._equal[" ".join(sequence)].append(text)
+            self._words[text] = frozenset(sequence)
+        frequency = Counter(word for each in self._words.values() for word in each)
         self._rarity: Mapping[str, tuple[int, str]] = {word: (count, word) for word, count in frequency.items()}
         for text, said_words in self._words.items():
             for word in self._prefix(said_words):
@@ -187,20 +187,20 @@ class TextIndex:
 
     def similar(self, text: str) -> dict[str, float]:
         """Indexed text to its similarity; 1 for equal word sequences, less for everything else."""
-        said = words(text)
-        wanted = frozenset(said)
+        sequence = words(text)
+        wanted = frozenset(sequence)
         found: dict[str, float] = {}
         for other in dict.fromkeys(each for word in self._prefix(wanted) for each in self._with.get(word, ())):
             theirs = self._words[other]
             similarity = len(wanted & theirs) / len(wanted | theirs)
             if similarity >= self._threshold:
                 found[other] = min(similarity, _REORDERED)
-        return found | dict.fromkeys(self._equal.get(" ".join(said), ()) if said else (), 1.0)
+        return found | dict.fromkeys(self._equal.get(" ".join(sequence), ()) if sequence else (), 1.0)
 
-    def _prefix(self, said: frozenset[str]) -> list[str]:
+    def _prefix(self, wanted: frozenset[str]) -> list[str]:
         """The rarest words: two sets of that similarity share one of them, whatever their other words are.
 
         A set of n words shares at least ⌈t·n⌉ with a similar one, so they cannot all be among its n − ⌈t·n⌉ others.
         """
-        ordered = sorted(said, key=lambda word: self._rarity.get(word, (0, word)))
-        return ordered[: len(said) - math.ceil(self._threshold * len(said) - 1e-9) + 1]
+        ordered = sorted(wanted, key=lambda word: self._rarity.get(word, (0, word)))
+        return ordered[: len(wanted) - math.ceil(self._threshold * len(wanted) - 1e-9) + 1]

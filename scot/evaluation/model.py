@@ -17,7 +17,7 @@ from scot.errors import InvalidInput, NotFound
 from scot.evaluation.annotations import some
 from scot.evaluation.base import SUBSET, WHOLE, Benchmark, Part, Query, Rankings
 from scot.evaluation.embedding_store import StoredVectors, encode_images, encode_texts, pair_states
-from scot.evaluation.images import Picture
+from scot.evaluation.images import ImageFile
 from scot.evaluation.topk import similarity, top_k
 from scot.progress import SILENT, Progress
 
@@ -33,7 +33,7 @@ class EncodedBenchmark:
 
     benchmark: Benchmark
     encoder: Encoder
-    images: Mapping[str, Mapping[str, Picture]]
+    images: Mapping[str, Mapping[str, ImageFile]]
     vectors: Mapping[str, StoredVectors]
     cache: Path
     cached_states: dict[tuple[str, int], tuple[States, States]] | None = field(default=None, repr=False)

@@ -9,7 +9,7 @@ from PIL import Image
 from scot.errors import ImageRefused
 from scot.evaluation.base import WHOLE, Benchmark, Part, Query, Rankings
 from scot.evaluation.contact_sheet import SheetRow, contact_sheet
-from scot.evaluation.images import Picture
+from scot.evaluation.images import ImageFile
 from scot.evaluation.model import EncodedBenchmark
 from scot.evaluation.scoring import Scores
 
@@ -61,7 +61,7 @@ def _sheet(
     return contact_sheet(rows, title=title)
 
 
-def _load(image: Picture) -> Image.Image:
+def _load(image: ImageFile) -> Image.Image:
     try:
         return image.load()
     except ImageRefused:  # deleted or changed since it was encoded

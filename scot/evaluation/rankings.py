@@ -25,10 +25,10 @@ VERSION = "rc2"
 def read_rankings(files: Iterable[Path], benchmark: Benchmark) -> Rankings:
     """Read ranking files and check them against the benchmark's queries and galleries.
 
-    Where the reference does not compete it is taken out of the rankings.
+    If the reference does not compete, it is removed from the rankings.
 
     Raises:
-        NotFound, InvalidInput: a file cannot be read; queries or names are unknown, missing or there twice.
+        NotFound, InvalidInput: a file cannot be read; queries or names are unknown, missing or repeated.
     """
     read: dict[str, Lists] = {}
     for file in files:
@@ -54,7 +54,7 @@ def read_rankings(files: Iterable[Path], benchmark: Benchmark) -> Rankings:
 
 
 def write_rankings(folder: Path, benchmark: Benchmark, rankings: Rankings) -> list[Path]:
-    """Write a benchmark's ranking files, each whole or not at all; returns their paths."""
+    """Write a benchmark's ranking files, atomically; returns their paths."""
     return [write_ranking(folder / file_name(benchmark, kind), benchmark, kind, rankings[kind]) for kind in rankings]
 
 
@@ -90,11 +90,11 @@ def _kind(file: Path, content: Mapping[str, Any], benchmark: Benchmark) -> str:
 
 def _check_names(what: str, file: object, found: Iterable[str], wanted: Sequence[str], benchmark: Benchmark) -> None:
     have, known = dict.fromkeys(found), dict.fromkeys(wanted)
-    told = f"{benchmark.name} {benchmark.split}"
+    split = f"{benchmark.name} {benchmark.split}"
     if unknown := [name for name in have if name not in known]:
-        raise InvalidInput(f"{file} ranks {len(unknown):,} {what} that {told} has not: {some(unknown)}")
+        raise InvalidInput(f"{file} ranks {len(unknown):,} {what} that {split} does not have: {some(unknown)}")
     if missing := [name for name in known if name not in have]:
-        raise InvalidInput(f"{file} lacks {len(missing):,} {what} of {told}: {some(missing)}")
+        raise InvalidInput(f"{file} lacks {len(missing):,} {what} of {split}: {some(missing)}")
 
 
 def _checked(where: str, lists: object, part: Part, kind: str, benchmark: Benchmark) -> Mapping[str, tuple[str, ...]]:
@@ -122,19 +122,19 @@ def _checked(where: str, lists: object, part: Part, kind: str, benchmark: Benchm
         if len(names) < needed:
             short.append(f"{len(names)} of {needed} (query {query.query_id})")
         checked[query.query_id] = tuple(names)
-    for offenders, said in (
+    for offenders, problem in (
         (strange, "rankings that are not lists of names"),
         (twice, "names twice in one ranking"),
         (unknown, "names that are not in the gallery"),
         (short, "rankings with names missing"),
     ):
         if offenders:
-            raise InvalidInput(f"{where} has {len(offenders):,} {said}: {some(offenders)}")
+            raise InvalidInput(f"{where} has {len(offenders):,} {problem}: {some(offenders)}")
     return checked
 
 
 def needed_names(query: Query, part: Part, kind: str, benchmark: Benchmark) -> int:
-    """How many names a ranking must have: as many as are looked at, or all there are."""
+    """The number of names a ranking must have: as many as the metrics read, or all of a smaller gallery."""
     if kind == SUBSET:
         return min(benchmark.subset_depth, len(query.subset))
     pool = query.candidates or part.gallery

@@ -1,4 +1,4 @@
-"""From rankings to the official numbers: what one ranking is worth, and the means over queries."""
+"""From rankings to the official numbers: the metrics of one ranking, and their means over queries."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def recall_at(ranking: Sequence[str], targets: Collection[str], k: int) -> float
 def recalls(
     lists: Mapping[str, Sequence[str]], targets: Collection[str], whole_at: Sequence[int], subset_at: Sequence[int]
 ) -> dict[str, float]:
-    """``recall@K`` of the ranking of the gallery and ``recall_subset@K`` of the subset's, of those there are."""
+    """``recall@K`` of the gallery's ranking and ``recall_subset@K`` of the subset's, for the given ones."""
     depths = {WHOLE: whole_at, SUBSET: subset_at}
     return {f"{kind}@{k}": recall_at(lists[kind], targets, k) for kind in depths if kind in lists for k in depths[kind]}
 
@@ -73,10 +73,10 @@ def average_precision(ranking: Sequence[str], targets: Collection[str], k: int) 
 
 
 def score(benchmark: Benchmark, rankings: Rankings) -> Scores:
-    """Measure every query, average, and add the numbers that are quoted.
+    """Measure every query, average, and add the numbers that papers quote.
 
     Raises:
-        InvalidInput: the split's answers are secret, or no query is left.
+        InvalidInput: the split's answers are secret, or no query remains.
     """
     if not benchmark.answered:
         raise InvalidInput(

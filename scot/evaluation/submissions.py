@@ -1,4 +1,4 @@
-"""``scot evaluate validate-submission``: files for the CIRR and CIRCO test servers, checked before they are sent.
+"""``scot evaluate validate-submission``: files for the CIRR and CIRCO test servers, checked before you send them.
 
 The servers' formats: https://github.com/Cuberick-Orion/CIRR (Test-split_server.md) and https://github.com/miccunifi/CIRCO.
 """
@@ -17,7 +17,7 @@ from scot.evaluation.benchmarks import BENCHMARKS
 from scot.evaluation.rankings import VERSION, needed_names, read_rankings
 
 MAX_BYTES = 5_000_000
-"""What the CIRR server accepts: 5 MB a file."""
+"""The largest file that the CIRR server accepts."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class SubmissionConfig:
     """
 
     files: tyro.conf.Positional[list[Path]] = field(default_factory=list)
-    """The files; which benchmark each is for is seen from its content."""
+    """The files; their content shows which benchmark each is for."""
     annotations: Path | None = None
     """The folder of that benchmark's annotation files."""
 
 
 def validate_submission(config: SubmissionConfig) -> int:
-    """Check every file and say what each holds.
+    """Check every file and print what it contains.
 
     Raises:
-        NotFound, InvalidInput: a file is not what the server takes; the message says why.
+        NotFound, InvalidInput: the server would refuse a file; the message says why.
     """
     if not config.files:
-        raise InvalidInput("name the files to check")
+        raise InvalidInput("give the files to check")
     known: dict[str, Benchmark] = {}
     for file in config.files:
         content = read_json(file)
@@ -59,7 +59,7 @@ def check_submission(file: Path, benchmark: Benchmark) -> tuple[str, int]:
     """Check one file; returns what it ranks and how many queries.
 
     Raises:
-        NotFound, InvalidInput: it is not what the server takes.
+        NotFound, InvalidInput: the server would refuse it.
     """
     content = read_json(file)
     if not isinstance(content, dict):
@@ -84,5 +84,5 @@ def check_submission(file: Path, benchmark: Benchmark) -> tuple[str, int]:
         elif len(lists[""][query.query_id]) < len(ranking):
             wrong.append(f"the reference among the names (query {query.query_id})")
     if wrong:
-        raise InvalidInput(f"{file} has {len(wrong):,} rankings that the server does not take: {some(wrong)}")
+        raise InvalidInput(f"{file} has {len(wrong):,} rankings that the server refuses: {some(wrong)}")
     return kind, len(part.queries)

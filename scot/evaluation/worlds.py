@@ -1,6 +1,6 @@
-"""The drawn worlds by the same commands: recall over the gallery and among the six of a query's subset, as in CIRR.
+"""The drawn worlds as benchmarks: recall over the gallery and among the six images of a query's subset, as in CIRR.
 
-Every picture that fits the edit is a right answer; the reference does not compete.
+Every image that fits the edit is a right answer; the reference does not compete.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +19,7 @@ from scot.errors import InvalidInput
 from scot.evaluation.annotations import check_distinct, check_known, check_split
 from scot.evaluation.base import Benchmark, Part, Query
 from scot.evaluation.config import BenchmarkConfig
-from scot.evaluation.images import Picture
+from scot.evaluation.images import ImageFile
 from scot.evaluation.scoring import recalls
 from scot.worlds.drawing import DrawConfig, draw
 from scot.worlds.queries import QUERIES, read_queries
@@ -104,7 +103,7 @@ def read_gallery(folder: Path) -> Benchmark:
     check_distinct(folder / QUERIES, [query.query_id for query in queries])
     named = ((query.query_id, name) for query in queries for name in sorted(query.names()))
     check_known(folder / QUERIES, named, files)
-    pictures = {name: Picture(file) for name, file in files.items() if isinstance(file, Path)}
+    images = {name: ImageFile(file) for name, file in files.items() if isinstance(file, Path)}
     return Benchmark(
         name=world,
         split="eval",
@@ -119,7 +118,7 @@ def read_gallery(folder: Path) -> Benchmark:
         },
         measure=_measure,
         headline=lambda metrics: {},
-        locate=partial(_locate, pictures=pictures),
+        locate=lambda folder: {"": images},
         subset_depth=SUBSET_AT[-1],
         drop_reference=True,
     )
@@ -134,7 +133,3 @@ def gallery_hash(folder: Path) -> str:
 
 def _measure(query: Query, lists: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
     return recalls(lists, query.targets, RECALL_AT, SUBSET_AT)
-
-
-def _locate(images: Path, *, pictures: dict[str, Picture]) -> dict[str, dict[str, Picture]]:
-    return {"": pictures}

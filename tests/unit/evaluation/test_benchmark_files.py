@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from scot.cli import main
+import scot
+from scot.cli import COMMANDS, main
 from tests.support.small_benchmarks import load_json, small_benchmarks, small_cirr, write_json
 
 
@@ -236,7 +237,7 @@ def edited(content: dict[str, Any], what: str) -> Any:
         ("duplicate names", "1 names twice in one ranking: dev-5-0-img0 (query 12000)"),
         ("missing names", "1 rankings with names missing: 20 of 50 (query 12000)"),
         ("missing queries", "lacks 5 queries of cirr val: 12001, 12002, 12003 and 2 more"),
-        ("unknown queries", "ranks 4 queries that cirr val has not: 90, 91, 92 and 1 more"),
+        ("unknown queries", "ranks 4 queries that cirr val does not have: 90, 91, 92 and 1 more"),
         ("no lists", "1 rankings that are not lists of names: 12000"),
         ("another metric", "must be recall or recall_subset, not 'precision'"),
         ("no object", "is not a JSON object of rankings"),
@@ -282,12 +283,12 @@ def test_half_downloaded_annotations_are_refused(
             said = "lacks split.rc2.val.json"
         case "cut off":
             captions.write_bytes(captions.read_bytes()[:500])
-            said = "cap.rc2.val.json is not whole JSON (line 1)"
+            said = "cap.rc2.val.json is not valid JSON (line 1)"
         case "without fields":
             for entry in entries[:4]:
                 del entry["caption"]
             write_json(captions, entries)
-            said = "4 entries that lack something: entry 0 (caption), entry 1 (caption), entry 2 (caption) and 1 more"
+            said = "4 entries with missing fields: entry 0 (caption), entry 1 (caption), entry 2 (caption) and 1 more"
         case "unknown names":
             write_json(split, dict(list(json.loads(split.read_text()).items())[:30]))
             said = "names 6 pictures that its gallery lacks: dev-30-0-img0 (query 12005)"
@@ -327,3 +328,10 @@ def test_a_hidden_split_is_not_scored(home: Path, tmp_path: Path, capsys: pytest
     code, _, err = scored(home, "circo", content, tmp_path, capsys, "--split", "test")
     assert code == 1
     assert "known to the authors' server only" in err
+
+
+@pytest.mark.parametrize("benchmark", ["fashioniq", "genecis"])
+def test_a_benchmark_is_its_own_file_and_an_entry_of_the_table(benchmark: str) -> None:
+    files = [file for file in Path(scot.__file__).parent.rglob("*.py") if benchmark in file.read_text(encoding="utf-8")]
+    assert sorted(file.name for file in files) == ["benchmarks.py", f"{benchmark}.py"]
+    assert f"evaluate {benchmark}" in COMMANDS

@@ -20,7 +20,7 @@ from scot.encoders import load_encoder
 from scot.evaluation import embedding_store, worlds
 from scot.evaluation import model as model_run
 from scot.evaluation.embedding_store import encode_images
-from scot.evaluation.images import Picture
+from scot.evaluation.images import ImageFile
 from scot.progress import Progress
 from scot.worlds.drawing import draw
 from tests.support.small_benchmarks import load_json, picture, small_benchmarks, small_cirr
@@ -166,23 +166,23 @@ def test_an_object_is_cut_out_dilated_and_padded_with_black(tmp_path: Path) -> N
     """As the authors' VAWDataset: right and bottom are 1.7 box sizes from the dilated left and top."""
     file = tmp_path / "1.png"
     Image.new("RGB", (100, 80), "white").save(file)
-    cut = Picture(file, (40.0, 30.0, 20.0, 10.0)).load()
+    cut = ImageFile(file, (40.0, 30.0, 20.0, 10.0)).load()
     # left 40 - 14 = 26, right 26 + 34 = 60; top 30 - 7 = 23, bottom 23 + 17 = 40: 34 x 17 on a square of 34.
     assert cut.size == (34, 34)
     white = np.asarray(cut)[:, :, 0] == 255
     assert np.flatnonzero(white.any(axis=1)).tolist() == list(range(8, 25))
     assert white[8:25].all()
-    at_the_edge = Picture(file, (0.0, 0.0, 100.0, 20.0)).load()
+    at_the_edge = ImageFile(file, (0.0, 0.0, 100.0, 20.0)).load()
     assert at_the_edge.size == (100, 100)
 
 
 def test_pictures_are_decoded_as_pillow_does(tmp_path: Path) -> None:
     clear = Image.new("RGBA", (4, 4), (200, 10, 10, 0))
     clear.save(tmp_path / "clear.png")
-    assert Picture(tmp_path / "clear.png").load().getpixel((0, 0)) == (200, 10, 10)
+    assert ImageFile(tmp_path / "clear.png").load().getpixel((0, 0)) == (200, 10, 10)
     large = Image.effect_noise((1_600, 1_200), 50).convert("RGB")
     large.save(tmp_path / "large.jpg")
-    assert Picture(tmp_path / "large.jpg").load().size == (1_600, 1_200)
+    assert ImageFile(tmp_path / "large.jpg").load().size == (1_600, 1_200)
 
 
 def test_a_hidden_split_gives_submissions_and_no_metrics(
@@ -231,7 +231,7 @@ def test_skipped_pictures_are_counted_in_the_result(damaged: Path, capsys: pytes
 def test_encoding_goes_on_where_it_was_killed(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_store, "SHARD", 16)
     files = sorted((home / "CIRR/dev").iterdir())
-    pictures = {file.stem: Picture(file) for file in files}
+    pictures = {file.stem: ImageFile(file) for file in files}
     encoder = load_encoder("tiny")
     whole = encode_images(pictures, encoder, tmp_path / "whole")
     encode, calls = encoder.encode_pixels, []
@@ -257,9 +257,9 @@ def test_encoding_goes_on_where_it_was_killed(home: Path, tmp_path: Path, monkey
 def test_a_changed_picture_is_encoded_again(tmp_path: Path) -> None:
     file = picture(tmp_path / "a.png", 1)
     encoder = load_encoder("tiny")
-    before = encode_images({"a": Picture(file)}, encoder, tmp_path / "cache").rows(["a"])
+    before = encode_images({"a": ImageFile(file)}, encoder, tmp_path / "cache").rows(["a"])
     picture(file, 5)
-    after = encode_images({"a": Picture(file)}, encoder, tmp_path / "cache").rows(["a"])
+    after = encode_images({"a": ImageFile(file)}, encoder, tmp_path / "cache").rows(["a"])
     assert not torch.equal(before, after)
 
 
