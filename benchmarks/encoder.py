@@ -2,7 +2,7 @@
 
     python benchmarks/encoder.py --encoder tiny --output benchmarks/results/encoder.json
 
-Text to image is one caption a picture; the oracle asks with the true edited caption of a query, the reference left out.
+Text to image: one caption an image. Oracle: the true edited caption of a query, with the reference left out.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
     python benchmarks/quality.py --work quality --report docs/quality.md
     python benchmarks/quality.py --work quality --only objective --seeds 0
-    python benchmarks/quality.py --work quality --seeds --report docs/quality.md  # of what is there, training nothing
+    python benchmarks/quality.py --work quality --seeds --report docs/quality.md  # of finished runs, without training
 
-Draws its own worlds (a seed that nothing was tuned on), writes and encodes triplets with the project's jobs, trains
+Draws its own worlds (a seed that nothing was tuned on), generates and encodes triplets with the project's jobs, trains
 every run of :mod:`benchmarks.quality_runs` in this process, and measures it on galleries of pictures whose combinations
-of attributes no training saw. A finished run is kept in ``--work`` and not trained again, so that the table can grow
-over days.
+of attributes were in no training data. A finished run is stored in ``--work`` and not trained again, so that the table
+can grow over days.
 """
 
 from __future__ import annotations
@@ -50,24 +50,24 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, slots=True)
 class QualityBenchmark:
-    """Train the runs that are not there yet, and print or write the tables.
+    """Train the runs that are not finished yet, and print or write the tables.
 
     Example: python benchmarks/quality.py --only composer --seeds 0 1 2
     """
 
     work: Path = Path("quality")
-    """Where data and results are kept."""
+    """The folder of data and results."""
     only: tuple[str, ...] = ()
     """Groups to train: composer, objective, supervision, data, encoder; none: all."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Training seeds of each run; none: report what is there. Processes with seeds or groups of their own may share
+    """Training seeds of each run; none: report finished runs. Processes with seeds or groups of their own may share
     ``work`` once its data is encoded."""
     size: int = 8_000
     """Captioned pictures of each world to learn from."""
     queries: int = 2_000
     """Evaluation queries of each world, over twice as many pictures."""
     encoder: str = "tiny"
-    """The frozen encoder; results of each are kept apart."""
+    """The frozen encoder; each has its own results."""
     seed: int = 7
     """The seed of the worlds."""
     report: Path | None = None
@@ -102,7 +102,7 @@ def main(config: QualityBenchmark) -> int:
 
 
 def prepare(config: QualityBenchmark) -> None:
-    """Worlds and triplets, by the same commands that people use; what is there is kept."""
+    """Worlds and triplets, by the public commands; existing ones are reused."""
     work = config.work
     for world in WORLDS:
         draw = ["-m", "scot.cli", "draw", "--world", world, "--seed", str(config.seed)]
@@ -112,7 +112,7 @@ def prepare(config: QualityBenchmark) -> None:
 
 
 def triplets(config: QualityBenchmark, edits: int) -> Path:
-    """The folder of the triplets with so many edits of each caption; those that are there already are kept."""
+    """The folder of the triplets with so many edits of each caption; existing ones are reused."""
     folder = config.work / f"triplets-{edits}"
     generate = ["ray_jobs/generate_edits.py", "--source", *sources(config), "--edits-per-caption", str(edits)]
     call(*generate, "--output", str(folder))
@@ -125,7 +125,7 @@ def sources(config: QualityBenchmark) -> list[str]:
 
 
 def tiny(config: QualityBenchmark, width: int) -> str:
-    """The name of the tiny encoder of that width, which is trained where it is not there yet."""
+    """The name of the tiny encoder of that width, which is trained if it does not exist yet."""
     folder = config.work / f"tiny-w{width}"
     if not (folder / "open_clip_model.safetensors").exists():
         size = [word for name, value in ENCODERS[width].items() for word in (f"--{name}", str(value))]
@@ -134,7 +134,7 @@ def tiny(config: QualityBenchmark, width: int) -> str:
 
 
 class Place:
-    """One encoder's embeddings and galleries, made when they are first asked for."""
+    """One encoder's embeddings and galleries, made on first use."""
 
     def __init__(self, config: QualityBenchmark, name: str) -> None:
         self._config, self._name = config, name
@@ -145,7 +145,7 @@ class Place:
         self._loaded: tuple[int, TripletEmbeddings] | None = None
 
     def captions(self, edits: int = EDITS) -> TripletEmbeddings:
-        """The triplets with their vectors and hidden states; those that were asked for last are kept in memory."""
+        """The triplets with their vectors and hidden states; the last ones used stay in memory."""
         if self._loaded is None or self._loaded[0] != edits:
             embeddings, base = (self.folder / f"embeddings-{count}" for count in (edits, EDITS))
             if base.exists() and not embeddings.exists():
@@ -188,7 +188,7 @@ def references(results: Path, galleries: Sequence[EncodedBenchmark]) -> None:
 
 
 def train(run: Run, seed: int, place: Place, config: QualityBenchmark, results: Path) -> None:
-    """Train one run with one seed and keep what it measures, blind as well where the composer reads states."""
+    """Train one run with one seed and store its metrics; if the composer reads states, also without the reference's."""
     if run.labels:
         data = labelled_triplets(run.labels, place.encoder, place.folder, config.seed)
     else:

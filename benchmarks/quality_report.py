@@ -18,18 +18,19 @@ _TITLES = {
 _METRICS = {"recall@1": "R@1", "recall@10": "R@10", "recall_subset@1": "Rsub@1"}
 _HEAD = """# Quality
 
-Zero-shot recall of composers on galleries of the two drawn worlds, whose combinations of attributes no training saw.
-`python benchmarks/quality.py --work quality --report docs/quality.md` makes this page; what was trained before is kept.
+Zero-shot recall of composers on galleries of the two drawn worlds, with combinations of attributes that were in no
+training data. `python benchmarks/quality.py --work quality --report docs/quality.md` writes this page; finished runs
+are not trained again.
 
-The runs share one set of triplets, a batch of 1,024 and 400 steps, unless a line says otherwise. Nothing was chosen on
-these galleries. All of their pictures are in groups of six that differ in one or two attributes, so they are harder
-than those of `make demo`. A labelled triplet has its true target picture; the same network and trainer learn from it.
-The two smaller encoders were also trained for a quarter of the packaged one's steps, so their lines show a worse
-backbone, not its size alone.
+The runs share one set of triplets, a batch of 1,024 and 400 steps, unless a line says otherwise. No setting was chosen
+on these galleries. All their images are in groups of six that differ in one or two attributes, so they are harder
+than those of `make demo`. A labelled triplet has its true target image; the same network and trainer learn from it.
+The two smaller encoders were also trained for only a quarter of the packaged one's steps, so their lines show a worse
+backbone, not only a smaller one.
 
-*±* is half the range over the seeds, whose number is in the last column; a metric's 95 % interval over the queries is
-in the first table. *Δ* is R@1, the mean of the worlds, less that of the table's first line with the same seeds. *s*
-is the time of training, on a machine that did other work too.
+*±* is half the range over the seeds, whose number is in the last column; the first table has 95 % intervals over the
+queries. *Δ* is R@1, the mean of the worlds, minus that of the table's first line with the same seeds. *s* is the
+training time, on a machine that did other work too.
 
 """
 
