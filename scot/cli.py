@@ -177,6 +177,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
+    if name in (*_PROCESSES, "demo") and sys.platform == "win32":
+        print(f"scot {name} needs Linux or macOS; on Windows, run it in WSL or in a container", file=sys.stderr)
+        return 1
     if name in _PROCESSES:
         process, needs = _PROCESSES[name]
         for module in needs:

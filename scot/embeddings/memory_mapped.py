@@ -50,6 +50,8 @@ def default_scratch() -> Path:
         Unavailable: it cannot be made.
         Conflict: somebody else made it.
     """
+    if not hasattr(os, "getuid"):  # Windows, where each user has a temporary folder
+        return Path(tempfile.gettempdir()) / "scot"
     place = Path(tempfile.gettempdir()) / f"scot-{os.getuid()}"
     with writing(_label(place)):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
