@@ -6,10 +6,8 @@ import io
 from collections.abc import Iterable
 from os import fspath
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from scot.client._connection import from_status
@@ -26,12 +24,16 @@ from scot.client._types import (
     SearchResult,
     StoredItem,
     UpsertResult,
-    Vector,
 )
-from scot.errors import InvalidInput, ScotError
+from scot.errors import InvalidInput, ScotError, install_hint
 from scot.index.filters import filter_to_proto
 from scot.index.payload import payload_from_proto
 from scot.v1 import index_pb2, search_pb2
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from scot.client._types import Vector
 
 
 def search_request(query: Query) -> search_pb2.ComposeSearchRequest:
@@ -93,7 +95,7 @@ def encode_request(images: Iterable[ImageInput], texts: Iterable[str]) -> search
 
 def encoded(message: search_pb2.EncodeResponse) -> Encoded:
     """The embeddings."""
-    vectors = np.array([list(vector.values) for vector in message.vectors], dtype=np.float32)
+    vectors = _numpy().array([list(vector.values) for vector in message.vectors], dtype="float32")
     return Encoded(vectors, message.encoder, tuple(message.truncated))
 
 
@@ -175,8 +177,9 @@ def _edit_to_proto(edit: str | Edit) -> search_pb2.Edit:
 
 
 def _vector_to_proto(vector: npt.ArrayLike) -> search_pb2.Vector:
+    numpy = _numpy()
     try:
-        row = np.asarray(vector, dtype=np.float64)
+        row = numpy.asarray(vector, dtype="float64")
     except (TypeError, ValueError):
         raise InvalidInput("vector: must be a row of numbers") from None
     if row.ndim != 1:
@@ -185,4 +188,13 @@ def _vector_to_proto(vector: npt.ArrayLike) -> search_pb2.Vector:
 
 
 def _vector_from_proto(message: Any, field: str = "vector") -> Vector | None:
-    return np.array(getattr(message, field).values, dtype=np.float32) if message.HasField(field) else None
+    return _numpy().array(getattr(message, field).values, dtype="float32") if message.HasField(field) else None
+
+
+def _numpy() -> Any:
+    """NumPy, which only vectors need: the base package does without it."""
+    try:
+        import numpy
+    except ModuleNotFoundError as error:
+        raise InvalidInput(f"vectors need NumPy, which is not installed: {install_hint('data')}") from error
+    return numpy

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from scot.index.filters import Filter
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vector = npt.NDArray[np.float32]  # (D,)
+
 ImageInput: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
 """The path of an image file, its encoded bytes, or a PIL image."""
-Vector = npt.NDArray[np.float32]  # (D,)
 
 
 @dataclass(frozen=True, slots=True)

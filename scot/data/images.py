@@ -12,7 +12,6 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
@@ -195,6 +194,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
     """Grey of more than 8 bits: a 16-bit range keeps its brightness, others are stretched from their own extremes."""
+    import numpy as np  # here, since the client reads images without it
+
     grey_HW = np.asarray(image).astype(np.float32)
     finite_HW = np.nan_to_num(grey_HW, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(finite_HW.min()), float(finite_HW.max())
