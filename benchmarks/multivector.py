@@ -1,4 +1,4 @@
-"""One vector a picture against 32, as BLIP-2 has them: what pooling costs in recall, what 32 cost in memory and time.
+"""One vector an image against 32 as in BLIP-2: what pooling costs in recall, and what 32 cost in memory and time.
 
     python benchmarks/multivector.py --output benchmarks/results/multivector.json
 
@@ -65,7 +65,7 @@ class MultiVectorBenchmark:
     seed: int = 0
     """Decides weights and order."""
     data: Path | None = None
-    """Where to keep what is drawn, for the next time."""
+    """Folder for the drawn images, to use them again."""
     output: Path | None = None
     """Also write the numbers as JSON."""
 
@@ -181,10 +181,10 @@ def stored(vectors_NVD: torch.Tensor, names: Sequence[str], folder: Path) -> Sto
 @torch.inference_mode()
 def cells(encoder: ClipEncoder, visual: Any, folder: Path) -> torch.Tensor:
     """The third stage of the tiny image tower, ``(N, 36, C)`` float16, in the order of the folder's records."""
-    kept: list[torch.Tensor] = []
+    outputs: list[torch.Tensor] = []
 
     def keep(_module: nn.Module, _inputs: Any, out: torch.Tensor) -> None:
-        kept.append(out.flatten(2).transpose(1, 2).half())
+        outputs.append(out.flatten(2).transpose(1, 2).half())
 
     hook = visual.layer3.register_forward_hook(keep)
     records = list(read_captioned(folder, Refusals()))
@@ -193,7 +193,7 @@ def cells(encoder: ClipEncoder, visual: Any, folder: Path) -> torch.Tensor:
         pixels = [encoder.preprocess(decode_image(record.read())) for record in records[start : start + 128]]
         visual((torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255.0 - mean) / std)
     hook.remove()
-    return torch.cat(kept)
+    return torch.cat(outputs)
 
 
 def speed(pictures: int, vectors: int, dim: int) -> dict[str, Any]:

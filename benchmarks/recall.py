@@ -5,7 +5,7 @@
 The engine runs in this process (qdrant-edge-py, `pip install .[bench]`): the same graph and the same quantisations as
 a server of its version, without the network. Drawing a hundred thousand pictures would take most of a day, so the
 gallery is the embeddings of a few thousand drawn pictures and, for the rest, points between each and one of its nearest
-neighbours, moved a little off the line: the clusters, the gap between pictures and texts, and the density stay.
+neighbours, moved a little off the line: the clusters, the gap between images and texts, and the density stay the same.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class RecallBenchmark:
     seed: int = 0
     """Decides pictures and vectors."""
     data: Path | None = None
-    """Where to keep what is drawn, for the next time."""
+    """Folder for the drawn images, to use them again."""
     output: Path | None = None
     """Also write the numbers as JSON."""
 
@@ -203,7 +203,7 @@ def build(folder: Path, gallery_ND: Vectors, quantization: Any) -> tuple[edge.Ed
 
 
 def search(shard: edge.EdgeShard, queries_QD: Vectors, oversampling: float | None, ef: int) -> tuple[Rows, float]:
-    """What the engine finds, ``(Q, k)``, and the seconds it took.
+    """The rows that the engine finds, ``(Q, k)``, and the seconds it took.
 
     Without oversampling, nothing is rescored; ``ef`` is how many candidates the graph's search keeps.
     """
@@ -217,7 +217,7 @@ def search(shard: edge.EdgeShard, queries_QD: Vectors, oversampling: float | Non
 
 
 def recall(found_QK: Rows, truth_QK: Rows) -> float:
-    """How much of the exact answer was found, on average."""
+    """The share of the exact answer that was found, on average."""
     pairs = zip(found_QK.tolist(), truth_QK.tolist(), strict=True)
     return float(np.mean([len(set(found) & set(truth)) / len(truth) for found, truth in pairs]))
 

@@ -2,11 +2,11 @@
 
     python benchmarks/score.py --output score.json
 
-The vectors are random unit vectors, written as the cache that an encoding run leaves. Compared are what ``scot
-evaluate`` does (read the shards, rank, keep the order of equal scores, leave out what is excluded) and a plain blocked
-matrix product with top-k on a gallery that is in memory already. They take turns in one process, so that what else the
-machine does meets both; the ratio is the median of the rounds', in wall-clock time and in processor time. The most
-memory of each is measured in a process of its own.
+The vectors are random unit vectors in the cache format of an encoding run. It compares the ranking of ``scot evaluate``
+(read the shards, rank, keep the order of equal scores, leave out excluded rows) with a plain blocked matrix product
+with top-k on a gallery in memory. They take turns in one process, so other load on the machine affects both; the
+ratio is the median over the rounds, of wall-clock time and of processor time. The peak memory of each is measured in a
+process of its own.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def main(config: ScoreBenchmark) -> int:
     print(f"{same:.4%} of the ranked places hold the same picture")
     if config.output is not None:
         config.output.parent.mkdir(parents=True, exist_ok=True)
-        told = {"machine": machine(), "ratio": {"wall": wall, "processor": processor}, "seconds": rounds}
-        text = json.dumps({**told, "peak_mib": dict(zip(NAMES, memory, strict=True))}, indent=2)
+        result = {"machine": machine(), "ratio": {"wall": wall, "processor": processor}, "seconds": rounds}
+        text = json.dumps({**result, "peak_mib": dict(zip(NAMES, memory, strict=True))}, indent=2)
         config.output.write_text(text + "\n", encoding="utf-8")
     return 0
 

@@ -51,7 +51,7 @@ class CompareConfig:
     encoder: str = "tiny"
     """The encoder that both were trained on."""
     cache: Path = Path("evaluation/cache")
-    """Where the embeddings of galleries are kept."""
+    """Folder for the cached embeddings of the galleries."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ class PromoteConfig:
     encoder: str = "tiny"
     """The encoder that it was trained on."""
     cache: Path = Path("evaluation/cache")
-    """Where the embeddings of galleries are kept."""
+    """Folder for the cached embeddings of the galleries."""
     force: bool = False
-    """Release it in any case; the numbers are recorded all the same."""
+    """Release it even if the gate refuses; the numbers are recorded either way."""
     json: bool = False
     """Print the decision as one line of JSON, not as a sentence."""
 
 
 @dataclass(frozen=True)
 class RollbackConfig:
-    """Release what was released before the released version; again, what was before that.
+    """Release the previously released version; a second time, the one before it.
 
     Example: scot composers rollback --composers scot-demo/composers
     """
@@ -159,7 +159,7 @@ def promote(config: PromoteConfig) -> int:
 
 
 def rollback(config: RollbackConfig) -> int:
-    """Release what was released before, and say what was done. Raises NotFound when there is nothing."""
+    """Release the previously released version and print both. Raises NotFound when there is none."""
     registry = _registry(config.composers)
     done = promotion.rollback(registry)
     skipped = f" ({', '.join(done.skipped)} can no longer be loaded)" if done.skipped else ""
@@ -194,7 +194,7 @@ def _cells(registry: Registry, version: str, released: str | None) -> tuple[str,
 
 
 def _table(checks: Sequence[Check], first: str, second: str | None) -> Table:
-    """The checks; the second version's columns where it was measured."""
+    """The checks as a table; the second version has a column if it was measured."""
     both = second is not None and any(check.other is not None for check in checks)
     table = Table("world", "metric", box=SIMPLE_HEAD)
     for name in (first, second) if both else (first,):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scot.errors import InvalidInput, NotFound
+from scot.evaluation.base import Query
 
 _NAMED = 3
 
@@ -103,18 +104,20 @@ def repeated(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def check_known(file: Path, wanted: Iterable[tuple[str, str]], gallery: Iterable[str]) -> None:
-    """Check that the gallery has every name of ``(query, name)``. Raises InvalidInput with the first three."""
+def check_queries(file: Path, queries: Sequence[Query], gallery: Iterable[str] | None) -> None:
+    """Check that query ids are distinct, and that the gallery, if known, has every image they name.
+
+    Raises:
+        InvalidInput: not so; the message names the first three.
+    """
+    if again := repeated(query.query_id for query in queries):
+        raise InvalidInput(f"{file} has {len(again):,} query ids twice: {some(again)}")
+    if gallery is None:
+        return
     known = set(gallery)
-    unknown = [f"{name} (query {query})" for query, name in wanted if name not in known]
+    unknown = [f"{name} (query {query.query_id})" for query in queries for name in sorted(query.names() - known)]
     if unknown:
         raise InvalidInput(f"{file} names {len(unknown):,} pictures that its gallery lacks: {some(unknown)}")
-
-
-def check_distinct(file: Path, query_ids: Sequence[str]) -> None:
-    """Check that no query id occurs twice. Raises InvalidInput with the first three."""
-    if again := repeated(query_ids):
-        raise InvalidInput(f"{file} has {len(again):,} query ids twice: {some(again)}")
 
 
 def check_split(benchmark: str, split: str, known: Sequence[str]) -> None:

@@ -78,10 +78,10 @@ class Benchmark:
     parts: tuple[Part, ...]
     protocol: Mapping[str, Any]
     measure: Measure
-    headline: Callable[[Mapping[str, float]], dict[str, float]]
-    """From the means of each part to the numbers that papers quote."""
     locate: Callable[[Path], dict[str, dict[str, ImageFile]]]
     """From the folder of the images to the image files of each part that exist."""
+    headline: Callable[[Mapping[str, float]], dict[str, float]] = lambda metrics: {}
+    """From the means of each part to the numbers that papers quote."""
     deviations: tuple[str, ...] = ()
     """How this run differs from the published protocol."""
     depth: int = 50

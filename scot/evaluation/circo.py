@@ -12,15 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from scot.errors import InvalidInput, NotFound
-from scot.evaluation.annotations import (
-    check_distinct,
-    check_known,
-    check_split,
-    find,
-    read_entries,
-    read_json,
-    some,
-)
+from scot.evaluation.annotations import check_queries, check_split, find, read_entries, read_json, some
 from scot.evaluation.base import WHOLE, Benchmark, Part, Query, size_deviation
 from scot.evaluation.config import BenchmarkConfig
 from scot.evaluation.images import ImageFile, find_images
@@ -71,12 +63,10 @@ def load(config: CircoConfig) -> Benchmark:
     if config.split == "val":
         fields |= {"target_img_id": int, "gt_img_ids": list, "semantic_aspects": list}
     queries = tuple(_query(entry, config) for entry in read_entries(file, fields))
-    check_distinct(file, [query.query_id for query in queries])
     if unknown := [aspect for query in queries for aspect in query.aspects if aspect not in ASPECTS]:
         raise InvalidInput(f"{file} has semantic aspects that CIRCO does not: {some(dict.fromkeys(unknown))}")
     gallery = _gallery(config)
-    if gallery is not None:
-        check_known(file, ((query.query_id, name) for query in queries for name in sorted(query.names())), gallery)
+    check_queries(file, queries, gallery)
     deviations = (
         *size_deviation("queries", len(queries), PUBLISHED[config.split]),
         *(size_deviation("pictures", len(gallery), GALLERY) if gallery is not None else ()),

@@ -11,14 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from scot.evaluation.annotations import (
-    check_distinct,
-    check_known,
-    check_split,
-    find,
-    read_entries,
-    read_paths,
-)
+from scot.evaluation.annotations import check_queries, check_split, find, read_entries, read_paths
 from scot.evaluation.base import SUBSET, Benchmark, Part, Query, size_deviation
 from scot.evaluation.config import BenchmarkConfig
 from scot.evaluation.images import ImageFile, find_images, located
@@ -70,8 +63,7 @@ def load(config: CirrConfig) -> Benchmark:
         )
         for entry in entries
     )
-    check_distinct(captions, [query.query_id for query in queries])
-    check_known(captions, ((query.query_id, name) for query in queries for name in sorted(query.names())), files)
+    check_queries(captions, queries, files)
     deviations = (
         *size_deviation("queries", len(queries), PUBLISHED[config.split][0]),
         *size_deviation("pictures", len(files), PUBLISHED[config.split][1]),
@@ -100,7 +92,7 @@ def load(config: CirrConfig) -> Benchmark:
 
 
 def _measure(query: Query, lists: Mapping[str, tuple[str, ...]], *, soft: bool) -> dict[str, float]:
-    found = recalls(lists, query.targets, RECALL_AT, SUBSET_AT)
+    found = recalls(query, lists, whole_at=RECALL_AT, subset_at=SUBSET_AT)
     for k in SUBSET_AT if soft and SUBSET in lists else ():
         grades = [max(0.0, query.soft.get(name, 0.0)) for name in lists[SUBSET][:k]]
         found[f"recall_subset@{k}"] = max(grades, default=0.0)

@@ -7,18 +7,17 @@ as "c0 and c1" after ``.?, `` was stripped from both; the query vectors of the t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from scot.errors import InvalidInput
-from scot.evaluation.annotations import check_known, check_split, find, read_entries, read_names, some
-from scot.evaluation.base import WHOLE, Benchmark, Part, Query, size_deviation
+from scot.evaluation.annotations import check_queries, check_split, find, read_entries, read_names, some
+from scot.evaluation.base import Benchmark, Part, Query, size_deviation
 from scot.evaluation.config import BenchmarkConfig
 from scot.evaluation.images import ImageFile, find_images, located
-from scot.evaluation.scoring import mean_over, recall_at
+from scot.evaluation.scoring import mean_over, recalls
 
 PUBLISHED = {"dress": (2_017, 3_817), "shirt": (2_038, 6_346), "toptee": (1_961, 5_373)}
 """Queries and pictures of each category's validation split."""
@@ -75,7 +74,7 @@ def load(config: FashionIqConfig) -> Benchmark:
             "mean": "unweighted over the three categories",
             "ties": "the picture earlier in the split file first",
         },
-        measure=_measure,
+        measure=partial(recalls, whole_at=RECALL_AT),
         headline=partial(mean_over, parts=list(PUBLISHED), names=[f"recall@{k}" for k in RECALL_AT]),
         locate=partial(_locate, parts=tuple(parts)),
         deviations=tuple(deviations),
@@ -106,14 +105,10 @@ def _part(config: FashionIqConfig, category: str) -> tuple[Part, list[str]]:
         c0, c1 = entry["captions"]
         edits = (joined(c0, c1), joined(c1, c0)) if config.caption_order == "both" else (joined(c0, c1),)
         queries.append(Query(str(number), entry["candidate"], edits, (entry["target"],), texts=(c0, c1)))
-    check_known(captions, ((query.query_id, name) for query in queries for name in sorted(query.names())), gallery)
+    check_queries(captions, queries, gallery)
     used = {name for query in queries for name in query.names()}
     searched = gallery if config.gallery_split == "original" else [name for name in gallery if name in used]
     return Part(category, tuple(searched), tuple(queries)), gallery
-
-
-def _measure(query: Query, lists: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
-    return {f"recall@{k}": recall_at(lists[WHOLE], query.targets, k) for k in RECALL_AT}
 
 
 def _locate(images: Path, *, parts: tuple[Part, ...]) -> dict[str, dict[str, ImageFile]]:

@@ -14,10 +14,10 @@ from typing import Any
 
 from scot.errors import InvalidInput, NotFound
 from scot.evaluation.annotations import check_split, find, read_entries, some
-from scot.evaluation.base import WHOLE, Benchmark, Part, Query, size_deviation
+from scot.evaluation.base import Benchmark, Part, Query, size_deviation
 from scot.evaluation.config import BenchmarkConfig
 from scot.evaluation.images import Box, ImageFile, find_images
-from scot.evaluation.scoring import mean_over, recall_at
+from scot.evaluation.scoring import mean_over, recalls
 
 TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
 OBJECT_TEMPLATES = 1_960
@@ -75,7 +75,7 @@ def load(config: GenecisConfig) -> Benchmark:
             "ties": "the smaller image id first",
             "duplicates": "a picture that a template names twice competes once",
         },
-        measure=_measure,
+        measure=partial(recalls, whole_at=RECALL_AT),
         headline=partial(mean_over, parts=names, names=["recall@1"]),
         locate=partial(_locate, wanted=images),
         deviations=tuple(deviations),
@@ -128,10 +128,6 @@ def _named(entry: Mapping[str, Any], task: str) -> tuple[str, str, Box | None]:
     x, y, width, height = (float(each) for each in entry["instance_bbox"])
     stem = str(int(entry["image_id"]))
     return f"{stem}:{x:.9g},{y:.9g},{width:.9g},{height:.9g}", stem, (x, y, width, height)
-
-
-def _measure(query: Query, lists: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
-    return {f"recall@{k}": recall_at(lists[WHOLE], query.targets, k) for k in RECALL_AT}
 
 
 def _locate(

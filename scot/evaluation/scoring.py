@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scot.errors import InvalidInput
-from scot.evaluation.base import SUBSET, WHOLE, Benchmark, Rankings
+from scot.evaluation.base import SUBSET, WHOLE, Benchmark, Query, Rankings
 
 _RESAMPLES = 1_000
 
@@ -55,11 +55,16 @@ def recall_at(ranking: Sequence[str], targets: Collection[str], k: int) -> float
 
 
 def recalls(
-    lists: Mapping[str, Sequence[str]], targets: Collection[str], whole_at: Sequence[int], subset_at: Sequence[int]
+    query: Query, lists: Mapping[str, Sequence[str]], *, whole_at: Sequence[int], subset_at: Sequence[int] = ()
 ) -> dict[str, float]:
     """``recall@K`` of the gallery's ranking and ``recall_subset@K`` of the subset's, for the given ones."""
     depths = {WHOLE: whole_at, SUBSET: subset_at}
-    return {f"{kind}@{k}": recall_at(lists[kind], targets, k) for kind in depths if kind in lists for k in depths[kind]}
+    return {
+        f"{kind}@{k}": recall_at(lists[kind], query.targets, k)
+        for kind in depths
+        if kind in lists
+        for k in depths[kind]
+    }
 
 
 def average_precision(ranking: Sequence[str], targets: Collection[str], k: int) -> float:

@@ -6,8 +6,8 @@ Every image that fits the edit is a right answer; the reference does not compete
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,7 @@ import tyro
 from scot.data.captioned import read_captioned
 from scot.data.records import Refusals
 from scot.errors import InvalidInput
-from scot.evaluation.annotations import check_distinct, check_known, check_split
+from scot.evaluation.annotations import check_queries, check_split
 from scot.evaluation.base import Benchmark, Part, Query
 from scot.evaluation.config import BenchmarkConfig
 from scot.evaluation.images import ImageFile
@@ -100,9 +100,7 @@ def read_gallery(folder: Path) -> Benchmark:
         )
         for query in drawn
     )
-    check_distinct(folder / QUERIES, [query.query_id for query in queries])
-    named = ((query.query_id, name) for query in queries for name in sorted(query.names()))
-    check_known(folder / QUERIES, named, files)
+    check_queries(folder / QUERIES, queries, files)
     images = {name: ImageFile(file) for name, file in files.items() if isinstance(file, Path)}
     return Benchmark(
         name=world,
@@ -116,8 +114,7 @@ def read_gallery(folder: Path) -> Benchmark:
             "edit": "as written",
             "ties": "the picture drawn earlier first",
         },
-        measure=_measure,
-        headline=lambda metrics: {},
+        measure=partial(recalls, whole_at=RECALL_AT, subset_at=SUBSET_AT),
         locate=lambda folder: {"": images},
         subset_depth=SUBSET_AT[-1],
         drop_reference=True,
@@ -129,7 +126,3 @@ def gallery_hash(folder: Path) -> str:
     names = [record.image_id for record in read_captioned(folder, Refusals())]
     queries = (folder / QUERIES).read_text(encoding="utf-8")
     return hashlib.sha256("\n".join([*names, queries]).encode()).hexdigest()[:16]
-
-
-def _measure(query: Query, lists: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
-    return recalls(lists, query.targets, RECALL_AT, SUBSET_AT)
