@@ -109,10 +109,12 @@ def main(config: RecallBenchmark) -> int:
             shard, seconds = build(Path(folder), gallery_ND, quantization)
             default = SearchParams().hnsw_ef
             if quantization is None:
-                ways = {f"ef {ef}": (None, ef) for ef in (default, *config.hnsw_ef)}
+                ways: dict[str, tuple[float | None, int]] = {
+                    f"ef {ef}": (None, ef) for ef in (default, *config.hnsw_ef)
+                }
             else:
                 rescored = {f"rescored, ×{by:g}": (by, default) for by in config.oversampling}
-                ways = {"as it is": (None, default)} | rescored
+                ways = {"as it is": (None, default), **rescored}
             for way, (factor, ef) in ways.items():
                 found = {kind: search(shard, queries_QD, factor, ef) for kind, queries_QD in kinds.items()}
                 recalls = {kind: recall(ids, truth[kind]) for kind, (ids, _) in found.items()}

@@ -135,8 +135,10 @@ class _Worker:
 
     def embed(self, records: list[CaptionedImage]) -> Batch:
         """Embed one batch."""
-        size = {"batch_size": len(records), "threads": self._threads}
-        (batch,) = embed_images(records, CaptionedImage.load, self._encoder, **size)
+        batches = embed_images(
+            records, CaptionedImage.load, self._encoder, batch_size=len(records), threads=self._threads
+        )
+        (batch,) = batches
         return batch
 
 

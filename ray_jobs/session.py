@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
@@ -28,7 +29,7 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
         return
     # Workers must import the same scot as this process, wherever the job was started from.
     os.environ["PYTHONPATH"] = python_path()
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
     else:

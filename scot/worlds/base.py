@@ -19,6 +19,7 @@ Attributes = Mapping[str, str]
 """Attribute name to value, e.g. ``{"kind": "shirt", "colour": "red"}``; ``"none"`` where something is absent."""
 
 Split = Literal["train", "eval"]
+WorldName = Literal["wardrobe", "scenes"]
 
 PICTURE_SIZE = 192
 """Side of a drawn picture in pixels."""

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image
 
 from scot.data.captioned_writer import write_captioned
 from scot.errors import InvalidInput
-from scot.worlds import load_world
+from scot.worlds import Split, WorldName, load_world
 from scot.worlds.gallery import Drawing, catalogue, draw_all, evaluation_gallery
 from scot.worlds.queries import write_queries
 
@@ -28,11 +28,11 @@ class DrawConfig:
     Example: scot draw --world wardrobe --split eval --output data/wardrobe
     """
 
-    world: Literal["wardrobe", "scenes"] = "wardrobe"
+    world: WorldName = "wardrobe"
     """Which world."""
     output: Path = Path("drawn")
     """The folder to write."""
-    split: Literal["train", "eval"] = "train"
+    split: Split = "train"
     """Which combinations of attributes: those for training, or those held out."""
     size: int = 4_000
     """How many pictures: at most 40,000 to train on, 10,000 to search."""

@@ -107,16 +107,16 @@ def test_without_a_known_key_nothing_answers(service: Service, method: object, g
 
 def refused(service: Service, method: object, metadata: list[tuple[str, str]]) -> grpc.RpcError:
     """How an RPC with an empty request ends."""
-    kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
-    request = message_factory.GetMessageClass(method.input_type)()
+    kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"  # type: ignore[attr-defined]
+    request = message_factory.GetMessageClass(method.input_type)()  # type: ignore[attr-defined]
     with grpc.insecure_channel(service.target) as channel:
         call = getattr(channel, kind)(
-            f"/{method.containing_service.full_name}/{method.name}",
+            f"/{method.containing_service.full_name}/{method.name}",  # type: ignore[attr-defined]
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=lambda answer: answer,
         )
         with pytest.raises(grpc.RpcError) as raised:  # noqa: PT012
-            answer = call(iter([request]) if method.client_streaming else request, metadata=metadata, timeout=30)
+            answer = call(iter([request]) if method.client_streaming else request, metadata=metadata, timeout=30)  # type: ignore[attr-defined]
             list(answer)
     return raised.value
 

@@ -322,15 +322,15 @@ def test_a_plain_reflection_client_gets_the_same_answer(service: Service, client
         request_type = message_factory.GetMessageClass(method.input_type)
         response_type = message_factory.GetMessageClass(method.output_type)
         request = request_type()
-        request.reference.image = png("purple")
-        request.limit = 2
+        request.reference.image = png("purple")  # type: ignore[attr-defined]
+        request.limit = 2  # type: ignore[attr-defined]
         call = channel.unary_unary(
             f"/{method.containing_service.full_name}/{method.name}",
             request_serializer=request_type.SerializeToString,
             response_deserializer=response_type.FromString,
         )
         response = call(request)
-    assert [hit.item_id for hit in response.hits] == ids(client.search(image=picture("purple"), limit=2))
+    assert [hit.item_id for hit in response.hits] == ids(client.search(image=picture("purple"), limit=2))  # type: ignore[attr-defined]
 
 
 def test_health_check_and_watch(service: Service) -> None:

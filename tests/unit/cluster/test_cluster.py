@@ -496,9 +496,9 @@ def play(monkeypatch: pytest.MonkeyPatch, results: dict[str, dict[str, Any]], fa
         made.append(f"promote {config.version} of {config.release}")
         return 0
 
-    monkeypatch.setattr(pipeline.commands, "create_job", create_job)
-    monkeypatch.setattr(pipeline.commands, "follow_job", follow_job)
-    monkeypatch.setattr(pipeline.promote, "promote", promoted)
+    monkeypatch.setattr(pipeline.commands, "create_job", create_job)  # type: ignore[attr-defined]
+    monkeypatch.setattr(pipeline.commands, "follow_job", follow_job)  # type: ignore[attr-defined]
+    monkeypatch.setattr(pipeline.promote, "promote", promoted)  # type: ignore[attr-defined]
     monkeypatch.setattr(pipeline, "Cluster", lambda namespace: SimpleNamespace(namespace="n"))
     monkeypatch.setattr(pipeline, "release_of", lambda config, cluster: Release.assumed(config.release))
     return made

@@ -65,7 +65,7 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow_module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(follow_module.time, "sleep", lambda seconds: None)  # type: ignore[attr-defined]
 
 
 def follow(cluster: Any) -> tuple[Outcome, list[str]]:

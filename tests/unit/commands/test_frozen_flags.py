@@ -44,7 +44,7 @@ def lines(config: type[Any]) -> Iterator[str]:
         default = str(default) if isinstance(default, Path) else default
         value = "required" if default is dataclasses.MISSING else f"= {default!r}"
         if isinstance(kind, type(typing.Annotated[int, 0])):  # tyro.conf.Positional
-            yield f"  {field.name.upper()}  {shown(kind.__origin__)}  {value}"
+            yield f"  {field.name.upper()}  {shown(kind.__origin__)}  {value}"  # type: ignore[attr-defined]
         else:
             yield f"  --{field.name.replace('_', '-')}  {shown(kind)}  {value}  SCOT_{field.name.upper()}"
 

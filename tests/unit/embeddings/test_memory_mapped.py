@@ -137,7 +137,7 @@ def test_parts_of_another_encoder_or_width_are_refused(folder: Path, tmp_path: P
         shutil.copytree(folder, place)
         table = cache.vector_table("image_id", list(data.image_ids), data.image_UD[:, :dim].numpy(), dim)
         cache.write_vectors(place, cache.IMAGES, [table], encoder_id=encoder, dim=dim, source="synthetic")
-        hashes = [cache.read_manifest(place / part, kind).hash for part, kind in cache.PARTS.items()]
+        hashes = [cache.read_manifest(place / part, kind).hash for part, kind in cache.PARTS.items()]  # type: ignore[attr-defined]
         cache.write_info(place, dataclasses.replace(cache.read_info(place), hash=cache.content_hash(hashes)))
         with pytest.raises(error, match=said):
             open_cache(place)

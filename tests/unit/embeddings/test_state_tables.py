@@ -73,9 +73,9 @@ def test_damaged_states_are_refused(tmp_path: Path, damage: object, said: str) -
     ids = list(data.image_ids)[: len(rows)]
     written = write_states(folder, "image_states", ids, rows, width=64, about={})
     info = cache.read_info(folder)
-    hashes = [cache.read_manifest(f"{folder}/{part}", kind).hash for part, kind in info.parts.items()]
+    hashes = [cache.read_manifest(f"{folder}/{part}", kind).hash for part, kind in info.parts.items()]  # type: ignore[attr-defined]
     assert written.hash in hashes
-    cache.write_info(folder, cache.CacheInfo(**{**cache.asdict(info), "hash": cache.content_hash(hashes)}))
+    cache.write_info(folder, cache.CacheInfo(**{**cache.asdict(info), "hash": cache.content_hash(hashes)}))  # type: ignore[attr-defined]
     for read in (load_cache, lambda folder: map_cache(folder, tmp_path / "scratch")):
         with pytest.raises(InvalidInput, match=said):
             read(folder)

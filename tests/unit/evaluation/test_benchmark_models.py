@@ -57,7 +57,8 @@ def test_a_model_run_and_its_ranking_files_score_the_same(
     kept = load_json(tmp_path / f"{benchmark}-val-result.json")
     assert kept["metrics"] == result["metrics"]
     assert result["model"]["composer"] == "sum"
-    assert Image.open(tmp_path / f"{benchmark}-val.png").size[0] > 800
+    with Image.open(tmp_path / f"{benchmark}-val.png") as sheet:
+        assert sheet.size[0] > 800
     files = [word for file in ranking_files(benchmark, tmp_path) for word in ("--rankings", str(file))]
     root = str(home / FOLDERS[benchmark])
     again = [

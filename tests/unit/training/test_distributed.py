@@ -89,7 +89,7 @@ def _process(rank: int, world: int, folder: Path, function: Any, arguments: tupl
 def run_workers(world: int, folder: Path, function: Any, *arguments: Any) -> list[Any]:
     """What ``function`` returns in each of ``world`` processes of one group."""
     folder.mkdir()
-    torch.multiprocessing.spawn(_process, (world, folder, function, arguments), nprocs=world)
+    torch.multiprocessing.spawn(_process, (world, folder, function, arguments), nprocs=world)  # type: ignore[attr-defined]
     return [torch.load(folder / f"{rank}.pt") for rank in range(world)]
 
 

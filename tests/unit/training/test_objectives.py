@@ -366,7 +366,7 @@ def worker(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def of_two_workers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     folder = tmp_path_factory.mktemp("workers")
-    mp.spawn(worker, args=(str(folder),), nprocs=2)
+    mp.spawn(worker, args=(str(folder),), nprocs=2)  # type: ignore[attr-defined]
     results: dict[str, torch.Tensor] = torch.load(folder / "result.pt", weights_only=True)
     return results
 

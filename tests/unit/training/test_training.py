@@ -96,7 +96,7 @@ SHARED = dataclasses.replace(SMALL, steps=40, dropout=0.0, loss=EVERY_TERM)
 
 
 def test_two_workers_train_what_one_trains_with_every_term(tmp_path: Path) -> None:
-    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
+    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)  # type: ignore[attr-defined]
     events, weights = torch.load(tmp_path / "result.pt", weights_only=True)
     alone = trainer(SHARED)
     for event, terms in zip(alone.run(), events, strict=True):
