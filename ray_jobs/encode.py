@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Encode triplets once: every picture and text of them, by a frozen encoder, into an embedding cache.
+"""Encode the images and texts of triplets once, with a frozen encoder, into an embedding cache.
 
     python ray_jobs/encode.py --source catalogue/ --triplets triplets/ --output embeddings/ --encoder tiny
 
-Joins the Ray of RAY_ADDRESS, or starts a local one. A second run with the same inputs finds its work done.
+Joins the Ray cluster of RAY_ADDRESS, or starts a local one. A second run with the same inputs does nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scot.progress import Progress
 
 @dataclass(frozen=True)
 class EncodeConfig:
-    """Encode the pictures and texts of a set of triplets into an embedding cache."""
+    """Encode the images and texts of a set of triplets into an embedding cache."""
 
     source: list[str] = field(default_factory=list)
     """Captioned images: folders with captions.parquet or captions.csv, WebDataset tars, or a COCO captions JSON."""
@@ -35,15 +35,15 @@ class EncodeConfig:
     encoder: str = "tiny"
     """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     num_workers: int = 1
-    """How many actors encode; they share a machine's cores. 0: this process, without Ray."""
+    """Actors that encode; they share the cores of a machine. 0: encode in this process, without Ray."""
     use_gpu: bool = False
     """Give each actor a GPU."""
     states: bool = False
-    """Keep the hidden states of pictures and edits too: what a token_combiner reads (docs/pretraining.md)."""
+    """Also store the hidden states of images and edits, the input of a token_combiner (docs/pretraining.md)."""
 
 
 def main(config: EncodeConfig) -> int:
-    """Encode, and say what came of it."""
+    """Encode, and print the result."""
     for name in ("source", "triplets", "output"):
         if not getattr(config, name):
             raise InvalidInput(f"--{name} is missing")
@@ -63,11 +63,11 @@ def main(config: EncodeConfig) -> int:
     if done.reused_images == counts["images"] and done.reused_texts == counts["texts"]:
         print(f"{config.output} is up to date: {held} of {done.info.encoder_id}; nothing to encode")
     else:
-        reused = f"; {done.reused_images:,} images and {done.reused_texts:,} texts were there already"
+        reused = f"; {done.reused_images:,} images and {done.reused_texts:,} texts were encoded before"
         again = reused if done.reused_images or done.reused_texts else ""
         print(f"encoded {held} with {done.info.encoder_id} in {done.seconds:.1f} s{again}")
     if done.truncated_texts:
-        print(f"{done.truncated_texts:,} texts were longer than the encoder reads and were cut")
+        print(f"{done.truncated_texts:,} texts were longer than the input of the encoder and were cut")
     if done.info.rejected:
         print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in done.info.rejected.items()))
     return 0

@@ -1,7 +1,7 @@
 """Index a captioned folder: ``python ray_jobs/index.py --source ./pictures --store ./scot-data/qdrant``.
 
-With ``--num-workers N`` that many Ray workers decode and embed; the store is written by this process alone, because the
-embedded store can be open in one process only. Ctrl-C loses nothing: run it again, and what is there stays as it is.
+With ``--num-workers N``, N Ray workers decode and embed. Only this process writes to the store, because the embedded
+store can be open in one process only. After Ctrl-C, run it again: the stored items stay as they are.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from scot.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class IndexConfig:
-    """Put the pictures of a captioned source into the gallery.
+    """Index the images of a captioned source.
 
     Example: python ray_jobs/index.py --source ./pictures --store ./scot-data/qdrant
     """
@@ -40,23 +40,23 @@ class IndexConfig:
     source: str
     """A folder with captions.parquet or captions.csv, WebDataset shards, or a COCO captions JSON."""
     store: Path | None = None
-    """Folder of the embedded vector store; either this or a Qdrant address."""
+    """Folder of the embedded vector store; give either this or --qdrant-url."""
     qdrant: ServerConfig = field(default_factory=ServerConfig)
-    """The Qdrant server, when it is one."""
+    """The Qdrant server, if the store is one."""
     layout: CollectionConfig = field(default_factory=CollectionConfig)
-    """How a collection that is made there is laid out."""
+    """The settings of a collection that is created on a server."""
     collection: str = "gallery"
     """The collection to fill; it is created when missing."""
     encoder: str = "tiny"
     """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     device: str | None = None
-    """Where the encoder runs: cpu, cuda …; by default a GPU when there is one."""
+    """The device of the encoder: cpu, cuda …; by default a GPU when there is one."""
     num_workers: int = 0
-    """Ray workers that decode and embed; 0 does it in this process, which is fastest on one machine without GPUs."""
+    """Ray workers that decode and embed; 0: this process, which is fastest on one machine without GPUs."""
     batch_size: int = 128
-    """Pictures embedded and stored at once."""
+    """Images embedded and stored at once."""
     threads: int = 4
-    """Threads of each process that decode pictures."""
+    """Threads of each process that decode images."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.threads < 1 or self.num_workers < 0:
@@ -77,7 +77,7 @@ def main(config: IndexConfig) -> int:
     stored = asyncio.run(_index(config, images, refusals))
     print(f"indexed {stored:,} pictures in {time.monotonic() - begun:.1f} s; {refusals.summary()}")
     if stored == 0:
-        raise InvalidInput(f"no picture of {config.source} could be indexed")
+        raise InvalidInput(f"no image of {config.source} could be indexed")
     return 0
 
 

@@ -4,8 +4,8 @@
     python ray_jobs/pretrain.py --embeddings embeddings/ --composers composers/
     ray job submit --working-dir . -- python ray_jobs/pretrain.py --embeddings /data/emb --composers /data/composers
 
-Joins the Ray of RAY_ADDRESS, or starts a local one; --num-workers 0 trains in this process, without Ray. The same
-command goes on where a run that was stopped left off; a finished run is not trained again.
+Joins the Ray cluster of RAY_ADDRESS, or starts a local one; --num-workers 0 trains in this process, without Ray. The
+same command resumes a run that was stopped; a finished run is not trained again.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ class PretrainConfig:
     embeddings: str = ""
     """The embedding cache that ray_jobs/encode.py wrote."""
     composers: str = "composers"
-    """The registry to publish in."""
+    """The registry to publish to."""
     runs: str = "runs"
-    """Where runs keep their checkpoints and curves."""
+    """The folder of the runs, with their checkpoints and curves."""
     name: str = ""
     """The run's name; by default made from the settings and the data, so that the same command resumes."""
     num_workers: int = 1
     """Ray Train workers; 0 trains in this process, without Ray."""
     max_workers: int = 0
-    """When above --num-workers: as many workers as the cluster has room for, up to this, while the run goes on."""
+    """If above --num-workers: the number of workers follows the free capacity of the cluster, up to this."""
     use_gpu: bool = False
     """Give each worker a GPU."""
     memory_gib: float = 1.0
-    """Embeddings that take more memory than this are memory-mapped, from a copy in --scratch."""
+    """Embeddings that need more memory than this are memory-mapped, from a copy in --scratch."""
     scratch: str = ""
-    """A folder of each machine for that copy; by default in the system's temporary folder."""
+    """A folder of each machine for that copy; by default in the temporary folder of the system."""
     release: bool = True
     """Make the published version the released one."""
     republish: bool = False
@@ -61,7 +61,7 @@ class PretrainConfig:
     json: bool = False
     """Print the published version also as one line of JSON."""
     training: TrainConfig = field(default_factory=TrainConfig)
-    """What decides the trained weights."""
+    """The settings that decide the trained weights."""
 
 
 def main(config: PretrainConfig) -> int:
@@ -91,8 +91,8 @@ def main(config: PretrainConfig) -> int:
             print(f"run {run.name}: {info.counts.get('triplets', 0):,} triplets of {info.encoder_id}", flush=True)
             _train(config, run)
         version = run.publish(registry, release=config.release, again=config.republish)
-    said = "released" if registry.released() == version else "not released"
-    print(f"published {version} ({said}) in {config.composers}: {_recall(registry.metrics(version))}")
+    state = "released" if registry.released() == version else "not released"
+    print(f"published {version} ({state}) in {config.composers}: {_recall(registry.metrics(version))}")
     _finish(config, run, version)
     return 0
 
@@ -105,7 +105,7 @@ def _train(config: PretrainConfig, run: RunFolder) -> None:
     if config.num_workers == 0:
         train_in_process(run, source, say)
         return
-    # What a worker would stumble over is told before any starts; a copy that is made here is the workers' as well.
+    # Errors in the data are reported before any worker starts; local workers use the copy that is made here.
     data = open_cache(source.embeddings, memory_gib=source.memory_gib, scratch=source.scratch)
     held_out.split(data, run.config.held_out)
     del data

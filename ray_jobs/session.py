@@ -1,4 +1,4 @@
-"""Ray for one job: join the cluster there is, or start a small private one and stop it at the end."""
+"""Ray for one job: join a cluster, or start a small private one and stop it at the end."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _OBJECT_STORE_BYTES = 400 * 1024**2
 
 @contextmanager
 def ray_session(num_cpus: int | None = None) -> Iterator[None]:
-    """Connect to Ray for the time of the block.
+    """Connect to Ray while the block runs.
 
     With ``RAY_ADDRESS`` set (as ``ray job submit`` does) the job joins that cluster. Otherwise it starts a local Ray
     with ``num_cpus`` (by default all cores), a small object store, no dashboard and quiet logs, and stops it after.
-    A Ray that this process has already started is used as it is, and left running.
+    If this process is connected to Ray already, it stays connected.
     """
     if ray.is_initialized():
         yield
         return
-    # Workers must import the same scot as this process, wherever the job was started from.
+    # Workers must import the same scot as this process, whatever the working directory.
     os.environ["PYTHONPATH"] = python_path()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if os.environ.get("RAY_ADDRESS"):

@@ -15,23 +15,21 @@ def open_channel(
     credentials: grpc.ChannelCredentials | None,
     options: Sequence[tuple[str, Any]] | None = None,
 ) -> Any:
-    """A channel of ``kind``, which is ``grpc`` or ``grpc.aio``: TLS with ``credentials``, plain without."""
+    """A channel of ``kind``, which is ``grpc`` or ``grpc.aio``; with TLS if there are ``credentials``."""
     if credentials is None:
         return kind.insecure_channel(target, options=options)
     return kind.secure_channel(target, credentials, options=options)
 
 
 def retrying(names: Iterable[dict[str, str]], *, attempts: int, first_s: float, longest_s: float, growth: float) -> str:
-    """gRPC's service config (gRFC A6) by which calls that found nobody go out again, within their own deadline.
-
-    UNAVAILABLE says that nobody was found.
+    """A gRPC service config (gRFC A6) that retries calls which end with UNAVAILABLE, within their deadline.
 
     Args:
-        names: of the methods, which must be safe to run twice: ``{"service": …}`` or ``{"service": …, "method": …}``.
-        attempts: how often a call goes out at most; gRPC takes no more than 5.
-        first_s: seconds before the second attempt, on average.
-        longest_s: and the most before a later one.
-        growth: by what the pause grows from one attempt to the next.
+        names: the methods, which must be safe to run twice: ``{"service": …}`` or ``{"service": …, "method": …}``.
+        attempts: the largest number of attempts, the first included; gRPC allows 5.
+        first_s: seconds before the second attempt.
+        longest_s: the longest pause before an attempt.
+        growth: the factor by which the pause grows with each attempt.
     """
     policy = {
         "maxAttempts": attempts,

@@ -1,7 +1,7 @@
 """Everything SCOT raises on purpose, and the one table that maps it to gRPC status codes.
 
-A message is one sentence for the person who sent the input: it names the field or file and what would be right, and
-never holds an address, a process id or a stack.
+A message is one sentence for the sender of the input: it names the field or file and the valid values, and never
+contains an address, a process id or a stack trace.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class InvalidInput(ScotError):
 
 
 class ImageRefused(InvalidInput):
-    """Bytes that are not a picture SCOT will decode. ``reason`` is a stable word to count by, e.g. ``"too_large"``."""
+    """The bytes are not an image that SCOT decodes. ``reason`` is a stable word for counters, e.g. ``"too_large"``."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -27,19 +27,19 @@ class ImageRefused(InvalidInput):
 
 
 class NotFound(ScotError):
-    """An item, composer, collection or file that was named does not exist."""
+    """A named item, composer, collection or file does not exist."""
 
 
 class EncoderMismatch(ScotError):
-    """A cache, collection or composer was made with another encoder, so its vectors mean something else here."""
+    """A cache, collection or composer was made with another encoder, so its vectors cannot be compared with these."""
 
 
 class Conflict(ScotError):
-    """Something else holds the resource: a port in use, a store opened by another process, an output of another run."""
+    """Something else holds the resource: a used port, a store open in another process, the output of another run."""
 
 
 class NotPromoted(ScotError):
-    """A composer is measurably worse than the released one, or cannot be compared with it; the message has why."""
+    """A composer is measurably worse than the released one, or cannot be compared with it."""
 
 
 class Unauthenticated(ScotError):
@@ -47,19 +47,19 @@ class Unauthenticated(ScotError):
 
 
 class PermissionDenied(ScotError):
-    """A known API key whose role does not allow the call."""
+    """The API key is known, but its role does not allow the call."""
 
 
 class Overloaded(ScotError):
-    """More work than the service accepts now; try again later."""
+    """The service is at its limit; try again later."""
 
 
 class DeadlineExceeded(ScotError):
-    """The caller's deadline ran out."""
+    """The deadline of the call expired."""
 
 
 class Unavailable(ScotError):
-    """A part that is needed (the vector store, a replica) cannot be reached now."""
+    """A required part (the vector store, a replica) is unavailable now."""
 
 
 GRPC_STATUS: dict[type[ScotError], str] = {
@@ -74,7 +74,7 @@ GRPC_STATUS: dict[type[ScotError], str] = {
     DeadlineExceeded: "DEADLINE_EXCEEDED",
     Unavailable: "UNAVAILABLE",
 }
-"""Error class to the name of a ``grpc.StatusCode``; a subclass maps as its nearest base, all else is ``INTERNAL``."""
+"""Error class to the name of its ``grpc.StatusCode``. A subclass has that of its nearest base, others ``INTERNAL``."""
 
 
 def grpc_status(error: BaseException) -> str:
@@ -88,11 +88,11 @@ def install_hint(extra: str) -> str:
 
 
 def our_cause(error: BaseException) -> BaseException:
-    """The error of ours that Ray wrapped, or the error itself."""
+    """SCOT's error that Ray wrapped, or the error itself."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ScotError):
-            # Ray makes its wrappers inherit from the cause's class too; the sentence is the cause's own.
+            # Ray's wrapper inherits from the class of its cause too; only the cause has the message alone.
             cause = getattr(seen, "cause", None)
             return cause if isinstance(cause, ScotError) else seen
         seen = getattr(seen, "cause", None) or seen.__cause__

@@ -1,7 +1,7 @@
 """Command lines from typed dataclasses; every flag is also an environment variable.
 
-``--batch-size 512`` is ``SCOT_BATCH_SIZE=512``. A flag on the command line wins. A dataclass inside of a config has
-flags like the rest, without a prefix. This is the one place where SCOT's own environment variables are read.
+``--batch-size 512`` is ``SCOT_BATCH_SIZE=512``. A flag on the command line wins. The fields of a nested
+dataclass are flags without a prefix. No other module reads SCOT's own environment variables.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def check(config: type[Any], argv: Sequence[str], *, prog: str) -> None:
 
 
 def secret(name: str, file: Path | None) -> str | None:
-    """A secret that must not be a flag, where other people's ``ps`` would show it: ``file``'s text, else ``SCOT_NAME``.
+    """A secret, from ``file`` or else from ``SCOT_NAME``; it is no flag, because ``ps`` shows flags to other users.
 
     Raises:
         InvalidInput: the file cannot be read, or is empty.
@@ -79,7 +79,7 @@ def secret(name: str, file: Path | None) -> str | None:
 def run(command: str, main: object, config: type[Config], argv: Sequence[str] | None = None) -> int:
     """Parse and call ``main(config)``; a :class:`ScotError` is one line on stderr and exit code 1, Ctrl-C is 130.
 
-    An output that nobody reads any more ends it quietly with 141, as SIGPIPE would.
+    When the reader of the output has closed it, the exit code is 141 (SIGPIPE) and nothing is printed.
     """
     assert callable(main)
     try:
@@ -90,13 +90,13 @@ def run(command: str, main: object, config: type[Config], argv: Sequence[str] | 
     except KeyboardInterrupt:
         print(f"{command}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read the output has gone (`| head`): so does this, and Python's last flush too
+    except BrokenPipeError:  # the reader (`| head`) has ended; devnull takes what Python flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
 def flat(config: Any) -> dict[str, Any]:
-    """The values of a config by the names of its flags: those of a dataclass inside of it are like the rest."""
+    """The values of a config by the names of its flags, those of nested dataclasses included."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -110,7 +110,7 @@ def names(config: type) -> list[str]:
 
 
 def written(values: Mapping[str, Any]) -> list[str]:
-    """The command line that :func:`parse` reads these values from; None and empty ones are left to their defaults."""
+    """The command line that :func:`parse` reads these values from; None and empty lists are left out."""
     arguments: list[str] = []
     for name, value in values.items():
         flag = f"--{name.replace('_', '-')}"

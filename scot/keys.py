@@ -1,7 +1,7 @@
-"""API keys of SCOT's services: how one is made, and the file that names those a service takes.
+"""API keys of SCOT's services, and the file of the keys that a service accepts.
 
 A keys file has a line for each key: the sha256 of the key in hex, then ``WORD=VALUE`` in any order; ``#`` starts a
-comment. A key without a role may read, and one without a rate may ask as often as it likes::
+comment. The default role is read; without a rate the number of requests is not limited::
 
     2bb80d537b1da3e3… name=shop role=read rate=50 burst=100
 """
@@ -31,19 +31,19 @@ class ApiKey:
     """One line of a keys file.
 
     Raises:
-        InvalidInput: a field is malformed; the sentence says which.
+        InvalidInput: a field is malformed; the message names it.
     """
 
     digest: bytes
     """The sha256 of the key: 32 bytes."""
     name: str
-    """Who has it, for logs."""
+    """Who has the key, for logs."""
     role: Role = "read"
-    """What it may do: ``read`` searches, encodes and lists; ``read-write`` stores and deletes items too."""
+    """``read`` allows to search, encode and list; ``read-write`` also to store and delete items."""
     rate: float | None = None
-    """Requests a second, on average; without one there is no limit."""
+    """Requests per second, on average; None: no limit."""
     burst: float | None = None
-    """Requests at once after a pause; by default one second's worth, and at least one."""
+    """Requests at once after a pause; by default those of one second, at least one."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -53,9 +53,9 @@ class ApiKey:
         if self.rate is None and self.burst is not None:
             raise InvalidInput("burst needs a rate")
         if self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0):
-            raise InvalidInput("rate must be a number of requests a second above 0")
+            raise InvalidInput("rate must be a number of requests per second above 0")
         if self.burst is not None and not (math.isfinite(self.burst) and self.burst >= 1):
-            raise InvalidInput("burst must be a number of requests from 1 on")
+            raise InvalidInput("burst must be at least 1 request")
 
     @property
     def line(self) -> str:
@@ -75,7 +75,7 @@ def new_key() -> str:
 
 
 def digest_of(key: str) -> bytes:
-    """What a service keeps of a key. A plain sha256 is enough for random bits, which nobody can try through."""
+    """What a service stores of a key. A plain sha256 is enough, because nobody can try out 256 random bits."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
@@ -83,8 +83,8 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
     """The keys of a file.
 
     Raises:
-        InvalidInput: it cannot be read, or a line is malformed. The sentence has the line's number and none of its
-            text, which might be a key that somebody put there in place of its digest.
+        InvalidInput: it cannot be read, or a line is malformed. The message has the number of the line and not its
+            text, which may be a key in place of its digest.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""The line that a measured number means nothing without."""
+"""A description of the machine, to print beside measured numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """The processor, its cores and what they do besides."""
+    """The processor, its cores, their load, and the version of Python."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

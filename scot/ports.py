@@ -1,4 +1,4 @@
-"""Whether a service can listen on a port, asked before anything is started for it."""
+"""Whether a service can listen on a port, checked before anything starts."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _RAY_PORTS = range(10_002, 20_000)
 
 
 def check_port(port: int) -> None:
-    """Check that a service may listen on a port of this machine, and that nothing else does.
+    """Check that a service can listen on a port of this machine.
 
     Raises:
-        InvalidInput: there is no such port, Ray keeps it for its workers, or it needs privileges.
+        InvalidInput: there is no such port, Ray reserves it for its workers, or it needs privileges.
         Conflict: it is in use.
     """
     if not 1 <= port <= 65_535:
         raise InvalidInput(f"port {port} is not between 1 and 65535")
     if port in _RAY_PORTS:
-        raise InvalidInput(f"port {port} is in the range that Ray keeps for its workers; choose one below 10002")
+        raise InvalidInput(f"port {port} is in the range that Ray reserves for its workers; choose one below 10002")
     for family, host in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:

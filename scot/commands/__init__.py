@@ -1,1 +1,1 @@
-"""What the scot command does against a running service."""
+"""The commands of ``scot`` for services, stores, registries and clusters."""

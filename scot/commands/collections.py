@@ -24,16 +24,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StorePlace:
-    """Which store."""
+    """The vector store."""
 
     store: Path = Path("scot-data/qdrant")
-    """Folder of an embedded store that no service has open; not used with --qdrant-url."""
+    """Folder of an embedded store that no service has open; ignored with --qdrant-url."""
     qdrant: ServerConfig = field(default_factory=ServerConfig)
-    """The Qdrant server, when it is one."""
+    """The Qdrant server, if the store is one."""
 
     @asynccontextmanager
     async def opened(self, *, create: bool = False) -> AsyncIterator[GalleryStore]:
-        """The store, closed afterwards. Raises NotFound when there is no folder and none is to be made."""
+        """The open store. Raises NotFound when there is no folder, unless ``create``."""
         server = self.qdrant.qdrant_url is not None
         if not (server or create or self.store.is_dir()):
             raise NotFound(f"there is no store at {self.store}; name its folder with --store, or use --qdrant-url")
@@ -52,12 +52,12 @@ class ListConfig:
     """
 
     place: StorePlace = field(default_factory=StorePlace)
-    """Where the collections are."""
+    """The store."""
 
 
 @dataclass(frozen=True)
 class CreateConfig:
-    """Create a collection before anything is stored: NAME-1 behind the alias NAME, which a service is told to use.
+    """Create the empty collection NAME-1 behind the alias NAME, which a service then uses as its collection.
 
     Example: scot collections create gallery --qdrant-url http://qdrant:6333 --payload-index kind:keyword price:float
     """
@@ -65,16 +65,16 @@ class CreateConfig:
     name: tyro.conf.Positional[str]
     """The alias."""
     encoder: str = "tiny"
-    """Which encoder will make the vectors: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    """The encoder of its vectors: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     place: StorePlace = field(default_factory=StorePlace)
-    """Where the collection will be."""
+    """The store."""
     layout: CollectionConfig = field(default_factory=CollectionConfig)
-    """How it is laid out on a server."""
+    """Its settings on a server."""
 
 
 @dataclass(frozen=True)
 class SwapConfig:
-    """Let an alias mean another collection from one request to the next; what it meant before is remembered.
+    """Point an alias at another collection, from one request to the next; the previous collection is recorded.
 
     Example: scot collections swap gallery gallery-2 --qdrant-url http://qdrant:6333
     """
@@ -84,14 +84,14 @@ class SwapConfig:
     collection: tyro.conf.Positional[str]
     """The collection."""
     force: bool = False
-    """Also if it is empty, still being indexed, or of another encoder."""
+    """Swap even if it is empty, not indexed yet, or of another encoder."""
     place: StorePlace = field(default_factory=StorePlace)
-    """Where the collection is."""
+    """The store."""
 
 
 @dataclass(frozen=True)
 class RollbackConfig:
-    """Let an alias mean again what it meant before the last swap; done again, it undoes itself.
+    """Point an alias at its previous collection; a second rollback undoes the first.
 
     Example: scot collections rollback gallery --qdrant-url http://qdrant:6333
     """
@@ -99,12 +99,12 @@ class RollbackConfig:
     alias: tyro.conf.Positional[str]
     """The alias."""
     place: StorePlace = field(default_factory=StorePlace)
-    """Where its collections are."""
+    """The store."""
 
 
 @dataclass(frozen=True)
 class DropConfig:
-    """Delete a collection that no alias points to, with all that is in it.
+    """Delete a collection that no alias points to, with all its items.
 
     Example: scot collections drop gallery-1 --qdrant-url http://qdrant:6333
     """
@@ -112,13 +112,13 @@ class DropConfig:
     collection: tyro.conf.Positional[str]
     """The collection."""
     force: bool = False
-    """Also if a rollback would go back to it."""
+    """Delete it even if it is the target of a rollback."""
     place: StorePlace = field(default_factory=StorePlace)
-    """Where the collection is."""
+    """The store."""
 
 
 def list_collections(config: ListConfig) -> int:
-    """Print one line a collection, also of those that SCOT did not make. Raises NotFound when there is none."""
+    """Print one line per collection, SCOT's or not. Raises NotFound when there is none."""
 
     async def rows(store: GalleryStore) -> list[tuple[str, ...]]:
         names = await store.engine.names()
@@ -127,18 +127,20 @@ def list_collections(config: ListConfig) -> int:
 
     found = _in(config.place, rows)
     if not found:
-        raise NotFound("the store holds no collection yet; `scot collections create NAME` makes one")
+        raise NotFound("the store has no collection yet; `scot collections create NAME` makes one")
     print_columns([_TITLES, *found])
     return 0
 
 
 def create(config: CreateConfig) -> int:
-    """Make a collection and say so. Raises Conflict when the name is taken, InvalidInput for an unknown encoder."""
+    """Create the collection. Raises Conflict when the name is taken, InvalidInput for an unknown encoder."""
 
     async def work(store: GalleryStore) -> None:
         taken = [*await store.engine.aliases(), *await store.engine.names()]
         if config.name in taken:
-            raise Conflict(f"there is {config.name!r} already; `scot collections reindex` builds another behind it")
+            raise Conflict(
+                f"{config.name!r} already exists; `scot collections reindex` builds another collection behind it"
+            )
         encoder = load_encoder(config.encoder, device="cpu")
         await store.ensure(config.name, encoder.id, encoder.dim, config.layout)
         print(f"created {config.name}-1 behind the alias {config.name}, for the encoder {encoder.id}")
@@ -148,33 +150,33 @@ def create(config: CreateConfig) -> int:
 
 
 def swap(config: SwapConfig) -> int:
-    """Swap and say what was before. Raises NotFound, Conflict, EncoderMismatch as :func:`scot.index.aliases.swap`."""
+    """Swap, and print the previous collection. Raises what :func:`scot.index.aliases.swap` raises."""
     done = _in(
         config.place, lambda store: aliases.swap(store.engine, config.alias, config.collection, force=config.force)
     )
-    print(said(done))
+    print(sentence(done))
     return 0
 
 
 def rollback(config: RollbackConfig) -> int:
-    """Go back and say so. Raises NotFound when there is nothing to go back to."""
+    """Roll back. Raises NotFound when there is no previous collection."""
     done = _in(config.place, lambda store: aliases.rollback(store.engine, config.alias))
-    print(said(done))
+    print(sentence(done))
     return 0
 
 
 def drop(config: DropConfig) -> int:
-    """Delete and say so. Raises NotFound, or Conflict when an alias points to it."""
+    """Delete the collection. Raises NotFound, or Conflict when an alias points to it."""
     _in(config.place, lambda store: aliases.drop(store.engine, config.collection, force=config.force))
     print(f"dropped {config.collection}")
     return 0
 
 
-def said(done: aliases.Move) -> str:
-    """A move of an alias in a sentence."""
+def sentence(done: aliases.Move) -> str:
+    """A swap or rollback in a sentence."""
     if done.before == done.now:
-        return f"{done.alias} means {done.now} already"
-    return f"{done.alias} now means {done.now}{f'; before: {done.before}' if done.before else ''}"
+        return f"{done.alias} already points at {done.now}"
+    return f"{done.alias} now points at {done.now}{f'; before: {done.before}' if done.before else ''}"
 
 
 def _in(place: StorePlace, work: Callable[[GalleryStore], Awaitable[T]], *, create: bool = False) -> T:

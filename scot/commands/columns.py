@@ -1,4 +1,4 @@
-"""Rows of words in columns as wide as they need to be: not a table of Rich's, which would cut an encoder's id."""
+"""Plain columns, as wide as their longest cell; Rich's tables would cut an encoder's id."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def print_columns(rows: Sequence[Sequence[str]]) -> None:
-    """Print the rows, all of the same length, the titles first."""
+    """Print rows of the same length; the first row has the titles."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,4 +1,4 @@
-"""``scot index``: put captioned pictures into a running service."""
+"""``scot index``: store captioned images in a running service."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused, InvalidInput
 from scot.index.payload import payload_of
 
-_BATCH = 16  # a request of that many pictures of the largest size still fits a message
+_BATCH = 16  # a message holds this many images of the largest size
 
 
 @dataclass(frozen=True)
 class IndexConfig:
-    """Send a folder of captioned pictures to a running service; running it again changes nothing.
+    """Store a folder of captioned images in a running service; a second run changes nothing.
 
     Example: scot index ./pictures --address localhost:9000
     """
@@ -36,10 +36,10 @@ class IndexConfig:
 
 
 def index(config: IndexConfig) -> int:
-    """Index and print what was stored and refused.
+    """Index, and print how many images were stored and refused.
 
     Raises:
-        ScotError: the source cannot be read, the service is away, or no picture was stored.
+        ScotError: the source cannot be read, the service is unavailable, or no image was stored.
     """
     refusals = Refusals()
     started = time.monotonic()
@@ -58,7 +58,7 @@ def index(config: IndexConfig) -> int:
                 )
     print(f"indexed {stored:,} pictures in {time.monotonic() - started:.1f} s; {refusals.summary()}")
     if stored == 0:
-        raise InvalidInput(f"no picture of {config.source} could be indexed")
+        raise InvalidInput(f"no image of {config.source} could be indexed")
     return 0
 
 

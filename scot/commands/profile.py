@@ -1,4 +1,4 @@
-"""``scot profile``: where the time of one query goes, from the client's side and from the answers' own timings."""
+"""``scot profile``: where the time of one query goes, by the client's clock and the timings in the responses."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput
 
 STAGES: Mapping[str, str] = {
-    "client": "the request is written (the picture is read and encoded once, before)",
-    "network": "the way there and back, and Serve's proxy",
-    "decode": "the gateway checks, decodes and tokenises",
-    "queue": "the query waits for the composer",
-    "compose": "both towers and the composer, for the whole batch",
-    "search": "the store looks it up",
-    "other": "the way from the gateway to the composer and back",
+    "client": "the request message is built (the image is read and encoded once, before)",
+    "network": "the network in both directions, and Serve's proxy",
+    "decode": "the gateway validates, decodes and tokenizes",
+    "queue": "the query waits for a batch of the composer",
+    "compose": "both towers and the composer run, for the whole batch",
+    "search": "the vector store searches",
+    "other": "between the gateway and the composer, in both directions",
 }
-"""What the time of a query is divided into, in order."""
+"""The stages of a query, in order."""
 
 
 @dataclass(frozen=True)
 class ProfileConfig:
-    """Send one query many times, one after the other, and show where its time goes.
+    """Send one query many times, one after the other, and show the time of each stage.
 
     Example: scot profile --image shirt.png --edit "make it blue" --queries 200
     """
 
     image: Path | None = None
-    """The reference picture; without any reference or edit, a drawn picture and an edit."""
+    """The reference image; without a reference and edits, a generated image and an edit."""
     item_id: str | None = None
-    """Or an item of the collection as the reference."""
+    """Alternatively, an item of the collection as the reference."""
     edit: list[str] = field(default_factory=list)
     """What to change."""
     queries: int = 100
-    """How many queries are measured."""
+    """Number of measured queries."""
     warm_up: int = 10
-    """How many are sent before, and not counted."""
+    """Number of queries before them that are not measured."""
     limit: int = 10
-    """How many hits, 1 to 1,000."""
+    """Number of hits, 1 to 1,000."""
     composer: str = ""
     """A composer version or baseline; by default the released one."""
     collection: str = ""
@@ -59,14 +59,14 @@ def profile(config: ProfileConfig) -> int:
     """Measure and print.
 
     Raises:
-        ScotError: the reference cannot be read, or the service refuses or is away; the message says which.
+        ScotError: the reference cannot be read, or the service refuses or is unavailable.
     """
     if config.queries < 1 or config.warm_up < 0:
         raise InvalidInput("--queries must be at least 1, and --warm-up at least 0")
     image, edits = config.image, list(config.edit)
     encoded = image_bytes(image) if image is not None else None
     if encoded is None and config.item_id is None and not edits:
-        encoded, edits = image_bytes(_drawn()), ["make it blue"]
+        encoded, edits = image_bytes(_image()), ["make it blue"]
     query: Query = {
         "image": encoded,
         "item_id": config.item_id,
@@ -90,7 +90,7 @@ def profile(config: ProfileConfig) -> int:
 
 
 def stages(wall: float, client: float, timings: Mapping[str, float]) -> dict[str, float]:
-    """Seconds by stage, which sum up to ``wall``: what ``timings`` (of an answer) do not name is network or other."""
+    """Seconds by stage, which sum up to ``wall``; time that the ``timings`` do not name is network or other."""
     inside = {stage: timings[stage] for stage in ("decode", "queue", "compose", "search")}
     total = timings["total"]
     found = {"client": client, "network": wall - client - total, **inside, "other": total - sum(inside.values())}
@@ -99,11 +99,11 @@ def stages(wall: float, client: float, timings: Mapping[str, float]) -> dict[str
 
 def _print(rows: Sequence[Mapping[str, float]], title: str) -> None:
     print(title)
-    print(f"{'stage':<12}{'p50 ms':>9}{'p95 ms':>9}{'share':>7}  what it is")
+    print(f"{'stage':<12}{'p50 ms':>9}{'p95 ms':>9}{'share':>7}  what happens")
     walls = [sum(row.values()) for row in rows]
     for stage, meaning in STAGES.items():
         print(_line(stage, [row[stage] for row in rows], sum(walls), meaning))
-    print(_line("whole query", walls, sum(walls), "as the caller sees it"))
+    print(_line("whole query", walls, sum(walls), "as the caller measures it"))
 
 
 def _line(name: str, seconds: Sequence[float], whole: float, meaning: str) -> str:
@@ -113,5 +113,5 @@ def _line(name: str, seconds: Sequence[float], whole: float, meaning: str) -> st
     return f"{name:<12}{p50:>9.2f}{p95:>9.2f}{sum(seconds) / whole:>7.0%}  {meaning}"
 
 
-def _drawn() -> Image.Image:
+def _image() -> Image.Image:
     return Image.frombytes("RGB", (224, 224), Random(0).randbytes(224 * 224 * 3))

@@ -1,4 +1,4 @@
-"""``scot collections reindex``: build a new collection from captioned pictures beside the one that serves."""
+"""``scot collections reindex``: build a new collection from captioned images beside the one that serves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import chain
 
 import tyro
 
-from scot.commands.collections import StorePlace, said
+from scot.commands.collections import StorePlace, sentence
 from scot.data.captioned import count, read_captioned
 from scot.data.records import CaptionedImage, Refusals
 from scot.encoders import load_encoder
@@ -25,7 +25,7 @@ from scot.progress import Progress
 
 @dataclass(frozen=True)
 class ReindexConfig:
-    """Embed captioned pictures into a new collection, and let the alias mean it if asked. Interrupted, it goes on.
+    """Embed captioned images into a new collection; with --swap, point the alias at it. A rerun continues.
 
     Example: scot collections reindex ./pictures --alias gallery --qdrant-url http://qdrant:6333 --swap
     """
@@ -33,27 +33,27 @@ class ReindexConfig:
     source: tyro.conf.Positional[tuple[str, ...]]
     """Folders with captions.parquet or captions.csv, WebDataset shards, or COCO captions JSONs."""
     alias: str = "gallery"
-    """The alias that the collection is for."""
+    """The alias of the collection."""
     collection: str | None = None
     """The name of the collection; by default the alias with the next number."""
     encoder: str = "tiny"
     """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     device: str | None = None
-    """Where the encoder runs: cpu, cuda …; by default a GPU when there is one."""
+    """The device of the encoder: cpu, cuda …; by default a GPU when there is one."""
     batch_size: int = 128
-    """Pictures embedded and stored at once."""
+    """Images embedded and stored at once."""
     threads: int = 4
-    """Threads that decode pictures."""
+    """Threads that decode images."""
     swap: bool = False
-    """Swap it in when it is complete and indexed."""
+    """Point the alias at the collection when it is complete and indexed."""
     force: bool = False
-    """Swap it in also if it is of another encoder than the one before."""
+    """Swap even if the encoder differs from that of the previous collection."""
     wait_s: float = 3_600.0
-    """Seconds that a server may take to index what was stored, before the swap."""
+    """Seconds to wait, before the swap, for the server to index the stored items."""
     place: StorePlace = field(default_factory=StorePlace)
-    """Where the collection will be."""
+    """The store of the collection."""
     layout: CollectionConfig = field(default_factory=CollectionConfig)
-    """How it is laid out on a server; by default as the one that it replaces."""
+    """Its settings on a server; by default those of the collection that it replaces."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.threads < 1:
@@ -61,16 +61,16 @@ class ReindexConfig:
 
 
 def reindex(config: ReindexConfig) -> int:
-    """Build, and swap if asked.
+    """Build the collection, and swap with --swap.
 
     Raises:
-        InvalidInput: a source or the encoder cannot be read, or no picture could be indexed.
-        EncoderMismatch: the collection is there, or served, with another encoder.
-        Conflict: the alias is the name of a collection, or the collection holds more than the sources.
-        Unavailable: the server cannot be reached, or did not finish indexing.
+        InvalidInput: a source or the encoder cannot be read, or no image could be indexed.
+        EncoderMismatch: the collection, or the one behind the alias, has another encoder.
+        Conflict: the alias is the name of a collection, or the collection contains more than the sources.
+        Unavailable: the server is unavailable, or did not finish indexing.
     """
     if not config.source:
-        raise InvalidInput("name at least one folder of captioned pictures")
+        raise InvalidInput("name at least one folder of captioned images")
     refusals = Refusals()
     images = chain.from_iterable([read_captioned(source, refusals) for source in config.source])
     asyncio.run(_reindex(config, images, refusals))
@@ -82,14 +82,16 @@ async def _reindex(config: ReindexConfig, images: Iterable[CaptionedImage], refu
         engine = store.engine
         known = await engine.aliases()
         if config.alias in await engine.names():
-            raise Conflict(f"{config.alias!r} is a collection itself, so another cannot take its place")
+            raise Conflict(
+                f"{config.alias!r} is a collection and not an alias, so another collection cannot replace it"
+            )
         name = config.collection or aliases.next_collection(config.alias, known)
         if name in known.values():
             raise Conflict(f"collection {name!r} is in use; name one that no alias points to")
         encoder = load_encoder(config.encoder, device=config.device)
         await collections.create(engine, name, encoder.id, encoder.dim, await _layout(store, config, known))
-        if held := (await store.info(name)).items:
-            print(f"going on with {name}, which holds {held:,} items", flush=True)
+        if items := (await store.info(name)).items:
+            print(f"continuing with {name}, which contains {items:,} items", flush=True)
         begun = time.monotonic()
         with Progress.on(sys.stderr).task("indexing", count(config.source), "images") as task:
             stored = await index_captioned(
@@ -100,16 +102,16 @@ async def _reindex(config: ReindexConfig, images: Iterable[CaptionedImage], refu
             )
         print(f"indexed {stored:,} pictures into {name} in {time.monotonic() - begun:.1f} s; {refusals.summary()}")
         if not stored:
-            raise InvalidInput("no picture could be indexed")
+            raise InvalidInput("no image could be indexed")
         if (items := (await store.info(name)).items) > stored:
             raise Conflict(
-                f"collection {name!r} holds {items:,} items, more than the {stored:,} of these pictures; drop it first"
+                f"collection {name!r} contains {items:,} items, more than the {stored:,} of these images; drop it first"
             )
         if not config.swap:
-            print(f"`scot collections swap {config.alias} {name}` lets {config.alias} mean it")
+            print(f"`scot collections swap {config.alias} {name}` points {config.alias} at it")
             return
         await _indexed(store, name, config.wait_s)
-        print(said(await aliases.swap(engine, config.alias, name, force=config.force)))
+        print(sentence(await aliases.swap(engine, config.alias, name, force=config.force)))
 
 
 async def _layout(store: GalleryStore, config: ReindexConfig, known: dict[str, str]) -> CollectionConfig:
@@ -119,9 +121,9 @@ async def _layout(store: GalleryStore, config: ReindexConfig, known: dict[str, s
 
 
 async def _indexed(store: GalleryStore, name: str, wait_s: float) -> None:
-    """Wait until the server has built its indexes: before that, searches are slow."""
+    """Wait until the server has built its indexes; until then, searches are slow."""
     deadline = time.monotonic() + wait_s
     while not (await store.info(name)).ready:
         if time.monotonic() > deadline:
-            raise Unavailable(f"the server is still indexing {name!r}; swap it in later, or raise --wait-s")
+            raise Unavailable(f"the server is still indexing {name!r}; swap later, or raise --wait-s")
         await asyncio.sleep(1)

@@ -1,4 +1,4 @@
-"""``scot search``: one composed query against a running service, as a table and, if asked, a contact sheet."""
+"""``scot search``: one composed query to a running service; prints a table and can save a contact sheet."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from scot.evaluation.contact_sheet import SheetRow, contact_sheet, save_sheet
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Find the pictures like a reference, but changed as the edits say.
+    """Find the images that are like a reference, changed as the edits say.
 
     Example: scot search --image shirt.png --edit "make it blue" "with long sleeves" --limit 5
     """
 
     image: Path | None = None
-    """The reference picture."""
+    """The reference image."""
     item_id: str | None = None
-    """Or an item of the collection as the reference."""
+    """Alternatively, an item of the collection as the reference."""
     edit: list[str] = field(default_factory=list)
-    """What to change; several edits are applied in order."""
+    """What to change; several edits apply in order."""
     limit: int = 10
-    """How many hits, 1 to 1,000."""
+    """Number of hits, 1 to 1,000."""
     composer: str = ""
     """A composer version, or sum, slerp, text_only, image_only; by default the released one."""
     collection: str = ""
@@ -40,19 +40,19 @@ class SearchConfig:
     service: ServicePlace = field(default_factory=ServicePlace)
     """The running service."""
     sheet: Path | None = None
-    """Also save a contact sheet, a PNG."""
+    """Also save a contact sheet to this PNG file."""
     images: list[Path] = field(default_factory=list)
-    """The captioned folders that the indexed pictures came from, for the contact sheet."""
+    """The folders of captioned images that were indexed, for the contact sheet."""
 
 
 def search(config: SearchConfig) -> int:
     """Search and print the hits.
 
     Raises:
-        ScotError: the reference cannot be read, or the service refuses or is away; the message says which.
+        ScotError: the reference cannot be read, or the service refuses or is unavailable.
     """
     if config.sheet is not None and not config.images:
-        raise InvalidInput("--sheet needs --images: the folders that the indexed pictures came from")
+        raise InvalidInput("--sheet needs --images: the folders of the indexed images")
     if config.sheet is not None:
         importlib.import_module("scot.data.captioned")  # a missing package is reported before anything is sent
     if not 1 <= config.limit <= 1_000:
@@ -72,9 +72,9 @@ def search(config: SearchConfig) -> int:
         table.add_row(str(rank), f"{hit.score:.3f}", hit.item_id, str(hit.payload.get("caption", "")))
     console.print(table)
     if found.text_truncated:
-        console.print("An edit was longer than the encoder reads; its end was not used.")
+        console.print("An edit was longer than the input of the text encoder; its end was not used.")
     if not found.hits:
-        console.print("Nothing was found: is the collection empty? `scot index DIR` fills it.")
+        console.print("No hits. If the collection is empty, `scot index DIR` fills it.")
     if config.sheet is not None:
         _save_sheet(config, config.sheet, found.hits)
         console.print(f"contact sheet: {config.sheet}")
@@ -83,16 +83,16 @@ def search(config: SearchConfig) -> int:
 
 def _save_sheet(config: SearchConfig, file: Path, hits: tuple[Hit, ...]) -> None:
     wanted = {hit.item_id for hit in hits} | {config.item_id or ""}
-    pictures = find_pictures(config.images, wanted)
-    reference = decode_image(config.image.read_bytes()) if config.image else pictures.get(config.item_id or "")
+    images_by_id = find_images(config.images, wanted)
+    reference = decode_image(config.image.read_bytes()) if config.image else images_by_id.get(config.item_id or "")
     blank = Image.new("RGB", (64, 64), (225, 225, 225))
-    cells = [(pictures.get(hit.item_id, blank), f"{hit.score:.3f} {hit.item_id}", False) for hit in hits]
+    cells = [(images_by_id.get(hit.item_id, blank), f"{hit.score:.3f} {hit.item_id}", False) for hit in hits]
     edit = ", ".join(config.edit) or "(no edit)"
     save_sheet(contact_sheet([SheetRow(reference, edit, cells)], title="SCOT search"), file)
 
 
-def find_pictures(folders: list[Path], wanted: set[str]) -> dict[str, Image.Image]:
-    """The wanted pictures of captioned folders, by id; those that are not there are left out."""
+def find_images(folders: list[Path], wanted: set[str]) -> dict[str, Image.Image]:
+    """The wanted images of captioned folders, by id; missing ones are left out."""
     from scot.data.captioned import read_captioned  # needs the extra "data"
 
     return {

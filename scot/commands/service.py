@@ -1,4 +1,4 @@
-"""Which running service a command speaks to."""
+"""The running service that a command calls."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from scot.client import ScotClient
 
 @dataclass(frozen=True)
 class ServicePlace:
-    """Where a service is and how to be let in."""
+    """The address of a service, and the key for it."""
 
     address: str = "localhost:9000"
-    """Where the service listens, HOST:PORT."""
+    """The service, HOST:PORT."""
     api_key_file: Path | None = None
-    """A file with the API key; without one the key is SCOT_API_KEY, if the service asks for any."""
+    """A file with the API key; by default the key is SCOT_API_KEY, if the service requires one."""
     tls: bool = False
-    """Speak TLS, as a proxy in front of the service does."""
+    """Use TLS, for a service behind a TLS proxy."""
 
     def client(self) -> ScotClient:
-        """A client of it. Raises InvalidInput when the key's file cannot be read."""
+        """A client of the service. Raises InvalidInput when the key file cannot be read."""
         return ScotClient(self.address, api_key=flags.secret("API_KEY", self.api_key_file), tls=self.tls)

@@ -1,4 +1,4 @@
-"""``scot status``: what a service is and whether it answers."""
+"""``scot status``: whether a service answers, and what it serves."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from scot.client import CollectionInfo, ComposerInfo, ScotClient
 from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput, NotFound, Unavailable
 
-_LOOK_S = 1.0
-_SAY_S = 30.0
+_POLL_S = 1.0
+_REPORT_S = 30.0
 
 
 @dataclass(frozen=True)
 class StatusConfig:
-    """Say whether a service answers, with which encoder and composers, and how many items it holds.
+    """Show whether a service answers, its encoder and composers, and its number of items.
 
     Example: scot status --address localhost:9000 --wait 300
     """
@@ -27,15 +27,15 @@ class StatusConfig:
     collection: str = ""
     """Which collection; by default the service's own."""
     wait: float = 0.0
-    """How many seconds to wait for a service that does not answer yet."""
+    """Seconds to wait for a service that does not answer yet."""
 
 
 def status(config: StatusConfig) -> int:
     """Print one line for the service, one for the collection, one for the composers.
 
     Raises:
-        Unavailable: the service does not answer, or says of itself that it is not serving.
-        ScotError: it refuses; the message says why.
+        Unavailable: the service does not answer, or reports that it is not serving.
+        ScotError: the service refuses; the message has the reason.
     """
     if config.wait < 0:
         raise InvalidInput("--wait must not be negative")
@@ -51,12 +51,12 @@ def status(config: StatusConfig) -> int:
 
 
 def answering(composers: Sequence[ComposerInfo]) -> str:
-    """One line: which composers answer when none is named, with their shares if there are several, and the others."""
-    asked = [each for each in composers if each.share > 0]
-    if len(asked) > 1:
-        answers = "composers " + ", ".join(f"{each.name} ({each.share:.1%})" for each in asked) + " answer"
-    else:  # a service of before shares says only which one is released
-        name = next((each.name for each in (*asked, *composers) if each.share or each.released), "none")
+    """One line: the composers that answer queries without a composer, with their shares, and the other ones."""
+    sharing = [each for each in composers if each.share > 0]
+    if len(sharing) > 1:
+        answers = "composers " + ", ".join(f"{each.name} ({each.share:.1%})" for each in sharing) + " answer"
+    else:  # services of older versions report no shares, only the released composer
+        name = next((each.name for each in (*sharing, *composers) if each.share or each.released), "none")
         answers = f"composer {name} answers"
     shadow = "".join(f"; {each.name} is their shadow" for each in composers if each.shadow)
     others = ", ".join(each.name for each in composers if not (each.share or each.released or each.shadow))
@@ -65,14 +65,14 @@ def answering(composers: Sequence[ComposerInfo]) -> str:
 
 def _await(client: ScotClient, config: StatusConfig) -> None:
     until = time.monotonic() + config.wait
-    said = time.monotonic()
+    reported = time.monotonic()
     while not client.healthy():
         if time.monotonic() >= until:
             raise Unavailable(f"no SCOT service is serving at {config.service.address}")
-        if time.monotonic() - said > _SAY_S:
-            said = time.monotonic()
+        if time.monotonic() - reported > _REPORT_S:
+            reported = time.monotonic()
             print(f"waiting for {config.service.address}", file=sys.stderr, flush=True)
-        time.sleep(min(_LOOK_S, max(0.0, until - time.monotonic())))
+        time.sleep(min(_POLL_S, max(0.0, until - time.monotonic())))
 
 
 def _collection(client: ScotClient, name: str) -> CollectionInfo:

@@ -1,1 +1,1 @@
-"""The five-minute demo: the whole path on one machine."""
+"""The five-minute demo: from drawn images to a search service, on one machine."""

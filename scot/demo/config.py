@@ -1,4 +1,4 @@
-"""What the demo can be told."""
+"""The flags of the demo."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Draw two catalogues, learn a composer without labels, index, serve, and search them.
+    """Draw two catalogs, train a composer without labels, index, serve, and search.
 
     Example: scot demo --once
     """
 
     data: Path = Path("scot-demo")
-    """Where everything is kept; a second run reuses what is there."""
+    """The folder for all data; a second run reuses it."""
     once: bool = False
-    """Stop after the searches instead of serving on."""
+    """Stop after the searches; otherwise the service continues."""
     port: int = 9000
-    """Where the service listens."""
+    """The port of the service."""
     train_size: int = 5_000
-    """Captioned pictures of each world to learn from."""
+    """Captioned images of each world for training."""
     gallery_size: int = 4_000
-    """Pictures of each world to search, all of combinations that training never saw."""
+    """Images of each world to search, all of attribute combinations that are not in the training data."""
     queries: int = 1_000
     """Evaluation queries of each world."""
     edits_per_caption: int = 6
-    """Edits to learn from, of each caption."""
+    """Training edits of each caption."""
     architecture: str = "token_combiner"
     """The composer's network: token_combiner, combiner … (docs/quality.md compares them)."""
     analogy_weight: float = 10.0
-    """Weight of the analogy in the objective; 0: the edited caption alone teaches (docs/adr/0016)."""
+    """Weight of the analogy in the objective; 0: the edited caption is the only target (docs/adr/0016)."""
     steps: int = 600
     """Pretraining steps."""
     engine: str = "rules"
-    """What writes the edits: rules, openai, vllm or service (docs/edits.md)."""
+    """The engine that generates the edits: rules, openai, vllm or service (docs/edits.md)."""
     model: str = ""
     """openai, vllm: the model."""
     url: str = ""

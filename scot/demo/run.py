@@ -1,4 +1,4 @@
-"""Run the demo: learn, index, serve, search, show."""
+"""Run the demo: train, index, serve, search, show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scot.client import ScotClient
-from scot.commands.search import find_pictures
+from scot.commands.search import find_images
 from scot.demo.config import DemoConfig
 from scot.demo.steps import Workspace, run_step, shown, steps_of
 from scot.errors import Unavailable
@@ -31,10 +31,10 @@ _HITS = 5
 
 
 def demo(config: DemoConfig) -> int:
-    """Run every step, reusing what an earlier run left, then search and serve.
+    """Run every step, reusing the results of an earlier run, then search and serve.
 
     Raises:
-        InvalidInput, Conflict: the service could not listen on the port; nothing was started.
+        InvalidInput, Conflict: the service cannot listen on the port; nothing was started.
         Unavailable: a step failed.
     """
     console = report_console()
@@ -61,7 +61,7 @@ def demo(config: DemoConfig) -> int:
 
 def _search(config: DemoConfig, console: Console) -> None:
     space = Workspace(config.data)
-    table = Table("reference", "edit", "first answer", "right one at rank", box=SIMPLE_HEAD)
+    table = Table("reference", "edit", "first hit", "rank of a correct one", box=SIMPLE_HEAD)
     rows: list[SheetRow] = []
     with ScotClient(f"localhost:{config.port}", timeout=60) as client:
         for world in WORLDS:
@@ -70,8 +70,8 @@ def _search(config: DemoConfig, console: Console) -> None:
             found = {query.query_id: client.search(item_id=query.reference_id, edits=query.edit) for query in chosen}
             hits = [hit for result in found.values() for hit in result.hits]
             references = client.get([query.reference_id for query in chosen])
-            wanted = {hit.item_id for hit in hits} | {query.reference_id for query in chosen}
-            pictures = find_pictures(space.galleries, wanted)
+            ids = {hit.item_id for hit in hits} | {query.reference_id for query in chosen}
+            images = find_images(space.galleries, ids)
             for query in chosen:
                 answers = found[query.query_id].hits
                 table.add_row(
@@ -81,12 +81,12 @@ def _search(config: DemoConfig, console: Console) -> None:
                     _rank(query, [hit.item_id for hit in answers]),
                 )
                 cells = [
-                    (pictures[hit.item_id], f"{hit.score:.3f}", hit.item_id in query.targets) for hit in answers[:_HITS]
+                    (images[hit.item_id], f"{hit.score:.3f}", hit.item_id in query.targets) for hit in answers[:_HITS]
                 ]
-                rows.append(SheetRow(pictures[query.reference_id], query.edit, cells))
+                rows.append(SheetRow(images[query.reference_id], query.edit, cells))
     console.print(table)
     sheet = config.data / "searches.png"
-    save_sheet(contact_sheet(rows, title="SCOT: reference, edit, first answers (right ones framed)"), sheet)
+    save_sheet(contact_sheet(rows, title="SCOT: reference, edit, first hits (correct ones framed)"), sheet)
     console.print(f"contact sheet: {sheet}")
 
 
@@ -97,15 +97,15 @@ def _rank(query: Query, item_ids: list[str]) -> str:
 def _next(config: DemoConfig, console: Console) -> None:
     space = Workspace(config.data)
     _, queries = read_queries(space.gallery("wardrobe"))
-    picture = next(iter(sorted((space.gallery("wardrobe") / "images").rglob("*.png"))))
+    image = next(iter(sorted((space.gallery("wardrobe") / "images").rglob("*.png"))))
     address = "" if config.port == DemoConfig.port else f" --address localhost:{config.port}"
     folders = " ".join(str(folder) for folder in space.galleries)
     console.print(
-        "\nIt stays up; Ctrl-C stops it. Try next, in another terminal (with .venv/bin on the PATH):\n"
-        f'  scot search --image {picture} --edit "make it blue"{address}\n'
+        "\nThe service continues; Ctrl-C stops it. Try next, in another terminal (with .venv/bin on the PATH):\n"
+        f'  scot search --image {image} --edit "make it blue"{address}\n'
         f'  scot search --item-id {queries[1].reference_id} --edit "add a belt" --limit 5 --sheet hits.png '
         f"--images {folders}{address}\n"
-        f"  scot index YOUR_FOLDER{address}        # your own captioned pictures: docs/guide.md",
+        f"  scot index YOUR_FOLDER{address}        # your own captioned images: docs/guide.md",
         highlight=False,
         soft_wrap=True,
     )
@@ -113,7 +113,7 @@ def _next(config: DemoConfig, console: Console) -> None:
 
 @contextmanager
 def _service(config: DemoConfig, console: Console) -> Iterator[subprocess.Popen[str]]:
-    """The search service for the time of the block; its last lines are shown if it does not come up."""
+    """The search service while the block runs; its output is shown until it listens."""
     command = (sys.executable, "-m", "scot.cli", "serve", "--data", str(config.data), "--port", str(config.port))
     console.print(f"      [dim]$ {shown(command)}[/dim]", highlight=False, soft_wrap=True)
     begun = time.monotonic()

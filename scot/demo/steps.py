@@ -1,4 +1,4 @@
-"""The demo's steps: the same commands a person would type, each reusing what an earlier run left."""
+"""The steps of the demo: ordinary commands, each of which reuses the results of an earlier run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scot.worlds import WORLDS
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A titled list of commands, run one after another; those of ``beside`` run meanwhile, and are shown after."""
+    """Commands that run one after another; those of ``beside`` run at the same time, and print their output after."""
 
     title: str
     commands: tuple[tuple[str, ...], ...]
@@ -27,16 +27,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where the demo keeps what."""
+    """The folders of the demo."""
 
     root: Path
 
     def train(self, world: str) -> Path:
-        """Captioned pictures to learn from."""
+        """Captioned images for training."""
         return self.root / "train" / world
 
     def gallery(self, world: str) -> Path:
-        """Pictures to search, with queries."""
+        """Images to search, with queries."""
         return self.root / "gallery" / world
 
     @property
@@ -77,15 +77,15 @@ def steps_of(config: DemoConfig) -> list[Step]:
         *("--analogy-weight", str(config.analogy_weight)),
     )
     return [
-        Step("drawing two catalogues of captioned pictures", tuple(draw)),
-        Step("writing edits of the captions", (generate,)),
+        Step("drawing two catalogs of captioned images", tuple(draw)),
+        Step("generating edits of the captions", (generate,)),
         Step(
-            "encoding pictures and texts once",
+            "encoding images and texts once",
             (_job("encode", "--states", "--source", *trains, "--triplets", triplets, "--output", embeddings),),
         ),
-        Step("pretraining the composer, without a single labelled triplet", (pretrain,)),
+        Step("pretraining the composer, without labeled triplets", (pretrain,)),
         Step(
-            "evaluating on combinations it never saw, and indexing the galleries",
+            "evaluating on unseen combinations, and indexing the galleries",
             (evaluate,),
             beside=tuple(index),
         ),
@@ -96,16 +96,16 @@ def run_step(step: Step) -> None:
     """Run a step, the output of its commands indented.
 
     Raises:
-        Unavailable: a command failed; it has said why.
+        Unavailable: a command failed; its output has the reason.
     """
-    said: list[str] = []
+    output: list[str] = []
     with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(_run, step.beside, said.append)
+        beside = pool.submit(_run, step.beside, output.append)
         _run(step.commands, _show)
         try:
             beside.result()
         finally:
-            _show("".join(said))
+            _show("".join(output))
 
 
 def _show(text: str) -> None:
@@ -123,14 +123,14 @@ def _run(commands: Sequence[Sequence[str]], show: Callable[[str], object]) -> No
                 for line in process.stdout:
                     show(f"      {line}")
             except KeyboardInterrupt:
-                process.wait()  # it got the same Ctrl-C and stops what it started
+                process.wait()  # it gets the same Ctrl-C and stops its own processes
                 raise
         if process.returncode:
-            raise Unavailable(f"the step failed (exit code {process.returncode}); its last lines above say why")
+            raise Unavailable(f"the step failed (exit code {process.returncode}); its last lines above have the reason")
 
 
 def shown(command: Sequence[str]) -> str:
-    """A command as a person would type it."""
+    """A command as it is typed in a shell."""
     words = [Path(word).name if word == sys.executable else word for word in command]
     text = " ".join(words).replace("python -m scot.cli", "scot")
     return text.replace(f"{code_root()}/", "")

@@ -32,8 +32,8 @@ def no_step_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (0, "port 0 is not between 1 and 65535"),
         (65_536, "port 65536 is not between 1 and 65535"),
-        (10_002, "port 10002 is in the range that Ray keeps for its workers; choose one below 10002"),
-        (19_999, "port 19999 is in the range that Ray keeps for its workers; choose one below 10002"),
+        (10_002, "port 10002 is in the range that Ray reserves for its workers; choose one below 10002"),
+        (19_999, "port 19999 is in the range that Ray reserves for its workers; choose one below 10002"),
     ],
 )
 def test_a_port_that_cannot_be(port: int, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

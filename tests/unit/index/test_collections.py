@@ -85,7 +85,7 @@ def test_a_new_collection_takes_over_and_gives_back(
     build = ["--encoder", encoder, "--device", "cpu", "--batch-size", "2", *where]
     assert scot("create", "gallery", "--encoder", encoder, *where) == 0
     assert scot("reindex", few, "--swap", *build) == 0
-    assert "gallery now means gallery-2; before: gallery-1" in capsys.readouterr().out
+    assert "gallery now points at gallery-2; before: gallery-1" in capsys.readouterr().out
     assert items(where, "gallery") == 2
 
     assert scot("reindex", many, *build) == 0
@@ -93,7 +93,7 @@ def test_a_new_collection_takes_over_and_gives_back(
     assert (items(where, "gallery"), items(where, "gallery-3")) == (2, 5)
     assert scot("swap", "gallery", "gallery-3", *where) == 0
     assert scot("swap", "gallery", "gallery-3", *where) == 0
-    assert "gallery means gallery-3 already" in capsys.readouterr().out
+    assert "gallery already points at gallery-3" in capsys.readouterr().out
     assert items(where, "gallery") == 5
 
     assert scot("rollback", "gallery", *where) == 0
@@ -128,12 +128,12 @@ def test_an_interrupted_reindex_goes_on(
     assert scot("reindex", str(pictures / "few"), *build) == 0
     assert scot("reindex", str(pictures / "many"), "--swap", *build) == 0
     told = capsys.readouterr().out
-    assert "going on with gallery-1, which holds 2 items" in told
-    assert "gallery now means gallery-1\n" in told
+    assert "continuing with gallery-1, which contains 2 items" in told
+    assert "gallery now points at gallery-1\n" in told
     # What another source left behind is not served unnoticed.
     assert scot("reindex", str(pictures / "many"), *build) == 0
     assert scot("reindex", str(pictures / "few"), "--swap", *build) == 1
-    assert "'gallery-2' holds 5 items, more than the 2 of these pictures" in capsys.readouterr().err
+    assert "'gallery-2' contains 5 items, more than the 2 of these images" in capsys.readouterr().err
 
 
 def test_swaps_that_would_break_the_service_are_refused(
@@ -154,7 +154,7 @@ def test_swaps_that_would_break_the_service_are_refused(
         (["gallery", "plain"], "'plain' is empty"),
         (["gallery", "other"], "encoder 'another'"),
         (["gallery", "gallery"], "is an alias"),
-        (["plain", "other"], "'plain' is a collection itself"),
+        (["plain", "other"], "'plain' is a collection and not an alias"),
         (["gallery.previous", "other"], "must not end with '.previous'"),
     ):
         assert scot("swap", *arguments, *where) == 1
@@ -165,9 +165,9 @@ def test_swaps_that_would_break_the_service_are_refused(
     assert scot("rollback", "nobody", *where) == 1
     assert scot("create", "gallery", *where) == 1
     assert scot("create", "plain", *where) == 1
-    assert "there is 'plain' already" in capsys.readouterr().err
+    assert "'plain' already exists" in capsys.readouterr().err
     assert scot("reindex", str(pictures / "few"), "--alias", "plain", "--encoder", encoder, *where) == 1
-    assert "'plain' is a collection itself" in capsys.readouterr().err
+    assert "'plain' is a collection and not an alias" in capsys.readouterr().err
     assert scot("reindex", str(pictures / "few"), "--collection", "plain", "--encoder", encoder, *where) == 1
     assert "'plain' is in use" in capsys.readouterr().err
 
