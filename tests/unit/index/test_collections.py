@@ -154,7 +154,7 @@ def test_swaps_that_would_break_the_service_are_refused(
         (["gallery", "plain"], "'plain' is empty"),
         (["gallery", "other"], "encoder 'another'"),
         (["gallery", "gallery"], "is an alias"),
-        (["plain", "other"], "'plain' is a collection and not an alias"),
+        (["plain", "other"], "'plain' is a collection itself"),
         (["gallery.previous", "other"], "must not end with '.previous'"),
     ):
         assert scot("swap", *arguments, *where) == 1
