@@ -66,7 +66,7 @@ audit: ## Look every pinned package up in an advisory service (needs one to be r
 	PYTHON="$(PYTHON)" requirements/audit
 
 clean: ## Remove caches, build products and the demo's data
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist scot-demo *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build dist scot-demo *.egg-info
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean ## Also remove .venv, as after a fresh clone
