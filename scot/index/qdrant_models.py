@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from qdrant_client import models
 
 from scot.index.config import CollectionConfig, Quantization, SearchParams
 from scot.index.engine import Point
-from scot.index.filters import Condition, Exists, Filter, Match, Range, path_of
 
 
 def collection_settings(config: CollectionConfig, dim: int) -> dict[str, Any]:
@@ -35,21 +33,6 @@ def search_params(params: SearchParams) -> models.SearchParams:
     """The parameters of a query; Qdrant ignores those of quantization where vectors are not quantized."""
     rescored = models.QuantizationSearchParams(rescore=True, oversampling=params.oversampling)
     return models.SearchParams(hnsw_ef=params.hnsw_ef or None, quantization=rescored)
-
-
-def to_qdrant(wanted: Filter | None, exclude_points: Sequence[str] = ()) -> models.Filter | None:
-    """The Qdrant filter of ``wanted``, which also leaves out the points named in ``exclude_points``."""
-    wanted = wanted or Filter()
-    must_not = [_condition(each) for each in wanted.must_not]
-    if exclude_points:
-        must_not.append(models.HasIdCondition(has_id=list(exclude_points)))
-    if not (wanted.must or wanted.should or must_not):
-        return None
-    return models.Filter(
-        must=[_condition(each) for each in wanted.must] or None,
-        should=[_condition(each) for each in wanted.should] or None,
-        must_not=must_not or None,
-    )
 
 
 def point_of(found: Any) -> Point:
@@ -91,15 +74,3 @@ def _quantization(kind: Quantization) -> models.QuantizationConfig | None:
             return models.ProductQuantization(product=product)
         case "binary":
             return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(memory=pinned))
-
-
-def _condition(condition: Condition) -> models.Condition:
-    key = path_of(condition.field)
-    match condition:
-        case Match(value=value):
-            return models.FieldCondition(key=key, match=models.MatchValue(value=value))
-        case Range(gt=gt, gte=gte, lt=lt, lte=lte):
-            return models.FieldCondition(key=key, range=models.Range(gt=gt, gte=gte, lt=lt, lte=lte))
-        case Exists(exists=exists):
-            empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
-            return models.Filter(must_not=[empty]) if exists else empty

@@ -24,9 +24,10 @@ from scot import flags
 from scot.channels import retrying
 from scot.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Overloaded, ScotError, Unavailable
 from scot.index.circuit_breaker import Circuit
+from scot.index.conditions import to_qdrant
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.engine import Point, Search, Stored
-from scot.index.qdrant_models import collection_settings, point_of, quantization_name, search_params, to_qdrant
+from scot.index.qdrant_models import collection_settings, point_of, quantization_name, search_params
 
 logger = logging.getLogger("scot.index")
 

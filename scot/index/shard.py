@@ -17,9 +17,10 @@ import numpy as np
 import qdrant_edge as edge
 
 from scot.data.atomic_io import atomic_folder, write_json
+from scot.index.conditions import boolean, to_edge
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.engine import Point, Search
-from scot.index.filters import Exists, Filter, Match, Range, path_of
+from scot.index.filters import path_of
 from scot.index.payload import BOOLEANS_KEY
 
 MANIFEST = "collection.json"
@@ -103,7 +104,7 @@ class Shard:
             search.limit,
             offset=search.offset,
             query=edge.Query.Nearest(search.vector.tolist()),
-            filter=_filter(search.filter, search.exclude),
+            filter=to_edge(search.filter, search.exclude),
             score_threshold=search.score_threshold,
             with_vector=search.with_vectors,
             with_payload=True,
@@ -174,34 +175,6 @@ def _edge_config(dim: int, config: CollectionConfig) -> edge.EdgeConfig:
     )
 
 
-def _filter(wanted: Filter | None, exclude: Sequence[str]) -> edge.Filter | None:
-    wanted = wanted or Filter()
-    must_not: list[Any] = [_condition(each) for each in wanted.must_not]
-    if exclude:
-        must_not.append(edge.HasIdCondition(set(exclude)))
-    if not (wanted.must or wanted.should or must_not):
-        return None
-    return edge.Filter(
-        must=[_condition(each) for each in wanted.must] or None,
-        should=[_condition(each) for each in wanted.should] or None,
-        must_not=must_not or None,
-    )
-
-
-def _condition(condition: Match | Range | Exists) -> Any:
-    key = path_of(condition.field)
-    match condition:
-        case Match(value=bool(value)):
-            return edge.FieldCondition(BOOLEANS_KEY, match=edge.MatchValue(_boolean(key, value)))
-        case Match(value=value):
-            return edge.FieldCondition(key, match=edge.MatchValue(value))
-        case Range(gt=gt, gte=gte, lt=lt, lte=lte):
-            return edge.FieldCondition(key, range=edge.RangeFloat(gt=gt, gte=gte, lt=lt, lte=lte))
-        case Exists(exists=exists):
-            empty = edge.IsEmptyCondition(key)
-            return edge.Filter(must_not=[empty]) if exists else empty
-
-
 def _payload(point: Point) -> dict[str, Any]:
     """The payload with a list of its boolean values, for filters: the engine's binding reads True as the number 1."""
     payload = dict(point.payload)
@@ -213,17 +186,13 @@ def _payload(point: Point) -> dict[str, Any]:
 def _booleans(value: Any, path: str) -> Iterator[str]:
     match value:
         case bool():
-            yield _boolean(path, value)
+            yield boolean(path, value)
         case dict():
             for key, each in value.items():
                 yield from _booleans(each, f"{path}.{path_of(key)}" if path else path_of(key))
         case list():
             for each in value:
                 yield from _booleans(each, path)
-
-
-def _boolean(path: str, value: bool) -> str:
-    return f"{path}={value}"
 
 
 def _point(found: Any) -> Point:
