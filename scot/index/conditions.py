@@ -10,7 +10,7 @@ from scot.index.payload import BOOLEANS_KEY
 
 
 def to_qdrant(filter: Filter | None, exclude: Sequence[str] = ()) -> Any:
-    """The ``models.Filter`` of Qdrant's client, or None, which also leaves out the points of the ids ``exclude``."""
+    """The ``models.Filter`` of Qdrant's client, or None; it leaves out the point ids ``exclude``."""
     from qdrant_client import models
 
     def convert(condition: Condition) -> Any:
@@ -29,7 +29,7 @@ def to_qdrant(filter: Filter | None, exclude: Sequence[str] = ()) -> Any:
 
 
 def to_edge(filter: Filter | None, exclude: Sequence[str] = ()) -> Any:
-    """The ``qdrant_edge.Filter`` of the embedded engine, or None, which also leaves out the points of the ids ``exclude``."""
+    """The ``qdrant_edge.Filter`` of the embedded engine, or None; it leaves out the point ids ``exclude``."""
     import qdrant_edge as edge
 
     def convert(condition: Condition) -> Any:
