@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from scot.errors import Conflict, InvalidInput
@@ -30,5 +31,5 @@ def check_port(port: int) -> None:
         except PermissionError as error:
             raise InvalidInput(f"port {port} needs privileges; choose one from 1024 on") from error
         except OSError as error:
-            if error.errno == 98 or "in use" in str(error):
+            if error.errno == errno.EADDRINUSE:
                 raise Conflict(f"port {port} is in use; stop what listens there or choose another port") from error

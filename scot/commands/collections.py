@@ -172,7 +172,7 @@ def drop(config: DropConfig) -> int:
     return 0
 
 
-def sentence(done: aliases.Move) -> str:
+def sentence(done: aliases.AliasChange) -> str:
     """A swap or rollback in a sentence."""
     if done.before == done.now:
         return f"{done.alias} already points at {done.now}"

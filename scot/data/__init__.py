@@ -1,1 +1,1 @@
-"""Pictures with captions, triplets, safe decoding, and the drawn worlds."""
+"""Captioned images, triplets, safe decoding, and shards on disk."""

@@ -1,13 +1,13 @@
 """Captioned images from any of the known sources, as one record type, read lazily.
 
-``read_captioned(source, refusals)`` finds out what the source is:
+``read_captioned(source, refusals)`` detects the format of the source:
 
 - a folder with ``captions.parquet`` or ``captions.csv`` (:mod:`scot.data.folder`);
 - WebDataset shards: a folder of ``*.tar``, one tar, or a brace pattern (:mod:`scot.data.webdataset`);
 - a COCO captions JSON (:mod:`scot.data.coco`).
 
-What is wrong with one record is counted in :class:`~scot.data.records.Refusals` and never reaches its neighbours; what
-is wrong with the whole source is raised as one sentence. :mod:`scot.data.captioned_writer` writes the folder format.
+An invalid record is counted in :class:`~scot.data.records.Refusals` and does not affect the others; an invalid source
+raises one error. :mod:`scot.data.captioned_writer` writes the folder format.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from scot.errors import InvalidInput, NotFound
 def read_captioned(
     source: str | Path, refusals: Refusals, *, images: str | Path | None = None
 ) -> Iterator[CaptionedImage]:
-    """Read captioned images lazily, in the source's order; records that are refused are counted in ``refusals``.
+    """Read captioned images lazily, in the source's order; refused records are counted in ``refusals``.
 
     Args:
         source: a folder, a tar or brace pattern of tars, or a COCO captions JSON.
-        refusals: where to count what was left out (:data:`scot.data.records.REASONS`).
-        images: the folder of the images, where it is not the conventional one (COCO, folders).
+        refusals: counts the refused records (:data:`scot.data.records.REASONS`).
+        images: the folder of the images, if it is not the conventional one (COCO, folders).
 
     Raises:
-        NotFound: there is nothing under ``source``.
-        InvalidInput: ``source`` is not one of the formats, or its caption file is broken as a whole.
+        NotFound: ``source`` does not exist.
+        InvalidInput: ``source`` has none of the formats, or its caption file cannot be read.
     """
     return _checked(_open(str(source), None if images is None else Path(images), refusals), refusals)
 
@@ -92,11 +92,11 @@ def _open(source: str, images: Path | None, refusals: Refusals) -> Iterable[RawR
 
 
 def _checked(records: Iterable[RawRecord], refusals: Refusals) -> Iterator[CaptionedImage]:
-    """The rules every format shares."""
-    seen: set[str] = set()
+    """Apply the checks that all formats share."""
+    ids: set[str] = set()
     for record in records:
         image_id = record.image_id.strip()
-        reason = _id_trouble(image_id, seen)
+        reason = _id_refusal(image_id, ids)
         if not all(map(_encodable, (image_id, *record.captions))):
             reason, image_id = "broken_record", ascii(image_id)
         captions = tuple(text.strip() for text in record.captions if text and text.strip())
@@ -111,14 +111,14 @@ def _checked(records: Iterable[RawRecord], refusals: Refusals) -> Iterator[Capti
             refusals.add(reason or "missing", image_id)
             continue
         if len(fitting) < len(captions):
-            # The picture keeps its other captions; the long one is still counted.
+            # The image keeps its other captions; the long one is counted.
             refusals.add("caption_too_long", image_id)
-        seen.add(image_id)
+        ids.add(image_id)
         yield CaptionedImage(image_id, record.image, fitting, record.payload)
 
 
 def _encodable(text: str) -> bool:
-    """JSON may hold half of a surrogate pair, which no other format can store."""
+    """Whether text is valid Unicode: JSON can contain half of a surrogate pair, which no other format can store."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -126,9 +126,9 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _id_trouble(image_id: str, seen: set[str]) -> str | None:
+def _id_refusal(image_id: str, ids: set[str]) -> str | None:
     if not image_id:
         return "empty_id"
     if len(image_id) > MAX_ID_CHARS:
         return "id_too_long"
-    return "duplicate_id" if image_id in seen else None
+    return "duplicate_id" if image_id in ids else None

@@ -22,10 +22,10 @@ Item = tuple[str, Image.Image, Sequence[str], Mapping[str, Any]]
 
 
 def write_captioned(folder: Path, items: Iterable[Item]) -> int:
-    """Write ``(id, picture, captions, payload)`` items as PNG files and ``captions.parquet``; returns how many.
+    """Write ``(id, image, captions, payload)`` items as PNG files and ``captions.parquet``; returns their number.
 
-    ``captions.parquet`` appears last, by a rename: a folder that has it is complete, and one that was interrupted has
-    none. An earlier set of captioned images in the folder is replaced; other files there are left alone.
+    ``captions.parquet`` is renamed into place last: a folder with this file is complete, an interrupted one does not
+    have it. Earlier captioned images in the folder are replaced; other files stay.
 
     Raises:
         InvalidInput: a duplicate id, a payload key that is a column of the format, or one key with values of two types.
@@ -36,7 +36,7 @@ def write_captioned(folder: Path, items: Iterable[Item]) -> int:
         images.mkdir()
         table = _table(images, items)
         pq.write_table(table, Path(scratch) / "captions.parquet")
-        # From here to the last rename the folder has no captions.parquet, and so is visibly incomplete.
+        # Until the last rename the folder has no captions.parquet, so it is visibly incomplete.
         (folder / "captions.parquet").unlink(missing_ok=True)
         if (folder / "images").exists():
             shutil.rmtree(folder / "images")
@@ -50,7 +50,7 @@ def _table(images: Path, items: Iterable[Item]) -> Any:
     files: list[str] = []
     captions: list[list[str]] = []
     payloads: list[Mapping[str, Any]] = []
-    for number, (image_id, picture, texts, payload) in enumerate(items):
+    for number, (image_id, image, texts, payload) in enumerate(items):
         if image_id in ids:
             raise InvalidInput(f"two images have the id {image_id!r}")
         if clash := _RESERVED & payload.keys():
@@ -59,7 +59,7 @@ def _table(images: Path, items: Iterable[Item]) -> Any:
         if number % _FILES_PER_FOLDER == 0:
             part.mkdir()
         file = part / f"{number:06d}.png"
-        picture.save(file, compress_level=1)
+        image.save(file, compress_level=1)
         ids[image_id] = None
         files.append(f"images/{part.name}/{file.name}")
         captions.append(list(texts))

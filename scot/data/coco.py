@@ -20,12 +20,12 @@ def read_coco(file: Path, images: Path | None, refusals: Refusals) -> Iterator[R
 
     Args:
         file: the JSON.
-        images: the folder of the images; by default looked for beside the file, as COCO is laid out.
-        refusals: where missing files and broken entries are counted.
+        images: the folder of the images; by default it is searched beside the file, as COCO is laid out.
+        refusals: counts missing files and broken entries.
 
     Raises:
         InvalidInput: not JSON, or without ``images`` and ``annotations``.
-        NotFound: no folder near the file holds the images.
+        NotFound: no folder near the file contains the images.
     """
     try:
         content = json.loads(file.read_bytes())
@@ -58,13 +58,13 @@ def _records(
         if image is None or not image.is_file():
             refusals.add("outside_folder" if image is None else "missing", image_id)
             continue
-        kept = ((key, plain(value)) for key, value in entry.items() if key not in _NOT_PAYLOAD)
-        payload = {key: value for key, value in kept if value is not None}
+        fields = ((key, plain(value)) for key, value in entry.items() if key not in _NOT_PAYLOAD)
+        payload = {key: value for key, value in fields if value is not None}
         yield RawRecord(image_id, image, tuple(captions.get(image_id, ())), payload)
 
 
 def _find_images(file: Path, entries: Sequence[Any]) -> Path:
-    """The first conventional folder with one of the first images: ``annotations/captions_X.json`` goes with ``X/``."""
+    """The first conventional folder with one of the first images: ``X/`` for ``annotations/captions_X.json``."""
     names = [
         entry["file_name"]
         for entry in entries[:20]

@@ -1,8 +1,8 @@
 """The folder format: image files with one Parquet or CSV table beside them.
 
 Columns: ``image`` (a path relative to the folder; in Parquet also the encoded bytes), ``caption`` (text) or
-``captions`` (a list; in CSV a JSON list), and if you like ``id``. Every other column becomes payload. Without ``id``
-the image path is the id, and consecutive rows of one image are its several captions, as Flickr30k has them.
+``captions`` (a list; in CSV a JSON list), and optionally ``id``. Every other column becomes payload. Without ``id`` the
+image path is the id, and consecutive rows with the same image are its captions, as in Flickr30k.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ TABLE_SUFFIXES = (".parquet", ".csv")
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 _READ_ROWS = 4_096
+_NOT_PAYLOAD = ("id", "image", "caption", "captions")
 
-csv.field_size_limit(
-    2**31 - 1
-)  # an overlong caption is ours to refuse by name; the default limit would end the whole read
+# An overlong caption is refused by name; with the default limit the csv module would stop reading the file.
+csv.field_size_limit(2**31 - 1)
 
 
 def find_table(folder: Path) -> Path | None:
@@ -71,7 +71,7 @@ def read_table(table: Path, images: Path, refusals: Refusals) -> Iterator[RawRec
 
 
 def inside(folder: Path, name: str) -> Path | None:
-    """``folder / name``, or None where that would leave the folder. Links inside the folder may point anywhere."""
+    """``folder / name``, or None if that is outside of the folder. Links inside the folder may point anywhere."""
     relative = Path(name.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or "\0" in name or re.match(r"[A-Za-z]:", name):
         return None
@@ -79,7 +79,7 @@ def inside(folder: Path, name: str) -> Path | None:
 
 
 def plain(value: Any) -> Any:
-    """A payload value as JSON knows it, or None for what has no such form (bytes, NaN)."""
+    """A payload value as JSON, or None for a value that JSON cannot represent (bytes, NaN)."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float | decimal.Decimal):
@@ -115,8 +115,8 @@ def _records(
             refusals.add("missing", image_id or name)
             continue
         captions = tuple(caption for _, other in same for caption in _captions(other))
-        kept = ((key, plain(value)) for key, value in row.items() if key not in ("id", "image", "caption", "captions"))
-        yield RawRecord(image_id, image, captions, {key: value for key, value in kept if value is not None})
+        fields = ((key, plain(value)) for key, value in row.items() if key not in _NOT_PAYLOAD)
+        yield RawRecord(image_id, image, captions, {key: value for key, value in fields if value is not None})
 
 
 def _group_key(number: int, row: Mapping[str, Any]) -> object:
@@ -125,7 +125,7 @@ def _group_key(number: int, row: Mapping[str, Any]) -> object:
 
 
 def _image(cell: Any, images: Path) -> tuple[str, Path | bytes | None]:
-    """``(name, image)`` of an ``image`` cell; a name without an image is one that leaves the folder."""
+    """``(name, image)`` of an ``image`` cell; the image is None if the name is outside of the folder."""
     if isinstance(cell, Mapping):  # Hugging Face's {bytes, path}
         cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, bytes):
@@ -162,7 +162,7 @@ def _parquet_rows(file: Any, table: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _open_csv(table: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
-    """Header and rows, after a pass over the file that finds wrong bytes and which payload columns are numbers."""
+    """Header and rows, after a first pass that detects invalid bytes and the payload columns that are numbers."""
     numeric: dict[str, type] = {}
     try:
         with table.open(encoding="utf-8-sig", newline="") as lines:
@@ -181,7 +181,7 @@ def _open_csv(table: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
         raise InvalidInput(f"{table.name} is not UTF-8 text: save it again as UTF-8") from None
     except (csv.Error, OSError) as error:
         raise InvalidInput(f"{table.name} is not a readable CSV file ({error})") from error
-    for text in ("id", "image", "caption", "captions"):
+    for text in _NOT_PAYLOAD:
         numeric.pop(text, None)
     return columns, _csv_rows(table, numeric)
 

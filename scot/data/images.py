@@ -1,8 +1,8 @@
-"""Safe decoding: bytes from anyone into an upright RGB picture, or a refusal with its reason.
+"""Safe decoding of untrusted bytes into an upright RGB image, or a refusal with its reason.
 
-Size caps are applied to the header, before a pixel is decoded, so a picture that would expand to gigabytes costs
-nothing. Pillow's plugins are called directly, one per signature: no format outside the list is ever tried, and nothing
-depends on Pillow's process-wide settings, so decoding is safe from many threads.
+Limits are applied to the header before any pixel is decoded, so an image that would expand to gigabytes costs nothing.
+Pillow's plugins are called directly, one per signature: no other format is tried, and nothing depends on Pillow's
+process-wide settings, so many threads can decode at once.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from scot.errors import ImageRefused
 REASONS: dict[str, str] = {
     "empty": "no bytes at all",
     "too_large": "more bytes than the limit",
-    "too_many_pixels": "the header promises more pixels, or a longer side, than the limit",
+    "too_many_pixels": "more pixels, or a longer side, than the limit, according to the header",
     "too_complex": "a file built to be slow: hundreds of JPEG scans",
-    "not_an_image": "bytes of no known picture format",
-    "unsupported_format": "a picture format or colour space that SCOT does not decode (SVG, HEIC, PDF, CIELAB …)",
+    "not_an_image": "bytes of no known image format",
+    "unsupported_format": "an image format or colour space that SCOT does not decode (SVG, HEIC, PDF, CIELAB …)",
     "truncated": "the end of the file is missing",
     "corrupt": "a known format, but its content is broken",
     "missing": "no file under that name",
     "unreadable": "a file that cannot be read",
 }
-"""Every ``ImageRefused.reason`` that decoding or reading a picture gives, and what it means."""
+"""Every ``ImageRefused.reason`` of decoding or reading an image, and its meaning."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What a picture may cost. Decoding holds about eight bytes a pixel at its peak: 0.5 GB at the default limit."""
+    """Limits of an image. Decoding takes at most about eight bytes a pixel: 0.5 GB at the default limit."""
 
     max_bytes: int = 20 * 2**20
     """Size of the file, in bytes."""
@@ -43,9 +43,9 @@ class ImageLimits:
     max_side: int = 16_384
     """The longer side, in pixels."""
     max_scans: int = 100
-    """Scans of a progressive JPEG; cameras and encoders write about ten."""
+    """Scans of a progressive JPEG; usual ones have about ten."""
     jpeg_side: int = 512
-    """A JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides stay at least this long; 0 never shrinks."""
+    """Decode a JPEG at 1/2, 1/4 or 1/8 of its size as long as both sides are at least this long; 0: at full size."""
 
 
 DEFAULT_LIMITS = ImageLimits()
@@ -76,11 +76,11 @@ _WHITE = (255, 255, 255)
 
 
 def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, plain: bool = False) -> Image.Image:
-    """Decode PNG, JPEG, WebP, GIF, BMP or TIFF bytes to an upright RGB picture.
+    """Decode PNG, JPEG, WebP, GIF, BMP or TIFF bytes to an upright RGB image.
 
-    EXIF orientation is applied, transparency is laid on white, an animation gives its first frame, 16-bit grey keeps
-    its brightness, and colour profiles are ignored. A large JPEG may come back smaller (:attr:`ImageLimits.jpeg_side`).
-    ``plain`` does none of the first four: it is Pillow's ``convert("RGB")``, as published evaluation code has it.
+    EXIF orientation is applied, transparency becomes white, an animation gives its first frame, 16-bit grey keeps its
+    brightness, and colour profiles are ignored. A large JPEG may be decoded smaller (:attr:`ImageLimits.jpeg_side`).
+    ``plain`` does none of the first four: it is Pillow's ``convert("RGB")``, as in published evaluation code.
 
     Raises:
         ImageRefused: with one of :data:`REASONS`.
@@ -102,7 +102,7 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, plain: bo
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageRefused("too_many_pixels", f"the {name} image has too many pixels") from None
-    except Exception as error:  # Pillow's plugins raise almost anything on hostile bytes
+    except Exception as error:  # Pillow's plugins raise many kinds of exceptions for malicious bytes
         raise _refusal(name, error) from error
 
 
@@ -117,9 +117,9 @@ def _opener(data: bytes) -> tuple[str, Callable[[io.BytesIO], ImageFile]]:
 
 
 def _check_before_opening(name: str, data: bytes, limits: ImageLimits) -> None:
-    """The checks that must come before Pillow's plugin sees the bytes."""
+    """The checks that must come before Pillow's plugin reads the bytes."""
     if name == "WebP":
-        # The plugin allocates two whole canvases when it opens the file, so the size has to be read first.
+        # The plugin allocates two canvases when it opens the file, so the size must be checked first.
         if len(data) < 30 or int.from_bytes(data[4:8], "little") + 8 > len(data):
             raise ImageRefused("truncated", "the WebP image is truncated")
         _check_size(name, *_webp_size(data), limits)
@@ -131,11 +131,11 @@ def _check_opened(name: str, image: ImageFile, limits: ImageLimits) -> None:
     """The checks on the header that the plugin read, before it decodes."""
     _check_size(name, *image.size, limits)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        # A small picture may declare one enormous tile, for which libtiff allocates a buffer.
+        # A small image can declare one very large tile, for which libtiff allocates a buffer.
         tile_width, tile_height = (int(image.tag_v2.get(tag, 1)) for tag in _TILE_TAGS)
         _check_size(name, tile_width, tile_height, limits)
     if any(tile[0] == "bmp_rle" for tile in image.tile):
-        # Decoded by a loop in Python, seconds per megabyte, and practically never met.
+        # Pillow decodes these in a Python loop, at seconds per megabyte, and they are very rare.
         raise ImageRefused("unsupported_format", "run-length encoded BMP images are not supported")
 
 
@@ -161,34 +161,34 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF
-    raise ImageRefused("corrupt", "the WebP image is broken: its first chunk is not a picture")
+    raise ImageRefused("corrupt", "the WebP image is broken: its first chunk is not an image")
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # broken metadata must not cost a picture that decoded
+    except Exception:  # an image with broken metadata is still usable
         return 1
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    picture = _to_rgb(image)
-    turn = _UPRIGHT.get(orientation)
-    return picture if turn is None else picture.transpose(turn)
+    rgb = _to_rgb(image)
+    transpose = _UPRIGHT.get(orientation)
+    return rgb if transpose is None else rgb.transpose(transpose)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB, without clipping deep greys and with transparency on white."""
+    """Convert any mode to RGB, without clipping deep greys, with white for transparency."""
     if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
         return _deep_grey_to_rgb(image)
     if image.mode == "LAB":
         raise ImageRefused("unsupported_format", "CIELAB images are not supported")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        picture = Image.new("RGB", rgba.size, _WHITE)
-        picture.paste(rgba, mask=rgba.getchannel("A"))
-        return picture
-    # Even an RGB picture is copied: the plugin's object would keep the compressed bytes alive.
+        rgb = Image.new("RGB", rgba.size, _WHITE)
+        rgb.paste(rgba, mask=rgba.getchannel("A"))
+        return rgb
+    # An RGB image is copied too: the plugin's object would keep the compressed bytes in memory.
     return image.convert("RGB") if image.mode != "RGB" else image.copy()
 
 
@@ -205,18 +205,16 @@ def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
         bounds = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
         low, high = 0.0, next((bound for bound in bounds if high <= bound), high)
     scaled_HW = (finite_HW - low) * (255.0 / max(high - low, 1e-12))
-    picture_HW = np.clip(np.rint(scaled_HW), 0, 255).astype(np.uint8)
+    result_HW = np.clip(np.rint(scaled_HW), 0, 255).astype(np.uint8)
     clear = image.info.get("transparency")
     if isinstance(clear, int):
-        picture_HW[grey_HW == clear] = 255
-    return Image.fromarray(picture_HW).convert("RGB")
+        result_HW[grey_HW == clear] = 255
+    return Image.fromarray(result_HW).convert("RGB")
 
 
 def _refusal(name: str, error: Exception) -> ImageRefused:
-    said = str(error).lower()
-    cut = isinstance(error, EOFError | struct.error) or any(
-        word in said for word in ("truncated", "not enough", "eof", "ended")
-    )
-    if cut:
+    message = str(error).lower()
+    words = ("truncated", "not enough", "eof", "ended")
+    if isinstance(error, EOFError | struct.error) or any(word in message for word in words):
         return ImageRefused("truncated", f"the {name} image is truncated")
     return ImageRefused("corrupt", f"the {name} image is broken and cannot be decoded")

@@ -1,4 +1,4 @@
-"""One captioned image, and the count of those that were refused: what every reader of a format produces."""
+"""A captioned image, and the count of refused records: what the reader of every format produces."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ REASONS: dict[str, str] = {
     "duplicate_id": "an id that an earlier record already had; the first one is kept",
     "empty_id": "no id, or only white space",
     "id_too_long": f"an id of more than {MAX_ID_CHARS} characters",
-    "missing": "the record names no image, or the image file is not there",
+    "missing": "the record names no image, or the image file does not exist",
     "outside_folder": "an image path that leaves the source's folder",
     "broken_record": "a record that cannot be read at all (a tar member, a JSON entry)",
-    "broken_shard": "a tar that is no tar, or breaks off; its samples up to there are kept",
-    "too_large": "an image of more bytes than will be decoded",
+    "broken_shard": "a file that is not a tar, or is truncated; its samples before that point are read",
+    "too_large": "an image of more bytes than the limit of decoding",
 }
-"""Every reason that the readers count a record under. Decoding adds :data:`scot.data.images.REASONS`."""
+"""The reasons for which readers refuse a record. Decoding adds :data:`scot.data.images.REASONS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionedImage:
-    """One picture with at least one caption: ``image`` is a file or the encoded bytes, ``payload`` all else known."""
+    """One image with at least one caption: ``image`` is a file or its bytes, ``payload`` all other fields."""
 
     image_id: str
     image: Path | bytes
@@ -41,10 +41,10 @@ class CaptionedImage:
     payload: Mapping[str, Any]
 
     def read(self) -> bytes:
-        """The encoded bytes.
+        """The bytes of the image file.
 
         Raises:
-            ImageRefused: ``missing``, ``unreadable``, or ``too_large`` for a file that decoding would refuse unread.
+            ImageRefused: ``missing``, ``unreadable``, or ``too_large`` for a file above the limit of decoding.
         """
         if isinstance(self.image, bytes):
             return self.image
@@ -55,8 +55,8 @@ class CaptionedImage:
         except FileNotFoundError:
             raise ImageRefused("missing", f"there is no image file {self.image.name!r}") from None
         except OSError as error:
-            said = error.strerror or type(error).__name__
-            raise ImageRefused("unreadable", f"the image file {self.image.name!r} cannot be read: {said}") from None
+            reason = error.strerror or type(error).__name__
+            raise ImageRefused("unreadable", f"the image file {self.image.name!r} cannot be read: {reason}") from None
         if len(data) > limit:
             raise ImageRefused("too_large", f"the image file {self.image.name!r} has more than {limit:,} bytes")
         return data
@@ -68,39 +68,39 @@ class CaptionedImage:
 
 @dataclass(slots=True)
 class Refusals:
-    """A count of what was left out, by reason, with the first few names of each."""
+    """Counts of refused records by reason, with the first few names of each."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     keep: int = 3
-    """How many names to remember for each reason."""
+    """The number of names stored for each reason."""
 
     def add(self, reason: str, what: str) -> None:
         """Count one refusal of ``what`` (an id, a file name, a line number)."""
         self.counts[reason] += 1
-        kept = self.examples.setdefault(reason, [])
-        if len(kept) < self.keep:
-            kept.append(what if len(what) <= 80 else what[:79] + "…")
+        names = self.examples.setdefault(reason, [])
+        if len(names) < self.keep:
+            names.append(what if len(what) <= 80 else what[:79] + "…")
 
     @property
     def total(self) -> int:
-        """How many were refused, for any reason."""
+        """The number of refused records."""
         return self.counts.total()
 
     def summary(self) -> str:
-        """One sentence: how many, for which reasons, and for example which."""
+        """One sentence with the counts, reasons and examples."""
         if not self.total:
             return "nothing was refused"
-        return f"{self.total:,} refused: {'; '.join(self._told(*item) for item in self.counts.most_common())}"
+        return f"{self.total:,} refused: {'; '.join(self._reason(*item) for item in self.counts.most_common())}"
 
-    def _told(self, reason: str, count: int) -> str:
+    def _reason(self, reason: str, count: int) -> str:
         names = self.examples[reason]
         return f"{count:,} {reason} ({', '.join(names)}{', …' if count > len(names) else ''})"
 
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
-    """What a format's reader found, before the common checks. ``image`` is None where the reader found no picture."""
+    """A record as the reader of a format returns it, before the common checks. ``image`` is None if it has none."""
 
     image_id: str
     image: Path | bytes | None

@@ -1,7 +1,7 @@
-"""A folder of Parquet shards with a manifest: the one layout of what SCOT keeps in bulk (triplets, embedding caches).
+"""A folder of Parquet shards with a manifest: the layout of triplets and embedding caches.
 
-``_manifest.json`` names the shards that count, with their rows and sha256, and is written last, by a rename: until then
-a reader sees what was there before. Shard names carry their content's hash, so a rewrite never touches a shard in use.
+``_manifest.json`` names the valid shards with their rows and sha256. It is written last and atomically: until then a
+reader sees the earlier content. Shard names contain a hash of their content, so a rewrite never changes a shard in use.
 Folders are local or any URL that fsspec opens.
 """
 
@@ -38,7 +38,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a folder of shards holds. ``rejected`` counts by reason what was left out; ``extra`` belongs to the kind."""
+    """The content of a folder of shards. ``rejected`` counts rejected rows by reason; ``extra`` depends on the kind."""
 
     kind: str
     count: int
@@ -48,7 +48,7 @@ class Manifest:
 
     @property
     def hash(self) -> str:
-        """A hash of the content: equal for equal shards, whenever and wherever they were written."""
+        """A hash of the content: equal shards have equal hashes."""
         return hashlib.sha256("\n".join(shard.sha256 for shard in self.shards).encode()).hexdigest()[:16]
 
 
@@ -65,7 +65,7 @@ class Folder:
         return f"{self._root}/{name}"
 
     def exists(self, name: str = "") -> bool:
-        """Whether the file, or the folder itself, is there."""
+        """Whether the file, or the folder itself, exists."""
         return bool(self._fs.exists(self.path(name) if name else self._root))
 
     def read(self, name: str) -> bytes:
@@ -74,7 +74,7 @@ class Folder:
         return data
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file so that a reader sees all of it or none of it.
+        """Write a file atomically: a reader sees the whole file or none.
 
         Raises:
             Unavailable: the disk is full, or the folder cannot be written.
@@ -94,7 +94,7 @@ class Folder:
                 raise
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file unless it is there; whether it was written. Not settled where the store cannot refuse a put."""
+        """Write a file unless it exists; returns whether it was written. Atomic only if the store can refuse a put."""
         with writing(self.name):
             try:
                 self._fs.makedirs(self._root, exist_ok=True)
@@ -104,7 +104,7 @@ class Folder:
         return True
 
     def modified(self, name: str) -> datetime | None:
-        """When a file was written, in UTC; None where the file system does not tell."""
+        """The time a file was written, in UTC; None if the file system does not store it."""
         try:
             time: datetime = self._fs.modified(self.path(name))
         except (NotImplementedError, FileNotFoundError):
@@ -112,19 +112,19 @@ class Folder:
         return time
 
     def names(self) -> list[str]:
-        """What is in this folder now."""
+        """The names of the entries of this folder."""
         self._fs.invalidate_cache(self._root)
         if not self._fs.exists(self._root):
             return []
         return sorted(path.rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False))
 
     def delete(self) -> None:
-        """Delete the folder with all that is in it, if it is there."""
+        """Delete the folder and its content, if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm(self._root, recursive=True)
 
     def remove(self, name: str) -> None:
-        """Delete a file if it is there."""
+        """Delete a file if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self.path(name))
 
@@ -138,7 +138,7 @@ def write_shards(
     rejected: Mapping[str, int] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """Write a stream of tables as shards of ``shard_size`` rows (the last two share what is left), then the manifest.
+    """Write a stream of tables as shards of ``shard_size`` rows (the last two share the rest), then the manifest.
 
     ``rejected`` and ``extra`` are read after the last table, so a generator may still be counting while it yields.
     What the folder held before stays readable until the manifest is renamed into place, and is deleted after that.
@@ -162,9 +162,9 @@ def write_shards(
     reasons = {reason: number for reason, number in sorted((rejected or {}).items()) if number}
     manifest = Manifest(kind, count, reasons, tuple(shards), dict(extra or {}))
     target.write(MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
-    kept = {shard.name for shard in shards}
+    valid = {shard.name for shard in shards}
     for name in target.names():
-        if name.startswith(f"{kind}-") and name.endswith(".parquet") and name not in kept:
+        if name.startswith(f"{kind}-") and name.endswith(".parquet") and name not in valid:
             target.remove(name)
     return manifest
 
@@ -174,7 +174,7 @@ def read_manifest(folder: str | Path, kind: str) -> Manifest:
 
     Raises:
         NotFound: there is no such folder.
-        InvalidInput: the folder has no manifest (its writer never finished), a damaged one, or one of another kind.
+        InvalidInput: the manifest is missing (its writer did not finish), damaged, or of another kind.
     """
     source = Folder(folder)
     if not source.exists():
@@ -215,7 +215,7 @@ def read_shards(folder: str | Path, manifest: Manifest, schema: pa.Schema) -> It
 
 
 def _even(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
-    """Regroup a stream into tables of ``size`` rows; what is left at the end is one table, or two of equal length."""
+    """Regroup a stream into tables of ``size`` rows; the rest is one table, or two of equal length."""
     waiting: list[pa.Table] = []
     rows = 0
     for table in tables:

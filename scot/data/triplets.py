@@ -1,6 +1,6 @@
-"""Triplets on disk: (image, edit, edited caption), what composer pretraining learns from.
+"""Triplets on disk: (image, edit, edited caption), the training data of composers.
 
-The edited caption stands in for the target image that nobody labelled (SCOT, arXiv 2501.08347). A folder of triplets is
+The edited caption takes the place of a labelled target image (SCOT, arXiv 2501.08347). A folder of triplets contains
 Parquet shards and a ``_manifest.json`` with counts, rejections by reason and hashes (see :mod:`scot.data.shards`).
 """
 
@@ -40,7 +40,7 @@ _BATCH = 4096
 
 @dataclass(frozen=True, slots=True)
 class Triplet:
-    """One training example: the picture ``image_id`` (``caption``), changed by ``edit``, becomes ``edited_caption``."""
+    """One training example: the image ``image_id`` (``caption``), changed by ``edit``, becomes ``edited_caption``."""
 
     triplet_id: str
     image_id: str
@@ -73,7 +73,7 @@ class Triplet:
 def triplet_id(
     image_id: str, caption: str, edit: str, edited_caption: str, *, generator: str, prompt_version: str
 ) -> str:
-    """The id of a triplet, from its content alone: a rerun gives the same ids, so it adds nothing and loses nothing."""
+    """The id of a triplet, a hash of its content: a rerun gives the same ids."""
     content = json.dumps([image_id, caption, edit, edited_caption, generator, prompt_version], ensure_ascii=False)
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
@@ -81,10 +81,10 @@ def triplet_id(
 def write_triplets(
     folder: str | Path, triplets: Iterable[Triplet], rejected: Mapping[str, int], shard_size: int = 20_000
 ) -> Manifest:
-    """Write triplets as shards and the manifest; one whose id came before is left out and counted as ``duplicate``.
+    """Write triplets as shards and the manifest; a repeated id is counted as ``duplicate`` and not written.
 
-    ``rejected`` (reason to count) is read after the last triplet, so the caller may go on counting while it yields.
-    The folder changes from what it held to all of this in one rename.
+    ``rejected`` (reason to count) is read after the last triplet, so the caller may count while it yields. The content
+    of the folder is replaced atomically.
     """
     duplicates = [0]
     reasons = _Merged(rejected, duplicates)
@@ -107,13 +107,13 @@ def read_triplets(folder: str | Path) -> pa.Table:
 
 
 def _tables(triplets: Iterable[Triplet], duplicates: list[int]) -> Iterator[pa.Table]:
-    seen: set[str] = set()
+    ids: set[str] = set()
     rows: list[Triplet] = []
     for triplet in triplets:
-        if triplet.triplet_id in seen:
+        if triplet.triplet_id in ids:
             duplicates[0] += 1
             continue
-        seen.add(triplet.triplet_id)
+        ids.add(triplet.triplet_id)
         rows.append(triplet)
         if len(rows) == _BATCH:
             yield pa.Table.from_pylist([asdict(row) for row in rows], SCHEMA)
@@ -123,7 +123,7 @@ def _tables(triplets: Iterable[Triplet], duplicates: list[int]) -> Iterator[pa.T
 
 
 class _Merged(Mapping[str, int]):
-    """The caller's rejections and the writer's own, looked up when read."""
+    """The rejections of the caller and of the writer, added up when they are read."""
 
     def __init__(self, rejected: Mapping[str, int], duplicates: list[int]) -> None:
         self._rejected, self._duplicates = rejected, duplicates

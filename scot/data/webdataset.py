@@ -21,7 +21,7 @@ from scot.data.images import DEFAULT_LIMITS
 from scot.data.records import RawRecord, Refusals
 from scot.errors import InvalidInput, NotFound
 
-_PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+_IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 _CAPTION_FIELDS = ("captions", "caption", "text")
 _MAX_TEXT_BYTES = 2**20
 _MAX_SHARDS = 100_000
@@ -37,10 +37,10 @@ def expand(pattern: str) -> list[Path]:
     """The shards of a brace pattern.
 
     Raises:
-        InvalidInput: the braces do not balance, or mean too many shards.
+        InvalidInput: the braces do not balance, or the pattern expands to too many shards.
         NotFound: a shard does not exist.
     """
-    too_many = InvalidInput(f"{pattern!r} means more than {_MAX_SHARDS:,} shards")
+    too_many = InvalidInput(f"{pattern!r} expands to more than {_MAX_SHARDS:,} shards")
     if any(abs(int(last) - int(first)) > _MAX_SHARDS for first, last in _RANGE.findall(pattern)):
         raise too_many  # braceexpand would build the whole range before its first name
     try:
@@ -51,12 +51,12 @@ def expand(pattern: str) -> list[Path]:
         raise too_many
     absent = [shard.name for shard in shards if not shard.is_file()]
     if absent:
-        raise NotFound(f"{len(absent):,} of the {len(shards):,} shards of {pattern!r} are not there, first {absent[0]}")
+        raise NotFound(f"{len(absent):,} of the {len(shards):,} shards of {pattern!r} do not exist, first {absent[0]}")
     return shards
 
 
 def read_shards(shards: Sequence[Path], refusals: Refusals) -> Iterator[RawRecord]:
-    """The samples of tar shards, in order. A shard that breaks off is counted, and the next one read."""
+    """The samples of tar shards, in order. A truncated shard is counted, and reading goes on with the next."""
     for shard in shards:
         sample = _Sample("")
         try:
@@ -71,7 +71,7 @@ def read_shards(shards: Sequence[Path], refusals: Refusals) -> Iterator[RawRecor
                         sample = _Sample(key)
                     sample.add(extension, member, tar)
             yield from sample.finish(refusals)
-            if shard.stat().st_size % tarfile.BLOCKSIZE:  # tarfile takes a cut header for the end
+            if shard.stat().st_size % tarfile.BLOCKSIZE:  # tarfile treats a truncated header as the end
                 refusals.add("broken_shard", f"{shard.name} (its end is missing)")
         except (tarfile.TarError, OSError, EOFError) as error:
             refusals.add("broken_shard", f"{shard.name} ({error})")
@@ -92,21 +92,21 @@ class _Sample:
         self.image: bytes | None = None
         self.captions: list[str] = []
         self.payload: dict[str, Any] = {}
-        self.trouble: str | None = None
+        self.refusal: str | None = None
         self.members = 0
 
     def add(self, extension: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
-        """Take in one member; a sparse or enormous one is not read."""
+        """Add one member; one that is too large is not read."""
         self.members += 1
         kind = extension.rpartition(".")[2]
-        if kind in _PICTURES and self.image is None:
+        if kind in _IMAGES and self.image is None:
             if member.size > DEFAULT_LIMITS.max_bytes:
-                self.trouble = "too_large"
+                self.refusal = "too_large"
             else:
                 self.image = _bytes(member, tar)
         elif kind in ("txt", "json"):
             if member.size > _MAX_TEXT_BYTES:
-                self.trouble = self.trouble or "caption_too_long"
+                self.refusal = self.refusal or "caption_too_long"
                 return
             try:
                 text = _bytes(member, tar).decode("utf-8-sig")
@@ -115,7 +115,7 @@ class _Sample:
                 else:
                     self._add_fields(json.loads(text))
             except (ValueError, RecursionError):
-                self.trouble = self.trouble or "broken_record"
+                self.refusal = self.refusal or "broken_record"
 
     def _add_fields(self, fields: Any) -> None:
         if not isinstance(fields, dict):
@@ -124,15 +124,15 @@ class _Sample:
             cell = fields.get(name)
             found = cell if isinstance(cell, list) else [cell]
             self.captions += [text for text in found if isinstance(text, str) and text not in self.captions]
-        kept = ((key, plain(value)) for key, value in fields.items() if key not in _CAPTION_FIELDS)
-        self.payload |= {key: value for key, value in kept if value is not None}
+        payload = ((key, plain(value)) for key, value in fields.items() if key not in _CAPTION_FIELDS)
+        self.payload |= {key: value for key, value in payload if value is not None}
 
     def finish(self, refusals: Refusals) -> Iterator[RawRecord]:
-        """The record, once all members of the key were seen."""
+        """Yield the record, after all members of the key."""
         if not self.members:
             return
-        if self.trouble:
-            refusals.add(self.trouble, self.key)
+        if self.refusal:
+            refusals.add(self.refusal, self.key)
         else:
             yield RawRecord(self.key, self.image, tuple(self.captions), self.payload)
 

@@ -1,1 +1,1 @@
-"""Embeddings of pictures and texts: encoded once, cached, read in memory or memory-mapped."""
+"""Embeddings of images and texts: encoded once, cached, loaded into memory or memory-mapped."""

@@ -1,15 +1,15 @@
-"""The embedding cache: what a frozen encoder says of every picture and text of a set of triplets, computed once.
+"""The embedding cache: the vectors of all images and texts of a set of triplets, encoded once by a frozen encoder.
 
 ::
 
-    images/    image_id, vector        one row a picture that some triplet uses
-    texts/     text, vector            one row a distinct text: edits T_m, captions T_o, edited captions T_u
+    images/    image_id, vector        one row for each image that a triplet uses
+    texts/     text, vector            one row for each distinct text: edits T_m, captions T_o, edited captions T_u
     triplets/  triplet_id and the rows of its image, edit, caption and edited caption
-    image_states/  text_states/        if wanted: hidden states of pictures and edits (scot/embeddings/hidden_states.py)
+    image_states/  text_states/        optional: hidden states of images and edits (scot/embeddings/hidden_states.py)
     _manifest.json                     encoder id, dim, counts, hash of the source; written last
 
-Vectors are float16. Training gathers rows from the two tables, so a caption that a thousand triplets share is stored
-once, and equal texts are known to be equal by their row.
+Vectors are float16. Training gathers rows from the two tables, so a caption of a thousand triplets is stored once, and
+equal texts have the same row.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ IMAGES, TEXTS, TRIPLETS = "images", "texts", "triplets"
 PARTS = {IMAGES: IMAGES, TEXTS: TEXTS, TRIPLETS: "rows"}
 """Each part's folder and the kind of its shards."""
 STATES = {IMAGES: "image_states", TEXTS: "text_states"}
-"""The parts that hold hidden states of what another part holds the vectors of, where a cache has them."""
+"""The optional parts with hidden states, by the part with the vectors of the same images or texts."""
 SHARD_SIZE = 50_000
 
 COLUMNS = {"image": "image_id", "edit": "edit", "caption": "caption", "edited": "edited_caption"}
-"""What a triplet has vectors of: I, T_m, T_o and T_u, and the triplet's column each comes from."""
+"""The vectors of a triplet (I, T_m, T_o and T_u), and the triplet's column of each."""
 ROLES = tuple(COLUMNS)
 TRIPLET_SCHEMA = pa.schema([("triplet_id", pa.string()), *((role, pa.int64()) for role in ROLES)])
 
 
 @dataclass(frozen=True, slots=True)
 class CacheInfo:
-    """The manifest of a cache. ``source`` is a hash of what it was made from, ``hash`` of what it holds.
+    """The manifest of a cache. ``source`` is a hash of its inputs, ``hash`` of its content.
 
-    ``states`` has the widths of hidden states by part (``images``, ``texts``); it is empty where the cache has none.
+    ``states`` has the widths of hidden states by part (``images``, ``texts``); it is empty if the cache has none.
     """
 
     encoder_id: str
@@ -101,14 +101,14 @@ class TripletEmbeddings:
         return self.image_UD.shape[1]
 
     def states(self, rows_B: torch.Tensor) -> tuple[States, States]:
-        """The hidden states of some triplets' pictures and edits. Raises InvalidInput when the cache has none."""
+        """The hidden states of the images and edits of some triplets. Raises InvalidInput if the cache has none."""
         if self.image_states is None or self.text_states is None:
             raise InvalidInput("this embedding cache has no hidden states: encode again with --states")
         return self.image_states.rows(self.image_N[rows_B]), self.text_states.rows(self.edit_N[rows_B])
 
     @property
     def image_ND(self) -> torch.Tensor:
-        """Reference pictures I, float32 ``(N, D)``."""
+        """Reference images I, float32 ``(N, D)``."""
         return unit_rows(self.image_UD, self.image_N)
 
     @property
@@ -128,7 +128,7 @@ class TripletEmbeddings:
 
 
 def folds(image_ids: Iterable[str]) -> npt.NDArray[np.uint32]:
-    """A number for each picture that depends on its id alone: what decides whether it is held out."""
+    """A number for each image, which depends only on its id and decides whether it is held out."""
     return np.fromiter((int.from_bytes(hashlib.sha256(image.encode()).digest()[:4]) for image in image_ids), np.uint32)
 
 
@@ -176,7 +176,7 @@ def write_triplet_rows(folder: str | Path, table: pa.Table) -> str:
 
 
 def write_info(folder: str | Path, info: CacheInfo) -> None:
-    """Write the cache's manifest: from here on it is complete."""
+    """Write the manifest, after which the cache is complete."""
     Folder(folder).write(MANIFEST, json.dumps(asdict(info), indent=1).encode())
 
 
@@ -190,7 +190,7 @@ def read_info(folder: str | Path) -> CacheInfo:
 
     Raises:
         NotFound: there is no such folder.
-        InvalidInput: it has no manifest, or a damaged one, or is not a cache.
+        InvalidInput: the manifest is missing or damaged, or the folder is not a cache.
     """
     place = Folder(folder)
     if not place.exists():
@@ -207,11 +207,11 @@ def read_info(folder: str | Path) -> CacheInfo:
 
 
 def check_cache(folder: str | Path, encoder_id: str | None = None) -> tuple[CacheInfo, dict[str, Manifest]]:
-    """The manifests of a complete cache whose parts belong together, and of its parts; no shard is read.
+    """Check that a cache is complete and its parts match; returns its manifest and theirs. Reads no shard.
 
     Raises:
         NotFound: there is no such folder.
-        EncoderMismatch: the cache, or a part of it, is of another encoder.
+        EncoderMismatch: the cache, or a part of it, was made with another encoder.
         InvalidInput: the cache is incomplete or damaged.
     """
     info = read_info(folder)
@@ -255,13 +255,15 @@ def row_shards(
     """Triplet ids and the rows ``(n, 4)`` of their image, edit, caption and edited caption, shard by shard.
 
     Raises:
-        InvalidInput: a shard is missing or damaged, or names a row that is not there.
+        InvalidInput: a shard is missing or damaged, or contains a row number that does not exist.
     """
     images, texts = manifests[IMAGES].count, manifests[TEXTS].count
     for table in read_shards(f"{folder}/{TRIPLETS}", manifests[TRIPLETS], TRIPLET_SCHEMA):
         rows_N4 = np.stack([table.column(role).to_numpy() for role in ROLES], axis=1)
         if not ((rows_N4 >= 0) & (rows_N4 < [images, texts, texts, texts])).all():
-            raise InvalidInput(f"the embedding cache {folder} is damaged: a triplet names a row that is not there")
+            raise InvalidInput(
+                f"the embedding cache {folder} is damaged: a triplet has a row number that does not exist"
+            )
         yield table.column("triplet_id").combine_chunks(), rows_N4
 
 
@@ -270,12 +272,12 @@ def load_cache(folder: str | Path, encoder_id: str | None = None) -> TripletEmbe
 
     Args:
         folder: what ``ray_jobs/encode.py`` wrote; local or a URL.
-        encoder_id: when given, the encoder that the vectors must be of.
+        encoder_id: if given, the encoder that must have made the vectors.
 
     Raises:
         NotFound: there is no such folder.
-        EncoderMismatch: the cache is of another encoder.
-        InvalidInput: the cache is incomplete or damaged, or holds vectors that are not finite.
+        EncoderMismatch: the cache was made with another encoder.
+        InvalidInput: the cache is incomplete or damaged, or contains vectors that are not finite.
     """
     info, manifests = check_cache(folder, encoder_id)
     keys: dict[str, list[str]] = {}

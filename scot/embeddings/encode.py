@@ -1,6 +1,6 @@
-"""Encode the pictures and texts of a set of triplets into an embedding cache; the Ray side is in ``pipeline``.
+"""Encode the images and texts of a set of triplets into an embedding cache.
 
-A picture that cannot be used is counted and its triplets are left out; it never stops its neighbours.
+An image that cannot be used is counted and its triplets are left out; the run continues.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from scot.progress import SILENT, Progress
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """How an encoding ended: the cache's manifest, and how much of it was there already."""
+    """The result of a run: the manifest of the cache, and how many vectors an earlier run had encoded."""
 
     info: CacheInfo
     reused_images: int
@@ -47,15 +47,15 @@ class Encoded:
 
 @dataclass(slots=True)
 class _Collected:
-    """What comes out of the pipeline, as it arrives."""
+    """The encoded images or texts, in the order in which they arrive."""
 
     keys: list[str] = field(default_factory=list)
     vectors: list[npt.NDArray[np.float16]] = field(default_factory=list)
     states: list[bytes] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
 
     def add(self, key: str, vector: npt.NDArray[np.float16], states: bytes = b"") -> None:
-        self.seen.add(key)
+        self.known.add(key)
         self.keys.append(key)
         self.vectors.append(vector)
         self.states.append(states)
@@ -77,20 +77,20 @@ def encode_triplets(
 ) -> Encoded:
     """Write the embedding cache of ``triplets`` into ``output``; with workers, Ray must be running.
 
-    What an earlier run with the same encoder and sources left in ``output`` is reused.
+    Vectors that an earlier run with the same encoder and sources wrote to ``output`` are reused.
 
     Args:
-        sources: captioned images (:func:`scot.data.captioned.read_captioned`) that hold the triplets' pictures.
+        sources: captioned images (:func:`scot.data.captioned.read_captioned`) with the images of the triplets.
         triplets: a folder of triplet shards.
         output: the folder of the cache.
         encoder: the name of the encoder.
-        num_workers: how many actors encode; they share the machine's cores. 0: this process, without Ray.
+        num_workers: the number of actors that encode and share the machine's cores; 0: this process, without Ray.
         use_gpu: give each actor a GPU.
-        states: keep the hidden states of pictures and edits too, for composers that read them.
+        states: store the hidden states of images and edits too, for composers that read them.
         progress: shows how many images and texts are encoded.
 
     Raises:
-        NotFound, InvalidInput: a source, the triplets or the encoder cannot be read, or no triplet is left.
+        NotFound, InvalidInput: a source, the triplets or the encoder cannot be read, or no triplet is usable.
     """
     started = time.monotonic()
     if num_workers < 0:
@@ -100,7 +100,7 @@ def encode_triplets(
     if not sources:
         raise InvalidInput("name at least one source of captioned images")
     for source in sources:
-        read_captioned(source, Refusals())  # a source that does not exist is told before anything starts
+        read_captioned(source, Refusals())  # a source that does not exist is an error before anything starts
     manifest = read_manifest(triplets)
     model = load_encoder(encoder, device="cpu")
     encoder_id, dim = model.id, model.dim
@@ -120,8 +120,8 @@ def encode_triplets(
 
     images_source = _hash([*map(_fingerprint, sources), encoder_id])
     edits = set(table.column("edit").unique().to_pylist()) if states else set()
-    shown = set(used) if states else set()
-    images = _earlier(output, cache.IMAGES, lambda extra: extra.get("source") == images_source, set(used), shown)
+    used_states = set(used) if states else set()
+    images = _earlier(output, cache.IMAGES, lambda extra: extra.get("source") == images_source, set(used), used_states)
     known = _earlier(output, cache.TEXTS, lambda extra: extra.get("encoder_id") == encoder_id, set(texts), edits)
     reused_images, reused_texts = len(images.keys), len(known.keys)
     missing = set(used) - set(images.keys)
@@ -135,7 +135,7 @@ def encode_triplets(
             for row in stream:
                 if row.refused:
                     refusals[row.refused] += row.count
-                elif row.image_id in images.seen:
+                elif row.image_id in images.known:
                     refusals["duplicate_id"] += 1
                 elif row.image_id:
                     images.add(row.image_id, row.vector, row.states)
@@ -146,11 +146,11 @@ def encode_triplets(
                     task.advance()
 
     image_row, text_row = _in_order(images, used), _in_order(known, texts)
-    kept, dropped = _rows(table, image_row, text_row)
-    if not kept.num_rows:
-        said = ", ".join(f"{count} {reason}" for reason, count in refusals.most_common()) or "no id is in the sources"
+    rows, dropped = _rows(table, image_row, text_row)
+    if not rows.num_rows:
+        reasons = ", ".join(f"{count} {name}" for name, count in refusals.most_common()) or "no id is in the sources"
         raise InvalidInput(
-            f"none of the {table.num_rows} triplets has a usable picture in {', '.join(sources)} ({said})"
+            f"none of the {table.num_rows} triplets has a usable picture in {', '.join(sources)} ({reasons})"
         )
     image_table = cache.vector_table("image_id", images.keys, images.matrix(dim), dim)
     text_table = cache.vector_table("text", known.keys, known.matrix(dim), dim)
@@ -158,15 +158,15 @@ def encode_triplets(
     parts = [
         write(cache.IMAGES, [image_table], source=images_source),
         write(cache.TEXTS, [text_table], source=source_hash),
-        cache.write_triplet_rows(output, kept),
+        cache.write_triplet_rows(output, rows),
     ]
-    counts = {"images": len(images.keys), "texts": len(known.keys), "triplets": kept.num_rows}
-    for part, rows in ((cache.IMAGES, images), (cache.TEXTS, known)) if states else ():
+    counts = {"images": len(images.keys), "texts": len(known.keys), "triplets": rows.num_rows}
+    for part, collected in ((cache.IMAGES, images), (cache.TEXTS, known)) if states else ():
         name = cache.STATES[part]
         about = {"encoder_id": encoder_id, "source": images_source if part == cache.IMAGES else source_hash}
-        inside = write_states(output, name, rows.keys, rows.states, width=widths[part], about=about)
-        parts.append(inside.hash)
-        counts[name] = int(inside.extra["total"])
+        written = write_states(output, name, collected.keys, collected.states, width=widths[part], about=about)
+        parts.append(written.hash)
+        counts[name] = int(written.extra["total"])
     rejected = {f"image_{reason}": count for reason, count in sorted(refusals.items())}
     if dropped:
         rejected["triplet_without_image"] = dropped
@@ -176,29 +176,29 @@ def encode_triplets(
 
 
 def _rows(table: pa.Table, image_row: dict[str, int], text_row: dict[str, int]) -> tuple[pa.Table, int]:
-    """The triplets whose picture and texts are all there, as rows into the two tables, and how many are not."""
+    """The triplets with an image and all texts, as rows into the two tables, and the number of the others."""
     columns = {
         role: np.array([row.get(key, -1) for key in table.column(name).to_pylist()], np.int64)
         for (role, name), row in zip(cache.COLUMNS.items(), (image_row, text_row, text_row, text_row), strict=True)
     }
-    whole = np.min(np.stack(list(columns.values())), axis=0) >= 0
-    ids = table.column("triplet_id").combine_chunks().filter(pa.array(whole))
-    kept = pa.Table.from_arrays(
-        [ids, *(pa.array(column[whole]) for column in columns.values())], schema=cache.TRIPLET_SCHEMA
+    complete = np.min(np.stack(list(columns.values())), axis=0) >= 0
+    ids = table.column("triplet_id").combine_chunks().filter(pa.array(complete))
+    rows = pa.Table.from_arrays(
+        [ids, *(pa.array(column[complete]) for column in columns.values())], schema=cache.TRIPLET_SCHEMA
     )
-    return kept, int((~whole).sum())
+    return rows, int((~complete).sum())
 
 
 def _state_widths(model: Encoder) -> dict[str, int]:
-    """How wide the hidden states of pictures and texts are. Raises InvalidInput when the encoder does not tell them."""
-    telling = state_encoder(model)
-    _, (picture,) = telling.encode_pixels_states([model.preprocess(Image.new("RGB", (64, 64)))])
-    _, (text,) = telling.encode_texts_states(["a"])
-    return {cache.IMAGES: picture.shape[1], cache.TEXTS: text.shape[1]}
+    """The widths of the hidden states of images and texts. Raises InvalidInput if the encoder has none."""
+    encoder = state_encoder(model)
+    _, (image,) = encoder.encode_pixels_states([model.preprocess(Image.new("RGB", (64, 64)))])
+    _, (text,) = encoder.encode_texts_states(["a"])
+    return {cache.IMAGES: image.shape[1], cache.TEXTS: text.shape[1]}
 
 
 def _in_order(collected: _Collected, order: list[str]) -> dict[str, int]:
-    """Sort what was collected by the triplets' order, so that equal inputs give equal files; returns key to row."""
+    """Sort the rows in the order of the triplets, so that equal inputs give equal files; returns key to row."""
     at = {key: n for n, key in enumerate(collected.keys)}
     chosen = [key for key in order if key in at]
     collected.vectors = [collected.vectors[at[key]] for key in chosen]
@@ -210,7 +210,7 @@ def _in_order(collected: _Collected, order: list[str]) -> dict[str, int]:
 def _earlier(
     output: str, part: str, fits: Callable[[dict[str, Any]], bool], wanted: set[str], inside: set[str]
 ) -> _Collected:
-    """What an earlier run left of a part, when it fits this run; of the keys in ``inside``, what it left states of."""
+    """The wanted rows that an earlier run wrote of a part; keys in ``inside`` only if it wrote their states too."""
     collected = _Collected()
     try:
         keys, vectors_ND, extra = cache.read_vectors(output, part)
@@ -225,7 +225,7 @@ def _earlier(
 
 
 def _earlier_states(output: str, name: str, fits: Callable[[dict[str, Any]], bool]) -> dict[str, bytes]:
-    """What an earlier run left of hidden states; a run without them may have left those of another encoder."""
+    """The hidden states that an earlier run wrote; those of another encoder do not count."""
     found: dict[str, bytes] = {}
     with contextlib.suppress(NotFound, InvalidInput):
         manifest = read_shard_manifest(f"{output}/{name}", name)
@@ -248,7 +248,7 @@ def _finished(output: str, source_hash: str) -> CacheInfo | None:
 
 
 def _fingerprint(source: str) -> str:
-    """Changes when a source's list of files, their sizes or times change; pictures are not read for it."""
+    """Changes if the names, sizes or times of a source's files change; the images are not read."""
     path = Path(source)
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]

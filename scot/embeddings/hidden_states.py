@@ -1,12 +1,12 @@
-"""The optional part of an embedding cache: the last hidden states of its pictures and edits.
+"""The optional part of an embedding cache: the last hidden states of its images and edits.
 
 ::
 
-    image_states/    image_id, states        a row for each of images/, in its order
-    text_states/     text, states            a row for each of texts/, in its order; empty for what is no edit
+    image_states/    image_id, states        a row for each row of images/, in the same order
+    text_states/     text, states            a row for each row of texts/, in the same order; empty if it is not an edit
 
-``states`` are the float16 bytes of ``(L, W)``; W, and the sum of L over the rows, are in the manifest. A row takes the
-room of L · W/D vectors, so they are there only where they were asked for.
+``states`` are the float16 bytes of ``(L, W)``; the manifest has W and the sum of L over the rows. A row is as large as
+L · W/D vectors, so a cache has them only on request.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEYS = {"image_states": "image_id", "text_states": "text"}
 
 @dataclass(frozen=True, slots=True)
 class StateTable:
-    """States of R pictures or texts, one after another: row r's begin at ``start_R[r]`` and end before row r + 1's.
+    """The states of R images or texts, concatenated: those of row r start at ``start_R[r]``.
 
     ``values_TW`` is float16, ``start_R`` int64 ``(R + 1,)``; both may be memory-mapped.
     """
@@ -44,7 +44,7 @@ class StateTable:
         return self.values_TW.shape[1]
 
     def rows(self, rows_B: torch.Tensor) -> States:
-        """The states of some rows, side by side."""
+        """The states of some rows, padded to the longest."""
         start_B = self.start_R[rows_B]
         length_B = self.start_R[rows_B + 1] - start_B
         place_L = torch.arange(int(length_B.max()) if len(length_B) else 0)
@@ -58,7 +58,7 @@ def write_states(
 ) -> Manifest:
     """Write ``image_states/`` or ``text_states/`` of a cache: the states of each key as float16 bytes.
 
-    ``about`` tells the encoder and the source that they are of.
+    ``about`` names their encoder and source.
     """
     total = sum(map(len, states)) // (2 * width)
     extra = {"width": width, "total": total, **about}
@@ -71,7 +71,7 @@ def state_shards(
     """Keys, lengths ``(n,)`` and states ``(sum of lengths, W)``, shard by shard.
 
     Raises:
-        InvalidInput: a shard is missing or damaged, or holds states that are not finite or not of the manifest's width.
+        InvalidInput: a shard is missing or damaged, or has states that are not finite or not of the manifest's width.
     """
     width = int(manifest.extra["width"])
     for table in read_shards(f"{folder}/{part}", manifest, _schema(part)):
@@ -94,7 +94,7 @@ def load_states(folder: str | Path, part: str, manifest: Manifest, count: int) -
 
 
 def starts(folder: str | Path, lengths: Iterable[npt.NDArray[np.int64]], count: int) -> npt.NDArray[np.int64]:
-    """Where each row's states start, and where the last one's end. Raises InvalidInput unless there are ``count``."""
+    """The start of each row's states, and the end of the last. Raises InvalidInput unless there are ``count`` rows."""
     length_R = np.concatenate([np.zeros(1, np.int64), *lengths])
     if len(length_R) != count + 1:
         raise _damaged(folder, f"it has hidden states of {len(length_R) - 1} rows, not of {count}")

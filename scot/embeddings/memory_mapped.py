@@ -1,19 +1,19 @@
 """An embedding cache as memory-mapped files on this machine, for more triplets than fit in memory.
 
-Parquet shards are compressed, so no row can be read without its neighbours. The first run on a machine writes them once
-as plain arrays; training maps these, and a batch's rows are read by the kernel as they are asked for::
+Parquet shards are compressed, so a single row cannot be read. The first run on a machine copies them to plain arrays;
+training maps these files, and the kernel reads the rows of a batch on demand::
 
     SCRATCH/<hash of the cache>/
         images.npy  texts.npy     float16 (U, D) and (V, D)
         rows.npy                  int64 (N, 4): the rows of a triplet's image, edit, caption and edited caption
-        folds.npy                 uint32 (U,): decides on which side of the held-out split a picture falls
-        image_states.npy  text_states.npy  *_states_starts.npy, where the cache has hidden states
+        folds.npy                 uint32 (U,): decides whether an image is held out
+        image_states.npy  text_states.npy  *_states_starts.npy, if the cache has hidden states
         image_ids.arrow  triplet_ids.arrow
-        train-*.npy  held-*.npy   the split of one share, once it was asked for
-        _copy.json                sizes of the files; the folder appears complete, by a rename
+        train-*.npy  held-*.npy   the split of one share, written at its first use
+        _copy.json                sizes of the files
 
-What is mapped belongs to the page cache, which the kernel takes back when memory is short. The folder may be deleted
-when no run uses it.
+The folder appears complete, by a rename. Mapped pages belong to the page cache, which the kernel frees when memory is
+short. The folder may be deleted when no run uses it.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _CHUNK = 1_000_000  # triplets looked at together when they are split
 
 
 def default_scratch() -> Path:
-    """Where copies are kept when nobody says otherwise: a folder of this user's in the system's temporary folder.
+    """The default folder of copies: one for each user, in the system's temporary folder.
 
     Raises:
-        Unavailable: it cannot be made.
-        Conflict: somebody else made it.
+        Unavailable: it cannot be created.
+        Conflict: it belongs to another user.
     """
     if not hasattr(os, "getuid"):  # Windows, where each user has a temporary folder
         return Path(tempfile.gettempdir()) / "scot"
@@ -64,7 +64,7 @@ def default_scratch() -> Path:
 def open_cache(
     folder: str | Path, *, memory_gib: float = 1.0, scratch: str | Path = "", encoder_id: str | None = None
 ) -> TripletEmbeddings:
-    """A cache for training: loaded when it takes at most ``memory_gib`` GiB, else memory-mapped from a local copy.
+    """Open a cache for training: loaded if it takes at most ``memory_gib`` GiB, else memory-mapped from a local copy.
 
     Raises:
         NotFound, EncoderMismatch, InvalidInput: as :func:`scot.embeddings.cache.load_cache`.
@@ -77,14 +77,14 @@ def open_cache(
 
 
 def size_in_memory(info: CacheInfo) -> int:
-    """About how many bytes a loaded cache takes: vectors, rows, and ids and texts as Python strings."""
+    """The approximate size of a loaded cache in bytes: vectors, rows, and ids and texts as Python strings."""
     images, texts, triplets = (info.counts.get(part, 0) for part in (cache.IMAGES, cache.TEXTS, cache.TRIPLETS))
     states = sum(2 * width * info.counts.get(cache.STATES[part], 0) for part, width in info.states.items())
     return (images + texts) * (2 * info.dim + 120) + triplets * (4 * 8 + 120) + states
 
 
 def map_cache(folder: str | Path, scratch: str | Path) -> TripletEmbeddings:
-    """A cache memory-mapped from its copy in ``scratch``, which is written first where it is not there yet.
+    """Memory-map a cache from its copy in ``scratch``, which is written first if it does not exist.
 
     Raises:
         NotFound, InvalidInput: the cache cannot be read, or is damaged.
@@ -119,7 +119,7 @@ def map_cache(folder: str | Path, scratch: str | Path) -> TripletEmbeddings:
 
 
 def _write_copy(place: Path, folder: str | Path, info: CacheInfo, manifests: Mapping[str, Manifest]) -> None:
-    """Every shard of a cache as plain arrays in ``place``; the sizes are written last."""
+    """Copy every shard of a cache to plain arrays in ``place``; the sizes are written last."""
     counts = {part: manifest.count for part, manifest in manifests.items()}
     images, texts, triplets = cache.IMAGES, cache.TEXTS, cache.TRIPLETS
     with (
@@ -159,7 +159,7 @@ def _copy_states(place: Path, folder: str | Path, name: str, manifest: Manifest,
 
 
 def split_mapped(data: TripletEmbeddings, limit: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(training, held-out)`` rows as memory-mapped int64: held out are the pictures whose fold is below ``limit``.
+    """``(training, held-out)`` rows as memory-mapped int64: held out are the images whose fold is below ``limit``.
 
     Raises:
         Unavailable: the files cannot be written.
@@ -182,12 +182,12 @@ def split_mapped(data: TripletEmbeddings, limit: int) -> tuple[torch.Tensor, tor
 
 
 def _mapped(path: Path) -> torch.Tensor:
-    # Copy on write: torch wants writable memory, and nothing here writes.
+    # Copy on write, because torch expects writable memory; nothing here writes.
     return torch.from_numpy(np.load(path, mmap_mode="c"))
 
 
 def _complete(copy: Path) -> bool:
-    """Whether every file is there in its size: a map of a shorter file would end the process at the first read."""
+    """Whether every file has its full size: reading beyond the end of a mapped file would kill the process."""
     try:
         sizes = json.loads((copy / _META).read_bytes())["sizes"]
         return all((copy / name).stat().st_size == size for name, size in sizes.items())
@@ -207,7 +207,7 @@ def _label(scratch: Path) -> str:
 
 
 class _Array:
-    """A .npy file of known shape, written piece by piece: a full disk is an OSError, not a fault in a map."""
+    """A .npy file of known shape, written in pieces: a full disk raises OSError instead of a fault in mapped memory."""
 
     def __init__(self, path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> None:
         self._path, self._dtype, self._shape, self._rows = path, np.dtype(dtype), shape, 0
@@ -250,7 +250,7 @@ class _Strings:
 
 
 class _MappedStrings(Sequence[str]):
-    """Strings of an Arrow file, read where they are asked for."""
+    """The strings of an Arrow file, read on demand."""
 
     def __init__(self, path: Path) -> None:
         self._column: pa.ChunkedArray = pa.ipc.open_file(pa.memory_map(str(path))).read_all().column(0)

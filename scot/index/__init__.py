@@ -1,1 +1,1 @@
-"""The gallery in Qdrant."""
+"""The gallery: vectors and payloads in Qdrant, embedded or on a server."""

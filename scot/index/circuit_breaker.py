@@ -1,7 +1,7 @@
-"""A circuit breaker: after a few failures in a row nobody waits for an unreachable server any more, until it answers.
+"""A circuit breaker: after a few failures in a row, calls to an unreachable server fail at once until it answers.
 
 The pattern is Nygard's (*Release It!*, 2007). Closed, every call passes. Open, every call is refused at once. After a
-pause, one caller at a time asks the server for a sign of life, and the first answer closes the circuit again.
+pause, one caller at a time probes the server, and the first answer closes the circuit again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from scot.errors import Unavailable
 logger = logging.getLogger("scot.index")
 
 
-class Circuit:
-    """Decides whether a call may go out. For one event loop: nothing here waits between looking and acting."""
+class CircuitBreaker:
+    """Decides whether a call may be sent. For one event loop: no method awaits between a check and its effect."""
 
     def __init__(
         self,
@@ -27,10 +27,9 @@ class Circuit:
         first_pause_s: float = 0.5,
         longest_pause_s: float = 8.0,
     ) -> None:
-        """``probe`` is a cheap call that must end soon; ``threshold`` failures in a row open the circuit.
+        """``probe`` is a cheap call with a short deadline; ``threshold`` failures in a row open the circuit.
 
-        It stays open for ``first_pause_s`` seconds, then twice that after each probe that failed, up to
-        ``longest_pause_s``.
+        It stays open for ``first_pause_s`` seconds. Each failed probe doubles the pause, up to ``longest_pause_s``.
         """
         self._probe, self._threshold = probe, threshold
         self._first_pause_s, self._longest_pause_s = first_pause_s, longest_pause_s
@@ -42,10 +41,10 @@ class Circuit:
         return self._failures >= self._threshold
 
     async def enter(self) -> None:
-        """Return when a call may go out.
+        """Return when a call may be sent.
 
         Raises:
-            Unavailable: at once while the circuit is open; or the probe, which this caller made, has failed.
+            Unavailable: the circuit is open, or the probe that this caller sent has failed.
         """
         if not self.is_open:
             return
@@ -59,22 +58,22 @@ class Circuit:
             raise Unavailable("the vector store cannot be reached") from error
         finally:
             self._probing = False
-        # A server that says it lives but answers nothing opens the circuit again with its next failure.
+        # If the server answers the probe but not the calls, the next failure opens the circuit again.
         self._failures = self._threshold - 1
         logger.warning("the vector store answers again")
 
     def succeeded(self) -> None:
-        """A call was answered, be it with a refusal."""
+        """Record that a call was answered, even with a refusal."""
         self._failures, self._pause_s = 0, self._first_pause_s
 
     def failed(self) -> None:
-        """A call found nobody, or no answer came."""
+        """Record that a call could not connect or got no answer."""
         self._failures += 1
         if self._failures == self._threshold:
             logger.warning("the vector store cannot be reached: calls are refused until it answers")
             self._pause()
 
     def _pause(self) -> None:
-        # The jitter keeps gateways that lost the server together from coming back to it together.
+        # With jitter, gateways that lost the server together do not return to it together.
         self._retry_at = time.monotonic() + self._pause_s * random.uniform(0.8, 1.2)
         self._pause_s = min(2 * self._pause_s, self._longest_pause_s)

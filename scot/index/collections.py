@@ -1,6 +1,6 @@
-"""Collections and their aliases, as Qdrant keeps them: made, described, renamed atomically, dropped.
+"""Collections and their aliases in Qdrant: create, describe, point aliases atomically, drop.
 
-A collection remembers in its metadata which encoder made its vectors, and how it was laid out.
+The metadata of a collection stores the encoder that made its vectors and its configuration.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ENCODER_KEY, _DIM_KEY, _LAYOUT_KEY = "scot_encoder", "scot_dim", "scot_layout"
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection: how many items it has, and the encoder (of dimension ``dim``) that made their vectors."""
+    """A collection: its number of items, and the encoder (of dimension ``dim``) that made their vectors."""
 
     name: str
     items: int
@@ -30,39 +30,39 @@ class CollectionInfo:
     ready: bool = True
     """Whether the server has built the indexes of all that was stored."""
     config: CollectionConfig = field(default_factory=CollectionConfig)
-    """How it was asked to be laid out."""
+    """The configuration it was created with."""
 
 
 async def create(engine: Engine, name: str, encoder_id: str, dim: int, config: CollectionConfig) -> None:
-    """Make a collection and its payload indexes, unless it is there with items in it.
+    """Create a collection and its payload indexes; a collection that exists and has items stays as it is.
 
     Raises:
         Conflict: the name is an alias.
-        EncoderMismatch: it is there, for another encoder or dimension.
-        InvalidInput: the name is none that Qdrant takes.
+        EncoderMismatch: it exists, for another encoder or dimension.
+        InvalidInput: Qdrant does not accept the name.
     """
     if name in await engine.aliases():
         raise Conflict(f"{name!r} is an alias; name a collection")
     if name not in await engine.names():
         await engine.create(name, dim, config, {_ENCODER_KEY: encoder_id, _DIM_KEY: dim, _LAYOUT_KEY: config.to_json()})
-    held = await describe(engine, name)
-    if (held.encoder_id, held.dim) != (encoder_id, dim):
+    current = await describe(engine, name)
+    if (current.encoder_id, current.dim) != (encoder_id, dim):
         raise EncoderMismatch(
-            f"collection {name!r} was made with encoder {held.encoder_id!r} (dimension {held.dim}), "
+            f"collection {name!r} was made with encoder {current.encoder_id!r} (dimension {current.dim}), "
             f"not {encoder_id!r} (dimension {dim})"
         )
 
 
 async def describe(engine: Engine, name: str) -> CollectionInfo:
-    """What a collection, or the one behind an alias, holds.
+    """Describe a collection, or the one behind an alias.
 
     Raises:
-        NotFound: there is none of that name.
-        EncoderMismatch: it was not made by SCOT, so nothing is known of its vectors.
+        NotFound: there is no collection or alias of that name.
+        EncoderMismatch: SCOT did not create it, so the encoder of its vectors is unknown.
     """
     found = await engine.describe(name)
     if _ENCODER_KEY not in found.metadata or _DIM_KEY not in found.metadata:
-        raise EncoderMismatch(f"collection {name!r} does not say which encoder made its vectors")
+        raise EncoderMismatch(f"collection {name!r} does not name the encoder that made its vectors")
     return CollectionInfo(
         name,
         found.points,
@@ -76,15 +76,15 @@ async def describe(engine: Engine, name: str) -> CollectionInfo:
 
 
 async def point(engine: Engine, targets: Mapping[str, str | None]) -> None:
-    """Point aliases at collections, or remove those of ``None``: all of them in one step, or none.
+    """Point aliases at collections, or remove those with ``None``, in one atomic step.
 
     Raises:
-        NotFound: a collection is not there.
+        NotFound: a collection does not exist.
         Conflict: an alias has the name of a collection.
     """
     there = await engine.names()
     if taken := sorted(set(targets) & set(there)):
-        raise Conflict(f"{taken[0]!r} is a collection itself, so it cannot be an alias")
+        raise Conflict(f"{taken[0]!r} is a collection, so it cannot be an alias")
     if missing := sorted({each for each in targets.values() if each is not None} - set(there)):
         raise NotFound(f"there is no collection {missing[0]!r}")
     await engine.set_aliases(targets)

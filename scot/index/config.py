@@ -1,6 +1,6 @@
-"""How a collection is laid out on a Qdrant server, and how much effort a search takes there.
+"""The configuration of a collection, and the parameters of its searches; docs/qdrant.md explains what to choose.
 
-The embedded store compares every vector and has no use for any of it. docs/qdrant.md says what to choose.
+``shards``, ``replication_factor`` and ``strict`` apply only to a Qdrant server.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ MIN_OVERSAMPLING = 2.0
 
 @dataclass(frozen=True)
 class CollectionConfig:
-    """What is decided when a collection is made on a Qdrant server."""
+    """Settings that are fixed when a collection is created."""
 
     payload_index: tuple[str, ...] = ()
     """Payload fields to filter by, each as FIELD:KIND; kinds are keyword, integer, float and bool."""
     quantization: Quantization = "none"
-    """Search on copies of the vectors of 1/4 (int8), 1/8 (turbo), 1/16 (product) or 1/32 (binary) of their size."""
+    """Search on compressed copies of the vectors: 1/4 (int8), 1/8 (turbo), 1/16 (product) or 1/32 (binary) the size."""
     hnsw_m: int = 16
     """Edges of a node of the HNSW graph."""
     hnsw_ef_construct: int = 128
-    """Candidates looked at when a node is linked into the graph."""
+    """Candidates compared when a node is inserted into the graph."""
     vectors_memory: Memory = "cached"
-    """Whether the full vectors are held in memory (cached) or read from disk when needed (cold)."""
+    """Keep the full vectors in memory (cached), or read them from disk when needed (cold)."""
     shards: int = 0
-    """Pieces of a collection, in a cluster; 0 leaves the choice to Qdrant."""
+    """Shards of a collection in a cluster; 0: Qdrant's default."""
     replication_factor: int = 1
-    """Copies of each piece, in a cluster."""
+    """Copies of each shard in a cluster."""
     strict: bool = False
     """Let Qdrant refuse filters over fields without an index."""
 
@@ -64,15 +64,15 @@ class CollectionConfig:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The layout as JSON."""
+        """The configuration as JSON."""
         return {**dataclasses.asdict(self), "payload_index": list(self.payload_index)}
 
     @classmethod
-    def from_json(cls, kept: object) -> CollectionConfig:
-        """What :meth:`to_json` gave, be it of a version with other settings; the defaults for anything else."""
+    def from_json(cls, stored: object) -> CollectionConfig:
+        """The reverse of :meth:`to_json`. Unknown settings are ignored; invalid ones give the defaults."""
         try:
             known = {each.name for each in dataclasses.fields(cls)}
-            given = {name: value for name, value in dict(kept or {}).items() if name in known}  # type: ignore[call-overload]
+            given = {name: value for name, value in dict(stored or {}).items() if name in known}  # type: ignore[call-overload]
             return cls(**{**given, "payload_index": tuple(given.get("payload_index", ()))})
         except (TypeError, ValueError, InvalidInput):
             return cls()
@@ -80,15 +80,15 @@ class CollectionConfig:
 
 @dataclass(frozen=True)
 class SearchParams:
-    """How much a search looks at before it answers."""
+    """Parameters that trade the speed of a search for recall."""
 
     oversampling: float = 3.0
-    """Of quantised vectors, this many times the limit are compared again by their full vectors; at least 2."""
+    """With quantised vectors, rescore this many times the limit with the full vectors; at least 2."""
     hnsw_ef: int = 512
-    """Candidates kept while the HNSW graph is walked; 0 is the collection's hnsw_ef_construct."""
+    """Size of the candidate list of a search in the HNSW graph; 0: the collection's hnsw_ef_construct."""
 
     def __post_init__(self) -> None:
-        # Unscored quantised answers lose recall, most of all those of composed queries (docs/adr/0010-quantisation.md).
+        # Without rescoring, quantisation loses recall, most of all of composed queries (docs/adr/0010-quantisation.md).
         if not MIN_OVERSAMPLING <= self.oversampling <= 100:
             raise InvalidInput(f"oversampling must be between {MIN_OVERSAMPLING:g} and 100")
         if not 0 <= self.hnsw_ef <= 10_000:

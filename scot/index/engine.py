@@ -1,4 +1,4 @@
-"""What the gallery needs of a vector engine: :mod:`scot.index.embedded` and :mod:`scot.index.remote` provide it."""
+"""The interface of a vector engine, implemented by :mod:`scot.index.embedded` and :mod:`scot.index.remote`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What an engine knows of a collection."""
+    """A collection as its engine describes it."""
 
     points: int
     metadata: Mapping[str, Any]
@@ -51,39 +51,39 @@ class Search:
 
 
 class Engine(Protocol):
-    """Collections of points, and aliases of collections. Every ``name`` may be an alias, but for those to make or drop.
+    """Collections of points, and aliases of collections. ``name`` may be an alias, except to create or drop.
 
-    Every method raises :class:`~scot.errors.Unavailable` when the engine cannot be reached and, where it names a
-    collection, :class:`~scot.errors.NotFound` when there is none of that name.
+    Every method raises :class:`~scot.errors.Unavailable` if the engine cannot be reached, and every method with a
+    collection raises :class:`~scot.errors.NotFound` if it does not exist.
     """
 
     embedded: bool
-    """Whether it runs in this process, on a folder that no other process may open meanwhile."""
+    """Whether it runs in this process, on a folder that no other process can open at the same time."""
 
     async def create(self, name: str, dim: int, config: CollectionConfig, metadata: Mapping[str, Any]) -> None:
-        """Make a collection with its payload indexes; one that is there already stays as it is.
+        """Create a collection with its payload indexes; one that exists stays as it is.
 
         Raises:
             InvalidInput: the name is not valid.
         """
 
     async def describe(self, name: str) -> Stored:
-        """What a collection holds."""
+        """Describe a collection."""
 
     async def names(self) -> list[str]:
-        """The names of all collections, sorted; aliases are not among them."""
+        """The names of all collections, sorted, without aliases."""
 
     async def aliases(self) -> dict[str, str]:
         """Every alias and its collection, sorted."""
 
     async def set_aliases(self, changes: Mapping[str, str | None]) -> None:
-        """Point aliases at collections, or remove those of ``None``: all in one step, or none."""
+        """Point aliases at collections, or remove those with ``None``, in one atomic step."""
 
     async def drop(self, name: str) -> None:
         """Delete a collection, its points and its aliases."""
 
     async def upsert(self, name: str, points: Sequence[Point]) -> None:
-        """Insert or replace points. On return they are durable, and a search sees them."""
+        """Insert or replace points. When it returns, they are durable and searches see them."""
 
     async def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
@@ -101,4 +101,4 @@ class Engine(Protocol):
         """Wait until the indexes of all points are built."""
 
     async def close(self) -> None:
-        """Release what the engine holds."""
+        """Close the engine."""

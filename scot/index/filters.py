@@ -1,4 +1,4 @@
-"""Conditions on the payload of what is found.
+"""Filters: conditions on the payload of search results.
 
 >>> Filter(must=[Match("kind", "shirt"), Range("price", lte=30)], must_not=[Exists("sold")])  # doctest: +SKIP
 """
@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The field equals the value, or, when the field is a list, holds it."""
+    """The field equals the value; a list contains it."""
 
     field: str
     value: str | int | bool
@@ -28,7 +28,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The field is a number within the bounds that are given."""
+    """The field is a number within the given bounds."""
 
     field: str
     gt: float | None = None
@@ -39,7 +39,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The field is there and is neither null nor an empty list; with ``exists=False``, the opposite."""
+    """The field exists and is neither null nor an empty list; with ``exists=False``, the opposite."""
 
     field: str
     exists: bool = True
@@ -50,7 +50,7 @@ Condition: TypeAlias = Match | Range | Exists
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """All of ``must``, at least one of ``should`` when there is any, and none of ``must_not``."""
+    """All of ``must``, at least one of ``should`` if it is not empty, and none of ``must_not``."""
 
     must: Sequence[Condition] = field(default_factory=tuple)
     should: Sequence[Condition] = field(default_factory=tuple)

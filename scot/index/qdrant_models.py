@@ -1,4 +1,4 @@
-"""SCOT's types of a collection and a query as the messages of Qdrant's client."""
+"""Conversions of SCOT's types of collections and queries to those of Qdrant's client."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def search_params(params: SearchParams) -> models.SearchParams:
 
 
 def point_of(found: Any) -> Point:
-    """A point that was found or retrieved."""
+    """The point of a search result or a retrieved record."""
     vector = None if found.vector is None else np.asarray(found.vector, dtype=np.float32)
     return Point(str(found.id), vector, found.payload or {}, float(getattr(found, "score", 0.0)))
 
@@ -57,13 +57,13 @@ def quantization_name(config: models.QuantizationConfig | None) -> str:
 
 
 def _quantization(kind: Quantization) -> models.QuantizationConfig | None:
-    # Small and read by every query: pinned in memory, wherever the full vectors are.
+    # Quantized vectors are small and every query reads them: keep them in memory even if the full vectors are not.
     pinned = models.Memory.PINNED
     match kind:
         case "none":
             return None
         case "int8":
-            # The quantile cuts off the few outliers that would stretch the scale for all.
+            # The quantile clips the few outliers that would widen the range of all values.
             scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, memory=pinned)
             return models.ScalarQuantization(scalar=scalar)
         case "turbo":

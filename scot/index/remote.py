@@ -1,7 +1,7 @@
-"""A Qdrant server over gRPC: keys, TLS, deadlines, retries, and a circuit for when it is away.
+"""A Qdrant server over gRPC: keys, TLS, deadlines, retries, and a circuit breaker for when it is unavailable.
 
-Retries are gRPC's own (its service config, gRFC A6): calls that may safely run twice go out again after UNAVAILABLE,
-with exponential backoff and jitter, within the deadline of the call and on any channel that is up by then.
+gRPC itself retries (service config, gRFC A6): calls that are safe to repeat are sent again after UNAVAILABLE, with
+exponential backoff and jitter, within the deadline of the call.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ _POLL_S = 0.5
 _NO_INDEX = re.compile(
     r'Index required but not found for "(?P<field>[^"]{1,256})"(?:.*types: \[(?P<kinds>[a-z, ]+)\])?'
 )
-# Of a full disk (INTERNAL), and of a quota that is used up (RESOURCE_EXHAUSTED).
+# The messages of a full disk (INTERNAL) and of an exhausted quota (RESOURCE_EXHAUSTED).
 _FULL = re.compile("No space left on device|Insufficient storage")
 
-# Alias changes and new collections are not here: their second run may find that somebody has been there since.
-_SAFE_TWICE = {
+# Without alias changes and new collections: between two attempts, another client may have changed the same names.
+_REPEATABLE = {
     "qdrant.Points": ("Query", "Get", "Count", "Upsert", "Delete", "CreateFieldIndex"),
     "qdrant.Collections": ("Get", "List", "ListAliases"),
 }
-_METHODS = [{"service": service, "method": name} for service, names in _SAFE_TWICE.items() for name in names]
+_METHODS = [{"service": service, "method": name} for service, names in _REPEATABLE.items() for name in names]
 _CHANNEL = {
     "grpc.service_config": retrying(_METHODS, attempts=5, first_s=0.1, longest_s=1, growth=2),
-    # By default a channel that lost its server may wait two minutes before it looks again.
+    # By default, a channel that lost its server waits up to two minutes before it connects again.
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 1_000,
-    # A peer that vanished without a word is noticed within half a minute.
+    # Detects within half a minute a server that disappeared without closing the connection.
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 5_000,
 }
@@ -61,18 +61,18 @@ _CHANNEL = {
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """Where a Qdrant server is and how to speak with it."""
+    """The address of a Qdrant server and the settings of the connection."""
 
     qdrant_url: str | None = None
     """Address of a Qdrant server, http://HOST:6333, or https:// for TLS."""
     qdrant_grpc_port: int = 6334
-    """Its gRPC port, which is the one that is used."""
+    """Its gRPC port; SCOT uses only this port."""
     qdrant_api_key_file: Path | None = None
-    """A file with its API key; without one the key is SCOT_QDRANT_API_KEY, if it asks for any."""
+    """A file with the server's API key; by default the key is SCOT_QDRANT_API_KEY, if set."""
     qdrant_ca: Path | None = None
-    """The certificate authority (PEM) that signed its certificate; by default those that gRPC trusts."""
+    """The certificate authority (PEM) of the server's certificate; by default those that gRPC trusts."""
     qdrant_timeout_s: float = 10.0
-    """Seconds that a call to it may take, retries included."""
+    """Deadline of a call in seconds, retries included."""
 
     def __post_init__(self) -> None:
         if self.qdrant_url is not None and not _URL.fullmatch(self.qdrant_url):
@@ -85,7 +85,7 @@ class ServerConfig:
             raise InvalidInput("qdrant_ca is for an https:// address")
 
     def resolved(self) -> ServerConfig:
-        """The same with absolute paths, for a process with another working directory."""
+        """A copy with absolute paths, for a process with another working directory."""
         key, ca = self.qdrant_api_key_file, self.qdrant_ca
         return replace(self, qdrant_api_key_file=key and key.resolve(), qdrant_ca=ca and ca.resolve())
 
@@ -94,7 +94,7 @@ def connect(config: ServerConfig) -> RemoteEngine:
     """Connect to a Qdrant server; nothing is sent yet.
 
     Raises:
-        InvalidInput: there is no address, or the file of the API key or of the certificate cannot be read.
+        InvalidInput: the address is missing, or the file of the API key or of the certificate cannot be read.
     """
     if config.qdrant_url is None:
         raise InvalidInput("qdrant_url is missing: an address like http://host:6333")
@@ -105,7 +105,7 @@ def connect(config: ServerConfig) -> RemoteEngine:
         except OSError as error:
             raise InvalidInput(f"qdrant_ca: the file {config.qdrant_ca} cannot be read") from error
     with warnings.catch_warnings():
-        # A key in plain text is the operator's choice, for a network of their own; docs/qdrant.md says so.
+        # Sending a key over http is the operator's choice, for private networks; docs/qdrant.md warns of it.
         warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
         client = AsyncQdrantClient(
             url=config.qdrant_url,
@@ -126,13 +126,13 @@ class RemoteEngine:
 
     def __init__(self, client: AsyncQdrantClient, timeout_s: float) -> None:
         self._client, self._timeout_s = client, timeout_s
-        self._circuit = Circuit(self._alive)
+        self._circuit = CircuitBreaker(self._alive)
 
     async def create(self, name: str, dim: int, config: CollectionConfig, metadata: Mapping[str, Any]) -> None:
         """See :class:`~scot.index.engine.Engine`, as all methods here."""
         settings = collection_settings(config, dim)
         work = self._client.create_collection(name, metadata=dict(metadata), **settings)
-        await self._call(work, name, already_there=True)
+        await self._call(work, name, exist_ok=True)
         if (await self.describe(name)).points:
             return  # Qdrant's graph has links for filters only over fields that were indexed before it was built.
         for field, kind in config.indexes():
@@ -220,16 +220,14 @@ class RemoteEngine:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _call(
-        self, work: Coroutine[Any, Any, T], collection: str = "", *, already_there: bool = False
-    ) -> T | Any:
+    async def _call(self, work: Coroutine[Any, Any, T], collection: str = "", *, exist_ok: bool = False) -> T | Any:
         try:
             await self._circuit.enter()
         except BaseException:
             work.close()
             raise
         try:
-            # The client's own deadline is in whole seconds, and missing from some of its calls.
+            # The client's own deadline has a resolution of one second, and some of its calls do not have one.
             async with asyncio.timeout(self._timeout_s):
                 answer = await work
         except TimeoutError as error:
@@ -244,7 +242,7 @@ class RemoteEngine:
                 self._circuit.failed()
             else:
                 self._circuit.succeeded()
-            if code is grpc.StatusCode.ALREADY_EXISTS and already_there:
+            if code is grpc.StatusCode.ALREADY_EXISTS and exist_ok:
                 return None
             raise _refusal(code, str(error.details()), collection) from error
         self._circuit.succeeded()
@@ -270,13 +268,13 @@ def _refusal(code: grpc.StatusCode, details: str, collection: str) -> ScotError:
         return Overloaded("the vector store has no room left")
     if code is codes.RESOURCE_EXHAUSTED:
         return Overloaded("the vector store is overloaded; try again later")
-    # What follows is for whoever runs the store: the caller is not told what it said, the log is.
+    # The details are for the operator of the store: they go to the log, not to the caller.
     logger.warning("the vector store refused a call on %r with %s: %s", collection, code.name, details)
     if missing := _NO_INDEX.search(details):
         kinds = f" ({missing['kinds']})" if missing["kinds"] else ""
         return InvalidInput(
             f"filter: the field {missing['field']!r} has no index{kinds} in collection {collection!r}, "
-            "which is set to refuse such filters"
+            "whose strict mode refuses such filters"
         )
     if code in (codes.UNAUTHENTICATED, codes.PERMISSION_DENIED):
         return Unavailable("the vector store refused SCOT's API key")

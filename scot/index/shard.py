@@ -1,8 +1,8 @@
 """One collection of the embedded store: a folder with a shard of Qdrant's engine (qdrant-edge) and ``collection.json``.
 
-``collection.json`` names the generation of the shard that counts: ``shard-0``, ``shard-1`` and so on. A generation is
-replaced as a whole, by one that another process has optimized, and the file by an atomic rename: whatever is killed at
-any moment, one complete generation is there.
+``collection.json`` names the current generation of the shard: ``shard-0``, ``shard-1`` and so on. A new generation,
+optimized by another process, replaces the whole shard, and an atomic rename replaces the file: if a process is killed
+at any moment, one complete generation exists.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from scot.index.payload import BOOLEANS_KEY
 MANIFEST = "collection.json"
 
 INDEXED_FROM = 20_000
-"""Vectors from which on the engine builds a graph of them; fewer are compared one by one, in about two milliseconds."""
+"""From this number of vectors the engine builds a graph; fewer are compared one by one, in about two milliseconds."""
 
 _SCHEMA = {
     "keyword": edge.PayloadSchemaType.Keyword,
@@ -44,7 +44,7 @@ _MEMORY = {"cold": edge.Memory.Cold, "cached": edge.Memory.Cached}
 
 
 class Shard:
-    """The collection in ``folder``, open. Not safe to use from two threads at once; one process may have it open."""
+    """The open collection in ``folder``. Only one thread of one process may use it at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,14 +52,14 @@ class Shard:
         self.dim, self.metadata = int(manifest["dim"]), dict(manifest["metadata"])
         self.config = CollectionConfig.from_json(manifest["config"])
         self.generation = int(manifest["generation"])
-        for left in folder.glob("shard-*"):  # generations that were not finished, or not removed
-            if left != self._place(self.generation):
-                shutil.rmtree(left, ignore_errors=True)
+        for leftover in folder.glob("shard-*"):  # generations that were not finished, or not removed
+            if leftover != self._place(self.generation):
+                shutil.rmtree(leftover, ignore_errors=True)
         self._shard = edge.EdgeShard.load(str(self._place(self.generation)))
 
     @classmethod
     def create(cls, folder: Path, dim: int, config: CollectionConfig, metadata: Mapping[str, Any]) -> None:
-        """Make an empty collection; ``folder`` appears as a whole, or not at all."""
+        """Create an empty collection atomically."""
         with atomic_folder(folder) as new:
             (new / "shard-0").mkdir()
             shard = edge.EdgeShard.create(str(new / "shard-0"), _edge_config(dim, config))
@@ -74,22 +74,22 @@ class Shard:
 
     @property
     def points(self) -> int:
-        """How many points there are."""
+        """The number of points."""
         return int(self._shard.info().points_count)
 
     @property
     def unindexed(self) -> int:
-        """How many vectors the graph does not have yet; a search compares each of them."""
+        """The number of vectors that are not in the graph yet; a search compares each of them."""
         info = self._shard.info()
         return int(info.points_count) - int(info.indexed_vectors_count)
 
     def upsert(self, points: Iterable[Point]) -> None:
-        """Insert or replace points; on return they are in the write-ahead log."""
+        """Insert or replace points; when it returns, they are in the write-ahead log."""
         made = [edge.Point(each.id, each.vector.tolist(), _payload(each)) for each in points if each.vector is not None]
         self._shard.update(edge.UpdateOperation.upsert_points(made))
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Delete points; ids that are not there are passed over."""
+        """Delete points; unknown ids are ignored."""
         self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
 
     def retrieve(self, ids: Sequence[str], *, vectors: bool = False) -> list[Point]:
@@ -113,17 +113,17 @@ class Shard:
         return [_point(each) for each in self._shard.query(request)]
 
     def scroll(self, after: str | None, limit: int) -> tuple[list[Point], str | None]:
-        """Up to ``limit`` points by id from ``after`` on, and the id to go on from; None when there are no more."""
+        """Up to ``limit`` points by id from ``after`` on, and the next id; None at the end."""
         request = edge.ScrollRequest(after, limit, with_payload=True, with_vector=False)
         found, following = self._shard.scroll(request)
         return [_point(each) for each in found], None if following is None else str(following)
 
     def optimize(self) -> None:
-        """Build the graph and merge segments, here and now. The engine holds Python's global lock meanwhile."""
+        """Build the graph and merge segments in this process; this holds Python's global lock the whole time."""
         self._shard.optimize()
 
     def copy(self) -> Path:
-        """Write all to disk and copy it as the next generation, for another process to optimize. Nothing may write."""
+        """Flush and copy the shard as the next generation, for another process to optimize. Block writes meanwhile."""
         following = self._place(self.generation + 1)
         shutil.rmtree(following, ignore_errors=True)
         self._shard.flush()
@@ -131,17 +131,17 @@ class Shard:
         return following
 
     def adopt(self, changed: Sequence[str]) -> None:
-        """Go on with the next generation, after bringing over the points that were written since :meth:`copy`."""
+        """Switch to the next generation, after copying the points that were written since :meth:`copy`."""
         following = edge.EdgeShard.load(str(self._place(self.generation + 1)))
         for start in range(0, len(changed), 512):
             ids = changed[start : start + 512]
-            there = self._shard.retrieve(list(ids), with_payload=True, with_vector=True)
-            gone = set(ids) - {str(each.id) for each in there}
-            if there:
-                points = [edge.Point(each.id, each.vector or [], each.payload) for each in there]
+            existing = self._shard.retrieve(list(ids), with_payload=True, with_vector=True)
+            deleted = set(ids) - {str(each.id) for each in existing}
+            if existing:
+                points = [edge.Point(each.id, each.vector or [], each.payload) for each in existing]
                 following.update(edge.UpdateOperation.upsert_points(points))
-            if gone:
-                following.update(edge.UpdateOperation.delete_points(list(gone)))
+            if deleted:
+                following.update(edge.UpdateOperation.delete_points(list(deleted)))
         following.flush()
         before, self._shard = self._shard, following
         self.generation += 1
@@ -150,7 +150,7 @@ class Shard:
         shutil.rmtree(self._place(self.generation - 1), ignore_errors=True)
 
     def close(self) -> None:
-        """Write all to disk and let go of the folder."""
+        """Flush and close the shard."""
         self._shard.flush()
         self._shard.close()
 

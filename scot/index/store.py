@@ -1,6 +1,6 @@
-"""The gallery's vectors and payloads in Qdrant: embedded in this process or on a server, behind one class.
+"""The gallery's vectors and payloads in Qdrant, embedded in this process or on a server, behind one class.
 
-A collection remembers which encoder made its vectors; it is never searched or written with another one's.
+A collection stores the id of the encoder that made its vectors; no other encoder can search or write it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from scot.index.filters import Filter
 from scot.index.payload import BOOLEANS_KEY, ITEM_ID_KEY, point_id
 from scot.index.remote import ServerConfig, connect
 
-_FRESH_S = 10.0  # how long a collection's encoder is taken from memory before it is asked for again
+_CACHED_S = 10.0  # for how long the encoder of a collection is cached
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture of the gallery. ``vector`` is ``(D,)``; ``None`` only on the way out, when it was not asked for."""
+    """One image of the gallery. ``vector`` is ``(D,)``, or None in an answer without vectors."""
 
     item_id: str
     vector: Vector | None
@@ -36,7 +36,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class ScoredItem:
-    """What a search found; ``score`` is the cosine similarity to the query, in [-1, 1]."""
+    """One result of a search; ``score`` is the cosine similarity to the query, in [-1, 1]."""
 
     item_id: str
     score: float
@@ -47,13 +47,13 @@ class ScoredItem:
 class GalleryStore:
     """Collections of unit vectors with payloads, searched by cosine.
 
-    Every method raises :class:`~scot.errors.Unavailable` when the server cannot be reached and, where it names a
-    collection, :class:`~scot.errors.NotFound` when there is none of that name.
+    Every method raises :class:`~scot.errors.Unavailable` if the server cannot be reached, and every method with a
+    collection raises :class:`~scot.errors.NotFound` if it does not exist.
     """
 
     def __init__(self, engine: Engine, params: SearchParams | None = None) -> None:
         self.engine, self._params = engine, params or SearchParams()
-        self._made_with: dict[str, tuple[float, str, int]] = {}
+        self._encoders: dict[str, tuple[float, str, int]] = {}
 
     @classmethod
     def open(
@@ -67,7 +67,7 @@ class GalleryStore:
         """Open the embedded store in the folder ``path``, or connect to a Qdrant server.
 
         Raises:
-            InvalidInput: neither or both of ``path`` and the server's ``qdrant_url``, or a malformed one.
+            InvalidInput: neither or both of ``path`` and the server's ``qdrant_url`` are given, or one is malformed.
             Conflict: another process has the embedded store open.
         """
         url = server.qdrant_url if server is not None else None
@@ -81,7 +81,7 @@ class GalleryStore:
     async def ensure(self, collection: str, encoder_id: str, dim: int, config: CollectionConfig | None = None) -> None:
         """Create the collection for an encoder, or check that it was created for the same one.
 
-        A new one is ``COLLECTION-1`` behind the alias ``COLLECTION``, so that another can take its place later.
+        A new collection is ``COLLECTION-1`` behind the alias ``COLLECTION``, so that another can replace it later.
 
         Raises:
             EncoderMismatch: the collection holds vectors of another encoder or dimension.
@@ -91,22 +91,22 @@ class GalleryStore:
         except NotFound:
             first = f"{collection}-1"
             await collections.create(self.engine, first, encoder_id, dim, config or CollectionConfig())
-            # Last, so that nobody sees a collection whose payload indexes are not there yet.
+            # The alias comes last, so that no search finds a collection without its payload indexes.
             if collection not in await self.engine.aliases():
                 await collections.point(self.engine, {collection: first})
-            # Whoever came first decides the encoder: read back what is there now.
+            # If two processes create it at once, the first decides the encoder: check what exists now.
             await self.check(collection, encoder_id, dim)
 
     async def check(self, collection: str, encoder_id: str, dim: int) -> None:
-        """Refuse to go on with an encoder that did not make the collection's vectors.
+        """Check that an encoder made the collection's vectors.
 
         Raises:
             EncoderMismatch: the collection holds vectors of another encoder or dimension.
         """
-        known = self._made_with.get(collection)
-        if known is None or time.monotonic() - known[0] > _FRESH_S:
+        known = self._encoders.get(collection)
+        if known is None or time.monotonic() - known[0] > _CACHED_S:
             info = await self.info(collection)
-            known = self._made_with[collection] = (time.monotonic(), info.encoder_id, info.dim)
+            known = self._encoders[collection] = (time.monotonic(), info.encoder_id, info.dim)
         _, stored_id, stored_dim = known
         if (stored_id, stored_dim) != (encoder_id, dim):
             raise EncoderMismatch(
@@ -115,7 +115,7 @@ class GalleryStore:
             )
 
     async def upsert(self, collection: str, items: Sequence[Item]) -> None:
-        """Insert items, or replace those with the same ids; when it returns, a search sees them.
+        """Insert items, or replace those with the same ids; searches see them when it returns.
 
         Raises:
             InvalidInput: a vector is missing or a payload uses SCOT's reserved key.
@@ -133,7 +133,7 @@ class GalleryStore:
         return len(there)
 
     async def get(self, collection: str, item_ids: Sequence[str], *, with_vectors: bool = False) -> dict[str, Item]:
-        """The items that exist among ``item_ids``, in the order asked."""
+        """The items of ``item_ids`` that exist, in that order."""
         ids = [point_id(item_id) for item_id in dict.fromkeys(item_ids)]
         if not ids:
             return {}
@@ -163,10 +163,10 @@ class GalleryStore:
         return [ScoredItem(item.item_id, score, item.payload, item.vector) for item, score in items]
 
     async def info(self, collection: str) -> CollectionInfo:
-        """What a collection holds, and for which encoder it was created.
+        """The size of a collection, and the encoder it was created for.
 
         Raises:
-            EncoderMismatch: it was not made by SCOT, so nothing is known of its vectors.
+            EncoderMismatch: SCOT did not create it, so the encoder of its vectors is unknown.
         """
         return await collections.describe(self.engine, collection)
 
@@ -184,7 +184,7 @@ class GalleryStore:
         try:
             yield
         except NotFound:
-            self._made_with.pop(collection, None)
+            self._encoders.pop(collection, None)
             raise
 
     async def close(self) -> None:

@@ -123,7 +123,7 @@ def test_bad_shards_are_told_in_one_sentence(tmp_path: Path, limit: float) -> No
         open_cache(bad_cache(tmp_path / "nan", texts=unit * np.nan), memory_gib=limit, scratch=tmp_path / "scratch")
     with pytest.raises(InvalidInput, match="has other columns than text, vector"):
         open_cache(bad_cache(tmp_path / "wide", texts=np.eye(6)[:2]), memory_gib=limit, scratch=tmp_path / "scratch")
-    with pytest.raises(InvalidInput, match="a triplet names a row that is not there"):
+    with pytest.raises(InvalidInput, match="a triplet has a row number that does not exist"):
         open_cache(bad_cache(tmp_path / "row", texts=unit, row=1), memory_gib=limit, scratch=tmp_path / "scratch")
 
 

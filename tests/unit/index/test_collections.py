@@ -117,7 +117,7 @@ def test_a_new_collection_takes_over_and_gives_back(
     assert scot("drop", "gallery-1", *where) == 0
     assert scot("drop", "gallery-2", "--force", *where) == 0
     assert scot("rollback", "gallery", *where) == 1
-    assert "nothing is known that 'gallery' meant before" in capsys.readouterr().err
+    assert "the alias 'gallery' has no previous collection" in capsys.readouterr().err
     assert items(where, "gallery") == 5
 
 
@@ -154,7 +154,7 @@ def test_swaps_that_would_break_the_service_are_refused(
         (["gallery", "plain"], "'plain' is empty"),
         (["gallery", "other"], "encoder 'another'"),
         (["gallery", "gallery"], "is an alias"),
-        (["plain", "other"], "'plain' is a collection itself"),
+        (["plain", "other"], "'plain' is a collection"),
         (["gallery.previous", "other"], "must not end with '.previous'"),
     ):
         assert scot("swap", *arguments, *where) == 1
@@ -198,7 +198,7 @@ def test_a_collection_that_scot_did_not_make_is_listed(where: list[str], capsys:
     asyncio.run(work())
     assert scot("list", *where) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "does not say which encoder" in lines[-1]
+    assert "does not name the encoder" in lines[-1]
     assert lines[-2].split()[:4] == ["gallery-1", "gallery", "0", "enc"]
 
 

@@ -22,7 +22,7 @@ from scot.errors import (
     Unavailable,
 )
 from scot.index import collections
-from scot.index.circuit_breaker import Circuit
+from scot.index.circuit_breaker import CircuitBreaker
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.remote import ServerConfig
 from scot.index.store import GalleryStore, Item
@@ -40,9 +40,9 @@ def server() -> Iterator[QdrantServer]:
         yield running
 
 
-def opened(server: QdrantServer, *, effort: SearchParams | None = None, **settings: object) -> GalleryStore:
+def opened(server: QdrantServer, *, search_params: SearchParams | None = None, **settings: object) -> GalleryStore:
     config = ServerConfig(qdrant_url=server.url, qdrant_grpc_port=server.grpc_port, **settings)  # type: ignore[arg-type]
-    return GalleryStore.open(server=config, params=effort)
+    return GalleryStore.open(server=config, params=search_params)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_collection_is_laid_out_before_its_first_item(
     assert methods.count("Create") == 1
 
 
-@pytest.mark.parametrize(("effort", "ef"), [(None, 512), (SearchParams(4.5, 300), 300), (SearchParams(hnsw_ef=0), 0)])
+@pytest.mark.parametrize(("chosen", "ef"), [(None, 512), (SearchParams(4.5, 300), 300), (SearchParams(hnsw_ef=0), 0)])
 def test_every_search_compares_again_by_full_vectors(
-    server: QdrantServer, effort: SearchParams | None, ef: int
+    server: QdrantServer, chosen: SearchParams | None, ef: int
 ) -> None:
     async def work() -> None:
-        store = opened(server, effort=effort)
+        store = opened(server, search_params=chosen)
         await store.ensure("gallery", "enc", 3)
         await store.search("gallery", VECTOR)
         await store.close()
@@ -92,7 +92,7 @@ def test_every_search_compares_again_by_full_vectors(
     asyncio.run(work())
     params = server.last("Query").params
     assert params.quantization.rescore
-    assert params.quantization.oversampling == (effort.oversampling if effort else 3.0)
+    assert params.quantization.oversampling == (chosen.oversampling if chosen else 3.0)
     assert params.hnsw_ef == ef
 
 
@@ -337,11 +337,11 @@ def test_one_caller_at_a_time_asks_for_a_sign_of_life() -> None:
         asked.append(asyncio.get_running_loop().create_future())
         await asked[-1]
 
-    async def refused(circuit: Circuit, callers: int) -> None:
+    async def refused(circuit: CircuitBreaker, callers: int) -> None:
         for outcome in await asyncio.gather(*(circuit.enter() for _ in range(callers)), return_exceptions=True):
             assert isinstance(outcome, Unavailable)
 
-    async def until(circuit: Circuit, probes: int) -> asyncio.Task[None]:
+    async def until(circuit: CircuitBreaker, probes: int) -> asyncio.Task[None]:
         """A caller whose probe is out."""
         while True:
             task = asyncio.create_task(circuit.enter())
@@ -352,7 +352,7 @@ def test_one_caller_at_a_time_asks_for_a_sign_of_life() -> None:
                 await task
 
     async def work() -> None:
-        circuit = Circuit(probe, threshold=2, first_pause_s=0.01, longest_pause_s=0.02)
+        circuit = CircuitBreaker(probe, threshold=2, first_pause_s=0.01, longest_pause_s=0.02)
         circuit.failed()
         circuit.succeeded()
         circuit.failed()
@@ -373,7 +373,7 @@ def test_one_caller_at_a_time_asks_for_a_sign_of_life() -> None:
         assert not circuit.is_open
         circuit.failed()  # it lives, but does not answer
         assert circuit.is_open
-        await refused(Circuit(probe, threshold=0, first_pause_s=60), 0)
+        await refused(CircuitBreaker(probe, threshold=0, first_pause_s=60), 0)
 
     asyncio.run(work())
 
