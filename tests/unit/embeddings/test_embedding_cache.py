@@ -96,7 +96,7 @@ def test_vectors_that_are_not_of_unit_length_are_refused(tmp_path: Path, value: 
 @pytest.mark.parametrize(("role", "row"), [("image", 2), ("edit", 4), ("caption", -1)])
 def test_a_triplet_without_its_vectors_is_refused(tmp_path: Path, role: str, row: int) -> None:
     write(tmp_path, unit(2), unit(4), [{**ROWS[0], role: row}])
-    with pytest.raises(InvalidInput, match="not there"):
+    with pytest.raises(InvalidInput, match="a row number that does not exist"):
         cache.load_cache(tmp_path)
 
 

@@ -108,7 +108,7 @@ def test_a_new_collection_takes_over_and_gives_back(
 
     for collection, sentence in (
         ("gallery-3", "the alias 'gallery' points to 'gallery-3'"),
-        ("gallery-2", "rollback of 'gallery' goes back to"),
+        ("gallery-2", "rollback of 'gallery' restores"),
         ("gallery", "'gallery' is an alias of 'gallery-3'"),
         ("gallery-9", "no collection 'gallery-9'"),
     ):
