@@ -6,7 +6,7 @@ import socket
 
 
 def free_port() -> int:
-    """A port that nothing listens on, outside the range that Ray keeps for its workers."""
+    """A port that nothing listens on, outside the range that is reserved for Ray's workers."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
