@@ -23,7 +23,7 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from scot import flags
 from scot.channels import retrying
 from scot.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Overloaded, ScotError, Unavailable
-from scot.index.circuit_breaker import Circuit
+from scot.index.circuit_breaker import CircuitBreaker
 from scot.index.conditions import to_qdrant
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.engine import Point, Search, Stored
