@@ -20,7 +20,9 @@ from scot.client._types import (
     Edit,
     Encoded,
     Hit,
+    ListedItem,
     NewItem,
+    Picture,
     Query,
     Refused,
     SearchResult,
@@ -28,6 +30,7 @@ from scot.client._types import (
     UpsertResult,
 )
 from scot.index.filters import Exists, Filter, Match, Range
+from scot.index.origin import Origin
 
 __all__ = [
     "AsyncScotClient",
@@ -38,8 +41,11 @@ __all__ = [
     "Exists",
     "Filter",
     "Hit",
+    "ListedItem",
     "Match",
     "NewItem",
+    "Origin",
+    "Picture",
     "Query",
     "Range",
     "Refused",

@@ -15,7 +15,9 @@ from scot.client._types import (
     ComposerInfo,
     Encoded,
     ImageInput,
+    ListedItem,
     NewItem,
+    Picture,
     Query,
     SearchResult,
     StoredItem,
@@ -83,6 +85,25 @@ class AsyncScotClient(Connection):
         """See :meth:`scot.client.ScotClient.get`."""
         request = index_pb2.GetItemsRequest(collection=collection, item_ids=item_ids, with_vectors=with_vectors)
         return await self._call(self._index.GetItems, request, messages.stored_items, timeout)
+
+    async def list_items(
+        self, *, source: str = "", collection: str = "", timeout: float | None = None
+    ) -> AsyncIterator[ListedItem]:
+        """See :meth:`scot.client.ScotClient.list_items`."""
+        request = index_pb2.ListItemsRequest(collection=collection, source=source)
+        while True:
+            page, request.after = await self._call(self._index.ListItems, request, messages.listed_items, timeout)
+            for item in page:
+                yield item
+            if not request.after:
+                return
+
+    async def get_pictures(
+        self, item_ids: Sequence[str], *, collection: str = "", timeout: float | None = None
+    ) -> dict[str, Picture]:
+        """See :meth:`scot.client.ScotClient.get_pictures`."""
+        request = index_pb2.GetPicturesRequest(collection=collection, item_ids=item_ids)
+        return await self._call(self._index.GetPictures, request, messages.pictures, timeout)
 
     async def info(self, *, collection: str = "", timeout: float | None = None) -> CollectionInfo:
         """See :meth:`scot.client.ScotClient.info`."""

@@ -18,7 +18,9 @@ from scot.client._types import (
     Encoded,
     Hit,
     ImageInput,
+    ListedItem,
     NewItem,
+    Picture,
     Query,
     Refused,
     SearchResult,
@@ -27,6 +29,7 @@ from scot.client._types import (
 )
 from scot.errors import InvalidInput, ScotError, install_hint
 from scot.index.filters import filter_to_proto
+from scot.index.origin import origin_from_proto, origin_to_proto
 from scot.index.payload import payload_from_proto
 from scot.v1 import index_pb2, search_pb2
 
@@ -67,7 +70,8 @@ def search_request(query: Query) -> search_pb2.ComposeSearchRequest:
 def search_result(message: search_pb2.ComposeSearchResponse) -> SearchResult:
     """The result of a search."""
     hits = tuple(
-        Hit(hit.item_id, hit.score, payload_from_proto(hit.payload), _vector_from_proto(hit)) for hit in message.hits
+        Hit(hit.item_id, hit.score, payload_from_proto(hit.payload), _vector_from_proto(hit), origin_from_proto(hit))
+        for hit in message.hits
     )
     return SearchResult(
         hits,
@@ -123,9 +127,21 @@ def upsert_result(message: index_pb2.UpsertItemsResponse) -> UpsertResult:
 def stored_items(message: index_pb2.GetItemsResponse) -> dict[str, StoredItem]:
     """Items by their ids."""
     return {
-        item.item_id: StoredItem(item.item_id, payload_from_proto(item.payload), _vector_from_proto(item))
+        item.item_id: StoredItem(
+            item.item_id, payload_from_proto(item.payload), _vector_from_proto(item), origin_from_proto(item)
+        )
         for item in message.items
     }
+
+
+def listed_items(message: index_pb2.ListItemsResponse) -> tuple[list[ListedItem], str]:
+    """The items of one page, and where the next page begins; empty at the end."""
+    return [ListedItem(item.item_id, origin_from_proto(item)) for item in message.items], message.next
+
+
+def pictures(message: index_pb2.GetPicturesResponse) -> dict[str, Picture]:
+    """Thumbnails by the ids of their items."""
+    return {each.item_id: Picture(each.item_id, each.image, each.content_type) for each in message.pictures}
 
 
 def collection_info(message: index_pb2.CollectionInfoResponse) -> CollectionInfo:
@@ -157,7 +173,7 @@ def image_bytes(image: ImageInput) -> bytes:
 def _item_to_proto(item: NewItem) -> index_pb2.Item:
     if (item.image is None) == (item.vector is None):
         raise InvalidInput(f"item {item.item_id!r}: give either an image or a vector")
-    message = index_pb2.Item(item_id=item.item_id)
+    message = index_pb2.Item(item_id=item.item_id, origin=origin_to_proto(item.origin))
     if item.image is not None:
         message.image = image_bytes(item.image)
     elif item.vector is not None:

@@ -15,7 +15,9 @@ from scot.client._types import (
     ComposerInfo,
     Encoded,
     ImageInput,
+    ListedItem,
     NewItem,
+    Picture,
     Query,
     SearchResult,
     StoredItem,
@@ -92,6 +94,28 @@ class ScotClient(Connection):
         """Those of the items that exist, in the order of ``item_ids``."""
         request = index_pb2.GetItemsRequest(collection=collection, item_ids=item_ids, with_vectors=with_vectors)
         return self._call(self._index.GetItems, request, messages.stored_items, timeout)
+
+    def list_items(
+        self, *, source: str = "", collection: str = "", timeout: float | None = None
+    ) -> Iterator[ListedItem]:
+        """The items of the collection by their ids and origins, in no particular order.
+
+        Args:
+            source: only items whose origin has this source.
+        """
+        request = index_pb2.ListItemsRequest(collection=collection, source=source)
+        while True:
+            page, request.after = self._call(self._index.ListItems, request, messages.listed_items, timeout)
+            yield from page
+            if not request.after:
+                return
+
+    def get_pictures(
+        self, item_ids: Sequence[str], *, collection: str = "", timeout: float | None = None
+    ) -> dict[str, Picture]:
+        """The thumbnails of up to 64 items; one without a thumbnail is left out."""
+        request = index_pb2.GetPicturesRequest(collection=collection, item_ids=item_ids)
+        return self._call(self._index.GetPictures, request, messages.pictures, timeout)
 
     def info(self, *, collection: str = "", timeout: float | None = None) -> CollectionInfo:
         """The number of items of a collection, and their encoder."""

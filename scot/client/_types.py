@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 from PIL import Image
 
 from scot.index.filters import Filter
+from scot.index.origin import Origin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,19 +76,22 @@ class NewItem:
     image: ImageInput | None = None
     vector: npt.ArrayLike | None = None
     payload: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One image that was found.
 
-    ``score`` is its cosine similarity to the query; ``vector`` ``(D,)`` is set when the query has ``with_vectors``.
+    ``score`` is its cosine similarity to the query; ``vector`` ``(D,)`` is set when the query has ``with_vectors``;
+    ``origin`` says where the image was indexed from, if whoever stored it told.
     """
 
     item_id: str
     score: float
     payload: Mapping[str, Any]
     vector: Vector | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,24 @@ class StoredItem:
     item_id: str
     payload: Mapping[str, Any]
     vector: Vector | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedItem:
+    """An item of the gallery by its id and its origin, if it was stored with one."""
+
+    item_id: str
+    origin: Origin | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The thumbnail of an item: an encoded image of at most 256 pixels a side, and its type, such as image/webp."""
+
+    item_id: str
+    image: bytes
+    content_type: str
 
 
 @dataclass(frozen=True, slots=True)

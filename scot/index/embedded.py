@@ -28,6 +28,7 @@ from scot.data.atomic_io import locked, write_json
 from scot.errors import Conflict, InvalidInput, NotFound, ScotError, Unavailable
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.engine import Point, Search, Stored
+from scot.index.filters import Filter
 from scot.index.shard import INDEXED_FROM, MANIFEST, Shard
 
 T = TypeVar("T")
@@ -129,9 +130,17 @@ class EmbeddedEngine:
         collection = await self._collection(name)
         return await self._run(lambda: collection.shard.query(search, params))
 
-    async def scroll(self, name: str, *, after: str | None, limit: int) -> tuple[list[Point], str | None]:
+    async def scroll(
+        self,
+        name: str,
+        *,
+        after: str | None,
+        limit: int,
+        filter: Filter | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> tuple[list[Point], str | None]:
         collection = await self._collection(name)
-        return await self._run(lambda: collection.shard.scroll(after, limit))
+        return await self._run(lambda: collection.shard.scroll(after, limit, filter, keys))
 
     async def optimize(self, name: str) -> None:
         collection = await self._collection(name)

@@ -94,8 +94,19 @@ class Engine(Protocol):
     async def query(self, name: str, search: Search, params: SearchParams) -> list[Point]:
         """The nearest points, best first."""
 
-    async def scroll(self, name: str, *, after: str | None, limit: int) -> tuple[list[Point], str | None]:
-        """Up to ``limit`` points in the order of their ids, from ``after`` on, and the next id; None at the end."""
+    async def scroll(
+        self,
+        name: str,
+        *,
+        after: str | None,
+        limit: int,
+        filter: Filter | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> tuple[list[Point], str | None]:
+        """Up to ``limit`` points in the order of their ids, from ``after`` on, and the next id; None at the end.
+
+        Without vectors, and with the payload of ``keys`` only, if they are given.
+        """
 
     async def optimize(self, name: str) -> None:
         """Wait until the indexes of all points are built."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from google.protobuf import json_format, struct_pb2
@@ -14,10 +14,21 @@ from scot.data.records import CaptionedImage
 
 _NAMESPACE = uuid.UUID("6b0c5a2e-5d0b-5a55-9d5e-5c0753c07001")
 
+RESERVED_PREFIX = "_scot_"
+"""How the payload keys begin that SCOT stores beside a caller's own; never accepted from a caller, never returned."""
 ITEM_ID_KEY = "_scot_item_id"
-"""The payload key that keeps the caller's id beside the point; never accepted from a caller, never returned to one."""
+"""The payload key that keeps the caller's id beside the point."""
+ORIGIN_KEY = "_scot_origin"
+"""The payload key of the item's origin (:mod:`scot.index.origin`)."""
+SOURCE_FIELD = "_scot_origin.source"
+"""The field of an item's source; every collection has an index of it."""
 BOOLEANS_KEY = "_scot_booleans"
-"""The payload key of the embedded store's list of boolean fields (:mod:`scot.index.shard`); reserved likewise."""
+"""The payload key of the embedded store's list of boolean fields (:mod:`scot.index.shard`)."""
+
+
+def reserved_key(payload: Iterable[str]) -> str | None:
+    """The first of the payload's keys that is reserved for SCOT, if any."""
+    return min((key for key in payload if key.startswith(RESERVED_PREFIX)), default=None)
 
 
 def point_id(item_id: str) -> str:

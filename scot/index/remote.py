@@ -27,6 +27,8 @@ from scot.index.circuit_breaker import CircuitBreaker
 from scot.index.conditions import to_qdrant
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.engine import Point, Search, Stored
+from scot.index.filters import Filter
+from scot.index.payload import SOURCE_FIELD
 from scot.index.qdrant_models import collection_settings, point_of, quantization_name, search_params
 
 logger = logging.getLogger("scot.index")
@@ -135,7 +137,7 @@ class RemoteEngine:
         await self._call(work, name, exist_ok=True)
         if (await self.describe(name)).points:
             return  # Qdrant's graph has links for filters only over fields that were indexed before it was built.
-        for field, kind in config.indexes():
+        for field, kind in [*config.indexes(), (SOURCE_FIELD, "keyword")]:
             schema = models.PayloadSchemaType(kind)
             await self._call(
                 self._client.create_payload_index(name, field_name=field, field_schema=schema, wait=True), name
@@ -146,7 +148,11 @@ class RemoteEngine:
         return Stored(
             int(found.points_count or 0),
             found.config.metadata or {},
-            {key: str(schema.data_type.value) for key, schema in (found.payload_schema or {}).items()},
+            {
+                key: str(schema.data_type.value)
+                for key, schema in (found.payload_schema or {}).items()
+                if key != SOURCE_FIELD
+            },
             quantization_name(found.config.quantization_config),
             found.status is models.CollectionStatus.GREEN,
         )
@@ -207,10 +213,18 @@ class RemoteEngine:
         )
         return [point_of(each) for each in found.points]
 
-    async def scroll(self, name: str, *, after: str | None, limit: int) -> tuple[list[Point], str | None]:
-        found, following = await self._call(
-            self._client.scroll(name, limit=limit, offset=after, with_payload=True), name
-        )
+    async def scroll(
+        self,
+        name: str,
+        *,
+        after: str | None,
+        limit: int,
+        filter: Filter | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> tuple[list[Point], str | None]:
+        payload = True if keys is None else list(keys)
+        work = self._client.scroll(name, to_qdrant(filter), limit=limit, offset=after, with_payload=payload)
+        found, following = await self._call(work, name)
         return [point_of(each) for each in found], None if following is None else str(following)
 
     async def optimize(self, name: str) -> None:

@@ -20,8 +20,8 @@ from scot.data.atomic_io import atomic_folder, write_json
 from scot.index.conditions import boolean, to_edge
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.engine import Point, Search
-from scot.index.filters import path_of
-from scot.index.payload import BOOLEANS_KEY
+from scot.index.filters import Filter, path_of
+from scot.index.payload import BOOLEANS_KEY, SOURCE_FIELD
 
 MANIFEST = "collection.json"
 
@@ -64,7 +64,8 @@ class Shard:
             (new / "shard-0").mkdir()
             shard = edge.EdgeShard.create(str(new / "shard-0"), _edge_config(dim, config))
             # The engine writes its configuration with the first operation only; an empty shard could not be loaded.
-            shard.update(edge.UpdateOperation.create_field_index(BOOLEANS_KEY, edge.PayloadSchemaType.Keyword))
+            for key in (BOOLEANS_KEY, SOURCE_FIELD):
+                shard.update(edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword))
             for field, kind in config.indexes():
                 if kind in _SCHEMA:
                     shard.update(edge.UpdateOperation.create_field_index(path_of(field), _SCHEMA[kind]))
@@ -112,9 +113,12 @@ class Shard:
         )
         return [_point(each) for each in self._shard.query(request)]
 
-    def scroll(self, after: str | None, limit: int) -> tuple[list[Point], str | None]:
+    def scroll(
+        self, after: str | None, limit: int, filter: Filter | None = None, keys: Sequence[str] | None = None
+    ) -> tuple[list[Point], str | None]:
         """Up to ``limit`` points by id from ``after`` on, and the next id; None at the end."""
-        request = edge.ScrollRequest(after, limit, with_payload=True, with_vector=False)
+        payload = True if keys is None else list(keys)
+        request = edge.ScrollRequest(after, limit, to_edge(filter), with_payload=payload, with_vector=False)
         found, following = self._shard.scroll(request)
         return [_point(each) for each in found], None if following is None else str(following)
 

@@ -18,8 +18,9 @@ from scot.index.collections import CollectionInfo
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.embedded import EmbeddedEngine
 from scot.index.engine import Engine, Point, Search, Vector
-from scot.index.filters import Filter
-from scot.index.payload import BOOLEANS_KEY, ITEM_ID_KEY, point_id
+from scot.index.filters import Filter, Match
+from scot.index.origin import Origin
+from scot.index.payload import ITEM_ID_KEY, ORIGIN_KEY, SOURCE_FIELD, point_id, reserved_key
 from scot.index.remote import ServerConfig, connect
 
 _CACHED_S = 10.0  # for how long the encoder of a collection is cached
@@ -32,6 +33,7 @@ class Item:
     item_id: str
     vector: Vector | None
     payload: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class ScoredItem:
     score: float
     payload: Mapping[str, Any]
     vector: Vector | None = None
+    origin: Origin | None = None
 
 
 class GalleryStore:
@@ -142,6 +145,22 @@ class GalleryStore:
         items = {point.id: _item(point) for point in found}
         return {items[each].item_id: items[each] for each in ids if each in items}
 
+    async def scroll(
+        self, collection: str, *, source: str = "", after: str | None = None, limit: int = 1000
+    ) -> tuple[list[Item], str | None]:
+        """Up to ``limit`` items by their ids and origins alone, and where the next page begins; None at the end.
+
+        Args:
+            source: only items with this source in their origin; empty for all items.
+            after: where to begin: what the call before returned.
+        """
+        wanted = Filter(must=[Match(SOURCE_FIELD, source)]) if source else None
+        with self._known(collection):
+            found, following = await self.engine.scroll(
+                collection, after=after, limit=limit, filter=wanted, keys=[ITEM_ID_KEY, ORIGIN_KEY]
+            )
+        return [_item(point) for point in found], following
+
     async def search(
         self,
         collection: str,
@@ -160,7 +179,7 @@ class GalleryStore:
         with self._known(collection):
             found = await self.engine.query(collection, search, self._params)
         items = [(_item(point), point.score) for point in found]
-        return [ScoredItem(item.item_id, score, item.payload, item.vector) for item, score in items]
+        return [ScoredItem(item.item_id, score, item.payload, item.vector, item.origin) for item, score in items]
 
     async def info(self, collection: str) -> CollectionInfo:
         """The size of a collection, and the encoder it was created for.
@@ -195,12 +214,15 @@ class GalleryStore:
 def _point(item: Item) -> Point:
     if item.vector is None:
         raise InvalidInput(f"item {item.item_id!r} has no vector")
-    if reserved := {ITEM_ID_KEY, BOOLEANS_KEY} & item.payload.keys():
-        raise InvalidInput(f"item {item.item_id!r}: the payload key {min(reserved)!r} is reserved")
-    return Point(point_id(item.item_id), item.vector, {**item.payload, ITEM_ID_KEY: item.item_id})
+    if reserved := reserved_key(item.payload):
+        raise InvalidInput(f"item {item.item_id!r}: the payload key {reserved!r} is reserved")
+    payload = {**item.payload, ITEM_ID_KEY: item.item_id}
+    if item.origin is not None:
+        payload[ORIGIN_KEY] = item.origin.to_json()
+    return Point(point_id(item.item_id), item.vector, payload)
 
 
 def _item(point: Point) -> Item:
     payload = dict(point.payload)
     item_id = str(payload.pop(ITEM_ID_KEY, ""))
-    return Item(item_id, point.vector, payload)
+    return Item(item_id, point.vector, payload, Origin.from_json(payload.pop(ORIGIN_KEY, None)))

@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from scot.v1 import search_pb2 as scot_dot_v1_dot_search__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13scot/v1/index.proto\x12\x07scot.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x14scot/v1/search.proto\"\x80\x01\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12!\n\x06vector\x18\x03 \x01(\x0b\x32\x0f.scot.v1.VectorH\x00\x12(\n\x07payload\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\t\n\x07\x63ontent\"F\n\x12UpsertItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1c\n\x05items\x18\x02 \x03(\x0b\x32\r.scot.v1.Item\"8\n\nItemResult\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"^\n\x13UpsertItemsResponse\x12$\n\x07results\x18\x01 \x03(\x0b\x32\x13.scot.v1.ItemResult\x12\x10\n\x08upserted\x18\x02 \x01(\x04\x12\x0f\n\x07refused\x18\x03 \x01(\x04\":\n\x12\x44\x65leteItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\"&\n\x13\x44\x65leteItemsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x04\"M\n\x0fGetItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x14\n\x0cwith_vectors\x18\x03 \x01(\x08\"x\n\nStoredItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12(\n\x07payload\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12$\n\x06vector\x18\x03 \x01(\x0b\x32\x0f.scot.v1.VectorH\x00\x88\x01\x01\x42\t\n\x07_vector\"G\n\x10GetItemsResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.scot.v1.StoredItem\x12\x0f\n\x07missing\x18\x02 \x03(\t\"+\n\x15\x43ollectionInfoRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"Y\n\x16\x43ollectionInfoResponse\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05items\x18\x02 \x01(\x04\x12\x0f\n\x07\x65ncoder\x18\x03 \x01(\t\x12\x0b\n\x03\x64im\x18\x04 \x01(\r2\x88\x03\n\x0cIndexService\x12H\n\x0bUpsertItems\x12\x1b.scot.v1.UpsertItemsRequest\x1a\x1c.scot.v1.UpsertItemsResponse\x12P\n\x11UpsertItemsStream\x12\x1b.scot.v1.UpsertItemsRequest\x1a\x1c.scot.v1.UpsertItemsResponse(\x01\x12H\n\x0b\x44\x65leteItems\x12\x1b.scot.v1.DeleteItemsRequest\x1a\x1c.scot.v1.DeleteItemsResponse\x12?\n\x08GetItems\x12\x18.scot.v1.GetItemsRequest\x1a\x19.scot.v1.GetItemsResponse\x12Q\n\x0e\x43ollectionInfo\x12\x1e.scot.v1.CollectionInfoRequest\x1a\x1f.scot.v1.CollectionInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13scot/v1/index.proto\x12\x07scot.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x14scot/v1/search.proto\"\xb1\x01\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12!\n\x06vector\x18\x03 \x01(\x0b\x32\x0f.scot.v1.VectorH\x00\x12(\n\x07payload\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12$\n\x06origin\x18\x05 \x01(\x0b\x32\x0f.scot.v1.OriginH\x01\x88\x01\x01\x42\t\n\x07\x63ontentB\t\n\x07_origin\"F\n\x12UpsertItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1c\n\x05items\x18\x02 \x03(\x0b\x32\r.scot.v1.Item\"8\n\nItemResult\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"^\n\x13UpsertItemsResponse\x12$\n\x07results\x18\x01 \x03(\x0b\x32\x13.scot.v1.ItemResult\x12\x10\n\x08upserted\x18\x02 \x01(\x04\x12\x0f\n\x07refused\x18\x03 \x01(\x04\":\n\x12\x44\x65leteItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\"&\n\x13\x44\x65leteItemsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x04\"M\n\x0fGetItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x14\n\x0cwith_vectors\x18\x03 \x01(\x08\"\xa9\x01\n\nStoredItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12(\n\x07payload\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12$\n\x06vector\x18\x03 \x01(\x0b\x32\x0f.scot.v1.VectorH\x00\x88\x01\x01\x12$\n\x06origin\x18\x04 \x01(\x0b\x32\x0f.scot.v1.OriginH\x01\x88\x01\x01\x42\t\n\x07_vectorB\t\n\x07_origin\"G\n\x10GetItemsResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.scot.v1.StoredItem\x12\x0f\n\x07missing\x18\x02 \x03(\t\"T\n\x10ListItemsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\"N\n\nListedItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12$\n\x06origin\x18\x02 \x01(\x0b\x32\x0f.scot.v1.OriginH\x00\x88\x01\x01\x42\t\n\x07_origin\"E\n\x11ListItemsResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.scot.v1.ListedItem\x12\x0c\n\x04next\x18\x02 \x01(\t\":\n\x12GetPicturesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\"?\n\x07Picture\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\"J\n\x13GetPicturesResponse\x12\"\n\x08pictures\x18\x01 \x03(\x0b\x32\x10.scot.v1.Picture\x12\x0f\n\x07missing\x18\x02 \x03(\t\"+\n\x15\x43ollectionInfoRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"Y\n\x16\x43ollectionInfoResponse\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05items\x18\x02 \x01(\x04\x12\x0f\n\x07\x65ncoder\x18\x03 \x01(\t\x12\x0b\n\x03\x64im\x18\x04 \x01(\r2\x96\x04\n\x0cIndexService\x12H\n\x0bUpsertItems\x12\x1b.scot.v1.UpsertItemsRequest\x1a\x1c.scot.v1.UpsertItemsResponse\x12P\n\x11UpsertItemsStream\x12\x1b.scot.v1.UpsertItemsRequest\x1a\x1c.scot.v1.UpsertItemsResponse(\x01\x12H\n\x0b\x44\x65leteItems\x12\x1b.scot.v1.DeleteItemsRequest\x1a\x1c.scot.v1.DeleteItemsResponse\x12?\n\x08GetItems\x12\x18.scot.v1.GetItemsRequest\x1a\x19.scot.v1.GetItemsResponse\x12\x42\n\tListItems\x12\x19.scot.v1.ListItemsRequest\x1a\x1a.scot.v1.ListItemsResponse\x12H\n\x0bGetPictures\x12\x1b.scot.v1.GetPicturesRequest\x1a\x1c.scot.v1.GetPicturesResponse\x12Q\n\x0e\x43ollectionInfo\x12\x1e.scot.v1.CollectionInfoRequest\x1a\x1f.scot.v1.CollectionInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,27 +34,39 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'scot.v1.index_pb2', _global
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ITEM']._serialized_start=85
-  _globals['_ITEM']._serialized_end=213
-  _globals['_UPSERTITEMSREQUEST']._serialized_start=215
-  _globals['_UPSERTITEMSREQUEST']._serialized_end=285
-  _globals['_ITEMRESULT']._serialized_start=287
-  _globals['_ITEMRESULT']._serialized_end=343
-  _globals['_UPSERTITEMSRESPONSE']._serialized_start=345
-  _globals['_UPSERTITEMSRESPONSE']._serialized_end=439
-  _globals['_DELETEITEMSREQUEST']._serialized_start=441
-  _globals['_DELETEITEMSREQUEST']._serialized_end=499
-  _globals['_DELETEITEMSRESPONSE']._serialized_start=501
-  _globals['_DELETEITEMSRESPONSE']._serialized_end=539
-  _globals['_GETITEMSREQUEST']._serialized_start=541
-  _globals['_GETITEMSREQUEST']._serialized_end=618
-  _globals['_STOREDITEM']._serialized_start=620
-  _globals['_STOREDITEM']._serialized_end=740
-  _globals['_GETITEMSRESPONSE']._serialized_start=742
-  _globals['_GETITEMSRESPONSE']._serialized_end=813
-  _globals['_COLLECTIONINFOREQUEST']._serialized_start=815
-  _globals['_COLLECTIONINFOREQUEST']._serialized_end=858
-  _globals['_COLLECTIONINFORESPONSE']._serialized_start=860
-  _globals['_COLLECTIONINFORESPONSE']._serialized_end=949
-  _globals['_INDEXSERVICE']._serialized_start=952
-  _globals['_INDEXSERVICE']._serialized_end=1344
+  _globals['_ITEM']._serialized_end=262
+  _globals['_UPSERTITEMSREQUEST']._serialized_start=264
+  _globals['_UPSERTITEMSREQUEST']._serialized_end=334
+  _globals['_ITEMRESULT']._serialized_start=336
+  _globals['_ITEMRESULT']._serialized_end=392
+  _globals['_UPSERTITEMSRESPONSE']._serialized_start=394
+  _globals['_UPSERTITEMSRESPONSE']._serialized_end=488
+  _globals['_DELETEITEMSREQUEST']._serialized_start=490
+  _globals['_DELETEITEMSREQUEST']._serialized_end=548
+  _globals['_DELETEITEMSRESPONSE']._serialized_start=550
+  _globals['_DELETEITEMSRESPONSE']._serialized_end=588
+  _globals['_GETITEMSREQUEST']._serialized_start=590
+  _globals['_GETITEMSREQUEST']._serialized_end=667
+  _globals['_STOREDITEM']._serialized_start=670
+  _globals['_STOREDITEM']._serialized_end=839
+  _globals['_GETITEMSRESPONSE']._serialized_start=841
+  _globals['_GETITEMSRESPONSE']._serialized_end=912
+  _globals['_LISTITEMSREQUEST']._serialized_start=914
+  _globals['_LISTITEMSREQUEST']._serialized_end=998
+  _globals['_LISTEDITEM']._serialized_start=1000
+  _globals['_LISTEDITEM']._serialized_end=1078
+  _globals['_LISTITEMSRESPONSE']._serialized_start=1080
+  _globals['_LISTITEMSRESPONSE']._serialized_end=1149
+  _globals['_GETPICTURESREQUEST']._serialized_start=1151
+  _globals['_GETPICTURESREQUEST']._serialized_end=1209
+  _globals['_PICTURE']._serialized_start=1211
+  _globals['_PICTURE']._serialized_end=1274
+  _globals['_GETPICTURESRESPONSE']._serialized_start=1276
+  _globals['_GETPICTURESRESPONSE']._serialized_end=1350
+  _globals['_COLLECTIONINFOREQUEST']._serialized_start=1352
+  _globals['_COLLECTIONINFOREQUEST']._serialized_end=1395
+  _globals['_COLLECTIONINFORESPONSE']._serialized_start=1397
+  _globals['_COLLECTIONINFORESPONSE']._serialized_end=1486
+  _globals['_INDEXSERVICE']._serialized_start=1489
+  _globals['_INDEXSERVICE']._serialized_end=2023
 # @@protoc_insertion_point(module_scope)

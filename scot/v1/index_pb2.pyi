@@ -9,16 +9,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Item(_message.Message):
-    __slots__ = ("item_id", "image", "vector", "payload")
+    __slots__ = ("item_id", "image", "vector", "payload", "origin")
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     image: bytes
     vector: _search_pb2.Vector
     payload: _struct_pb2.Struct
-    def __init__(self, item_id: _Optional[str] = ..., image: _Optional[bytes] = ..., vector: _Optional[_Union[_search_pb2.Vector, _Mapping]] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    origin: _search_pb2.Origin
+    def __init__(self, item_id: _Optional[str] = ..., image: _Optional[bytes] = ..., vector: _Optional[_Union[_search_pb2.Vector, _Mapping]] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., origin: _Optional[_Union[_search_pb2.Origin, _Mapping]] = ...) -> None: ...
 
 class UpsertItemsRequest(_message.Message):
     __slots__ = ("collection", "items")
@@ -73,14 +75,16 @@ class GetItemsRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., with_vectors: _Optional[bool] = ...) -> None: ...
 
 class StoredItem(_message.Message):
-    __slots__ = ("item_id", "payload", "vector")
+    __slots__ = ("item_id", "payload", "vector", "origin")
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     payload: _struct_pb2.Struct
     vector: _search_pb2.Vector
-    def __init__(self, item_id: _Optional[str] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., vector: _Optional[_Union[_search_pb2.Vector, _Mapping]] = ...) -> None: ...
+    origin: _search_pb2.Origin
+    def __init__(self, item_id: _Optional[str] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., vector: _Optional[_Union[_search_pb2.Vector, _Mapping]] = ..., origin: _Optional[_Union[_search_pb2.Origin, _Mapping]] = ...) -> None: ...
 
 class GetItemsResponse(_message.Message):
     __slots__ = ("items", "missing")
@@ -89,6 +93,60 @@ class GetItemsResponse(_message.Message):
     items: _containers.RepeatedCompositeFieldContainer[StoredItem]
     missing: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, items: _Optional[_Iterable[_Union[StoredItem, _Mapping]]] = ..., missing: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListItemsRequest(_message.Message):
+    __slots__ = ("collection", "source", "after", "limit")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    source: str
+    after: str
+    limit: int
+    def __init__(self, collection: _Optional[str] = ..., source: _Optional[str] = ..., after: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListedItem(_message.Message):
+    __slots__ = ("item_id", "origin")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    origin: _search_pb2.Origin
+    def __init__(self, item_id: _Optional[str] = ..., origin: _Optional[_Union[_search_pb2.Origin, _Mapping]] = ...) -> None: ...
+
+class ListItemsResponse(_message.Message):
+    __slots__ = ("items", "next")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[ListedItem]
+    next: str
+    def __init__(self, items: _Optional[_Iterable[_Union[ListedItem, _Mapping]]] = ..., next: _Optional[str] = ...) -> None: ...
+
+class GetPicturesRequest(_message.Message):
+    __slots__ = ("collection", "item_ids")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    item_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, collection: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Picture(_message.Message):
+    __slots__ = ("item_id", "image", "content_type")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    image: bytes
+    content_type: str
+    def __init__(self, item_id: _Optional[str] = ..., image: _Optional[bytes] = ..., content_type: _Optional[str] = ...) -> None: ...
+
+class GetPicturesResponse(_message.Message):
+    __slots__ = ("pictures", "missing")
+    PICTURES_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    pictures: _containers.RepeatedCompositeFieldContainer[Picture]
+    missing: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, pictures: _Optional[_Iterable[_Union[Picture, _Mapping]]] = ..., missing: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CollectionInfoRequest(_message.Message):
     __slots__ = ("collection",)

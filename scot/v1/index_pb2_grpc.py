@@ -54,6 +54,16 @@ class IndexServiceStub:
                 request_serializer=scot_dot_v1_dot_index__pb2.GetItemsRequest.SerializeToString,
                 response_deserializer=scot_dot_v1_dot_index__pb2.GetItemsResponse.FromString,
                 _registered_method=True)
+        self.ListItems = channel.unary_unary(
+                '/scot.v1.IndexService/ListItems',
+                request_serializer=scot_dot_v1_dot_index__pb2.ListItemsRequest.SerializeToString,
+                response_deserializer=scot_dot_v1_dot_index__pb2.ListItemsResponse.FromString,
+                _registered_method=True)
+        self.GetPictures = channel.unary_unary(
+                '/scot.v1.IndexService/GetPictures',
+                request_serializer=scot_dot_v1_dot_index__pb2.GetPicturesRequest.SerializeToString,
+                response_deserializer=scot_dot_v1_dot_index__pb2.GetPicturesResponse.FromString,
+                _registered_method=True)
         self.CollectionInfo = channel.unary_unary(
                 '/scot.v1.IndexService/CollectionInfo',
                 request_serializer=scot_dot_v1_dot_index__pb2.CollectionInfoRequest.SerializeToString,
@@ -90,6 +100,20 @@ class IndexServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListItems(self, request, context):
+        """The items of a source, or of the whole collection, page by page: what is there, without payloads and vectors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPictures(self, request, context):
+        """Thumbnails of items.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CollectionInfo(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -118,6 +142,16 @@ def add_IndexServiceServicer_to_server(servicer, server):
                     servicer.GetItems,
                     request_deserializer=scot_dot_v1_dot_index__pb2.GetItemsRequest.FromString,
                     response_serializer=scot_dot_v1_dot_index__pb2.GetItemsResponse.SerializeToString,
+            ),
+            'ListItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListItems,
+                    request_deserializer=scot_dot_v1_dot_index__pb2.ListItemsRequest.FromString,
+                    response_serializer=scot_dot_v1_dot_index__pb2.ListItemsResponse.SerializeToString,
+            ),
+            'GetPictures': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPictures,
+                    request_deserializer=scot_dot_v1_dot_index__pb2.GetPicturesRequest.FromString,
+                    response_serializer=scot_dot_v1_dot_index__pb2.GetPicturesResponse.SerializeToString,
             ),
             'CollectionInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.CollectionInfo,
@@ -233,6 +267,60 @@ class IndexService:
             '/scot.v1.IndexService/GetItems',
             scot_dot_v1_dot_index__pb2.GetItemsRequest.SerializeToString,
             scot_dot_v1_dot_index__pb2.GetItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scot.v1.IndexService/ListItems',
+            scot_dot_v1_dot_index__pb2.ListItemsRequest.SerializeToString,
+            scot_dot_v1_dot_index__pb2.ListItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPictures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scot.v1.IndexService/GetPictures',
+            scot_dot_v1_dot_index__pb2.GetPicturesRequest.SerializeToString,
+            scot_dot_v1_dot_index__pb2.GetPicturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

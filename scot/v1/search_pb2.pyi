@@ -103,17 +103,35 @@ class ComposeSearchRequest(_message.Message):
     session: str
     def __init__(self, reference: _Optional[_Union[Reference, _Mapping]] = ..., edits: _Optional[_Iterable[_Union[Edit, _Mapping]]] = ..., composer: _Optional[str] = ..., collection: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., score_threshold: _Optional[float] = ..., include_reference: _Optional[bool] = ..., with_vectors: _Optional[bool] = ..., session: _Optional[str] = ...) -> None: ...
 
+class Origin(_message.Message):
+    __slots__ = ("source", "path", "size", "modified_ns", "sha256", "metadata")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    MODIFIED_NS_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    path: str
+    size: int
+    modified_ns: int
+    sha256: str
+    metadata: str
+    def __init__(self, source: _Optional[str] = ..., path: _Optional[str] = ..., size: _Optional[int] = ..., modified_ns: _Optional[int] = ..., sha256: _Optional[str] = ..., metadata: _Optional[str] = ...) -> None: ...
+
 class Hit(_message.Message):
-    __slots__ = ("item_id", "score", "payload", "vector")
+    __slots__ = ("item_id", "score", "payload", "vector", "origin")
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     score: float
     payload: _struct_pb2.Struct
     vector: Vector
-    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ...) -> None: ...
+    origin: Origin
+    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ..., origin: _Optional[_Union[Origin, _Mapping]] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("decode", "queue", "compose", "search", "total")

@@ -151,6 +151,15 @@ def _ids(rng: random.Random) -> bytes:
     return index_pb2.GetItemsRequest(collection=rng.choice(("", _name(rng))), item_ids=ids).SerializeToString()
 
 
+def _page(rng: random.Random) -> bytes:
+    return index_pb2.ListItemsRequest(
+        collection=rng.choice(("", "fuzz", _name(rng))),
+        source=rng.choice(("", "/pictures", _text(rng))),
+        after=rng.choice(("", "00000000-0000-0000-0000-000000000000", "x", "é\0")),
+        limit=rng.choice((0, 1, 1_000, 1_001, 2**32 - 1)),
+    ).SerializeToString()
+
+
 _WRITTEN: dict[str, Callable[[random.Random], bytes]] = {
     f"{SEARCH}ComposeSearch": _query,
     f"{SEARCH}ComposeSearchStream": _query,
@@ -159,6 +168,8 @@ _WRITTEN: dict[str, Callable[[random.Random], bytes]] = {
     f"{INDEX}UpsertItems": _items,
     f"{INDEX}UpsertItemsStream": _items,
     f"{INDEX}GetItems": _ids,
+    f"{INDEX}GetPictures": _ids,
+    f"{INDEX}ListItems": _page,
     f"{INDEX}DeleteItems": lambda rng: index_pb2.DeleteItemsRequest(
         collection="fuzz", item_ids=[rng.choice(("a", "b", "é\0"))]
     ).SerializeToString(),

@@ -191,7 +191,15 @@ class _Points(wire.PointsServicer):
 
     def Scroll(self, request: Any, context: Any) -> Any:
         offset = GrpcToRest.convert_point_id(request.offset) if request.HasField("offset") else None
-        found, following = _drive(self._engine.scroll(request.collection_name, limit=request.limit, offset=offset))
+        found, following = _drive(
+            self._engine.scroll(
+                request.collection_name,
+                GrpcToRest.convert_filter(request.filter) if request.HasField("filter") else None,
+                limit=request.limit,
+                offset=offset,
+                with_payload=GrpcToRest.convert_with_payload_selector(request.with_payload),
+            )
+        )
         return wire.ScrollResponse(
             result=[RestToGrpc.convert_record(each) for each in found],
             next_page_offset=None if following is None else RestToGrpc.convert_extended_point_id(following),

@@ -121,6 +121,8 @@ class Gateway:
     UpsertItemsStream = CALLS.unary(index_service.upsert_items_stream, index_pb2.UpsertItemsResponse, role="read-write")
     DeleteItems = CALLS.unary(index_service.delete_items, index_pb2.DeleteItemsResponse, role="read-write")
     GetItems = CALLS.unary(index_service.get_items, index_pb2.GetItemsResponse)
+    ListItems = CALLS.unary(index_service.list_items, index_pb2.ListItemsResponse)
+    GetPictures = CALLS.unary(index_service.get_pictures, index_pb2.GetPicturesResponse)
     CollectionInfo = CALLS.unary(index_service.collection_info, index_pb2.CollectionInfoResponse)
     Check = CALLS.unary(health_check, health_pb2.HealthCheckResponse, role=None)
     List = CALLS.unary(health_list, health_pb2.HealthListResponse, role=None)

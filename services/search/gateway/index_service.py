@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scot.errors import InvalidInput, ScotError
+from scot.index.origin import origin_to_proto
 from scot.index.payload import payload_to_proto
 from scot.index.store import Item
 from scot.v1 import index_pb2
@@ -20,6 +21,8 @@ from services.search.rpc.validation import (
     checked_image,
     checked_name,
     checked_number,
+    checked_origin,
+    checked_page,
     checked_payload,
     checked_vector,
     vector_message,
@@ -100,11 +103,35 @@ async def get_items(context: Context, request: index_pb2.GetItemsRequest) -> ind
                 item_id=item.item_id,
                 payload=payload_to_proto(item.payload),
                 vector=None if item.vector is None else vector_message(item.vector),
+                origin=origin_to_proto(item.origin),
             )
             for item in found.values()
         ],
         missing=[item_id for item_id in dict.fromkeys(ids) if item_id not in found],
     )
+
+
+async def list_items(context: Context, request: index_pb2.ListItemsRequest) -> index_pb2.ListItemsResponse:
+    """One page of the ids and origins of a source's items, or of all items."""
+    collection = _collection(context, request.collection)
+    if request.limit > limits.MAX_LISTED:
+        raise InvalidInput(f"limit: {request.limit} is more than {limits.MAX_LISTED}")
+    if len(request.source) > limits.MAX_ORIGIN_CHARS:
+        raise InvalidInput(f"source: {len(request.source)} characters are more than {limits.MAX_ORIGIN_CHARS}")
+    after = checked_page("after", request.after)
+    with context.metrics.store("list"):
+        found, following = await context.store.scroll(
+            collection, source=request.source, after=after, limit=request.limit or limits.MAX_LISTED
+        )
+    items = [index_pb2.ListedItem(item_id=item.item_id, origin=origin_to_proto(item.origin)) for item in found]
+    return index_pb2.ListItemsResponse(items=items, next=following or "")
+
+
+async def get_pictures(context: Context, request: index_pb2.GetPicturesRequest) -> index_pb2.GetPicturesResponse:
+    """Thumbnails of items; the response lists the ids without one."""
+    _collection(context, request.collection)
+    ids = checked_ids("item_ids", request.item_ids, limits.MAX_PICTURES)
+    return index_pb2.GetPicturesResponse(missing=dict.fromkeys(ids))
 
 
 async def collection_info(
@@ -131,7 +158,8 @@ async def _item(
         item_id = checked_id("item_id", message.item_id)
         if first != place:
             return InvalidInput(f"item_id: items[{first}] of this request has the same")
-        item = Item(item_id, None, checked_payload("payload", message.payload))
+        payload, origin = checked_payload("payload", message.payload), checked_origin("origin", message)
+        item = Item(item_id, None, payload, origin)
         match message.WhichOneof("content"):
             case "vector":
                 vector = checked_vector("vector", message.vector, context.encoder_info.dim)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scot.errors import InvalidInput, NotFound
+from scot.index.origin import origin_to_proto
 from scot.index.payload import payload_to_proto
 from scot.index.store import ScoredItem
 from scot.v1 import search_pb2
@@ -183,4 +184,5 @@ def _hit(hit: ScoredItem) -> search_pb2.Hit:
         score=hit.score,
         payload=payload_to_proto(hit.payload),
         vector=None if hit.vector is None else vector_message(hit.vector),
+        origin=origin_to_proto(hit.origin),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -13,12 +14,14 @@ from google.protobuf import struct_pb2
 from scot.composers import BASELINES, baseline
 from scot.errors import InvalidInput
 from scot.index.filters import Filter, filter_from_proto
-from scot.index.payload import ITEM_ID_KEY, payload_from_proto
-from scot.v1 import search_pb2
+from scot.index.origin import Origin, origin_from_proto
+from scot.index.payload import RESERVED_PREFIX, payload_from_proto, reserved_key
+from scot.v1 import index_pb2, search_pb2
 from services.search.rpc import limits
 
 Sized = TypeVar("Sized", str, bytes)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+_DIGEST = re.compile("[0-9a-f]{0,64}")
 _BASELINE = re.compile(r"[a-z_]+(:[0-9.]+)?")
 
 
@@ -53,9 +56,9 @@ def checked_number(field: str, number: int, most: int) -> None:
         raise InvalidInput(f"{field}: {number} are more than {most}")
 
 
-def checked_ids(field: str, item_ids: Sequence[str]) -> list[str]:
-    """From 1 to ``MAX_IDS`` item ids."""
-    checked_number(field, len(item_ids), limits.MAX_IDS)
+def checked_ids(field: str, item_ids: Sequence[str], most: int = limits.MAX_IDS) -> list[str]:
+    """From 1 to ``most`` item ids."""
+    checked_number(field, len(item_ids), most)
     return [checked_id(f"{field}[{place}]", item_id) for place, item_id in enumerate(item_ids)]
 
 
@@ -107,7 +110,7 @@ def checked_filter(field: str, message: search_pb2.Filter) -> Filter:
     for name in ("must", "should", "must_not"):
         for place, condition in enumerate(getattr(message, name)):
             key = condition.field
-            if not key or len(key) > limits.MAX_FIELD_CHARS or key == ITEM_ID_KEY or '"' in key:
+            if not key or len(key) > limits.MAX_FIELD_CHARS or key.startswith(RESERVED_PREFIX) or '"' in key:
                 raise InvalidInput(
                     f"{field}.{name}[{place}].field: name a payload field in at most {limits.MAX_FIELD_CHARS} "
                     "characters without a double quote"
@@ -119,12 +122,36 @@ def checked_payload(field: str, message: struct_pb2.Struct) -> dict[str, Any]:
     """The payload as plain Python; whole numbers become ``int``, so that they match as integers."""
     if message.ByteSize() > limits.MAX_PAYLOAD_BYTES:
         raise InvalidInput(f"{field}: larger than {limits.MAX_PAYLOAD_BYTES} bytes")
-    if ITEM_ID_KEY in message.fields:
-        raise InvalidInput(f"{field}: the key {ITEM_ID_KEY!r} is reserved")
+    if (reserved := reserved_key(message.fields)) is not None:
+        raise InvalidInput(f"{field}: the key {reserved!r} is reserved")
     try:
         return payload_from_proto(message)
     except (ValueError, RecursionError) as error:  # NaN or infinity, which JSON does not have, or too deep nesting
         raise InvalidInput(f"{field}: contains a number or a nesting that JSON does not allow") from error
+
+
+def checked_page(field: str, token: str) -> str | None:
+    """Where a page begins, as ``next`` of the page before says it; None for the first page."""
+    if not token:
+        return None
+    try:
+        return str(uuid.UUID(token))
+    except ValueError:
+        raise InvalidInput(f"{field}: is not the `next` of another answer") from None
+
+
+def checked_origin(field: str, message: index_pb2.Item) -> Origin | None:
+    """The origin of an item, if it has one."""
+    origin = origin_from_proto(message)
+    if origin is not None:
+        for name in ("source", "path"):
+            _sized(f"{field}.{name}", getattr(origin, name), limits.MAX_ORIGIN_CHARS, "characters")
+        for name in ("sha256", "metadata"):
+            if not _DIGEST.fullmatch(getattr(origin, name)):
+                raise InvalidInput(f"{field}.{name}: must be at most 64 hexadecimal digits")
+        if origin.size >= 2**63:
+            raise InvalidInput(f"{field}.size: is too large")
+    return origin
 
 
 def vector_message(vector: npt.NDArray[np.float32]) -> search_pb2.Vector:

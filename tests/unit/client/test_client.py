@@ -24,6 +24,7 @@ def test_the_public_names() -> None:
     assert set(scot.client.__all__) == {
         *("ScotClient", "AsyncScotClient", "Query", "Edit", "NewItem", "Filter", "Match", "Range", "Exists"),
         *("SearchResult", "Hit", "Encoded", "ComposerInfo", "UpsertResult", "Refused", "StoredItem", "CollectionInfo"),
+        *("Origin", "ListedItem", "Picture"),
     }
 
 

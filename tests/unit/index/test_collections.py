@@ -183,7 +183,7 @@ def test_a_reindex_keeps_the_layout_unless_it_is_told_another(encoder: str, pict
         assert (made.collection_name, made.hnsw_config.m) == ("gallery-2", 24)
         assert made.quantization_config.WhichOneof("quantization") == "scalar"
         fields = [call.request.field_name for call in server.received if call.method == "CreateFieldIndex"]
-        assert fields == ["n", "caption"] * 2
+        assert fields == ["n", "caption", "_scot_origin.source"] * 2
         assert scot("reindex", *build, "--quantization", "binary") == 0
         assert server.last("Create").quantization_config.WhichOneof("quantization") == "binary"
 

@@ -74,7 +74,7 @@ def test_a_collection_is_laid_out_before_its_first_item(
         for call in server.received
         if call.method == "CreateFieldIndex"
     ]
-    assert indexes == [("kind", 0), ("a:b", 2)]
+    assert indexes == [("kind", 0), ("a:b", 2), ("_scot_origin.source", 0)]
     assert methods.index("CreateFieldIndex") < methods.index("UpdateAliases") < methods.index("Upsert")
     assert methods.count("Create") == 1
 

@@ -15,6 +15,7 @@ from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.index import collections
 from scot.index.config import CollectionConfig
 from scot.index.filters import Exists, Filter, Match, Range
+from scot.index.origin import Origin
 from scot.index.payload import ITEM_ID_KEY
 from scot.index.store import GalleryStore, Item
 from tests.support.stores import KINDS, Place, place
@@ -70,6 +71,37 @@ def test_items_come_back_as_they_went_in(stocked: Stocked) -> None:
         assert ITEM_ID_KEY not in hits[0].payload
         info = await store.info(gallery)
         assert (info.items, info.encoder_id, info.dim) == (len(ITEMS), ENCODER, 3)
+
+    stocked(work)
+
+
+def test_origins_come_back_and_are_listed_by_source(stocked: Stocked) -> None:
+    def made(number: int, source: str) -> Item:
+        origin = Origin(source, f"ü/{number}.png", 2**40 + number, 1_700_000_000_123_456_789 + number, "ab" * 32, "c")
+        return Item(f"{source}/{number}", NEAR_A, {"n": number}, origin)
+
+    items = {item.item_id: item for source in ("/x y", "/x") for number in range(5) for item in [made(number, source)]}
+
+    async def work(store: GalleryStore, gallery: str) -> None:
+        await store.upsert(gallery, list(items.values()))
+        got = await store.get(gallery, list(items))
+        assert {name: (item.origin, item.payload) for name, item in got.items()} == {
+            name: (item.origin, item.payload) for name, item in items.items()
+        }
+        hits = await store.search(gallery, NEAR_A, limit=20)
+        assert {hit.item_id: hit.origin for hit in hits if hit.origin} == {n: item.origin for n, item in items.items()}
+        listed: dict[str, Item] = {}
+        after = None
+        while True:
+            page, after = await store.scroll(gallery, source="/x", after=after, limit=2)
+            assert 1 <= len(page) <= 2
+            listed |= {item.item_id: item for item in page}
+            if after is None:
+                break
+        assert listed == {name: Item(name, None, {}, item.origin) for name, item in items.items() if name[:3] == "/x/"}
+        everything, after = await store.scroll(gallery)
+        assert {item.item_id for item in everything} == items.keys() | {item.item_id for item in ITEMS}
+        assert after is None
 
     stocked(work)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import subprocess
@@ -17,6 +18,7 @@ from google.protobuf import struct_pb2
 from google.protobuf.message import Message
 from PIL import Image
 
+from scot.client import AsyncScotClient, ListedItem, NewItem, Origin, ScotClient
 from scot.v1 import index_pb2, search_pb2
 from services.search.rpc import limits
 from services.search.rpc.malformed_requests import MalformedRequest, reader
@@ -37,8 +39,8 @@ Outcome = tuple[str, str]
 class Caller:
     """Sends raw bytes, without the client."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: grpc.Channel, target: str) -> None:
+        self._channel, self.target = channel, target
 
     def outcome(self, method: str, request: Message | bytes) -> Outcome:
         data = request if isinstance(request, bytes) else request.SerializeToString()
@@ -64,7 +66,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     encoder = save_random_encoder(folder / "encoder")
     settings = from_args({"encoder": encoder, "store": str(folder / "qdrant"), "threads": 1})
     with served_here(settings) as target, grpc.insecure_channel(target) as channel:
-        caller = Caller(channel)
+        caller = Caller(channel, target)
         assert caller.upsert(item("here", payload={"n": 1})) == [""]
         yield caller
 
@@ -264,6 +266,64 @@ def test_ids_have_limits(service: Caller, method: str) -> None:
     assert outcome(["a", ""]) == ("INVALID_ARGUMENT", "item_ids[1]")
     assert outcome(["x" * (limits.MAX_ID_CHARS + 1)]) == ("INVALID_ARGUMENT", "item_ids[0]")
     assert outcome(["a"], "../a") == ("INVALID_ARGUMENT", "collection")
+
+
+def test_pages_and_thumbnails_have_limits(service: Caller) -> None:
+    def listed(**fields: Any) -> tuple[str, str]:
+        code, details = service.outcome(f"{INDEX}ListItems", index_pb2.ListItemsRequest(**fields))
+        return code, details.partition(":")[0]
+
+    def pictures(*ids: str) -> tuple[str, str]:
+        code, details = service.outcome(f"{INDEX}GetPictures", index_pb2.GetPicturesRequest(item_ids=ids))
+        return code, details.partition(":")[0]
+
+    assert listed() == listed(limit=limits.MAX_LISTED) == listed(source="x" * limits.MAX_ORIGIN_CHARS) == ("OK", "")
+    assert listed(limit=limits.MAX_LISTED + 1) == ("INVALID_ARGUMENT", "limit")
+    assert listed(source="x" * (limits.MAX_ORIGIN_CHARS + 1)) == ("INVALID_ARGUMENT", "source")
+    assert listed(after="no page") == ("INVALID_ARGUMENT", "after")
+    assert listed(collection="a/b") == ("INVALID_ARGUMENT", "collection")
+    assert listed(collection="nobody")[0] == "NOT_FOUND"
+    assert pictures(*["a"] * limits.MAX_PICTURES) == ("OK", "")
+    assert pictures(*["a"] * (limits.MAX_PICTURES + 1)) == pictures() == ("INVALID_ARGUMENT", "item_ids")
+
+
+def test_an_origin_has_limits_and_comes_back(service: Caller) -> None:
+    whole = {"source": "/pictures", "path": "a/é.png", "size": 2**62, "modified_ns": -1, "sha256": "a" * 64}
+    bad: dict[str, dict[str, Any]] = {
+        "origin.source": {"source": ""},
+        "origin.path": {"path": "x" * (limits.MAX_ORIGIN_CHARS + 1)},
+        "origin.size": {"size": 2**63},
+        "origin.sha256": {"sha256": "A"},
+        "origin.metadata": {"metadata": "a" * 65},
+    }
+    items = [item(name) for name in ("origin", *bad)]
+    for each, wrong in zip(items, ({}, *bad.values()), strict=True):
+        each.origin.MergeFrom(search_pb2.Origin(**{**whole, **wrong}))
+    assert [error.partition(":")[0] for error in service.upsert(*items, collection="origins")] == ["", *bad]
+    with ScotClient(service.target) as client:
+        assert client.get(["origin"], collection="origins")["origin"].origin == Origin(**whole)
+        (hit,) = client.search(vector=VECTOR, collection="origins").hits
+        assert hit.origin == Origin(**whole)
+        assert hit.payload == {}
+        assert list(client.list_items(collection="origins", source="/other")) == []
+        assert client.get_pictures(["origin"], collection="origins") == {}
+
+
+def test_the_client_lists_every_page(service: Caller) -> None:
+    async def awaited() -> list[ListedItem]:
+        async with AsyncScotClient(service.target) as client:
+            return [each async for each in client.list_items(collection="pages")]
+
+    names = {f"i{n}" for n in range(limits.MAX_LISTED + 1)}
+    with ScotClient(service.target) as client:
+        for start in range(0, len(names), limits.MAX_ITEMS):
+            some = sorted(names)[start : start + limits.MAX_ITEMS]
+            client.upsert([NewItem(name, vector=VECTOR) for name in some], collection="pages")
+        listed = list(client.list_items(collection="pages"))
+    assert len(listed) == len(names)
+    assert {each.item_id for each in listed} == names
+    assert {each.origin for each in listed} == {None}
+    assert asyncio.run(awaited()) == listed
 
 
 def chunk(number: int, *parts: bytes) -> bytes:
