@@ -11,7 +11,7 @@ from scot import flags
 from scot.errors import InvalidInput
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.remote import ServerConfig
-from services.search.composer.rollout import Rollout
+from services.search.rollout import Rollout
 
 if TYPE_CHECKING:
     from scot.encoders.base import Encoder

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema, gRPCOptionsSchema
 
 from services.search.app import SERVICERS
-from services.search.composer.rollout import Rollout
+from services.search.rollout import Rollout
 from services.search.settings import from_args
 from tests.support.doc_commands import commands
 from tests.support.rendering import HELM, VALUES_FILES, merge, only, render

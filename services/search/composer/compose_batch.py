@@ -31,7 +31,7 @@ class ComposeJob:
     edits: tuple[Edit, ...]
     tokens: tuple[Tokens, ...]
     composer: str = ""
-    """Empty: the rollout chooses (:mod:`services.search.composer.rollout`)."""
+    """Empty: the rollout chooses (:mod:`services.search.rollout`)."""
     caller: str = ""
     """Any text that identifies the caller; the rollout depends on it."""
     with_shadow: bool = False

@@ -9,7 +9,7 @@ from dataclasses import replace
 from scot.client import ComposerInfo
 from scot.composers import BASELINES, Composer, Registry, baseline, load_composer
 from scot.errors import EncoderMismatch, NotFound, ScotError, Unavailable
-from services.search.composer.rollout import Rollout
+from services.search.rollout import Rollout
 
 logger = logging.getLogger("ray.serve")
 

@@ -19,8 +19,8 @@ from services.search.composer.compose_batch import Composed, ComposeJob, Vector,
 from services.search.composer.embedding_cache import CachedEncoder
 from services.search.composer.last_rollout import load_last_rollout, save_last_rollout
 from services.search.composer.loaded_composers import LoadedComposers
-from services.search.composer.rollout import Rollout
 from services.search.metrics import ComposerMetrics
+from services.search.rollout import Rollout
 from services.search.settings import SearchSettings
 
 logger = logging.getLogger("ray.serve")

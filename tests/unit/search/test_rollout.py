@@ -15,7 +15,7 @@ from scot.composers import Registry, save_composer
 from scot.composers.architectures import build
 from scot.errors import EncoderMismatch, InvalidInput, NotFound, ScotError
 from services.search.composer.loaded_composers import LoadedComposers
-from services.search.composer.rollout import Rollout
+from services.search.rollout import Rollout
 
 CALLERS = [f"caller-{number}" for number in range(20_000)]
 DIM = 8

@@ -22,8 +22,8 @@ from scot.index.config import CollectionConfig, SearchParams
 from scot.v1 import search_pb2
 from services.ordered_map import ordered_map
 from services.search.composer.loaded_composers import LoadedComposers
-from services.search.composer.rollout import Rollout
 from services.search.local.config import LocalConfig
+from services.search.rollout import Rollout
 from services.search.rpc.query import parse_edits
 from services.search.rpc.validation import checked_payload
 from services.search.serve_calls import CALLS, drop_reported, public_error

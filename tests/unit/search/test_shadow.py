@@ -26,8 +26,8 @@ from services.search.composer.compose_batch import Composed, ComposeJob, compose
 from services.search.composer.embedding_cache import CachedEncoder
 from services.search.composer.loaded_composers import LoadedComposers
 from services.search.composer.replica import compose_rolled_out
-from services.search.composer.rollout import Rollout
 from services.search.gateway.shadow import AnsweredQuery, Shadow, overlap
+from services.search.rollout import Rollout
 from services.search.rpc.limits import SHADOWS
 from services.search.rpc.query import SearchQuery, parse_query
 
