@@ -1,195 +1,268 @@
-"""The folder format: image files with one Parquet or CSV table beside them.
+"""A folder of image files, with a table of captions beside them or with none.
 
-Columns: ``image`` (a path relative to the folder; in Parquet also the encoded bytes), ``caption`` (text) or
-``captions`` (a list; in CSV a JSON list), and optionally ``id``. Every other column becomes payload. Without ``id`` the
-image path is the id, and consecutive rows with the same image are its captions, as in Flickr30k.
+With a table (:mod:`scot.data.tables`), its rows are the records; image paths are relative to the folder. Without an id
+column the path is the id, and all rows of one image are its several captions. Without a table, every image file below
+the folder is a record, its path is its id, and a ``.txt`` beside it is its caption.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import csv
-import datetime
-import decimal
-import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from scot.data import paths
+from scot.data.records import RawRecord, Refusals, read_file
+from scot.data.tables import Row, Table, column_names, has_images, open_table
+from scot.errors import ImageRefused, InvalidInput
 
-from scot.data.records import RawRecord, Refusals
-from scot.errors import InvalidInput
-
-TABLE_SUFFIXES = (".parquet", ".csv")
-
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
-_READ_ROWS = 4_096
-_NOT_PAYLOAD = ("id", "image", "caption", "captions")
-
-# An overlong caption is refused by name; with the default limit the csv module would stop reading the file.
-csv.field_size_limit(2**31 - 1)
+_MAX_TEXT_BYTES = 2**20
+_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_LIST = re.compile(rf"\[[\s,]*(?:(?:{_QUOTED})[\s,]*)+\]", re.DOTALL)
+_PART = re.compile(r"(.+)-\d{5}-of-\d{5}\b.*\.parquet")  # how Hugging Face names the parts of one table
 
 
-def find_table(folder: Path) -> Path | None:
-    """The caption table of a folder: ``captions.parquet``, ``captions.csv``, or its only table if it has no shards.
+# -- image files without a table ----------------------------------------------------------------------------------
+
+
+def read_images(root: Path, refusals: Refusals) -> Iterator[RawRecord]:
+    """A record for every image file below ``root``."""
+    for path in paths.walk(root, refusals):
+        captions: tuple[str, ...] = ()
+        try:
+            text = read_file(root / f"{path.removesuffix(paths.suffix_of(path, lower=False))}.txt", _MAX_TEXT_BYTES)
+            captions = (text.decode("utf-8-sig"),)
+        except UnicodeDecodeError:
+            refusals.add("broken_caption", path)
+        except ImageRefused as error:
+            if error.reason != "missing":
+                refusals.add("broken_caption", path)
+        yield RawRecord(paths.normal_path(path) if "\\" not in path else path, root / path, captions, {}, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What lies in a folder: the number of images and of text files, and what is skipped."""
+
+    images: int
+    texts: int
+    others: Counter[str]
+    skipped: Refusals
+
+
+def survey(root: Path) -> Survey:
+    """Count the files below a folder; none is opened."""
+    others: Counter[str] = Counter()
+    skipped = Refusals()
+    images = sum(1 for _ in paths.walk(root, skipped, others))
+    return Survey(images, others.pop(".txt", 0), others, skipped)
+
+
+# -- a table ------------------------------------------------------------------------------------------------------
+
+
+def find_table(folder: Path, *, captions: str) -> tuple[Table | None, str]:
+    """The table of a folder, and what to say of tables that are not read.
+
+    ``captions.*`` comes before ``metadata.*``, and these before the only other table that names images of the folder.
 
     Raises:
-        InvalidInput: several tables, none of them named ``captions``.
+        InvalidInput: several tables of one rank, or the one to read cannot be read.
     """
-    for suffix in TABLE_SUFFIXES:
-        if (named := folder / f"captions{suffix}").is_file():
-            return named
-    tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLE_SUFFIXES and path.is_file())
-    if not tables or any(folder.glob("*.tar")):
-        return None
-    if len(tables) > 1:
-        names = ", ".join(path.name for path in tables)
-        raise InvalidInput(f"{str(folder)!r} has several tables ({names}): name the right one captions.parquet or .csv")
-    return tables[0]
+    tables = [folder / name for name in paths.names(folder, paths.TABLE_SUFFIXES)]
+    ranks = [[file for file in tables if file.stem.lower() == stem] for stem in ("captions", "metadata")]
+    ranks[1] = [file for file in ranks[1] if has_images(column_names(file))]
+    ranks.append([file for file in tables if not any(file in rank for rank in ranks) and _names_images(file, folder)])
+    chosen = next((rank for rank in ranks if rank), None)
+    if chosen is None:
+        parts = [file for file in _parquet_files(folder / "data") if _names_images(file, folder)]
+        if not parts:
+            return None, _not_read([file.name for file in tables])
+        chosen = parts
+    if len(chosen) > 1 and not _parts_of_one(chosen):
+        listed = ", ".join(str(file.relative_to(folder)) for file in chosen)
+        raise InvalidInput(f"{str(folder)!r} has several tables ({listed}): name the one to read")
+    table = open_table(chosen, captions=captions)
+    return table, _not_read([file.name for file in tables if file not in chosen])
 
 
-def read_table(table: Path, images: Path, refusals: Refusals) -> Iterator[RawRecord]:
-    """The records of one table; image paths are relative to ``images``.
+def read_table(table: Table, images: Path, refusals: Refusals) -> Iterator[RawRecord]:
+    """The records of a table; image paths are relative to ``images``.
 
     Raises:
-        InvalidInput: the table cannot be read, or lacks a column (the message names those it has).
+        InvalidInput: the table breaks off.
     """
-    if table.suffix.lower() == ".parquet":
-        columns, rows = _open_parquet(table)
-    else:
-        columns, rows = _open_csv(table)
-    if "image" not in columns or not {"caption", "captions"} & set(columns):
-        found = ", ".join(columns) or "no columns at all"
-        raise InvalidInput(f"{table.name} needs the columns 'image' and 'caption' (or 'captions'); it has {found}")
-    return _records(rows, images, refusals, has_id="id" in columns)
+    reader = _TableReader(table, images, refusals)
+    if table.columns.id is None and not table.embedded:
+        return reader.by_image()
+    return (record for row in table.read(refusals) for record in reader.record(row))
 
 
-def inside(folder: Path, name: str) -> Path | None:
-    """``folder / name``, or None if that is outside of the folder. Links inside the folder may point anywhere."""
-    relative = Path(name.replace("\\", "/"))
-    if relative.is_absolute() or ".." in relative.parts or "\0" in name or re.match(r"[A-Za-z]:", name):
-        return None
-    return folder / relative
+def _names_images(file: Path, folder: Path) -> bool:
+    """Whether a table has an image column and one of its first rows has an image."""
+    if not has_images(column_names(file)):
+        return False
+    try:
+        table = open_table([file], captions="optional")
+    except InvalidInput as error:
+        return "twice" in str(error) or "mean the same" in str(error)
+    cells = [cells.get(table.columns.image) for cells in table.example()]
+    return any(not isinstance(cell, str) or _file(folder, cell)[1] for cell in cells if cell)
 
 
-def plain(value: Any) -> Any:
-    """A payload value as JSON, or None for a value that JSON cannot represent (bytes, NaN)."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float | decimal.Decimal):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, datetime.date | datetime.time):  # datetime is a date
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [plain(item) for item in value]
-    return None
+def _parquet_files(folder: Path) -> list[Path]:
+    return [folder / name for name in paths.names(folder, (".parquet",))] if folder.is_dir() else []
 
 
-def _records(
-    rows: Iterable[Mapping[str, Any]], images: Path, refusals: Refusals, *, has_id: bool
-) -> Iterator[RawRecord]:
-    numbered = enumerate(rows, 1)
-    if has_id:
-        groups: Iterable[Iterable[tuple[int, Mapping[str, Any]]]] = ([row] for row in numbered)
-    else:
-        groups = (group for _, group in itertools.groupby(numbered, key=lambda row: _group_key(*row)))
-    for group in groups:
-        same = list(group)
-        number, row = same[0]
-        name, image = _image(row.get("image"), images)
-        image_id = "" if row.get("id") is None else str(row["id"])
-        if not has_id:
-            image_id = name or f"row-{number}"
-        if name and image is None:
-            refusals.add("outside_folder", image_id)
-            continue
-        if isinstance(image, Path) and not image.is_file():
-            refusals.add("missing", image_id or name)
-            continue
-        captions = tuple(caption for _, other in same for caption in _captions(other))
-        fields = ((key, plain(value)) for key, value in row.items() if key not in _NOT_PAYLOAD)
-        yield RawRecord(image_id, image, captions, {key: value for key, value in fields if value is not None})
+def _parts_of_one(files: list[Path]) -> bool:
+    matches = [_PART.fullmatch(file.name) for file in files]
+    return len({match[1] if match else file.name for match, file in zip(matches, files, strict=True)}) == 1
 
 
-def _group_key(number: int, row: Mapping[str, Any]) -> object:
-    cell = row.get("image")
-    return cell if isinstance(cell, str) and cell else number
+def _not_read(names: list[str]) -> str:
+    return f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''} not read" if names else ""
 
 
-def _image(cell: Any, images: Path) -> tuple[str, Path | bytes | None]:
-    """``(name, image)`` of an ``image`` cell; the image is None if the name is outside of the folder."""
-    if isinstance(cell, Mapping):  # Hugging Face's {bytes, path}
-        cell = cell.get("bytes") or cell.get("path")
+class _TableReader:
+    """Turns the rows of one table into records."""
+
+    def __init__(self, table: Table, images: Path, refusals: Refusals) -> None:
+        self._table, self._images, self._refusals = table, images, refusals
+        self._columns = table.columns
+        self._roles = {table.columns.image, table.columns.id, *table.columns.captions}
+
+    def record(self, row: Row) -> Iterator[RawRecord]:
+        """The record of one row, if its image is there."""
+        number, cells = row
+        name, embedded = _cell(cells.get(self._columns.image))
+        where = f"{self._table.name} {self._table.unit} {number}"
+        image_id = paths.normal_path(name) if name else f"row-{number}"
+        if self._columns.id is not None:
+            id_cell = _id(cells.get(self._columns.id))
+            if not id_cell:
+                self._refusals.add("empty_id", name, where)
+                return
+            image_id = id_cell
+        captions = self._captions(cells, image_id, where)
+        if embedded is not None:
+            yield RawRecord(image_id, embedded, captions, self._payload(cells), "", where)
+            return
+        reason, path = _file(self._images, name)
+        if path is None:
+            hint = ""
+            if reason == "missing" and name and self._refusals.wants(reason):
+                similar = paths.similar_name(self._images, paths.inside(self._images, name) or name)
+                hint = f"; there is {similar!r}" if similar else ""
+            self._refusals.add(reason, image_id if self._columns.id is None else name or image_id, where + hint)
+            return
+        if self._columns.id is None:
+            image_id = paths.normal_path(path)
+        yield RawRecord(image_id, self._images / path, captions, self._payload(cells), path, where)
+
+    def by_image(self) -> Iterator[RawRecord]:
+        """Records of all rows of one image, wherever they stand; an image comes where its last row is."""
+        remaining = Counter(key for key, _ in self._groups(self._table.read(Refusals(keep=0))))
+        begun: dict[str, list[Row]] = {}
+        for key, group in self._groups(self._table.read(self._refusals)):
+            rows = begun.pop(key, []) + group
+            remaining[key] -= 1
+            if remaining[key] > 0:
+                begun[key] = rows
+                continue
+            del remaining[key]
+            yield from self._merged(rows)
+
+    def _groups(self, rows: Iterator[Row]) -> Iterator[tuple[str, list[Row]]]:
+        """Consecutive rows of one image; a row without an image is a group of its own."""
+        key, group = "", list[Row]()
+        for row in rows:
+            name, _ = _cell(row[1].get(self._columns.image))
+            following = paths.normal_path(name) or f"\0{row[0]}"
+            if group and following != key:
+                yield key, group
+                group = []
+            key = following
+            group.append(row)
+        if group:
+            yield key, group
+
+    def _merged(self, rows: list[Row]) -> Iterator[RawRecord]:
+        for record in self.record(rows[0]):
+            captions = list(record.captions)
+            for number, cells in rows[1:]:
+                captions += self._captions(cells, record.image_id, f"{self._table.name} {self._table.unit} {number}")
+            other = next((number for number, cells in rows[1:] if self._payload(cells) != record.payload), None)
+            if other is not None:
+                where = f"{self._table.name} {self._table.unit} {other}"
+                self._refusals.add("other_payload", record.image_id, where)
+            yield RawRecord(record.image_id, record.image, tuple(captions), record.payload, record.path, record.where)
+
+    def _payload(self, cells: Mapping[str, Any]) -> dict[str, Any]:
+        return {key.strip(): value for key, value in cells.items() if key not in self._roles and key.strip()}
+
+    def _captions(self, cells: Mapping[str, Any], image_id: str, where: str) -> tuple[str, ...]:
+        found: list[str] = []
+        for column in self._columns.captions:
+            texts = caption_texts(cells.get(column))
+            if texts is None:
+                self._refusals.add("broken_caption", image_id, where)
+            else:
+                found += texts
+        return tuple(found)
+
+
+def caption_texts(cell: Any) -> list[str] | None:
+    """The captions of a cell: text, a list, or a list written as text (JSON, Python, NumPy); None if it is broken."""
+    if isinstance(cell, list):
+        return [text for text in cell if isinstance(text, str)]
+    if not isinstance(cell, str):
+        return []
+    text = cell.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return [cell]
+    with contextlib.suppress(ValueError, RecursionError):
+        loaded = json.loads(text)
+        return [each for each in loaded if isinstance(each, str)] if any(map(_is_text, loaded)) else [cell]
+    if _LIST.fullmatch(text):
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError):
+            return [str(ast.literal_eval(quoted)) for quoted in re.findall(_QUOTED, text, re.DOTALL)]
+    return None if text[1:].lstrip()[:1] in ("'", '"') else [cell]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _cell(cell: Any) -> tuple[str, bytes | None]:
+    """``(path, encoded image)`` of an image cell: a path, bytes, or Hugging Face's ``{bytes, path}``."""
+    if isinstance(cell, Mapping):
+        path, data = cell.get("path"), cell.get("bytes")
+        return path if isinstance(path, str) else "", data if isinstance(data, bytes) else None
     if isinstance(cell, bytes):
         return "", cell
-    name = cell.strip() if isinstance(cell, str) else ""
-    return name, inside(images, name) if name else None
+    return cell.strip() if isinstance(cell, str) else "", None
 
 
-def _captions(row: Mapping[str, Any]) -> Iterator[str]:
-    for column in ("caption", "captions"):
-        cell = row.get(column)
-        if isinstance(cell, str) and column == "captions" and cell.lstrip().startswith("["):
-            with contextlib.suppress(ValueError):
-                cell = json.loads(cell)
-        for text in cell if isinstance(cell, list) else [cell]:
-            if isinstance(text, str):
-                yield text
+def _id(cell: Any) -> str:
+    """An id as text; a whole number that a table keeps as a float is written without its ``.0``."""
+    if isinstance(cell, float):
+        return "" if math.isnan(cell) else str(int(cell)) if cell.is_integer() else str(cell)
+    return str(cell).strip() if isinstance(cell, str | int) else ""
 
 
-def _open_parquet(table: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
-    try:
-        file = pq.ParquetFile(table)
-    except (pa.ArrowException, OSError) as error:
-        raise InvalidInput(f"{table.name} is not a readable Parquet file ({type(error).__name__})") from error
-    return list(file.schema_arrow.names), _parquet_rows(file, table)
-
-
-def _parquet_rows(file: Any, table: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        for batch in file.iter_batches(batch_size=_READ_ROWS):
-            yield from batch.to_pylist()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{table.name} is broken after its header ({type(error).__name__})") from error
-
-
-def _open_csv(table: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
-    """Header and rows, after a first pass that detects invalid bytes and the payload columns that are numbers."""
-    numeric: dict[str, type] = {}
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
-            columns = [name for name in reader.fieldnames or [] if name]
-            numeric = dict.fromkeys(columns, int)
-            for row in reader:
-                for name, kind in list(numeric.items()):
-                    cell = row.get(name)
-                    if cell and not (kind is int and _INTEGER.fullmatch(cell)):
-                        if _NUMBER.fullmatch(cell):
-                            numeric[name] = float
-                        else:
-                            del numeric[name]
-    except UnicodeDecodeError:
-        raise InvalidInput(f"{table.name} is not UTF-8 text: save it again as UTF-8") from None
-    except (csv.Error, OSError) as error:
-        raise InvalidInput(f"{table.name} is not a readable CSV file ({error})") from error
-    for text in _NOT_PAYLOAD:
-        numeric.pop(text, None)
-    return columns, _csv_rows(table, numeric)
-
-
-def _csv_rows(table: Path, numeric: Mapping[str, type]) -> Iterator[Mapping[str, Any]]:
-    with table.open(encoding="utf-8-sig", newline="") as lines:
-        for row in csv.DictReader(lines):
-            cells = (
-                (key, cell) for key, cell in row.items() if isinstance(key, str) and key and cell not in (None, "")
-            )
-            yield {key: numeric.get(key, str)(cell) for key, cell in cells}
+def _file(folder: Path, name: str) -> tuple[str, str | None]:
+    """The path of an image as the disk spells it, or the reason why there is none."""
+    relative = paths.inside(folder, name)
+    if relative is None:
+        return "outside_folder", None
+    path = paths.locate(folder, relative)
+    if path is None:
+        return ("url" if "://" in name else "missing"), None
+    return ("", path) if paths.is_file(folder / path) else ("not_a_file", None)

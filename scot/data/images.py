@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
+from scot.data import foreign
 from scot.errors import ImageRefused
 
 REASONS: dict[str, str] = {
@@ -110,10 +111,7 @@ def _opener(data: bytes) -> tuple[str, Callable[[io.BytesIO], ImageFile]]:
     for magic, name, opener in _OPENERS:
         if data.startswith(magic) and (name != "WebP" or data[8:12] == b"WEBP"):
             return name, opener
-    head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if b"<svg" in head or data[4:8] == b"ftyp" or head.startswith((b"%pdf", b"8bps", b"\0\0\1\0", b"ii+\0", b"mm\0+")):
-        raise ImageRefused("unsupported_format", "the image is not PNG, JPEG, WebP, GIF, BMP or TIFF")
-    raise ImageRefused("not_an_image", "the bytes are not a PNG, JPEG, WebP, GIF, BMP or TIFF image")
+    raise foreign.refusal(data)
 
 
 def _check_before_opening(name: str, data: bytes, limits: ImageLimits) -> None:

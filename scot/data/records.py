@@ -1,7 +1,9 @@
-"""A captioned image, and the count of refused records: what the reader of every format produces."""
+"""One captioned image, and the count of those that were refused: what every reader of a format produces."""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from scot.data.images import DEFAULT_LIMITS, decode_image
+from scot.data.payload import MAX_PAYLOAD_BYTES
 from scot.errors import ImageRefused
 
 MAX_CAPTION_CHARS = 2_000
@@ -19,46 +22,62 @@ MAX_ID_CHARS = 512
 REASONS: dict[str, str] = {
     "empty_caption": "no caption, or only white space",
     "caption_too_long": f"a caption of more than {MAX_CAPTION_CHARS:,} characters",
+    "broken_caption": "a caption that is not UTF-8 text, or a list of captions that cannot be read",
     "duplicate_id": "an id that an earlier record already had; the first one is kept",
     "empty_id": "no id, or only white space",
     "id_too_long": f"an id of more than {MAX_ID_CHARS} characters",
-    "missing": "the record names no image, or the image file does not exist",
+    "missing": "the record names no image, or the image file is not there",
     "outside_folder": "an image path that leaves the source's folder",
+    "url": "an image that is a URL; download it first, for example with img2dataset",
+    "not_a_file": "a pipe, a device, a socket or a folder where an image file is expected",
+    "not_utf8": "a file name that is not UTF-8; rename the file, for example with convmv",
+    "hidden_file": "a hidden or system file or folder (._*, .DS_Store, __MACOSX, @eaDir, Thumbs.db)",
+    "linked_folder": "a link to another folder, which is not followed; name that folder as a source",
+    "unreadable_folder": "a folder that cannot be listed",
+    "unsupported_format": "a drawing, document, camera RAW file or video, which SCOT does not decode",
+    "archive": "an archive (tar, zip) among image files; name a tar as a source, unpack the others",
+    "table_below": "a table of captions in a subfolder; name the subfolder as a source",
     "broken_record": "a record that cannot be read at all (a tar member, a JSON entry)",
-    "broken_shard": "a file that is not a tar, or is truncated; its samples before that point are read",
-    "too_large": "an image of more bytes than the limit of decoding",
+    "too_many_cells": "a row with more cells than columns, as an unquoted comma in a caption makes it",
+    "open_quote": "a row with a quote that is not closed",
+    "other_payload": "rows of one image that differ in other columns; the values of the first row are kept",
+    "second_image": "a second image in one sample; the first one is kept",
+    "unknown_image": "a caption of an image that the file does not list",
+    "payload_key": "a payload key that no filter can name: empty, reserved (_scot_…), with a double quote, or twice",
+    "payload_too_large": f"payload of more than {MAX_PAYLOAD_BYTES:,} bytes, as the service counts them",
+    "broken_shard": "a tar that is no tar, or breaks off; its samples up to there are kept",
+    "too_large": "an image of more bytes than will be decoded",
 }
-"""The reasons for which readers refuse a record. Decoding adds :data:`scot.data.images.REASONS`."""
+"""Every reason that the readers count a record under. Decoding adds :data:`scot.data.images.REASONS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionedImage:
-    """One image with at least one caption: ``image`` is a file or its bytes, ``payload`` all other fields."""
+    """One image: ``image`` is a file or the encoded bytes, ``payload`` all else that is known of it.
+
+    ``captions`` is empty only for a reader that was asked for ``captions="optional"``. ``path`` is where the image lies
+    in its source, as the disk spells it: relative to :attr:`scot.data.captioned.Source.root`, in a tar behind the
+    tar's name, and empty for an image inside a Parquet file.
+    """
 
     image_id: str
     image: Path | bytes
     captions: tuple[str, ...]
     payload: Mapping[str, Any]
+    path: str = ""
 
     def read(self) -> bytes:
-        """The bytes of the image file.
+        """The encoded bytes.
 
         Raises:
-            ImageRefused: ``missing``, ``unreadable``, or ``too_large`` for a file above the limit of decoding.
+            ImageRefused: ``missing``, ``unreadable``, or ``too_large`` for a file that decoding would refuse unread.
         """
         if isinstance(self.image, bytes):
             return self.image
-        limit = DEFAULT_LIMITS.max_bytes
-        try:
-            with self.image.open("rb") as file:
-                data = file.read(limit + 1)
-        except FileNotFoundError:
-            raise ImageRefused("missing", f"there is no image file {self.image.name!r}") from None
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise ImageRefused("unreadable", f"the image file {self.image.name!r} cannot be read: {reason}") from None
-        if len(data) > limit:
-            raise ImageRefused("too_large", f"the image file {self.image.name!r} has more than {limit:,} bytes")
+        data = read_file(self.image, DEFAULT_LIMITS.max_bytes)
+        if len(data) > DEFAULT_LIMITS.max_bytes:
+            limit = f"{DEFAULT_LIMITS.max_bytes:,}"
+            raise ImageRefused("too_large", f"the image file {self.image.name!r} has more than {limit} bytes")
         return data
 
     def load(self) -> Image.Image:
@@ -68,41 +87,76 @@ class CaptionedImage:
 
 @dataclass(slots=True)
 class Refusals:
-    """Counts of refused records by reason, with the first few names of each."""
+    """A count of what was left out, by reason, with the first few names of each."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     keep: int = 3
-    """The number of names stored for each reason."""
+    """How many names to remember for each reason."""
 
-    def add(self, reason: str, what: str) -> None:
-        """Count one refusal of ``what`` (an id, a file name, a line number)."""
+    def add(self, reason: str, what: str, where: str = "") -> None:
+        """Count one refusal of ``what`` (an id, a file name), and where it was found (a line, a table)."""
         self.counts[reason] += 1
-        names = self.examples.setdefault(reason, [])
-        if len(names) < self.keep:
-            names.append(what if len(what) <= 80 else what[:79] + "…")
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < self.keep:
+            examples.append(f"{_shown(what)} ({_shown(where)})" if where else _shown(what))
+
+    def wants(self, reason: str) -> bool:
+        """Whether an example of the reason would still be kept."""
+        return len(self.examples.get(reason, ())) < self.keep
 
     @property
     def total(self) -> int:
-        """The number of refused records."""
+        """How many were refused, for any reason."""
         return self.counts.total()
 
     def summary(self) -> str:
-        """One sentence with the counts, reasons and examples."""
+        """One sentence: how many, for which reasons, and for example which."""
         if not self.total:
             return "nothing was refused"
-        return f"{self.total:,} refused: {'; '.join(self._reason(*item) for item in self.counts.most_common())}"
+        return f"{self.total:,} refused: {'; '.join(self._told(*item) for item in self.counts.most_common())}"
 
-    def _reason(self, reason: str, count: int) -> str:
+    def _told(self, reason: str, count: int) -> str:
         names = self.examples[reason]
         return f"{count:,} {reason} ({', '.join(names)}{', …' if count > len(names) else ''})"
 
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
-    """A record as the reader of a format returns it, before the common checks. ``image`` is None if it has none."""
+    """What a format's reader found, before the common checks. ``image`` is None where the reader found no picture.
+
+    ``where`` helps to find the record again: a line, a row, a table.
+    """
 
     image_id: str
     image: Path | bytes | None
     captions: tuple[str, ...]
     payload: Mapping[str, Any]
+    path: str = ""
+    where: str = ""
+
+
+def _shown(text: str) -> str:
+    """Text for a line of output: short, and without control characters."""
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def read_file(file: Path, limit: int) -> bytes:
+    """The bytes of a regular file, at most ``limit + 1`` of them; a pipe or a device is refused and not waited for.
+
+    Raises:
+        ImageRefused: ``missing``, ``not_a_file`` or ``unreadable``.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as opened:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise ImageRefused("not_a_file", f"{file.name!r} is a pipe, a device or a socket, not an image file")
+            return opened.read(limit + 1)
+    except FileNotFoundError:
+        raise ImageRefused("missing", f"there is no image file {file.name!r}") from None
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        raise ImageRefused("unreadable", f"the image file {file.name!r} cannot be read: {said}") from None

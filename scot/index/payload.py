@@ -10,6 +10,7 @@ from typing import Any
 
 from google.protobuf import json_format, struct_pb2
 
+from scot.data.payload import stored_payload
 from scot.data.records import CaptionedImage
 
 _NAMESPACE = uuid.UUID("6b0c5a2e-5d0b-5a55-9d5e-5c0753c07001")
@@ -39,9 +40,7 @@ def point_id(item_id: str) -> str:
 def payload_of(record: CaptionedImage) -> dict[str, Any]:
     """The payload to store: the record's own as JSON, the first caption, and all captions if there are several."""
     payload = {str(key): value for key, value in record.payload.items() if key != ITEM_ID_KEY}
-    payload.setdefault("caption", record.captions[0] if record.captions else "")
-    if len(record.captions) > 1:
-        payload.setdefault("captions", list(record.captions))
+    payload = stored_payload(record.captions, payload)
     plain: dict[str, Any] = json.loads(json.dumps(_finite(payload), default=str))
     return plain
 
