@@ -27,7 +27,7 @@ class EncodeConfig:
     """Encode the images and texts of a set of triplets into an embedding cache."""
 
     source: list[str] = field(default_factory=list)
-    """Captioned images: folders with captions.parquet or captions.csv, WebDataset tars, or a COCO captions JSON."""
+    """Folders of captioned images (captions.csv, metadata.jsonl, a .txt beside each …), WebDataset tars, COCO JSONs."""
     triplets: str = ""
     """The folder of triplets that ray_jobs/generate_edits.py wrote."""
     output: str = ""

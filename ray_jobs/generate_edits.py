@@ -33,7 +33,7 @@ class GenerateEditsConfig:
     """Turn the captions of captioned images into triplets (edit, edited caption)."""
 
     source: list[str] = field(default_factory=list)
-    """Captioned images: folders with captions.parquet or captions.csv, WebDataset tars, or a COCO captions JSON."""
+    """Folders of captioned images (captions.csv, metadata.jsonl, a .txt beside each …), WebDataset tars, COCO JSONs."""
     output: str = ""
     """The folder of triplets to write."""
     engine: EngineConfig = field(default_factory=EngineConfig)

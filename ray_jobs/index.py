@@ -18,7 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scot import flags
-from scot.data.captioned import count, read_captioned
+from scot.data.captioned import Source, open_source
 from scot.data.records import CaptionedImage, Refusals
 from scot.embeddings.images import embed_images
 from scot.encoders import load_encoder
@@ -38,7 +38,7 @@ class IndexConfig:
     """
 
     source: str
-    """A folder with captions.parquet or captions.csv, WebDataset shards, or a COCO captions JSON."""
+    """A folder of images with or without a table of captions, WebDataset shards, or a COCO captions JSON."""
     store: Path | None = None
     """Folder of the embedded vector store; give either this or --qdrant-url."""
     qdrant: ServerConfig = field(default_factory=ServerConfig)
@@ -71,21 +71,23 @@ def main(config: IndexConfig) -> int:
         EncoderMismatch: the collection was made with another encoder.
         Conflict: another process has the embedded store open.
     """
+    source = open_source(config.source, captions="optional")
+    print(f"reading {source}", flush=True)
     refusals = Refusals()
-    images = read_captioned(config.source, refusals)
     begun = time.monotonic()
-    stored = asyncio.run(_index(config, images, refusals))
+    stored = asyncio.run(_index(config, source, refusals))
     print(f"indexed {stored:,} pictures in {time.monotonic() - begun:.1f} s; {refusals.summary()}")
     if stored == 0:
         raise InvalidInput(f"no image of {config.source} could be indexed")
     return 0
 
 
-async def _index(config: IndexConfig, images: Iterable[CaptionedImage], refusals: Refusals) -> int:
+async def _index(config: IndexConfig, source: Source, refusals: Refusals) -> int:
     store = GalleryStore.open(path=config.store, server=config.qdrant)
     try:
         encoder = load_encoder(config.encoder, device=config.device)
-        with Progress.on(sys.stderr).task("indexing", count([config.source]), "images") as task:
+        images = source.read(refusals)
+        with Progress.on(sys.stderr).task("indexing", source.count(), "images") as task:
             if config.num_workers:
                 batches = _ray_batches(config, images)
                 return await store_batches(

@@ -1,4 +1,4 @@
-"""``scot index``: store captioned images in a running service."""
+"""``scot index``: store the images of a folder in a running service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tyro
 
 from scot.client import NewItem
 from scot.commands.service import ServicePlace
-from scot.data.captioned import read_captioned
+from scot.data.captioned import open_source
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused, InvalidInput
 from scot.index.payload import payload_of
@@ -22,13 +22,13 @@ _BATCH = 16  # a message holds this many images of the largest size
 
 @dataclass(frozen=True)
 class IndexConfig:
-    """Store a folder of captioned images in a running service; a second run changes nothing.
+    """Store the images of a folder in a running service; a second run changes nothing.
 
     Example: scot index ./pictures --address localhost:9000
     """
 
     source: tyro.conf.Positional[Path]
-    """A folder with captions.parquet or captions.csv, WebDataset shards, or a COCO captions JSON."""
+    """A folder of images with or without a table of captions, WebDataset shards, or a COCO captions JSON."""
     service: ServicePlace = field(default_factory=ServicePlace)
     """The running service."""
     collection: str = ""
@@ -41,11 +41,13 @@ def index(config: IndexConfig) -> int:
     Raises:
         ScotError: the source cannot be read, the service is unavailable, or no image was stored.
     """
+    source = open_source(config.source, captions="optional")
+    print(f"reading {source}", flush=True)
     refusals = Refusals()
     started = time.monotonic()
     stored, shown = 0, started
     with config.service.client() as client:
-        items = _items(read_captioned(config.source, refusals), refusals)
+        items = _items(source.read(refusals), refusals)
         while batch := list(islice(items, _BATCH)):
             done = client.upsert(batch, collection=config.collection)
             stored += done.upserted

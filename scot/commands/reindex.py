@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 import tyro
 
 from scot.commands.collections import StorePlace, sentence
-from scot.data.captioned import count, read_captioned
-from scot.data.records import CaptionedImage, Refusals
+from scot.data.captioned import Source, count, open_sources, read_sources
+from scot.data.records import Refusals
 from scot.encoders import load_encoder
 from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.index import aliases, collections
@@ -31,7 +30,7 @@ class ReindexConfig:
     """
 
     source: tyro.conf.Positional[tuple[str, ...]]
-    """Folders with captions.parquet or captions.csv, WebDataset shards, or COCO captions JSONs."""
+    """Folders of images with or without a table of captions, WebDataset shards, or COCO captions JSONs."""
     alias: str = "gallery"
     """The alias of the collection."""
     collection: str | None = None
@@ -70,14 +69,16 @@ def reindex(config: ReindexConfig) -> int:
         Unavailable: the server is unavailable, or did not finish indexing.
     """
     if not config.source:
-        raise InvalidInput("name at least one folder of captioned images")
+        raise InvalidInput("name at least one folder of images")
     refusals = Refusals()
-    images = chain.from_iterable([read_captioned(source, refusals) for source in config.source])
-    asyncio.run(_reindex(config, images, refusals))
+    sources = open_sources(config.source, captions="optional")
+    for source in sources:
+        print(f"reading {source}", flush=True)
+    asyncio.run(_reindex(config, sources, refusals))
     return 0
 
 
-async def _reindex(config: ReindexConfig, images: Iterable[CaptionedImage], refusals: Refusals) -> None:
+async def _reindex(config: ReindexConfig, sources: Sequence[Source], refusals: Refusals) -> None:
     async with config.place.opened(create=True) as store:
         engine = store.engine
         known = await engine.aliases()
@@ -93,9 +94,9 @@ async def _reindex(config: ReindexConfig, images: Iterable[CaptionedImage], refu
         if items := (await store.info(name)).items:
             print(f"continuing with {name}, which contains {items:,} items", flush=True)
         begun = time.monotonic()
-        with Progress.on(sys.stderr).task("indexing", count(config.source), "images") as task:
+        with Progress.on(sys.stderr).task("indexing", count(sources), "images") as task:
             stored = await index_captioned(
-                *(store, name, images, encoder, refusals),
+                *(store, name, read_sources(sources, refusals), encoder, refusals),
                 batch_size=config.batch_size,
                 threads=config.threads,
                 task=task,

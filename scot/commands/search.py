@@ -98,6 +98,6 @@ def find_images(folders: list[Path], wanted: set[str]) -> dict[str, Image.Image]
     return {
         record.image_id: decode_image(record.read())
         for folder in folders
-        for record in read_captioned(folder, Refusals())
+        for record in read_captioned(folder, Refusals(), captions="optional")
         if record.image_id in wanted
     }

@@ -1,14 +1,14 @@
 """Images with their captions, from whatever is found in a source, as one record type, read lazily.
 
-``open_source(source)`` finds out what the source is and says so in one line:
+``open_source(source)`` detects the format of the source and describes it in one line:
 
 - a folder with a table of captions (``captions.csv``, ``metadata.jsonl``, … :mod:`scot.data.folder`);
 - WebDataset shards: a folder of ``*.tar``, one tar, or a brace pattern (:mod:`scot.data.webdataset`);
 - a COCO captions JSON (:mod:`scot.data.coco`);
 - any other folder with image files in it, at any depth (:mod:`scot.data.folder`).
 
-What is wrong with one record is counted in :class:`~scot.data.records.Refusals` and never reaches its neighbours; what
-is wrong with the whole source is raised as one sentence. :mod:`scot.data.captioned_writer` writes the folder format.
+An invalid record is counted in :class:`~scot.data.records.Refusals` and does not affect the others; an invalid source
+raises one error. :mod:`scot.data.captioned_writer` writes the folder format.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Source:
         """Read the images lazily, in the source's order; records that are refused are counted.
 
         Args:
-            refusals: where to count what was left out (:data:`scot.data.records.REASONS`).
+            refusals: counts the refused records (:data:`scot.data.records.REASONS`).
             seen: the ids of other sources, by which no image of this one may be named; this source's are added.
         """
         return _checked(self, refusals, {} if seen is None else seen)
@@ -67,7 +67,7 @@ class Source:
 
 
 def open_source(source: str | Path, *, images: str | Path | None = None, captions: Captions = "required") -> Source:
-    """Find out what a source is. No image is opened.
+    """Detect the format of a source. No image is decoded.
 
     Args:
         source: a folder, a table, a tar or brace pattern of tars, or a COCO captions JSON.
@@ -75,8 +75,8 @@ def open_source(source: str | Path, *, images: str | Path | None = None, caption
         captions: ``optional`` if images without a caption are wanted too, as for indexing.
 
     Raises:
-        NotFound: there is nothing under ``source``.
-        InvalidInput: ``source`` is not one of the formats, holds no images, or its table is broken as a whole.
+        NotFound: ``source`` does not exist.
+        InvalidInput: ``source`` has none of the formats, has no images, or its table cannot be read.
     """
     place = None if images is None else Path(images)
     if place is not None and not place.is_dir():
@@ -206,20 +206,20 @@ def _of_coco(name: str, file: Path, images: Path | None, captions: Captions) -> 
 
 
 def _checked(source: Source, refusals: Refusals, seen: dict[str, str]) -> Iterator[CaptionedImage]:
-    """The rules every format shares."""
+    """Apply the checks that all formats share."""
     for record in source.records(refusals):
         image_id, where = record.image_id, record.where
         captions = tuple(dict.fromkeys(text.strip() for text in record.captions if text and text.strip()))
         fitting = tuple(text for text in captions if len(text) <= MAX_CAPTION_CHARS)
-        reason = _id_trouble(image_id, seen)
+        reason = _id_refusal(image_id, seen)
         if reason == "duplicate_id" and seen[image_id] != source.name:
-            where = "; ".join(filter(None, (where, f"in {source.name}, first in {seen[image_id]}")))
+            where = "; ".join(filter(None, (where, f"also in {seen[image_id]}")))
         payload = {}
         if not all(map(paths.encodable, (image_id, *record.captions))):
             reason, image_id = "broken_record", ascii(image_id)
         elif reason is None and record.image is None:
             reason = "missing"
-        elif reason is None and not fitting and (captions or source.captions == "required"):
+        elif reason is None and not fitting and source.captions == "required":
             reason = "caption_too_long" if captions else "empty_caption"
         if reason is None:
             try:
@@ -240,7 +240,7 @@ def _checked(source: Source, refusals: Refusals, seen: dict[str, str]) -> Iterat
         yield CaptionedImage(image_id, record.image, fitting, payload, record.path)
 
 
-def _id_trouble(image_id: str, seen: dict[str, str]) -> str | None:
+def _id_refusal(image_id: str, seen: dict[str, str]) -> str | None:
     if not image_id:
         return "empty_id"
     if len(image_id) > MAX_ID_CHARS:

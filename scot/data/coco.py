@@ -68,12 +68,12 @@ def open_coco(file: Path, images: Path | None, *, captions: str) -> Coco:
 
     Args:
         file: the JSON.
-        images: the folder of the images; by default looked for beside the file, as COCO is laid out.
+        images: the folder of the images; by default it is searched beside the file, as COCO is laid out.
         captions: ``required``, or ``optional``: the images of object annotations are read too.
 
     Raises:
         InvalidInput: not JSON, without ``images`` and ``annotations``, without images, or without captions.
-        NotFound: no folder near the file holds the images.
+        NotFound: no folder near the file contains the images.
     """
     try:
         content = json.loads(file.read_bytes())
@@ -95,7 +95,7 @@ def open_coco(file: Path, images: Path | None, *, captions: str) -> Coco:
 
 
 def _find_images(file: Path, entries: Sequence[Any]) -> Path:
-    """The first conventional folder with one of the first images: ``annotations/captions_X.json`` goes with ``X/``."""
+    """The first conventional folder with one of the first images: ``X/`` for ``annotations/captions_X.json``."""
     names = [
         entry["file_name"]
         for entry in entries[:20]

@@ -1,4 +1,4 @@
-"""One captioned image, and the count of those that were refused: what every reader of a format produces."""
+"""A captioned image, and the count of refused records: what the reader of every format produces."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ REASONS: dict[str, str] = {
     "duplicate_id": "an id that an earlier record already had; the first one is kept",
     "empty_id": "no id, or only white space",
     "id_too_long": f"an id of more than {MAX_ID_CHARS} characters",
-    "missing": "the record names no image, or the image file is not there",
+    "missing": "the record names no image, or the image file does not exist",
     "outside_folder": "an image path that leaves the source's folder",
     "url": "an image that is a URL; download it first, for example with img2dataset",
     "not_a_file": "a pipe, a device, a socket or a folder where an image file is expected",
     "not_utf8": "a file name that is not UTF-8; rename the file, for example with convmv",
     "hidden_file": "a hidden or system file or folder (._*, .DS_Store, __MACOSX, @eaDir, Thumbs.db)",
-    "linked_folder": "a link to another folder, which is not followed; name that folder as a source",
+    "linked_folder": "a link to a folder, which is not followed; name that folder as a source",
     "unreadable_folder": "a folder that cannot be listed",
     "unsupported_format": "a drawing, document, camera RAW file or video, which SCOT does not decode",
     "archive": "an archive (tar, zip) among image files; name a tar as a source, unpack the others",
@@ -45,18 +45,18 @@ REASONS: dict[str, str] = {
     "unknown_image": "a caption of an image that the file does not list",
     "payload_key": "a payload key that no filter can name: empty, reserved (_scot_…), with a double quote, or twice",
     "payload_too_large": f"payload of more than {MAX_PAYLOAD_BYTES:,} bytes, as the service counts them",
-    "broken_shard": "a tar that is no tar, or breaks off; its samples up to there are kept",
-    "too_large": "an image of more bytes than will be decoded",
+    "broken_shard": "a file that is not a tar, or is truncated; its samples before that point are read",
+    "too_large": "an image of more bytes than the limit of decoding",
 }
-"""Every reason that the readers count a record under. Decoding adds :data:`scot.data.images.REASONS`."""
+"""The reasons for which readers refuse a record. Decoding adds :data:`scot.data.images.REASONS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionedImage:
-    """One image: ``image`` is a file or the encoded bytes, ``payload`` all else that is known of it.
+    """One image: ``image`` is a file or its bytes, ``payload`` all other fields.
 
-    ``captions`` is empty only for a reader that was asked for ``captions="optional"``. ``path`` is where the image lies
-    in its source, as the disk spells it: relative to :attr:`scot.data.captioned.Source.root`, in a tar behind the
+    ``captions`` is empty only if it was read with ``captions="optional"``. ``path`` is the place of the image in its
+    source, as the disk spells it: relative to :attr:`scot.data.captioned.Source.root`, in a tar behind the
     tar's name, and empty for an image inside a Parquet file.
     """
 
@@ -67,10 +67,10 @@ class CaptionedImage:
     path: str = ""
 
     def read(self) -> bytes:
-        """The encoded bytes.
+        """The bytes of the image file.
 
         Raises:
-            ImageRefused: ``missing``, ``unreadable``, or ``too_large`` for a file that decoding would refuse unread.
+            ImageRefused: ``missing``, ``unreadable``, or ``too_large`` for a file above the limit of decoding.
         """
         if isinstance(self.image, bytes):
             return self.image
@@ -87,12 +87,12 @@ class CaptionedImage:
 
 @dataclass(slots=True)
 class Refusals:
-    """A count of what was left out, by reason, with the first few names of each."""
+    """Counts of refused records by reason, with the first few names of each."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     keep: int = 3
-    """How many names to remember for each reason."""
+    """The number of names stored for each reason."""
 
     def add(self, reason: str, what: str, where: str = "") -> None:
         """Count one refusal of ``what`` (an id, a file name), and where it was found (a line, a table)."""
@@ -107,25 +107,25 @@ class Refusals:
 
     @property
     def total(self) -> int:
-        """How many were refused, for any reason."""
+        """The number of refused records."""
         return self.counts.total()
 
     def summary(self) -> str:
-        """One sentence: how many, for which reasons, and for example which."""
+        """One sentence with the counts, reasons and examples."""
         if not self.total:
             return "nothing was refused"
-        return f"{self.total:,} refused: {'; '.join(self._told(*item) for item in self.counts.most_common())}"
+        return f"{self.total:,} refused: {'; '.join(self._reason(*item) for item in self.counts.most_common())}"
 
-    def _told(self, reason: str, count: int) -> str:
+    def _reason(self, reason: str, count: int) -> str:
         names = self.examples[reason]
         return f"{count:,} {reason} ({', '.join(names)}{', …' if count > len(names) else ''})"
 
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
-    """What a format's reader found, before the common checks. ``image`` is None where the reader found no picture.
+    """A record as the reader of a format returns it, before the common checks. ``image`` is None if it has none.
 
-    ``where`` helps to find the record again: a line, a row, a table.
+    ``where`` locates the record for the user: a line, a row, a table.
     """
 
     image_id: str
@@ -158,5 +158,5 @@ def read_file(file: Path, limit: int) -> bytes:
     except FileNotFoundError:
         raise ImageRefused("missing", f"there is no image file {file.name!r}") from None
     except OSError as error:
-        said = error.strerror or type(error).__name__
-        raise ImageRefused("unreadable", f"the image file {file.name!r} cannot be read: {said}") from None
+        reason = error.strerror or type(error).__name__
+        raise ImageRefused("unreadable", f"the image file {file.name!r} cannot be read: {reason}") from None

@@ -38,10 +38,10 @@ def expand(pattern: str) -> list[Path]:
     """The shards of a brace pattern.
 
     Raises:
-        InvalidInput: the braces do not balance, or mean too many shards.
+        InvalidInput: the braces do not balance, or the pattern expands to too many shards.
         NotFound: a shard does not exist.
     """
-    too_many = InvalidInput(f"{pattern!r} means more than {_MAX_SHARDS:,} shards")
+    too_many = InvalidInput(f"{pattern!r} expands to more than {_MAX_SHARDS:,} shards")
     if any(abs(int(last) - int(first)) > _MAX_SHARDS for first, last in _RANGE.findall(pattern)):
         raise too_many  # braceexpand would build the whole range before its first name
     try:
@@ -52,12 +52,12 @@ def expand(pattern: str) -> list[Path]:
         raise too_many
     absent = [shard.name for shard in shards if not shard.is_file()]
     if absent:
-        raise NotFound(f"{len(absent):,} of the {len(shards):,} shards of {pattern!r} are not there, first {absent[0]}")
+        raise NotFound(f"{len(absent):,} of the {len(shards):,} shards of {pattern!r} do not exist, first {absent[0]}")
     return shards
 
 
 def read_shards(shards: Sequence[Path], refusals: Refusals) -> Iterator[RawRecord]:
-    """The samples of tar shards, in order. A shard that breaks off is counted, and the next one read."""
+    """The samples of tar shards, in order. A truncated shard is counted, and reading goes on with the next."""
     for shard in shards:
         if hidden(shard.name):
             refusals.add("hidden_file", shard.name)
@@ -69,7 +69,7 @@ def read_shards(shards: Sequence[Path], refusals: Refusals) -> Iterator[RawRecor
                 for record in _read_members(tar, shard.name, refusals):
                     read += 1
                     yield record
-            if not _has_end(shard):  # tarfile takes a file that is cut before a header for a whole one
+            if not _has_end(shard):  # tarfile accepts a file that is cut before a header
                 refusals.add("broken_shard", shard.name, f"its end is missing; {_samples(read)} read")
         except (tarfile.TarError, OSError, EOFError) as error:
             refusals.add("broken_shard", shard.name, f"{error}; {_samples(read)} read")
@@ -124,7 +124,7 @@ class _Group:
         self._samples: dict[str, _Sample] = {}
 
     def add(self, stem: str, kind: str, member: tarfile.TarInfo) -> Iterator[RawRecord]:
-        """Take in one member; yields the oldest sample when there are too many to wait for what belongs to them."""
+        """Add one member; yields the oldest sample if the group has too many."""
         if stem not in self._samples:
             if len(self._samples) >= _MAX_GROUP:
                 yield from self._samples.pop(next(iter(self._samples))).finish(self._shard, self._refusals)
@@ -132,14 +132,14 @@ class _Group:
         self._samples[stem].add(kind, member, self._tar, self._refusals)
 
     def finish(self) -> Iterator[RawRecord]:
-        """The records, once all members of the group were read: text without an image belongs to those that have one.
+        """Yield the records, after all members of the group; text without an image belongs to those that have one.
 
         Text named by the group alone is of all its images (``000.txt``); other text is of the only image, if that has
         none of its own (``000.caption.txt`` with ``000.jpg``).
         """
         images = [each for each in self._samples.values() if each.image is not None]
         for stem, sample in list(self._samples.items()):
-            if sample.image is not None or sample.trouble or not images:
+            if sample.image is not None or sample.refusal or not images:
                 continue
             lonely = len(images) == 1 and (not images[0].captions or images[0].key == self.key)
             if stem == self.key or lonely:
@@ -160,21 +160,21 @@ class _Sample:
         self.image: bytes | None = None
         self.captions: list[str] = []
         self.payload: dict[str, Any] = {}
-        self.trouble: str | None = None
+        self.refusal: str | None = None
         self._name = ""
 
     def add(self, kind: str, member: tarfile.TarInfo, tar: tarfile.TarFile, refusals: Refusals) -> None:
-        """Take in one member; a sparse or enormous one is not read."""
+        """Add one member; one that is too large is not read."""
         if f".{kind}" in IMAGE_SUFFIXES:
             if self.image is not None:
                 refusals.add("second_image", member.name)
             elif member.size > DEFAULT_LIMITS.max_bytes:
-                self.trouble = "too_large"
+                self.refusal = "too_large"
             else:
                 self.image, self._name = _bytes(member, tar), member.name
         elif kind in ("txt", "json"):
             if member.size > _MAX_TEXT_BYTES:
-                self.trouble = self.trouble or "caption_too_long"
+                self.refusal = self.refusal or "caption_too_long"
                 return
             try:
                 text = _bytes(member, tar).decode("utf-8-sig")
@@ -183,10 +183,10 @@ class _Sample:
                 else:
                     self._add_fields(json.loads(text))
             except (ValueError, RecursionError):
-                self.trouble = self.trouble or "broken_record"
+                self.refusal = self.refusal or "broken_record"
 
     def share(self, other: _Sample) -> None:
-        """Take in the captions and payload of a sample that has no image."""
+        """Add the captions and payload of a sample that has no image."""
         self.captions += other.captions
         self.payload |= other.payload
 
@@ -200,9 +200,9 @@ class _Sample:
         self.payload |= {key: value for key, value in fields.items() if key not in _CAPTION_FIELDS}
 
     def finish(self, shard: str, refusals: Refusals) -> Iterator[RawRecord]:
-        """The record, once all members of the sample were read."""
-        if self.trouble:
-            refusals.add(self.trouble, self.key, shard)
+        """Yield the record, after all members of the sample."""
+        if self.refusal:
+            refusals.add(self.refusal, self.key, shard)
         elif self.image is not None or self.captions or self.payload:
             path = f"{shard}/{self._name}" if self._name else ""
             yield RawRecord(normal_path(self.key), self.image, tuple(self.captions), self.payload, path, shard)

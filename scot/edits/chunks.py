@@ -12,13 +12,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scot.data.captioned import read_captioned
+from scot.data.captioned import Source, read_sources
 from scot.data.records import CaptionedImage, Refusals
 from scot.data.shards import Folder
 from scot.data.triplets import SCHEMA, Triplet
@@ -42,22 +41,18 @@ class Chunk:
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def read_chunks(sources: Sequence[str], refusals: Refusals, *, size: int, with_images: bool = False) -> Iterator[Chunk]:
+def read_chunks(
+    sources: Sequence[Source], refusals: Refusals, *, size: int, with_images: bool = False
+) -> Iterator[Chunk]:
     """Read captioned images lazily into chunks of about ``size`` captions; an image's captions stay together.
 
-    A caption that an image has twice is read once. Raises NotFound or InvalidInput when a source cannot be read.
+    Raises InvalidInput when a source breaks off.
     """
     ids: list[str] = []
     captions: list[str] = []
     images: list[CaptionedImage] = []
     number = 0
-    known_ids: set[str] = set()
-    for record in chain.from_iterable(read_captioned(source, refusals) for source in sources):
-        if len(sources) > 1:  # within one source, the reader checks this
-            if record.image_id in known_ids:
-                refusals.add("duplicate_id", record.image_id)
-                continue
-            known_ids.add(record.image_id)
+    for record in read_sources(sources, refusals):
         for caption in dict.fromkeys(record.captions):
             ids.append(record.image_id)
             captions.append(caption)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from scot.data import shards
-from scot.data.captioned import in_tars
+from scot.data.captioned import Source, open_sources
 from scot.data.records import Refusals
 from scot.data.shards import MANIFEST, Folder, Manifest
 from scot.data.triplets import KIND, read_manifest
@@ -79,7 +79,7 @@ def generate_triplets(
     """Write triplets for every caption of ``sources`` into ``output``; Ray must be running.
 
     Args:
-        sources: captioned images (:func:`scot.data.captioned.read_captioned`).
+        sources: captioned images (:func:`scot.data.captioned.open_source`).
         output: the folder of triplet shards; if it holds the result of the same run, it stays unchanged.
         config: the engine that generates the edits, and the filters.
         num_processes: processes that generate; 0: what the cluster's cores (rules) or GPUs (vllm) allow, else one.
@@ -97,6 +97,9 @@ def generate_triplets(
         raise InvalidInput(f"edits_per_caption must be 1 to {MAX_COUNT}, not {config.edits_per_caption}")
     if not sources:
         raise InvalidInput("name at least one source of captioned images")
+    opened = open_sources(sources)
+    for each in opened:
+        progress.line(f"reading {each}")
     generator, prompt_version = names(config.engine)
     settings = _settings(config, generator, prompt_version)
     run = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
@@ -113,8 +116,8 @@ def generate_triplets(
     arguments = (config, output, run, generator, prompt_version)
     hashes = hashlib.sha256()
     total: int | None = None
-    if before is not None or not any(map(in_tars, sources)):
-        total, source = _survey(sources, size)
+    if before is not None or not any(each.in_tars for each in opened):
+        total, source = _survey(opened, size)
         if before is not None and before.extra["source"] == source:
             tally = Tally.from_json(before.extra["tally"])
             return Generated(before, tally, reused=tally.captions, seconds=0.0)
@@ -122,7 +125,7 @@ def generate_triplets(
     with progress.task("generating", total, "captions") as task:
         counts = _Counts(task)
         try:
-            for chunk in read_chunks(sources, refusals, size=size, with_images=config.needs_images):
+            for chunk in read_chunks(opened, refusals, size=size, with_images=config.needs_images):
                 hashes.update(chunk.hash.encode())
                 counts.chunks += 1
                 if (earlier := results.tally(chunk)) is not None:
@@ -174,7 +177,7 @@ def _finished(output: str) -> Manifest | None:
     return read_manifest(output) if Folder(output).exists(MANIFEST) else None
 
 
-def _survey(sources: Sequence[str], size: int) -> tuple[int, str]:
+def _survey(sources: Sequence[Source], size: int) -> tuple[int, str]:
     """The number of captions, and the hash of all chunks."""
     total, digest = 0, hashlib.sha256()
     for chunk in read_chunks(sources, Refusals(), size=size):

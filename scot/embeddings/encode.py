@@ -21,8 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from scot.data.captioned import read_captioned
-from scot.data.records import Refusals
+from scot.data.captioned import open_source
 from scot.data.shards import read_manifest as read_shard_manifest
 from scot.data.triplets import iterate_triplets, read_manifest
 from scot.embeddings import cache
@@ -80,7 +79,7 @@ def encode_triplets(
     Vectors that an earlier run with the same encoder and sources wrote to ``output`` are reused.
 
     Args:
-        sources: captioned images (:func:`scot.data.captioned.read_captioned`) with the images of the triplets.
+        sources: captioned images (:func:`scot.data.captioned.open_source`) with the images of the triplets.
         triplets: a folder of triplet shards.
         output: the folder of the cache.
         encoder: the name of the encoder.
@@ -100,7 +99,7 @@ def encode_triplets(
     if not sources:
         raise InvalidInput("name at least one source of captioned images")
     for source in sources:
-        read_captioned(source, Refusals())  # a source that does not exist is an error before anything starts
+        progress.line(f"reading {open_source(source)}")  # an invalid source is an error before anything starts
     manifest = read_manifest(triplets)
     model = load_encoder(encoder, device="cpu")
     encoder_id, dim = model.id, model.dim

@@ -10,12 +10,12 @@ from typing import Any
 
 from google.protobuf import json_format, struct_pb2
 
-from scot.data.payload import stored_payload
+from scot.data.payload import RESERVED, stored_payload
 from scot.data.records import CaptionedImage
 
 _NAMESPACE = uuid.UUID("6b0c5a2e-5d0b-5a55-9d5e-5c0753c07001")
 
-RESERVED_PREFIX = "_scot_"
+RESERVED_PREFIX = RESERVED
 """How the payload keys begin that SCOT stores beside a caller's own; never accepted from a caller, never returned."""
 ITEM_ID_KEY = "_scot_item_id"
 """The payload key that keeps the caller's id beside the point."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from scot.data import payload
 from scot.data.images import DEFAULT_LIMITS
-from scot.data.payload import MAX_PAYLOAD_BYTES as MAX_PAYLOAD_BYTES
 
 DEFAULT_HITS = 10
 MAX_HITS = 1_000
@@ -21,6 +21,7 @@ MAX_NAME_CHARS = 128  # of a collection, composer or session
 MAX_ORIGIN_CHARS = 4_096  # of an origin's source or path
 MAX_FIELD_CHARS = 256  # of a payload field's name in a filter
 MAX_CONDITIONS = 64  # of one filter
+MAX_PAYLOAD_BYTES = payload.MAX_PAYLOAD_BYTES
 MAX_MESSAGE_BYTES = 17 * MAX_IMAGE_BYTES  # of one gRPC message: `scot index` sends up to 16 images at once
 STREAM_WINDOW = 16
 """The most queries of one stream that are answered at a time; a faster client waits for the oldest answer."""

@@ -298,6 +298,33 @@ def test_any_shorter_prefix_is_refused_or_whole(format: str) -> None:
             assert outcome in ("truncated", "corrupt", "not_an_image")
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64), "is a HEIC image.*: convert it to JPEG"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(64), "is an AVIF image"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0mp42" + bytes(64), r"is a video \(MP4, QuickTime\)"),
+        (b"<!doctype html><title>404</title>", "is an HTML page.*: download the image again"),
+        (b"\n<HTML lang=en>", "is an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a Git LFS pointer.*`git lfs pull`"),
+        (b"../.git/annex/objects/xx/MD5E-s1--0.jpg", "is a git-annex pointer"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "is an XML document"),
+        (b'{"error": "rate limit"}', "is a JSON document"),
+        (b"<svg/>", "is an SVG drawing.*: render it as PNG"),
+        (b"%PDF-1.7", "is a PDF document"),
+        (b"PK\3\4zip", "is a ZIP archive"),
+        (b"\0\5\x16\7" + bytes(100), "is a resource file of macOS"),
+        (b"P6\n1 1\n255\nxxx", "is a Netpbm image"),
+        (bytes(100), "is nothing but zeros"),
+        (b"hello", "is plain text"),
+        (b"\x9c\x81\x02", "is of no format that SCOT knows"),
+    ],
+)
+def test_what_is_no_image_is_named(data: bytes, message: str) -> None:
+    with pytest.raises(ImageRefused, match=message):
+        decode_image(data)
+
+
 def test_a_cielab_picture_is_unsupported() -> None:
     with pytest.raises(ImageRefused) as refused:
         decode_image(encoded(Image.new("LAB", (4, 4)), "TIFF"))

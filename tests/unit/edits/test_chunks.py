@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from scot.data.captioned import open_sources
 from scot.data.captioned_writer import write_captioned
 from scot.data.records import Refusals
 from scot.data.shards import Folder
@@ -41,7 +42,7 @@ def write_folder(folder: Path, ids: list[str]) -> Path:
 
 def test_a_source_always_gives_the_same_chunks(tmp_path: Path) -> None:
     source = str(write_folder(tmp_path / "s", [f"i{n}" for n in range(10)]))
-    one, other = (list(read_chunks([source], Refusals(), size=6)) for _ in range(2))
+    one, other = (list(read_chunks(open_sources([source]), Refusals(), size=6)) for _ in range(2))
     assert [c.hash for c in one] == [c.hash for c in other]
     assert [len(c.captions) for c in one] == [6, 6, 6, 2]
     assert [c.number for c in one] == [0, 1, 2, 3]
@@ -52,7 +53,7 @@ def test_a_source_always_gives_the_same_chunks(tmp_path: Path) -> None:
 def test_an_id_that_two_sources_share_counts_once(tmp_path: Path) -> None:
     one, other = write_folder(tmp_path / "1", ["a", "b"]), write_folder(tmp_path / "2", ["b", "c"])
     refusals = Refusals()
-    (found,) = read_chunks([str(one), str(other)], refusals, size=100)
+    (found,) = read_chunks(open_sources([one, other]), refusals, size=100)
     assert list(dict.fromkeys(found.image_ids)) == ["a", "b", "c"]
     assert refusals.counts == {"duplicate_id": 1}
 
