@@ -66,7 +66,7 @@ class Gateway:
         service = settings.service
         metrics = GatewayMetrics()
         if settings.store:
-            store = GalleryStore.open(path=settings.store, wait=True)
+            store = GalleryStore.open(path=settings.store, params=service.search, wait=True)
         else:
             store = GalleryStore.open(server=service.qdrant, params=service.search)
         self.context = Context(
