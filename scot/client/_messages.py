@@ -27,6 +27,7 @@ from scot.client._types import (
     StoredItem,
     UpsertResult,
 )
+from scot.data.images import upright
 from scot.errors import InvalidInput, ScotError, install_hint
 from scot.index.filters import filter_to_proto
 from scot.index.origin import origin_from_proto, origin_to_proto
@@ -150,7 +151,7 @@ def collection_info(message: index_pb2.CollectionInfoResponse) -> CollectionInfo
 
 
 def image_bytes(image: ImageInput) -> bytes:
-    """The encoded image; a PIL image becomes a PNG.
+    """The encoded image; a PIL image becomes a PNG of the pixels that the service would decode from its file.
 
     Raises:
         InvalidInput: there is no such file, or it cannot be read.
@@ -159,7 +160,10 @@ def image_bytes(image: ImageInput) -> bytes:
         return image
     if isinstance(image, Image.Image):
         buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, "PNG", compress_level=1)
+        try:
+            upright(image).save(buffer, "PNG", compress_level=1)
+        except OSError as error:
+            raise InvalidInput(f"the PIL image cannot be read: {error}") from None
         return buffer.getvalue()
     path = Path(fspath(image))
     try:

@@ -41,18 +41,13 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str, str], ...] = (
     (0, b"\x93NUMPY", _OTHER, "a NumPy array", "save it as PNG"),
     (257, b"ustar", _OTHER, "a tar archive", "name it as a source"),
 )
-_BRANDS: dict[bytes, str] = {
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "a HEIC image"),
-    **dict.fromkeys((b"avif", b"avis"), "an AVIF image"),
-}
-"""Of the ISO base media files (ISO/IEC 14496-12), those that are images; all others are videos."""
 
 
 def refusal(data: bytes) -> ImageRefused:
     """Why bytes that no decoder takes are refused: what they are, and what to do."""
     reason, what, todo = _name(data)
     end = f": {todo}" if todo else ""
-    return ImageRefused(reason, f"the file is {what}, not a PNG, JPEG, WebP, GIF, BMP or TIFF image{end}")
+    return ImageRefused(reason, f"the file is {what}, not a PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC image{end}")
 
 
 def _name(data: bytes) -> tuple[str, str, str]:
@@ -60,10 +55,7 @@ def _name(data: bytes) -> tuple[str, str, str]:
         if data.startswith(signature, place):
             return reason, what, todo
     if data[4:8] == b"ftyp":
-        image = _BRANDS.get(data[8:12])
-        if image is None:
-            return _OTHER, "a video (MP4, QuickTime)", "extract its frames as JPEG"
-        return _PICTURE, image, "convert it to JPEG"
+        return _OTHER, "a video (MP4, QuickTime)", "extract its frames as JPEG"
     if data[:1] == b"P" and data[1:2] in b"1234567" and data[2:3].isspace():
         return _PICTURE, "a Netpbm image", "convert it to PNG"
     return _text(data)

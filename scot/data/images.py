@@ -2,20 +2,22 @@
 
 Limits are applied to the header before any pixel is decoded, so an image that would expand to gigabytes costs nothing.
 Pillow's plugins are called directly, one per signature: no other format is tried, and nothing depends on Pillow's
-process-wide settings, so many threads can decode at once.
+process-wide settings, so many threads can decode at once. An AVIF or HEIC header that hides larger images is bounded
+by the limits of libavif and libheif: half a gigabyte.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
 from PIL.ImageFile import ImageFile
 
-from scot.data import foreign
+from scot.data.image_formats import opener_of
+from scot.data.srgb import to_srgb
 from scot.errors import ImageRefused
 
 REASONS: dict[str, str] = {
@@ -23,8 +25,8 @@ REASONS: dict[str, str] = {
     "too_large": "more bytes than the limit",
     "too_many_pixels": "more pixels, or a longer side, than the limit, according to the header",
     "too_complex": "a file built to be slow: hundreds of JPEG scans",
-    "not_an_image": "bytes of no known image format",
-    "unsupported_format": "an image format or colour space that SCOT does not decode (SVG, HEIC, PDF, CIELAB …)",
+    "not_an_image": "bytes of no known image format: an HTML page, a Git LFS pointer, a video …",
+    "unsupported_format": "an image that SCOT does not decode: SVG, PDF, CIELAB, HEIC without its extra …",
     "truncated": "the end of the file is missing",
     "corrupt": "a known format, but its content is broken",
     "missing": "no file under that name",
@@ -51,17 +53,6 @@ class ImageLimits:
 
 DEFAULT_LIMITS = ImageLimits()
 
-_OPENERS: tuple[tuple[bytes, str, Callable[[io.BytesIO], ImageFile]], ...] = (
-    (b"\xff\xd8\xff", "JPEG", JpegImagePlugin.JpegImageFile),
-    (b"\x89PNG\r\n\x1a\n", "PNG", PngImagePlugin.PngImageFile),
-    (b"GIF87a", "GIF", GifImagePlugin.GifImageFile),
-    (b"GIF89a", "GIF", GifImagePlugin.GifImageFile),
-    (b"RIFF", "WebP", WebPImagePlugin.WebPImageFile),
-    (b"BM", "BMP", BmpImagePlugin.BmpImageFile),
-    (b"II*\0", "TIFF", TiffImagePlugin.TiffImageFile),
-    (b"MM\0*", "TIFF", TiffImagePlugin.TiffImageFile),
-)
-
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -72,16 +63,19 @@ _UPRIGHT: dict[int, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SCAN = b"\xff\xda"
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a JPEG segment, among the bytes of a scan too
+_MAX_SEGMENTS = 10_000
 _TILE_TAGS = (322, 323)  # TIFF TileWidth, TileLength
-_WHITE = (255, 255, 255)
 
 
 def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, plain: bool = False) -> Image.Image:
-    """Decode PNG, JPEG, WebP, GIF, BMP or TIFF bytes to an upright RGB image.
+    """Decode PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC bytes to an upright sRGB image.
 
-    EXIF orientation is applied, transparency becomes white, an animation gives its first frame, 16-bit grey keeps its
-    brightness, and colour profiles are ignored. A large JPEG may be decoded smaller (:attr:`ImageLimits.jpeg_side`).
-    ``plain`` does none of the first four: it is Pillow's ``convert("RGB")``, as in published evaluation code.
+    EXIF orientation is applied, transparency becomes white, colour profiles are converted to sRGB, 16-bit grey keeps
+    its brightness, and a file of several images (animation, MPO, motion photo) gives the first. A large JPEG may be
+    decoded smaller (:attr:`ImageLimits.jpeg_side`). ``plain`` is Pillow's ``convert("RGB")`` instead, as in published
+    evaluation code.
 
     Raises:
         ImageRefused: with one of :data:`REASONS`.
@@ -90,7 +84,7 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, plain: bo
         raise ImageRefused("empty", "the image is empty")
     if len(data) > limits.max_bytes:
         raise ImageRefused("too_large", f"the image has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted")
-    name, opener = _opener(data)
+    name, opener = opener_of(data)
     try:
         _check_before_opening(name, data, limits)
         image = opener(io.BytesIO(data))
@@ -98,7 +92,7 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, plain: bo
         if isinstance(image, JpegImagePlugin.JpegImageFile) and limits.jpeg_side:
             image.draft("RGB", (limits.jpeg_side, limits.jpeg_side))
         image.load()
-        return image.convert("RGB") if plain else _upright(image, _orientation(image))
+        return image.convert("RGB") if plain else upright(image)
     except ImageRefused:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -107,11 +101,14 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, plain: bo
         raise _refusal(name, error) from error
 
 
-def _opener(data: bytes) -> tuple[str, Callable[[io.BytesIO], ImageFile]]:
-    for magic, name, opener in _OPENERS:
-        if data.startswith(magic) and (name != "WebP" or data[8:12] == b"WEBP"):
-            return name, opener
-    raise foreign.refusal(data)
+def upright(image: Image.Image) -> Image.Image:
+    """A Pillow image as :func:`decode_image` returns it from its file: a new sRGB image, turned as its EXIF data says.
+
+    Raises:
+        ImageRefused: ``unsupported_format`` for CIELAB.
+    """
+    rgb, transpose = to_srgb(image), _UPRIGHT.get(_orientation(image))
+    return rgb if transpose is None else rgb.transpose(transpose)
 
 
 def _check_before_opening(name: str, data: bytes, limits: ImageLimits) -> None:
@@ -121,7 +118,7 @@ def _check_before_opening(name: str, data: bytes, limits: ImageLimits) -> None:
         if len(data) < 30 or int.from_bytes(data[4:8], "little") + 8 > len(data):
             raise ImageRefused("truncated", "the WebP image is truncated")
         _check_size(name, *_webp_size(data), limits)
-    elif name == "JPEG" and (scans := data.count(b"\xff\xda")) > limits.max_scans:
+    elif name == "JPEG" and data.count(_SCAN) > limits.max_scans and (scans := _jpeg_scans(data)) > limits.max_scans:
         raise ImageRefused("too_complex", f"the JPEG image has {scans:,} scans; at most {limits.max_scans} are decoded")
 
 
@@ -162,6 +159,18 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise ImageRefused("corrupt", "the WebP image is broken: its first chunk is not an image")
 
 
+def _jpeg_scans(data: bytes) -> int:
+    """The scans of a JPEG's first image (ITU-T T.81, B.1.1), without those of a second image or a video behind it."""
+    scans, at = 0, 2
+    for _ in range(_MAX_SEGMENTS):
+        marker = _MARKER.search(data, at)
+        if marker is None or marker[0] == b"\xff\xd9":
+            return scans
+        scans += marker[0] == _SCAN
+        at = marker.end() + max(2, int.from_bytes(data[marker.end() : marker.end() + 2], "big"))
+    return data.count(_SCAN)
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
@@ -169,50 +178,9 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    rgb = _to_rgb(image)
-    transpose = _UPRIGHT.get(orientation)
-    return rgb if transpose is None else rgb.transpose(transpose)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB, without clipping deep greys, with white for transparency."""
-    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        return _deep_grey_to_rgb(image)
-    if image.mode == "LAB":
-        raise ImageRefused("unsupported_format", "CIELAB images are not supported")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        rgb = Image.new("RGB", rgba.size, _WHITE)
-        rgb.paste(rgba, mask=rgba.getchannel("A"))
-        return rgb
-    # An RGB image is copied too: the plugin's object would keep the compressed bytes in memory.
-    return image.convert("RGB") if image.mode != "RGB" else image.copy()
-
-
-def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits: a 16-bit range keeps its brightness, others are stretched from their own extremes."""
-    import numpy as np  # here, since the client reads images without it
-
-    grey_HW = np.asarray(image).astype(np.float32)
-    finite_HW = np.nan_to_num(grey_HW, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(finite_HW.min()), float(finite_HW.max())
-    if image.mode.startswith("I;16"):
-        low, high = 0.0, 65535.0
-    elif low >= 0:
-        bounds = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-        low, high = 0.0, next((bound for bound in bounds if high <= bound), high)
-    scaled_HW = (finite_HW - low) * (255.0 / max(high - low, 1e-12))
-    result_HW = np.clip(np.rint(scaled_HW), 0, 255).astype(np.uint8)
-    clear = image.info.get("transparency")
-    if isinstance(clear, int):
-        result_HW[grey_HW == clear] = 255
-    return Image.fromarray(result_HW).convert("RGB")
-
-
 def _refusal(name: str, error: Exception) -> ImageRefused:
     message = str(error).lower()
-    words = ("truncated", "not enough", "eof", "ended")
+    words = ("truncated", "not enough", "eof", "ended", "end of file", "insufficient")
     if isinstance(error, EOFError | struct.error) or any(word in message for word in words):
         return ImageRefused("truncated", f"the {name} image is truncated")
     return ImageRefused("corrupt", f"the {name} image is broken and cannot be decoded")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+from PIL import Image
 
 import scot.client
 from scot.client import NewItem, ScotClient
 from scot.client._connection import from_status
+from scot.client._messages import image_bytes
+from scot.data.images import decode_image
 from scot.errors import GRPC_STATUS, InvalidInput, Overloaded, ScotError, Unavailable
+from tests.support.bad_images import GOOD_IMAGES
 
 
 @pytest.fixture
@@ -80,3 +85,20 @@ def test_a_call_that_the_servers_grpc_drops_met_its_limit() -> None:
     ):
         client.search(edits="a")
     server.stop(None).wait()
+
+
+@pytest.mark.parametrize("name", GOOD_IMAGES)
+def test_a_pil_image_is_sent_as_the_pixels_of_its_bytes(name: str) -> None:
+    sent = image_bytes(Image.open(io.BytesIO(GOOD_IMAGES[name])))
+    assert decode_image(sent).tobytes() == decode_image(GOOD_IMAGES[name]).tobytes()
+
+
+def test_a_transparent_pil_image_is_sent_on_white() -> None:
+    sent = Image.open(io.BytesIO(image_bytes(Image.new("RGBA", (4, 4), (0, 0, 0, 0)))))
+    assert sent.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_pil_image_that_cannot_be_read_is_invalid_input() -> None:
+    cut = GOOD_IMAGES["PNG"][: len(GOOD_IMAGES["PNG"]) // 2]
+    with pytest.raises(InvalidInput, match="the PIL image cannot be read"):
+        image_bytes(Image.open(io.BytesIO(cut)))

@@ -13,7 +13,7 @@ from scot import cli
 from tests.support.source_imports import LIBRARY, ROOT, imported, modules
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-RUNTIME_EXTRAS = ("data", "encoders", "index", "serve", "train", "demo", "edits", "k8s", "otel")
+RUNTIME_EXTRAS = ("data", "encoders", "index", "serve", "train", "demo", "edits", "k8s", "otel", "heic")
 
 # The distribution of a module, where its name is another one.
 DISTRIBUTIONS = {
@@ -33,7 +33,10 @@ IMPORTED_BY_OTHERS = {
     "tokenizers": "transformers imports it",
     "torchvision": "open_clip imports it; its version must be the one built for torch's",
 }
-IMPORTED_BY_NAME = {"kubernetes": "scot/cluster imports it when a command needs it"}
+IMPORTED_BY_NAME = {
+    "kubernetes": "scot/cluster imports it when a command needs it",
+    "pillow-heif": "scot/data/image_formats.py imports it for a HEIC image",
+}
 INSTALLED_APART = {"vllm": "it brings a torch of its own: requirements/edits.in"}
 OPENTELEMETRY = {"opentelemetry-exporter-otlp-proto-grpc", "opentelemetry-sdk"}
 

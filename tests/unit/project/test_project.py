@@ -65,8 +65,8 @@ def requirements_of(extras: list[str]) -> set[str]:
     ("file", "extras"),
     [
         ("demo", ["demo"]),
-        ("dev", ["demo", "edits", "k8s", "otel", "bench", "test", "dev"]),
-        ("search", ["serve", "train", "edits", "k8s", "otel"]),
+        ("dev", ["demo", "edits", "heic", "k8s", "otel", "bench", "test", "dev"]),
+        ("search", ["serve", "train", "edits", "k8s", "otel", "heic"]),
         ("edits", ["edits"]),
         ("vllm", ["edits", "encoders", "test"]),
     ],
