@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from scot.bundled import python_path
-from scot.local_ray import LOCAL_RAY
+from scot.local_ray import LOCAL_RAY, temporary_folder
 
 _OBJECT_STORE_BYTES = 400 * 1024**2
 
@@ -35,6 +35,7 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     else:
         for name, value in LOCAL_RAY.items():
             os.environ.setdefault(name, value)
+        os.environ.update(temporary_folder(os.environ))
         ray.init(
             address="local",
             num_cpus=num_cpus or os.cpu_count(),

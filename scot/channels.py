@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
-from collections.abc import Iterable, Sequence
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 
@@ -15,10 +19,49 @@ def open_channel(
     credentials: grpc.ChannelCredentials | None,
     options: Sequence[tuple[str, Any]] | None = None,
 ) -> Any:
-    """A channel of ``kind``, which is ``grpc`` or ``grpc.aio``; with TLS if there are ``credentials``."""
+    """A channel of ``kind``, which is ``grpc`` or ``grpc.aio``; with TLS if there are ``credentials``.
+
+    A channel to this machine never uses a proxy.
+    """
+    if is_loopback(target):
+        options = [*(options or ()), ("grpc.enable_http_proxy", 0)]
     if credentials is None:
         return kind.insecure_channel(target, options=options)
     return kind.secure_channel(target, credentials, options=options)
+
+
+def is_loopback(target: str) -> bool:
+    """Whether ``HOST:PORT`` is this machine by its loopback interface."""
+    host = _host(target)
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def proxy_of(target: str, environment: Mapping[str, str] | None = None) -> str:
+    """Which proxy a channel to ``HOST:PORT`` uses, as the end of a sentence; empty: none.
+
+    gRPC reads these variables itself; of the address only host and port are shown, since it may hold a password.
+    """
+    variables = os.environ if environment is None else environment
+    name = next((name for name in ("grpc_proxy", "https_proxy", "http_proxy") if variables.get(name)), None)
+    host = _host(target)
+    without = variables.get("no_grpc_proxy") or variables.get("no_proxy") or ""
+    if name is None or is_loopback(target) or any(host.endswith(each.strip()) for each in without.split(",") if each):
+        return ""
+    proxy = urlsplit(variables[name])
+    return f" through the proxy {proxy.hostname}:{proxy.port or 80}, which the variable {name} names"
+
+
+def _host(target: str) -> str:
+    """The host of ``HOST``, ``HOST:PORT``, ``[IPv6]:PORT`` or one of these behind ``dns:///`` or ``ipv6:``."""
+    plain = re.sub(r"^(dns:(//[^/]*/)?|ipv4:|ipv6:)", "", target)
+    if plain.startswith("["):
+        return plain[1:].partition("]")[0]
+    return plain.rpartition(":")[0] if plain.count(":") == 1 else plain
 
 
 def retrying(names: Iterable[dict[str, str]], *, attempts: int, first_s: float, longest_s: float, growth: float) -> str:

@@ -11,15 +11,33 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import tyro
-from tyro import _errors  # private: the only way to get the reason of a refusal as data (test_flags.py names it)
+
+# Both are private and named by test_flags.py: the reason of a refusal as data, and a value that may begin with "-".
+from tyro import _errors
+from tyro._backends._tyro_backend import _LiteralValue
 
 from scot.errors import InvalidInput, ScotError
+from scot.keys import key_of, text_of
 
 Config = TypeVar("Config")
+
+
+class _Phrases:
+    """Marks a list of texts that are usually several words each."""
+
+
+Phrases = Annotated[list[str], _Phrases]
+"""A list of texts: separate words after one flag are refused, because a text without its quotes looks like that."""
+
+
+class _Malformed(InvalidInput):
+    """The command line, not a value, is wrong: exit code 2."""
+
 
 _ON = ("1", "true", "yes", "on")
 _OFF = ("0", "false", "no", "off")
@@ -40,9 +58,24 @@ def parse(
     Raises:
         SystemExit: ``--help`` was asked for (0), or a flag is unknown or malformed (2, with a sentence on stderr).
     """
+    try:
+        return _parse(config, argv, prog, description, os.environ if environment is None else environment)
+    except _Malformed as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _parse(
+    config: type[Config], argv: Sequence[str], prog: str, description: str | None, environment: Mapping[str, str]
+) -> Config:
     text = f"{description or config.__doc__ or ''}\n\n{_EPILOGUE}"
-    arguments = [*_from_environment(config, os.environ if environment is None else environment), *argv]
-    return tyro.cli(config, args=arguments, prog=prog, description=text, config=(tyro.conf.OmitArgPrefixes,))
+    arguments = [*_from_environment(config, environment), *_gathered(config, argv)]
+    parsed = tyro.cli(config, args=arguments, prog=prog, description=text, config=(tyro.conf.OmitArgPrefixes,))
+    for name, value in flat(parsed).items():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(each, str) and not _is_text(each):
+                raise _Malformed(f"{_flag(name)}: {each.encode(errors='surrogateescape')!r} is not UTF-8 text")
+    return parsed
 
 
 def check(config: type[Any], argv: Sequence[str], *, prog: str) -> None:
@@ -56,19 +89,21 @@ def check(config: type[Any], argv: Sequence[str], *, prog: str) -> None:
         raise InvalidInput(_reason(event))
 
     with _errors.on_parse_error(refuse):
-        parse(config, argv, prog=prog, environment={})
+        _parse(config, argv, prog, None, {})
 
 
 def secret(name: str, file: Path | None) -> str | None:
     """A secret, from ``file`` or else from ``SCOT_NAME``; it is no flag, because ``ps`` shows flags to other users.
 
+    Blanks around it and a leading ``Bearer`` are no part of it, nor is the byte-order mark of the file.
+
     Raises:
         InvalidInput: the file cannot be read, or is empty.
     """
     if file is None:
-        return os.environ.get(f"SCOT_{name}") or None
+        return key_of(os.environ.get(f"SCOT_{name}", "")) or None
     try:
-        text = file.read_text(encoding="utf-8").strip()
+        text = key_of(text_of(file.read_bytes()))
     except (OSError, ValueError) as error:
         raise InvalidInput(f"the file {file} cannot be read") from error
     if not text:
@@ -125,6 +160,60 @@ def written(values: Mapping[str, Any]) -> list[str]:
     return arguments
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _is_text(value: str) -> bool:
+    """Whether it is Unicode, or else the name of a file whose name is not."""
+    return value.isprintable() or not any("\ud800" <= each <= "\udfff" for each in value) or Path(value).exists()
+
+
+def _gathered(config: type, argv: Sequence[str]) -> list[str]:
+    """The command line with the values of each list flag together, and values that begin with a dash marked."""
+    kinds = dict(_flags(config))
+    lists: dict[str, list[str]] = {}
+    arguments: list[str] = []
+    words = list(argv)
+    while words and words[0] != "--":
+        word = words.pop(0)
+        key, attached, value = word.partition("=")
+        name = key.removeprefix("--").replace("-", "_") if key.startswith("--") else ""
+        kind = kinds.get(name)
+        if _is_list(kind):
+            given = [value] if attached else []
+            while not attached and words and not _ends_values(words[0]):
+                given.append(words.pop(0))
+            _check_phrases(_flag(name), kind, given)
+            lists.setdefault(name, []).extend(given)
+            continue
+        arguments.append(word)
+        scalar = kind not in (None, bool) and _POSITIONAL not in get_args(kind) and not attached
+        if scalar and words and not _ends_values(words[0]) and words[0].startswith("-"):
+            arguments.append(_LiteralValue(words.pop(0)))
+    for name, given in lists.items():
+        arguments += [_flag(name), *map(_LiteralValue, given)]
+    return [*arguments, *words]
+
+
+def _is_list(kind: Any) -> bool:
+    return kind == Phrases or get_origin(kind) in (list, tuple)
+
+
+def _ends_values(word: str) -> bool:
+    """Whether a word is a flag, known or not; anything else with a dash, such as "-no sleeves", is a value."""
+    key = word.partition("=")[0]
+    return word in ("--", "-h") or (key.startswith("--") and key[2:3].isalpha() and not any(map(str.isspace, key)))
+
+
+def _check_phrases(flag: str, kind: Any, values: Sequence[str]) -> None:
+    """Refuse two single words in a row. Raises _Malformed."""
+    if kind == Phrases and any(" " not in a.strip() and " " not in b.strip() for a, b in pairwise(values)):
+        together = " ".join(values)
+        each = f" {flag} ".join(values)
+        raise _Malformed(f'put quotes around a text, {flag} "{together}", or repeat the flag: {flag} {each}')
+
+
 def _reason(event: _errors.ParseErrorEvent) -> str:
     match event:
         case _errors.UnrecognizedArgs():
@@ -165,11 +254,12 @@ def _from_environment(config: type, environment: Mapping[str, str]) -> list[str]
         if kind is bool:
             word = value.strip().lower()
             if word not in _ON and word not in _OFF:
-                print(f"{variable} must be one of {', '.join(_ON + _OFF)}, not {value!r}", file=sys.stderr)
-                raise SystemExit(2)
+                raise _Malformed(f"{variable} must be one of {', '.join(_ON + _OFF)}, not {value!r}")
             arguments.append(flag if word in _ON else f"--no-{flag[2:]}")
-        elif get_origin(kind) in (list, tuple):
-            arguments += [flag, *shlex.split(value)]
+        elif _is_list(kind):
+            values = shlex.split(value)
+            _check_phrases(flag, kind, values)
+            arguments += [flag, *map(_LiteralValue, values)]
         else:
             arguments.append(f"{flag}={value}")  # with "=", a value that starts with a dash stays a value
     return arguments

@@ -8,6 +8,7 @@ comment. The default role is read; without a rate the number of requests is not 
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import math
 import re
@@ -23,6 +24,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
+_PREFIX = "scot_"
 _WORDS = ("name", "role", "rate", "burst")
 
 
@@ -71,12 +73,27 @@ class ApiKey:
 
 def new_key() -> str:
     """A key of 256 random bits."""
-    return f"scot_{secrets.token_urlsafe(32)}"
+    return f"{_PREFIX}{secrets.token_urlsafe(32)}"
 
 
 def digest_of(key: str) -> bytes:
     """What a service stores of a key. A plain sha256 is enough, because nobody can try out 256 random bits."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def text_of(content: bytes) -> str:
+    """The text of a file that a shell or an editor wrote: UTF-8, or UTF-16 with its byte-order mark.
+
+    Raises:
+        UnicodeError: it is neither.
+    """
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf16 else "utf-8-sig")
+
+
+def key_of(text: str) -> str:
+    """The key within a text that may have blanks around it, or be the value of a header: ``Bearer KEY``."""
+    return re.sub(r"^bearer\s+", "", text.strip(), flags=re.IGNORECASE)
 
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
@@ -87,7 +104,7 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
             text, which may be a key in place of its digest.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = text_of(path.read_bytes()).splitlines()
     except (OSError, ValueError) as error:
         raise InvalidInput(f"the file of API keys {path} cannot be read") from error
     keys: list[ApiKey] = []
@@ -107,6 +124,10 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
 def _key(words: list[str]) -> ApiKey:
     first, *rest = words
     if not _DIGEST.fullmatch(first):
+        if first.lower() == "bearer" or first.startswith(_PREFIX):
+            raise InvalidInput(
+                "it must begin with the sha256 of a key, not with the key; `scot keys new` prints the line"
+            )
         raise InvalidInput("it must begin with the sha256 of a key, 64 hex digits")
     given = dict(word.split("=", 1) for word in rest if "=" in word)
     if len(given) != len(rest) or not given.keys() <= set(_WORDS):

@@ -43,12 +43,16 @@ class AsyncScotClient(Connection):
         self, queries: Iterable[Query], *, timeout: float | None = None
     ) -> AsyncIterator[SearchResult | ScotError]:
         """See :meth:`scot.client.ScotClient.search_many`."""
-        stream = (messages.search_request(query) for query in queries)
+        stream = messages.QueryStream(queries)
+        requests, timeout = stream.requests(), self._timeout(timeout, None)
         try:
-            async for response in self._search.ComposeSearchStream(stream, timeout=timeout, metadata=self._metadata):
-                yield messages.result_or_error(response)
+            async for response in self._search.ComposeSearchStream(requests, timeout=timeout, metadata=self._metadata):
+                for result in stream.results(response):
+                    yield result
         except grpc.RpcError as error:
             raise from_rpc(error, self.target) from error
+        for refused in stream.finish():
+            yield refused
 
     async def encode(
         self, *, images: Sequence[ImageInput] = (), texts: Sequence[str] = (), timeout: float | None = None
@@ -71,7 +75,7 @@ class AsyncScotClient(Connection):
 
     async def delete(self, item_ids: Sequence[str], *, collection: str = "", timeout: float | None = None) -> int:
         """See :meth:`scot.client.ScotClient.delete`."""
-        request = index_pb2.DeleteItemsRequest(collection=collection, item_ids=item_ids)
+        request = messages.ids_request(index_pb2.DeleteItemsRequest, item_ids, collection)
         return await self._call(self._index.DeleteItems, request, lambda response: int(response.deleted), timeout)
 
     async def get(
@@ -83,14 +87,14 @@ class AsyncScotClient(Connection):
         timeout: float | None = None,
     ) -> dict[str, StoredItem]:
         """See :meth:`scot.client.ScotClient.get`."""
-        request = index_pb2.GetItemsRequest(collection=collection, item_ids=item_ids, with_vectors=with_vectors)
+        request = messages.ids_request(index_pb2.GetItemsRequest, item_ids, collection, with_vectors=with_vectors)
         return await self._call(self._index.GetItems, request, messages.stored_items, timeout)
 
     async def list_items(
         self, *, source: str = "", collection: str = "", timeout: float | None = None
     ) -> AsyncIterator[ListedItem]:
         """See :meth:`scot.client.ScotClient.list_items`."""
-        request = index_pb2.ListItemsRequest(collection=collection, source=source)
+        request = messages.list_request(source, collection)
         while True:
             page, request.after = await self._call(self._index.ListItems, request, messages.listed_items, timeout)
             for item in page:
@@ -102,12 +106,12 @@ class AsyncScotClient(Connection):
         self, item_ids: Sequence[str], *, collection: str = "", timeout: float | None = None
     ) -> dict[str, Picture]:
         """See :meth:`scot.client.ScotClient.get_pictures`."""
-        request = index_pb2.GetPicturesRequest(collection=collection, item_ids=item_ids)
+        request = messages.ids_request(index_pb2.GetPicturesRequest, item_ids, collection)
         return await self._call(self._index.GetPictures, request, messages.pictures, timeout)
 
     async def info(self, *, collection: str = "", timeout: float | None = None) -> CollectionInfo:
         """See :meth:`scot.client.ScotClient.info`."""
-        request = index_pb2.CollectionInfoRequest(collection=collection)
+        request = messages.info_request(collection)
         return await self._call(self._index.CollectionInfo, request, messages.collection_info, timeout)
 
     async def healthy(self, *, timeout: float = 5.0) -> bool:

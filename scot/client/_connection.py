@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 import grpc
 
-from scot.channels import open_channel, retrying
+from scot.channels import open_channel, proxy_of, retrying
+from scot.client import _checks as checks
 from scot.errors import GRPC_STATUS, InvalidInput, Overloaded, ScotError, Unavailable
+from scot.keys import key_of
 from scot.v1 import index_pb2_grpc, search_pb2_grpc
 
 # Every call may run twice, because items are stored by their id. So gRPC retries a call that reached no service (a
@@ -37,7 +39,7 @@ class Connection:
     def __init__(
         self, target: str = "localhost:9000", *, timeout: float = 30.0, api_key: str | None = None, tls: bool = False
     ) -> None:
-        self.target, self.timeout = target, timeout
+        self.target, self.timeout = checks.text("target", target), checks.number("timeout", timeout)
         self._metadata = _key_metadata(api_key)
         credentials = grpc.ssl_channel_credentials() if tls else None
         self._channel = open_channel(self._grpc, target, credentials, CHANNEL_OPTIONS)
@@ -46,7 +48,10 @@ class Connection:
         self._health: Any = self._channel.unary_unary(_HEALTH)
 
     def _options(self, timeout: float | None) -> dict[str, Any]:
-        return {"timeout": self.timeout if timeout is None else timeout, "metadata": self._metadata}
+        return {"timeout": self._timeout(timeout, self.timeout), "metadata": self._metadata}
+
+    def _timeout(self, timeout: float | None, default: float | None) -> float | None:
+        return default if timeout is None else checks.number("timeout", timeout)
 
 
 def from_rpc(error: grpc.RpcError, target: str) -> ScotError:
@@ -54,7 +59,7 @@ def from_rpc(error: grpc.RpcError, target: str) -> ScotError:
     code: grpc.StatusCode = error.code()
     details = str(error.details() or "")
     if code is grpc.StatusCode.UNAVAILABLE and ("connect" in details.lower() or "resolution" in details.lower()):
-        return Unavailable(f"no SCOT service answers at {target}")  # gRPC's own text is about sockets
+        return Unavailable(f"no SCOT service answers at {target}{proxy_of(target)}")  # gRPC's own text is about sockets
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         details = f"the service at {target} did not answer in time"
     if (code.name, details) == ("CANCELLED", "CANCELLED"):  # gRPC's server drops calls when a thousand are waiting
@@ -69,8 +74,11 @@ def from_status(status: str, message: str) -> ScotError:
 
 
 def _key_metadata(api_key: str | None) -> list[tuple[str, str]]:
-    if not api_key:
+    if not isinstance(api_key, str | None):
+        raise InvalidInput(f"api_key: must be text, not {type(api_key).__name__}")
+    key = key_of(api_key or "")
+    if not key:
         return []
-    if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-        raise InvalidInput("the API key must be printable ASCII characters without spaces")
-    return [("authorization", f"Bearer {api_key}")]
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise InvalidInput("the API key must be printable ASCII characters without spaces and line breaks")
+    return [("authorization", f"Bearer {key}")]

@@ -53,14 +53,16 @@ class ScotClient(Connection):
     ) -> Iterator[SearchResult | ScotError]:
         """Many searches on one stream, each a dict of :meth:`search`'s arguments; results come in the queries' order.
 
-        A query that the service refuses gives its error in its place.
+        A query that cannot be sent, or that the service refuses, gives its error in its place.
         """
-        stream = (messages.search_request(query) for query in queries)
+        stream = messages.QueryStream(queries)
+        requests, timeout = stream.requests(), self._timeout(timeout, None)
         try:
-            for response in self._search.ComposeSearchStream(stream, timeout=timeout, metadata=self._metadata):
-                yield messages.result_or_error(response)
+            for response in self._search.ComposeSearchStream(requests, timeout=timeout, metadata=self._metadata):
+                yield from stream.results(response)
         except grpc.RpcError as error:
             raise from_rpc(error, self.target) from error
+        yield from stream.finish()
 
     def encode(
         self, *, images: Sequence[ImageInput] = (), texts: Sequence[str] = (), timeout: float | None = None
@@ -80,7 +82,7 @@ class ScotClient(Connection):
 
     def delete(self, item_ids: Sequence[str], *, collection: str = "", timeout: float | None = None) -> int:
         """Delete items; returns how many of them existed."""
-        request = index_pb2.DeleteItemsRequest(collection=collection, item_ids=item_ids)
+        request = messages.ids_request(index_pb2.DeleteItemsRequest, item_ids, collection)
         return self._call(self._index.DeleteItems, request, lambda response: int(response.deleted), timeout)
 
     def get(
@@ -92,7 +94,7 @@ class ScotClient(Connection):
         timeout: float | None = None,
     ) -> dict[str, StoredItem]:
         """Those of the items that exist, in the order of ``item_ids``."""
-        request = index_pb2.GetItemsRequest(collection=collection, item_ids=item_ids, with_vectors=with_vectors)
+        request = messages.ids_request(index_pb2.GetItemsRequest, item_ids, collection, with_vectors=with_vectors)
         return self._call(self._index.GetItems, request, messages.stored_items, timeout)
 
     def list_items(
@@ -103,7 +105,7 @@ class ScotClient(Connection):
         Args:
             source: only items whose origin has this source.
         """
-        request = index_pb2.ListItemsRequest(collection=collection, source=source)
+        request = messages.list_request(source, collection)
         while True:
             page, request.after = self._call(self._index.ListItems, request, messages.listed_items, timeout)
             yield from page
@@ -114,12 +116,12 @@ class ScotClient(Connection):
         self, item_ids: Sequence[str], *, collection: str = "", timeout: float | None = None
     ) -> dict[str, Picture]:
         """The thumbnails of up to 64 items; one without a thumbnail is left out."""
-        request = index_pb2.GetPicturesRequest(collection=collection, item_ids=item_ids)
+        request = messages.ids_request(index_pb2.GetPicturesRequest, item_ids, collection)
         return self._call(self._index.GetPictures, request, messages.pictures, timeout)
 
     def info(self, *, collection: str = "", timeout: float | None = None) -> CollectionInfo:
         """The number of items of a collection, and their encoder."""
-        request = index_pb2.CollectionInfoRequest(collection=collection)
+        request = messages.info_request(collection)
         return self._call(self._index.CollectionInfo, request, messages.collection_info, timeout)
 
     def healthy(self, *, timeout: float = 5.0) -> bool:

@@ -11,6 +11,7 @@ from statistics import quantiles
 
 from PIL import Image
 
+from scot import flags
 from scot.client import Query
 from scot.client._messages import image_bytes, search_request, search_result
 from scot.commands.service import ServicePlace
@@ -39,7 +40,7 @@ class ProfileConfig:
     """The reference image; without a reference and edits, a generated image and an edit."""
     item_id: str | None = None
     """Alternatively, an item of the collection as the reference."""
-    edit: list[str] = field(default_factory=list)
+    edit: flags.Phrases = field(default_factory=list)
     """What to change."""
     queries: int = 100
     """Number of measured queries."""

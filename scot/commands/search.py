@@ -10,12 +10,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from scot import flags
 from scot.client import Hit
 from scot.commands.service import ServicePlace
 from scot.data.images import decode_image
 from scot.data.records import Refusals
 from scot.errors import InvalidInput
-from scot.evaluation.contact_sheet import SheetRow, contact_sheet, save_sheet
+from scot.evaluation.contact_sheet import SheetRow, check_file, contact_sheet, save_sheet
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class SearchConfig:
     """The reference image."""
     item_id: str | None = None
     """Alternatively, an item of the collection as the reference."""
-    edit: list[str] = field(default_factory=list)
+    edit: flags.Phrases = field(default_factory=list)
     """What to change; several edits apply in order."""
     limit: int = 10
     """Number of hits, 1 to 1,000."""
@@ -54,6 +55,7 @@ def search(config: SearchConfig) -> int:
     if config.sheet is not None and not config.images:
         raise InvalidInput("--sheet needs --images: the folders of the indexed images")
     if config.sheet is not None:
+        check_file(config.sheet)
         importlib.import_module("scot.data.captioned")  # a missing package is reported before anything is sent
     if not 1 <= config.limit <= 1_000:
         raise InvalidInput(f"--limit must be 1 to 1,000, not {config.limit}")

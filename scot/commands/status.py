@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from scot.channels import proxy_of
 from scot.client import CollectionInfo, ComposerInfo, ScotClient
 from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput, NotFound, Unavailable
@@ -68,7 +69,8 @@ def _await(client: ScotClient, config: StatusConfig) -> None:
     reported = time.monotonic()
     while not client.healthy():
         if time.monotonic() >= until:
-            raise Unavailable(f"no SCOT service is serving at {config.service.address}")
+            address = config.service.address
+            raise Unavailable(f"no SCOT service is serving at {address}{proxy_of(address)}")
         if time.monotonic() - reported > _REPORT_S:
             reported = time.monotonic()
             print(f"waiting for {config.service.address}", file=sys.stderr, flush=True)

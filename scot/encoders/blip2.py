@@ -43,8 +43,8 @@ def encoder(name: str, *, device: str, dtype: torch.dtype) -> Blip2Encoder:
         raise InvalidInput(
             f"encoder {name!r} is incomplete: its weights lack {missing[0]} and {len(missing) - 1} others"
         )
-    # An id is public: it contains no path of this machine.
-    label = f"blip2:local-dir:{Path(place).name}" if name.startswith("blip2:local-dir:") else name
+    # The id of a folder is that of its weights, wherever the folder is and whatever its name.
+    label = "blip2:local-dir" if name.startswith("blip2:local-dir:") else name
     return Blip2Encoder(label, model, config, *_frontend_parts(place), device=device, dtype=dtype)
 
 

@@ -37,8 +37,8 @@ def encoder(name: str, *, device: str, dtype: torch.dtype) -> ClipEncoder:
     model_name, pretrained = _split(name)
     preprocess_cfg, tokenizer = open_clip_hooks.frontend_parts(model_name, pretrained)
     model = open_clip.create_model(model_name, pretrained=pretrained, precision="fp32", require_pretrained=True)
-    # An id is public: it contains no path of this machine.
-    label = f"local-dir:{Path(name).name}" if name.startswith("local-dir:") else name
+    # The id of a folder is that of its weights, wherever the folder is and whatever its name.
+    label = "local-dir" if name.startswith("local-dir:") else name
     return ClipEncoder(label, model, preprocess_cfg, tokenizer, device=device, dtype=dtype)
 
 

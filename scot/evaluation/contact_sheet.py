@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+
+from scot.errors import InvalidInput
 
 _CELL, _GAP, _TEXT = 144, 10, 200
 _INK, _DIM, _PAPER = (28, 28, 34), (110, 110, 120), (250, 250, 248)
@@ -50,9 +53,24 @@ def contact_sheet(rows: Sequence[SheetRow], *, title: str) -> Image.Image:
 
 
 def save_sheet(sheet: Image.Image, file: Path) -> None:
-    """Save as PNG, making the folder."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(file, "PNG")
+    """Save as PNG, making the folder. Raises InvalidInput when the file cannot be written."""
+    check_file(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(file, "PNG")
+    except OSError as error:
+        raise InvalidInput(f"the contact sheet {file} cannot be written: {error.strerror or error}") from error
+
+
+def check_file(file: Path) -> None:
+    """Raise InvalidInput when the file of a contact sheet cannot be one, before the work for it begins."""
+    if file.is_dir():
+        raise InvalidInput(f"the contact sheet {file} is a folder; name a PNG file in it")
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise InvalidInput(f"the contact sheet {file} cannot be written: {folder} is no folder")
+    if not os.access(folder, os.W_OK) and not os.access(file, os.W_OK):
+        raise InvalidInput(f"the contact sheet {file} cannot be written: no permission")
 
 
 def _fitted(image: Image.Image) -> Image.Image:

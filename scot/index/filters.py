@@ -58,12 +58,15 @@ class Filter:
 
 
 def filter_to_proto(filter: Filter) -> search_pb2.Filter:
-    """The protobuf message of a filter."""
-    return search_pb2.Filter(
-        must=[_condition_to_proto(each) for each in filter.must],
-        should=[_condition_to_proto(each) for each in filter.should],
-        must_not=[_condition_to_proto(each) for each in filter.must_not],
-    )
+    """The protobuf message of a filter. Raises InvalidInput for a value that the message cannot hold."""
+
+    def converted(part: str) -> list[search_pb2.Condition]:
+        conditions = getattr(filter, part)
+        if not isinstance(conditions, Sequence):
+            raise InvalidInput(f"filter.{part}: must be a list of conditions, not {type(conditions).__name__}")
+        return [_condition_to_proto(f"filter.{part}[{n}]", each) for n, each in enumerate(conditions)]
+
+    return search_pb2.Filter(must=converted("must"), should=converted("should"), must_not=converted("must_not"))
 
 
 def filter_from_proto(field: str, message: search_pb2.Filter) -> Filter:
@@ -79,7 +82,18 @@ def filter_from_proto(field: str, message: search_pb2.Filter) -> Filter:
     )
 
 
-def _condition_to_proto(condition: Condition) -> search_pb2.Condition:
+def _condition_to_proto(field: str, condition: Condition) -> search_pb2.Condition:
+    if not isinstance(condition, Match | Range | Exists):
+        raise InvalidInput(f"{field}: must be a Match, a Range or an Exists, not {type(condition).__name__}")
+    if not isinstance(condition.field, str):
+        raise InvalidInput(f"{field}.field: must be text, not {type(condition.field).__name__}")
+    try:
+        return _message_of(condition)
+    except (TypeError, ValueError) as error:  # protobuf's: no int64, no number, no Unicode
+        raise InvalidInput(f"{field}: {error}") from None
+
+
+def _message_of(condition: Condition) -> search_pb2.Condition:
     match condition:
         case Exists(field, exists):
             return search_pb2.Condition(field=field, exists=exists)
@@ -87,8 +101,10 @@ def _condition_to_proto(condition: Condition) -> search_pb2.Condition:
             return search_pb2.Condition(field=field, match=search_pb2.Match(boolean=boolean))
         case Match(field, int() as integer):
             return search_pb2.Condition(field=field, match=search_pb2.Match(integer=integer))
-        case Match(field, keyword):
-            return search_pb2.Condition(field=field, match=search_pb2.Match(keyword=str(keyword)))
+        case Match(field, str() as keyword):
+            return search_pb2.Condition(field=field, match=search_pb2.Match(keyword=keyword))
+        case Match(_, value):
+            raise TypeError(f"a Match needs text, an integer or a boolean, not {type(value).__name__}")
         case Range(field):
             bounds = {name: getattr(condition, name) for name in _BOUNDS}
             return search_pb2.Condition(field=field, range=search_pb2.Range(**bounds))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from scot.bundled import python_path
 from scot.errors import Unavailable
-from scot.local_ray import LOCAL_RAY
+from scot.local_ray import LOCAL_RAY, temporary_folder
 from services.search import tracing
 from services.search.local.child_processes import wait_or_kill
 from services.search.local.config import LocalConfig
@@ -33,10 +33,11 @@ _ATTEMPTS = 3
 
 
 def environment(config: LocalConfig) -> dict[str, str]:
-    """The variables that Ray and Serve need before they are imported. Raises InvalidInput: traces are not installed."""
+    """The variables that Ray and Serve need before they are imported. Raises InvalidInput."""
     haproxy = "1" if config.haproxy else "0"
     return {
         **LOCAL_RAY,
+        **temporary_folder(os.environ),
         "PYTHONPATH": python_path(),  # Ray's workers must find services
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", LOCAL_RAY["RAY_AUTH_MODE"]),
         "RAY_agent_register_timeout_ms": "120000",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import subprocess
 import sys
@@ -61,6 +62,8 @@ def test_an_unknown_flag_exits_with_2(capsys: pytest.CaptureFixture[str]) -> Non
         (["search", "--edit", "red", "--limit", "0"], "--limit must be 1 to 1,000, not 0"),
         (["search", "--edit", "red", "--limit", "1000000000"], "--limit must be 1 to 1,000"),
         (["search", "--edit", "red", "--sheet", "hits.png"], "--sheet needs --images"),
+        (["search", "--edit", "red", "--sheet", ".", "--images", "."], "the contact sheet . is a folder"),
+        (["search", "--edit", "red", "--sheet", "/dev/null/a.png", "--images", "."], "/dev/null is no folder"),
         (["index", "missing"], "missing"),
     ],
 )
@@ -85,3 +88,16 @@ def test_a_service_that_is_away_is_said(capsys: pytest.CaptureFixture[str]) -> N
         port = free.getsockname()[1]
     assert main(["search", "--edit", "red", "--address", f"localhost:{port}"]) == 1
     assert f"localhost:{port}" in capsys.readouterr().err
+
+
+def test_flags_that_only_a_shell_can_write(tmp_path: Path) -> None:
+    scot = f"{shlex.quote(sys.executable)} -m scot.cli search --address localhost:1"
+    script = f"{scot} --edit $'caf\\xe9'; {scot} --edit make it blue; {scot} --edit red --edit '-no sleeves'"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stderr.splitlines() == [
+        r"scot search: --edit: b'caf\xe9' is not UTF-8 text",
+        'scot search: put quotes around a text, --edit "make it blue", '
+        "or repeat the flag: --edit make --edit it --edit blue",
+        "scot search: no SCOT service answers at localhost:1",
+    ]
+    assert done.returncode == 1

@@ -241,3 +241,119 @@ def test_ctrl_c_ends_with_130(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert flags.run("train", main, Train, []) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class Find:
+    """Find images."""
+
+    folder: tyro.conf.Positional[Path] = Path("here")
+    edit: flags.Phrases = field(default_factory=list)
+    source: list[str] = field(default_factory=list)
+    sizes: tuple[int, ...] = (1,)
+    item_id: str = ""
+    image: Path | None = None
+    limit: int = 10
+
+
+def find(*argv: str, environment: dict[str, str] | None = None) -> Find:
+    return flags.parse(Find, argv, prog="scot find", environment=environment or {})
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--edit", "a", "--edit", "b"], Find(edit=["a", "b"])),
+        (
+            ["--source", "A", "--source", "B", "C", "--limit", "2", "--source=D"],
+            Find(source=["A", "B", "C", "D"], limit=2),
+        ),
+        (["--sizes", "2", "--sizes", "3"], Find(sizes=(2, 3))),
+        (["--edit", "a", "--source", "A", "--edit", "b c", "d e"], Find(edit=["a", "b c", "d e"], source=["A"])),
+        (["there", "--edit", "a"], Find(Path("there"), edit=["a"])),
+        (["--edit"], Find()),
+    ],
+)
+def test_every_value_of_a_repeated_list_flag_is_taken(argv: list[str], expected: Find) -> None:
+    assert find(*argv) == expected
+
+
+def test_a_list_flag_wins_over_its_variable() -> None:
+    assert find("--source", "A", "--source", "B", environment={"SCOT_SOURCE": "C D"}).source == ["A", "B"]
+    assert find(environment={"SCOT_SOURCE": "C -D"}).source == ["C", "-D"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (
+            ["--edit", "-no sleeves", "--edit", "--much- shorter", "-v"],
+            Find(edit=["-no sleeves", "--much- shorter", "-v"]),
+        ),
+        (["--edit=--no-sleeves"], Find(edit=["--no-sleeves"])),
+        (["--item-id", "-7a", "--image", "-.png"], Find(item_id="-7a", image=Path("-.png"))),
+    ],
+)
+def test_a_value_may_begin_with_a_dash(argv: list[str], expected: Find) -> None:
+    """Named by this test: ``tyro._backends._tyro_backend._LiteralValue``, which is not tyro's public API."""
+    assert find(*argv) == expected
+
+
+@pytest.mark.parametrize(
+    ("argv", "environment"),
+    [
+        (["--edit", "make", "it", "blue"], {}),
+        (["--edit", "in red", "make", "it"], {}),
+        ([], {"SCOT_EDIT": "make it blue"}),
+    ],
+)
+def test_a_text_without_quotes_is_reported(
+    argv: list[str], environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        find(*argv, environment=environment)
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith('scot find: put quotes around a text, --edit "')
+    assert message.count("\n") == 1
+    if argv:
+        with pytest.raises(InvalidInput, match="put quotes around a text"):
+            flags.check(Find, argv, prog="scot find")
+
+
+def test_words_that_are_texts_of_their_own_are_taken() -> None:
+    assert find("--edit", "blue", "--edit", "striped").edit == ["blue", "striped"]
+    assert find("--edit", "striped", "with long sleeves", "blue").edit == ["striped", "with long sleeves", "blue"]
+
+
+@pytest.mark.parametrize("argv", [["--edit", "caf\udce9"], ["--item-id", "caf\udce9"], ["--source", "a", "caf\udce9"]])
+def test_text_that_is_not_utf8_is_one_sentence(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        find(*argv)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == f"scot find: {argv[0]}: b'caf\\xe9' is not UTF-8 text\n"
+
+
+def test_a_file_whose_name_is_not_utf8_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "caf\udce9"
+    file.touch()
+    assert find("--image", str(file), "--source", str(file)) == Find(image=file, source=[str(file)])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfscot_key",
+        b"scot_key\r\n\n",
+        b"Bearer scot_key\n",
+        "\ufeffbearer  scot_key\r\n".encode("utf-16-le"),
+    ],
+)
+def test_a_key_file_as_editors_and_shells_write_it(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(content)
+    assert flags.secret("API_KEY", tmp_path / "key") == "scot_key"
+
+
+def test_a_key_in_its_variable_may_be_the_value_of_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCOT_API_KEY", "Bearer scot_key\n")
+    assert flags.secret("API_KEY", None) == "scot_key"

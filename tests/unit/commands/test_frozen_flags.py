@@ -43,6 +43,8 @@ def lines(config: type[Any]) -> Iterator[str]:
             default = field.default_factory()
         default = str(default) if isinstance(default, Path) else default
         value = "required" if default is dataclasses.MISSING else f"= {default!r}"
+        if kind == flags.Phrases:
+            kind = kind.__origin__
         if isinstance(kind, type(typing.Annotated[int, 0])):  # tyro.conf.Positional
             yield f"  {field.name.upper()}  {shown(kind.__origin__)}  {value}"  # type: ignore[attr-defined]
         else:

@@ -92,9 +92,10 @@ def test_one_vector_a_picture_is_the_normalised_mean(encoder: MultiVectorEncoder
 
 def test_the_id_tells_weights_apart_and_not_paths(encoder: Encoder, folder: Path, tmp_path: Path) -> None:
     same = load_encoder(save_random_blip2(tmp_path / "model"))
+    assert load_encoder(save_random_blip2(tmp_path / "renamed")).id == same.id
     other = load_encoder(save_random_blip2(tmp_path / "other" / "model", seed=1))
     assert encoder.id == same.id != other.id
-    assert encoder.id.startswith("blip2:local-dir:model@")
+    assert encoder.id.startswith("blip2:local-dir@")
     assert encoder.id.endswith("-24d")
     settings = folder.parent / "model" / "preprocessor_config.json"
     changed = json.loads(settings.read_text()) | {"image_mean": [0.1, 0.1, 0.1]}

@@ -99,11 +99,14 @@ def test_truncation_is_told(name: str, tmp_path: Path) -> None:
     assert encoder.tokenize(["a " * 500])[0].truncated
 
 
-def test_the_id_tells_weights_apart_and_not_paths(tmp_path: Path) -> None:
+def test_the_id_tells_weights_apart_and_not_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = load_encoder(save_random_encoder(tmp_path / "a" / "model", seed=0))
     same = load_encoder(save_random_encoder(tmp_path / "b" / "model", seed=0))
     other = load_encoder(save_random_encoder(tmp_path / "c" / "model", seed=1))
-    assert one.id == same.id
+    renamed = load_encoder(save_random_encoder(tmp_path / "d" / "another-name", seed=0))
+    monkeypatch.chdir(tmp_path / "a")
+    here = [load_encoder("local-dir:model"), load_encoder("local-dir:./model"), load_encoder("local-dir:../b/model/")]
+    assert {encoder.id for encoder in (same, renamed, *here)} == {one.id}
     assert one.id != other.id
     assert str(tmp_path) not in one.id
     assert one.id.endswith("-32d")

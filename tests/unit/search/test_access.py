@@ -46,10 +46,17 @@ def test_a_line_says_who_may_do_what_how_often(path: Path) -> None:
     assert read_keys(path) == (shop, bare)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(path: Path, encoding: str) -> None:
+    path.write_text(line("a", "name=shop"), encoding=encoding)
+    assert [key.name for key in read_keys(path)] == ["shop"]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("scot_a-key-in-the-clear", "line 1 .*must begin with the sha256"),
+        ("scot_a-key-in-the-clear", "line 1 .*must begin with the sha256 of a key, not with the key"),
+        ("Bearer a", "line 1 .*must begin with the sha256 of a key, not with the key"),
         (line("a") + line("b", "name=a b"), "line 2 .*may come each of"),
         (line("a", "name=a name=b"), "may come each of"),
         (line("a", "naem=a"), "may come each of"),
