@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from scot.cluster import job_result
 from scot.commands.columns import print_columns
-from scot.composers import Registry, artifact
+from scot.composers import Registry, artifact, packaged_composers
 from scot.errors import NotFound, NotPromoted, ScotError
 from scot.evaluation import promotion
 from scot.evaluation.gate import Check
@@ -24,7 +24,7 @@ from scot.progress import Progress
 
 @dataclass(frozen=True)
 class ListConfig:
-    """List the composers of a registry.
+    """List the composers of a registry, and the packaged ones.
 
     Example: scot composers list --composers scot-demo/composers
     """
@@ -89,19 +89,36 @@ class RollbackConfig:
 
 
 def list_composers(config: ListConfig) -> int:
-    """Print one line a version. Raises NotFound when there is none, InvalidInput when the pointer is damaged."""
+    """Print one line a version, and one a packaged composer.
+
+    Raises:
+        NotFound: there is no version.
+        InvalidInput: the pointer is damaged.
+    """
     registry = _registry(config.composers)
     released = registry.released()
     rows: list[tuple[str, ...]] = [_TITLES]
     broken: list[str] = []
     for version in registry.versions():
         try:
-            rows.append(_cells(registry, version, released))
+            published, decisions = registry.published_at(version), registry.decisions(version)
+            state = "released" if version == released else ""
+            rows.append(
+                (
+                    *_cells(version, registry.path(version), state),
+                    f"{published:%Y-%m-%d %H:%M}" if published else "",
+                    str(decisions[-1]["outcome"]) if decisions else "",
+                )
+            )
         except ScotError as error:
             broken.append(str(error))
+    packaged = packaged_composers()
+    rows += [(*_cells(name, str(folder), "packaged"), "", "") for name, folder in packaged.items()]
     print_columns(rows)
     for line in broken:
         print(line)
+    if released is None and packaged:
+        print(f"no version is released: {_answering(packaged)}")
     return 0
 
 
@@ -171,25 +188,32 @@ def rollback(config: RollbackConfig) -> int:
 def _registry(place: str) -> Registry:
     registry = Registry(place)
     if not registry.versions():
-        raise NotFound(f"{place} holds no composer yet; pretrain one, or name the registry with --composers")
+        packaged = packaged_composers()
+        instead = f" ({_answering(packaged)})" if packaged else ""
+        raise NotFound(f"{place} holds no composer yet{instead}; pretrain one, or name the registry with --composers")
     return registry
+
+
+def _answering(packaged: Mapping[str, Path]) -> str:
+    """Which packaged composer answers with which encoder."""
+    return ", ".join(
+        f"{name} answers for the encoder {artifact.read_config(each)['encoder_id']}" for name, each in packaged.items()
+    )
 
 
 _TITLES = ("version", "", "encoder", "architecture", "weights", "held-out R@1", "published (UTC)", "last decision")
 
 
-def _cells(registry: Registry, version: str, released: str | None) -> tuple[str, ...]:
-    config, metrics = registry.config(version), registry.metrics(version)
-    recall, published, decisions = metrics.get("recall@1"), registry.published_at(version), registry.decisions(version)
+def _cells(name: str, path: str, state: str) -> tuple[str, ...]:
+    """The first cells of a composer: those that its artifact knows."""
+    config, recall = artifact.read_config(path), artifact.read_metrics(path).get("recall@1")
     return (
-        version,
-        "released" if version == released else "",
+        name,
+        state,
         str(config["encoder_id"]),
         str(config["architecture"]),
-        f"{artifact.parameters(registry.path(version)):,}",
+        f"{artifact.parameters(path):,}",
         "" if recall is None else f"{recall:.3f}",
-        f"{published:%Y-%m-%d %H:%M}" if published else "",
-        str(decisions[-1]["outcome"]) if decisions else "",
     )
 
 

@@ -35,7 +35,7 @@ class SearchConfig:
     limit: int = 10
     """Number of hits, 1 to 1,000."""
     composer: str = ""
-    """A composer version, or sum, slerp, text_only, image_only; by default the released one."""
+    """A composer version, tiny-1, sum, slerp, text_only or image_only; by default the one that `scot status` shows."""
     collection: str = ""
     """Which collection; by default the service's own."""
     service: ServicePlace = field(default_factory=ServicePlace)

@@ -3,6 +3,7 @@
 from scot.composers.artifact import load_composer, save_composer
 from scot.composers.base import Composer, LearnedComposer
 from scot.composers.baselines import BASELINES, FITTED_BASELINES, baseline, fitted_baseline
+from scot.composers.packaged import composer_path, packaged_composers, packaged_for
 from scot.composers.registry import Registry
 
 __all__ = [
@@ -12,7 +13,10 @@ __all__ = [
     "LearnedComposer",
     "Registry",
     "baseline",
+    "composer_path",
     "fitted_baseline",
     "load_composer",
+    "packaged_composers",
+    "packaged_for",
     "save_composer",
 ]

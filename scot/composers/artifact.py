@@ -82,7 +82,7 @@ def save_composer(
         WEIGHTS: weights,
         CONFIG: json.dumps(config, indent=2).encode(),
         METRICS: json.dumps(measured, indent=2).encode(),
-        CARD: _card(config, measured, _size(module)).encode(),
+        CARD: _card(config, measured, module).encode(),
     }
     with atomic_folder(target) as temporary:
         for name, data in files.items():
@@ -177,7 +177,8 @@ def _size(module: ComposerModule) -> int:
     return sum(weight.numel() for weight in module.parameters())
 
 
-def _card(config: Mapping[str, Any], metrics: Mapping[str, float], parameters: int) -> str:
+def _card(config: Mapping[str, Any], metrics: Mapping[str, float], module: ComposerModule) -> str:
+    dtype = str(next(module.parameters()).dtype).removeprefix("torch.")
     measured = "\n".join(f"| {key} | {value:.4f} |" for key, value in metrics.items()) or "| (nothing) | |"
     settings = {**config["config"], **config["training"]}
     return f"""# SCOT composer ({config["architecture"]})
@@ -188,7 +189,7 @@ labelled triplets, on edited captions as stand-ins for target images (SCOT, arXi
 - **Use with** the encoder `{config["encoder_id"]}` only ({config["dim"]} dimensions); loading with another fails.
 - **Input** unit vectors of the image and of the edit's text; **output** one unit vector, to compare by cosine with
   image vectors.
-- **Size** {parameters:,} parameters, float32, safetensors.
+- **Size** {_size(module):,} parameters, {dtype}, safetensors.
 - **Training data** embedding cache `{config["training_data"] or "not recorded"}`; SCOT {config["scot"]}.
 
 | measured on held-out triplets | |

@@ -14,6 +14,7 @@ from typing import Any
 
 from scot.composers import artifact, release_history
 from scot.composers.baselines import BASELINES, FITTED_BASELINES
+from scot.composers.packaged import PACKAGED
 from scot.data.atomic_io import atomic_folder, locked
 from scot.data.shards import Folder
 from scot.errors import Conflict, InvalidInput, NotFound, ScotError
@@ -83,9 +84,12 @@ class Registry:
             Conflict: the version already exists.
             Unavailable: the registry cannot be written.
         """
-        if version is not None and (not _NAME.fullmatch(version) or version in BASELINES + FITTED_BASELINES):
+        if version is not None and (
+            not _NAME.fullmatch(version) or version in (*BASELINES, *FITTED_BASELINES, *PACKAGED)
+        ):
             raise InvalidInput(
-                f"version {version!r} must be 1 to 64 letters, digits, dots, dashes, underscores; no baseline's name"
+                f"version {version!r} must be 1 to 64 letters, digits, dots, dashes, underscores; no baseline's or "
+                "packaged composer's name"
             )
         artifact.verify(folder)
         source = Folder(folder)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from scot.composers import Composer, Registry, artifact, load_composer
+from scot.composers import Composer, Registry, artifact, composer_path, load_composer
 from scot.composers.registry import Rollback
 from scot.encoders import Encoder, load_encoder
 from scot.errors import EncoderMismatch, InvalidInput, ScotError
@@ -32,7 +32,7 @@ def compare(
         InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
     """
     _check_galleries(galleries)
-    paths = [registry.path(version) for version in (first, second)]
+    paths = [composer_path(version, registry) for version in (first, second)]
     loaded = load_encoder(encoder)
     composers = [_load(path, loaded) for path in paths]
     return _checks(loaded, *composers, metrics=COMPARED, galleries=galleries, cache=cache, progress=progress)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scot.composers import BASELINES, Composer, LearnedComposer, Registry, baseline, load_composer
+from scot.composers import BASELINES, Composer, LearnedComposer, Registry, baseline, composer_path, load_composer
 from scot.encoders import Encoder, load_encoder
 from scot.errors import InvalidInput, NotFound
 from scot.evaluation.base import Benchmark
@@ -48,7 +48,7 @@ class EvaluateConfig:
     composers: str | None = None
     """A registry of composers, a folder or a URL; its released one is evaluated."""
     composer: list[str] = field(default_factory=list)
-    """Versions of the registry, or artifact folders, to evaluate instead."""
+    """Versions of the registry, tiny-1 (the packaged composer) or artifact folders, to evaluate instead."""
     encoder: str = "tiny"
     """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO, local-dir:PATH or blip2:…"""
     best_of_vectors: bool = False
@@ -116,14 +116,14 @@ def evaluate_benchmark(config: BenchmarkConfig) -> int:
 
 
 def load_composers(composers: str | Path | None, names: Sequence[str], encoder: Encoder) -> list[LearnedComposer]:
-    """The composers of these names, versions of the registry ``composers`` or artifact folders; else its released one.
+    """The named composers: versions of the registry ``composers``, packaged ones or artifacts; else its released one.
 
     Raises:
         NotFound, InvalidInput, EncoderMismatch: one of them cannot be used with this encoder.
     """
     registry = Registry(composers) if composers is not None else None
     if names:
-        paths = [name if Path(name).is_dir() or registry is None else registry.path(name) for name in names]
+        paths = [name if Path(name).is_dir() else composer_path(name, registry) for name in names]
     elif registry is not None:
         version = registry.released()
         if version is None:
@@ -176,7 +176,8 @@ def _composer(config: BenchmarkConfig, encoder: Encoder) -> Composer:
     found = load_composers(config.composers, [config.composer] if config.composer else [], encoder)
     if not found:
         raise InvalidInput(
-            f"name a --composer: a baseline ({', '.join(BASELINES)}), an artifact folder or a version of --composers"
+            f"name a --composer: a baseline ({', '.join(BASELINES)}), tiny-1, an artifact folder or a version of "
+            "--composers"
         )
     return found[0]
 

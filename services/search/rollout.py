@@ -22,7 +22,7 @@ class Rollout:
     """
 
     default: str = ""
-    """The composer that answers; empty: the registry's released version."""
+    """The composer that answers; empty: the registry's released version, else the packaged composer."""
     split: Mapping[str, float] = field(default_factory=dict)
     """Composers with the share of the requests that each answers; the default answers the rest."""
     shadow: str = ""

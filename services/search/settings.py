@@ -27,7 +27,7 @@ class ServiceSettings:
     encoder: str = "tiny"
     """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     composer: str = ""
-    """The composer that answers when a request names none; empty: the registry's released version, else sum."""
+    """The composer of requests that name none; empty: the released version, else tiny-1 if it fits, else sum."""
     split: tuple[str, ...] = ()
     """Composers that answer a share of those requests, each as NAME=SHARE (v2=0.1); the default answers the rest."""
     shadow: str = ""
@@ -86,7 +86,7 @@ class SearchSettings:
 
     service: ServiceSettings = field(default_factory=ServiceSettings)
     composers: str | None = None
-    """The registry folder of composer versions; without one only the baselines answer."""
+    """The registry folder of composer versions; without one only the packaged composer and the baselines answer."""
     store: str | None = None
     """Folder of the embedded vector store; either this or a Qdrant address."""
     decode_threads: int = 2

@@ -1,1 +1,1 @@
-"""What trained the packaged composer in ``scot/composers/tiny``."""
+"""What trained the packaged composer in ``scot/composers/tiny-1``."""

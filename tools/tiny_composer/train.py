@@ -1,6 +1,6 @@
 """Train the packaged composer ``tiny-1`` on the drawn worlds, by the commands a person would run.
 
-    python -m tools.tiny_composer.train --out scot/composers/tiny
+    python -m tools.tiny_composer.train --out scot/composers/tiny-1
 
 Draws 5,000 captioned images of each world, writes sixteen edits of each caption by rules, encodes them with the
 packaged encoder, and pretrains a token Combiner of half widths with the analogy (docs/adr/0016). About 40 minutes on
@@ -26,7 +26,7 @@ NAME = "tiny-1"
 class TinyComposer:
     """Train the packaged composer."""
 
-    out: Path = Path("scot/composers/tiny")
+    out: Path = Path("scot/composers/tiny-1")
     """The artifact folder to write."""
     work: Path = Path("tiny-composer")
     """Where images, edits, embeddings and the run are kept; a second run reuses what is there."""

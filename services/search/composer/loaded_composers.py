@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from scot.client import ComposerInfo
-from scot.composers import BASELINES, Composer, Registry, baseline, load_composer
+from scot.composers import (
+    BASELINES,
+    Composer,
+    Registry,
+    baseline,
+    composer_path,
+    load_composer,
+    packaged_composers,
+    packaged_for,
+)
+from scot.composers.artifact import read_config, read_metrics
 from scot.errors import EncoderMismatch, NotFound, ScotError, Unavailable
 from services.search.rollout import Rollout
 
@@ -26,14 +36,15 @@ class LoadedComposers:
     def roll_out(self, rollout: Rollout) -> None:
         """Load every composer of ``rollout``, then put it in force; after an error the previous rollout stays.
 
-        A default of ``""`` is the registry's released version, else ``sum``.
+        A default of ``""`` is the registry's released version, else the packaged composer of the encoder, else ``sum``.
 
         Raises:
             EncoderMismatch: a composer was trained on another encoder's vectors.
             NotFound: there is no such composer.
             InvalidInput: its artifact is damaged.
         """
-        default = rollout.default or (self._registry.released() if self._registry else None) or "sum"
+        released = self._registry.released() if self._registry else None
+        default = rollout.default or released or packaged_for(self._encoder_id) or "sum"
         named = replace(rollout, default=default)
         for name in dict.fromkeys((default, *named.split, named.shadow)):
             if name:
@@ -52,16 +63,18 @@ class LoadedComposers:
             raise Unavailable(f"composer {name!r} cannot be loaded") from error
 
     def infos(self) -> list[ComposerInfo]:
-        """Every composer that a request can name, versions first."""
+        """Every composer that a request can name: versions, then the encoder's packaged one, then baselines."""
         infos = []
-        for version in self._registry.versions() if self._registry else []:
-            assert self._registry is not None
+        packaged = packaged_for(self._encoder_id)
+        versions = self._registry.versions() if self._registry else []
+        for name in [*versions, packaged] if packaged else versions:
             try:
-                config, metrics = self._registry.config(version), self._registry.metrics(version)
+                path = composer_path(name, self._registry)
+                config, metrics = read_config(path), read_metrics(path)
             except ScotError as error:
-                logger.error("composer %r cannot be read: %s", version, error)
+                logger.error("composer %r cannot be read: %s", name, error)
                 continue
-            infos.append(self._info(version, str(config["architecture"]), str(config["encoder_id"]), metrics))
+            infos.append(self._info(name, str(config["architecture"]), str(config["encoder_id"]), metrics))
         weighted = (name for name in (*self.rollout.shares, self.rollout.shadow) if ":" in name)
         names = dict.fromkeys((*BASELINES, *weighted))
         return infos + [self._info(name, name.partition(":")[0], "", {}) for name in names]
@@ -82,10 +95,12 @@ class LoadedComposers:
     def _open(self, name: str) -> Composer:
         if name.partition(":")[0] in BASELINES:
             return baseline(name)
-        if self._registry is None:
-            raise NotFound(f"there is no composer {name!r}; this service has only {', '.join(BASELINES)}")
-        path = self._registry.path(name)
-        encoder_id = str(self._registry.config(name).get("encoder_id"))
+        if self._registry is None and name not in packaged_composers():
+            own = packaged_for(self._encoder_id)
+            known = (own, *BASELINES) if own else BASELINES
+            raise NotFound(f"there is no composer {name!r}; this service has only {', '.join(known)}")
+        path = composer_path(name, self._registry)
+        encoder_id = str(read_config(path)["encoder_id"])
         if encoder_id != self._encoder_id:
             raise EncoderMismatch(f"composer {name!r} was trained on encoder {encoder_id!r}, not {self._encoder_id!r}")
         composer = load_composer(path, encoder_id=self._encoder_id, dim=self._dim)

@@ -73,6 +73,7 @@ class ComposerReplica:
         registry = Registry(settings.composers) if settings.composers else None
         self._composers = LoadedComposers(registry, encoder.id, encoder.dim)
         self._serving = False
+        self._user_config: dict[str, Any] = {}
         self._metrics = ComposerMetrics()
         self._encoder = CachedEncoder(encoder, settings.service.cache_mb * 2**20, self._metrics.looked_up)
         self._batcher = DynamicBatcher(self._compose, most=settings.batch)
@@ -85,7 +86,12 @@ class ComposerReplica:
         """
         # Not on the event loop and not on the towers' thread, where queries continue while composers are loaded.
         await asyncio.get_running_loop().run_in_executor(None, self._roll_out, user_config)
-        self._serving = True
+        self._user_config, self._serving = user_config, True
+
+    async def reload(self) -> str:
+        """Read the registry again and apply the same rollout; returns the composer that answers now."""
+        await asyncio.get_running_loop().run_in_executor(None, self._roll_out, self._user_config)
+        return self._composers.rollout.default
 
     def _roll_out(self, user_config: dict[str, Any]) -> None:
         try:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 APP = "search"
 _ATTEMPTS = 3
+_RELOAD_S = 120.0
 
 
 def environment(config: LocalConfig) -> dict[str, str]:
@@ -96,6 +97,14 @@ def deploy(application: Application) -> None:
     from ray import serve
 
     serve._run(application, _blocking=False, name=APP, route_prefix="/")
+
+
+def reload_composers() -> str:
+    """Make the service read its registry again; returns the composer that answers now."""
+    from ray import serve
+
+    handle = serve.get_deployment_handle("Composer", APP)
+    return str(handle.reload.remote().result(timeout_s=_RELOAD_S))
 
 
 def stop_ray() -> None:

@@ -1,7 +1,8 @@
 """The search service on this machine: ``python -m services.search.local --data ./scot-data``.
 
 Starts a Ray of its own (it never joins another one), deploys the application on it, prints one line with its address,
-and runs until Ctrl-C or SIGTERM. Then it stops everything that it started.
+and runs until Ctrl-C or SIGTERM. Then it stops everything that it started. While it runs, a version that is released in
+DATA/composers answers a second later.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -23,11 +25,21 @@ from services.access import Keys
 from services.search import tracing
 from services.search.local.child_processes import adopt_orphans, wait_or_kill
 from services.search.local.config import LocalConfig
-from services.search.local.ray_runtime import APP, deploy, environment, start_ray, start_serve, stop_ray
+from services.search.local.ray_runtime import (
+    APP,
+    deploy,
+    environment,
+    reload_composers,
+    start_ray,
+    start_serve,
+    stop_ray,
+)
 from services.search.settings import SearchSettings
 
 _START_S = 900.0
 _STOP_S = 60.0
+_FOLLOW_S = 1.0
+_RELEASED = "released.json"  # scot.composers.registry.RELEASED, without importing torch
 
 
 def main(config: LocalConfig) -> int:
@@ -48,6 +60,8 @@ def main(config: LocalConfig) -> int:
             Keys(settings.service.api_keys)
         if settings.store:
             check_free(Path(settings.store))
+        registry = Path(str(settings.composers))
+        released = released_file(registry)  # before the service reads it
         adopt_orphans()
         print(f"starting SCOT with encoder {settings.service.encoder} …", file=sys.stderr, flush=True)
         try:
@@ -55,7 +69,7 @@ def main(config: LocalConfig) -> int:
             if stop.is_set():
                 return 130
             print(f"SCOT listens on localhost:{config.port} (gRPC); data in {config.data}; Ctrl-C stops it", flush=True)
-            stop.wait()
+            follow_releases(registry, released, stop, reload_composers)
             return 0
         finally:
             stop_ray()
@@ -85,6 +99,38 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: Signals, stop
         if time.monotonic() > deadline:
             raise Unavailable(f"the search service did not start within {_START_S:.0f} seconds")
         stop.wait(0.1)
+
+
+def released_file(registry: Path) -> tuple[int, int] | None:
+    """Identifies the file that names the released version; it is replaced at every release. None: there is none."""
+    try:
+        status = (registry / _RELEASED).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def follow_releases(
+    registry: Path, applied: tuple[int, int] | None, stop: threading.Event, reload: Callable[[], str]
+) -> None:
+    """Until ``stop``: after each release, reload the composers and print which one answers; a failure is tried again.
+
+    Args:
+        registry: the folder of the composers.
+        applied: the :func:`released_file` that the service has read.
+        stop: ends the loop.
+        reload: makes the service read the registry; returns the composer that answers then.
+    """
+    while not stop.wait(_FOLLOW_S):
+        released = released_file(registry)
+        if released == applied:
+            continue
+        try:
+            print(f"composer {reload()} answers now", flush=True)
+        except Exception as error:
+            print(f"the release is not applied yet: {error}", file=sys.stderr, flush=True)
+        else:
+            applied = released
 
 
 def _answers(port: int) -> bool:

@@ -74,7 +74,7 @@ def checked_name(field: str, name: str, *, default: str) -> str:
 
 
 def checked_composer(field: str, name: str) -> str:
-    """The name of a version, or of a baseline with or without a weight (``sum:0.7``); empty: the released version."""
+    """The name of a composer, or of a baseline with or without a weight (``sum:0.7``); empty: the default one."""
     kind, colon, _ = name.partition(":")
     if kind not in BASELINES:
         return checked_name(field, name, default="")
