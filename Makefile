@@ -21,7 +21,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(DEMO) ## Draw, learn, index, serve and search on this machine; then stay up (ONCE=1: exit)
+demo: $(DEMO) ## Index, serve and search; then learn a composer, release it, search again; then stay up (ONCE=1: exit)
 	.venv/bin/scot demo $(if $(filter-out 0 false no,$(ONCE)),--once) $(ARGS)
 
 test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" picks some)

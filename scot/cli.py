@@ -18,7 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "demo": (
         "scot.demo.config:DemoConfig",
         "scot.demo.run:demo",
-        "draw, train, index, serve and search on this machine",
+        "index, serve and search on this machine, then learn a composer",
     ),
     "serve": ("services.search.local.start:LocalConfig", "", "start the search service on this machine"),
     "search": ("scot.commands.search:SearchConfig", "search", "search a running service with an image and edits"),

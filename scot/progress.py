@@ -13,6 +13,7 @@ default; only commands decide where it goes.
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,11 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 _EVERY_S = 3.0
+
+
+def report_console() -> Console:
+    """A console that is wide enough for the tables where it is not a terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=110)
 
 
 class Progress:

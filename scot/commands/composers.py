@@ -18,8 +18,7 @@ from scot.errors import NotFound, NotPromoted, ScotError
 from scot.evaluation import promotion
 from scot.evaluation.gate import Check
 from scot.evaluation.scoring import Estimate
-from scot.evaluation.tables import report_console
-from scot.progress import Progress
+from scot.progress import Progress, report_console
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Draw two catalogs, train a composer without labels, index, serve, and search.
+    """Index two drawn catalogs and search them; then learn a composer from captions, release it, and search again.
 
     Example: scot demo --once
     """
@@ -16,14 +16,14 @@ class DemoConfig:
     data: Path = Path("scot-demo")
     """The folder for all data; a second run reuses it."""
     once: bool = False
-    """Stop after the searches; otherwise the service continues."""
+    """Stop after both acts; otherwise the service continues."""
     port: int = 9000
     """The port of the service."""
-    train_size: int = 5_000
+    train_size: int = 2_000
     """Captioned images of each world for training."""
-    gallery_size: int = 4_000
+    gallery_size: int = 400
     """Images of each world to search, all of attribute combinations that are not in the training data."""
-    queries: int = 1_000
+    queries: int = 150
     """Evaluation queries of each world."""
     edits_per_caption: int = 6
     """Training edits of each caption."""
@@ -31,7 +31,7 @@ class DemoConfig:
     """The composer's network: token_combiner, combiner … (docs/quality.md compares them)."""
     analogy_weight: float = 10.0
     """Weight of the analogy in the objective; 0: the edited caption is the only target (docs/adr/0016)."""
-    steps: int = 600
+    steps: int = 300
     """Pretraining steps."""
     engine: str = "rules"
     """The engine that generates the edits: rules, openai, vllm or service (docs/edits.md)."""

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scot.bundled import code_root, python_path
+from scot.cluster import job_result
 from scot.demo.config import DemoConfig
 from scot.errors import Unavailable
 from scot.worlds import WORLDS
 
+_SCOT = (sys.executable, "-m", "scot.cli")
+_HALF_WIDTHS = ("--projection", "256", "--hidden", "512")  # as of the packaged composer; a step takes half the time
+_PATIENCE_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Commands that run one after another; those of ``beside`` run at the same time, and print their output after."""
+    """Commands that run one after another."""
 
     title: str
     commands: tuple[tuple[str, ...], ...]
-    beside: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,89 +49,107 @@ class Workspace:
         """The gallery of every world."""
         return [self.gallery(world) for world in WORLDS]
 
+    @property
+    def composers(self) -> Path:
+        """The registry, which the service reads too."""
+        return self.root / "composers"
 
-def steps_of(config: DemoConfig) -> list[Step]:
-    """The steps up to serving."""
+    @property
+    def evaluation(self) -> Path:
+        """The measurements."""
+        return self.root / "evaluation"
+
+
+def draw_galleries(config: DemoConfig) -> Step:
+    """Draw the images to search, with queries."""
+    space = Workspace(config.data)
+    draw = [
+        _draw(config, world, "eval", config.gallery_size, space.gallery(world), "--queries", str(config.queries))
+        for world in WORLDS
+    ]
+    return Step("drawing two small catalogs", tuple(draw))
+
+
+def index_galleries(config: DemoConfig) -> Step:
+    """Index them through the running service."""
+    address = f"localhost:{config.port}"
+    folders = Workspace(config.data).galleries
+    return Step("indexing them", tuple((*_SCOT, "index", str(folder), "--address", address) for folder in folders))
+
+
+def learning(config: DemoConfig) -> list[Step]:
+    """From captions to a published composer that is not released; the last command reports its version."""
     space, data = Workspace(config.data), config.data
-    scot = (sys.executable, "-m", "scot.cli")
     seed = ("--seed", str(config.seed))
     trains = [str(space.train(world)) for world in WORLDS]
-    galleries = [str(folder) for folder in space.galleries]
-    draw = [
-        (*scot, "draw", "--world", world, "--split", split, "--size", str(size), *extra, "--output", str(folder), *seed)
-        for world in WORLDS
-        for split, size, extra, folder in (
-            ("train", config.train_size, (), space.train(world)),
-            ("eval", config.gallery_size, ("--queries", str(config.queries)), space.gallery(world)),
-        )
-    ]
-    index = [
-        _job("index", "--source", folder, "--store", str(data / "qdrant"), "--encoder", "tiny") for folder in galleries
-    ]
-    triplets, embeddings, composers = str(data / "triplets"), str(data / "embeddings"), str(data / "composers")
+    triplets, embeddings = str(data / "triplets"), str(data / "embeddings")
+    draw = [_draw(config, world, "train", config.train_size, space.train(world)) for world in WORLDS]
     generate = _job(
         *("generate_edits", "--source", *trains, "--output", triplets, "--overwrite", *seed),
         *("--edits-per-caption", str(config.edits_per_caption), *config.engine_flags()),
     )
-    evaluate = _job(
-        *("evaluate", "--gallery", *galleries, "--composers", composers, "--output", str(data / "evaluation"))
+    encode = _job(
+        *("encode", "--num-workers", "0", "--states", "--source", *trains, "--triplets", triplets),
+        *("--output", embeddings),
     )
     pretrain = _job(
-        *("pretrain", "--embeddings", embeddings, "--composers", composers, "--runs", str(data / "runs")),
-        *("--steps", str(config.steps), "--architecture", config.architecture, *seed),
-        *("--analogy-weight", str(config.analogy_weight)),
+        *("pretrain", "--num-workers", "0", "--embeddings", embeddings, "--composers", str(space.composers)),
+        *("--runs", str(data / "runs"), "--steps", str(config.steps), "--architecture", config.architecture, *seed),
+        *("--analogy-weight", str(config.analogy_weight), *_HALF_WIDTHS, "--no-release", "--json"),
     )
     return [
         Step("drawing two catalogs of captioned images", tuple(draw)),
         Step("generating edits of the captions", (generate,)),
-        Step(
-            "encoding images and texts once",
-            (_job("encode", "--states", "--source", *trains, "--triplets", triplets, "--output", embeddings),),
-        ),
-        Step("pretraining the composer, without labeled triplets", (pretrain,)),
-        Step(
-            "evaluating on unseen combinations, and indexing the galleries",
-            (evaluate,),
-            beside=tuple(index),
-        ),
+        Step("encoding images and texts once", (encode,)),
+        Step("pretraining a composer, without labeled triplets", (pretrain,)),
     ]
 
 
-def run_step(step: Step) -> None:
-    """Run a step, the output of its commands indented.
+def measuring(config: DemoConfig, *composers: str) -> Step:
+    """Measure composers on the galleries, whose combinations the training never saw."""
+    space = Workspace(config.data)
+    galleries = [str(folder) for folder in space.galleries]
+    evaluate = _job(
+        *("evaluate", "--gallery", *galleries, "--composers", str(space.composers), "--composer", *composers),
+        *("--output", str(space.evaluation)),
+    )
+    return Step("measuring it on unseen combinations", (evaluate,))
+
+
+def run_step(step: Step) -> dict[str, Any]:
+    """Run a step, the output of its commands indented; returns the result that its last command reports, if any.
 
     Raises:
         Unavailable: a command failed; its output has the reason.
     """
-    output: list[str] = []
-    with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(_run, step.beside, output.append)
-        _run(step.commands, _show)
-        try:
-            beside.result()
-        finally:
-            _show("".join(output))
-
-
-def _show(text: str) -> None:
-    print(text, end="", flush=True)
-
-
-def _run(commands: Sequence[Sequence[str]], show: Callable[[str], object]) -> None:
+    result: dict[str, Any] = {}
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": python_path()}
-    for command in commands:
+    for command in step.commands:
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
         ) as process:
             assert process.stdout is not None
             try:
                 for line in process.stdout:
-                    show(f"      {line}")
+                    if (reported := job_result.read(line)) is not None:
+                        result = reported
+                    else:
+                        print(f"      {line}", end="", flush=True)
             except KeyboardInterrupt:
-                process.wait()  # it gets the same Ctrl-C and stops its own processes
+                _end(process)
                 raise
         if process.returncode:
             raise Unavailable(f"the step failed (exit code {process.returncode}); its last lines above have the reason")
+    return result
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Wait for a command that a Ctrl-C has reached too; interrupt one that it has not reached."""
+    try:
+        process.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        process.wait()
 
 
 def shown(command: Sequence[str]) -> str:
@@ -138,3 +161,8 @@ def shown(command: Sequence[str]) -> str:
 
 def _job(name: str, *flags: str) -> tuple[str, ...]:
     return (sys.executable, str(code_root() / "ray_jobs" / f"{name}.py"), *flags)
+
+
+def _draw(config: DemoConfig, world: str, split: str, size: int, output: Path, *extra: str) -> tuple[str, ...]:
+    what = ("--world", world, "--split", split, "--size", str(size), *extra)
+    return (*_SCOT, "draw", *what, "--output", str(output), "--seed", str(config.seed))

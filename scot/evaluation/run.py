@@ -26,12 +26,11 @@ from scot.evaluation.tables import (
     print_comparison,
     print_protocol,
     print_scores,
-    report_console,
     write_comparisons,
     write_result,
 )
 from scot.evaluation.worlds import read_gallery
-from scot.progress import Progress
+from scot.progress import Progress, report_console
 
 
 @dataclass(frozen=True)

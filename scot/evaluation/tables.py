@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,6 @@ from scot.evaluation.scoring import Scores
 _SHORT = {"recall_subset@": "Rsub@", "recall@": "R@", "map@": "mAP@", "mean_r5_rsub1": "(R@5+Rsub@1)/2"}
 """What a table's columns are called in papers."""
 _HEADINGS = re.compile("|".join(_SHORT))
-
-
-def report_console() -> Console:
-    """A console that is wide enough for the tables where it is not a terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=110)
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:

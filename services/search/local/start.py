@@ -38,7 +38,7 @@ from services.search.settings import SearchSettings
 
 _START_S = 900.0
 _STOP_S = 60.0
-_FOLLOW_S = 1.0
+_FOLLOW_S, _RETRY_S = 1.0, 10.0
 _RELEASED = "released.json"  # scot.composers.registry.RELEASED, without importing torch
 
 
@@ -129,6 +129,7 @@ def follow_releases(
             print(f"composer {reload()} answers now", flush=True)
         except Exception as error:
             print(f"the release is not applied yet: {error}", file=sys.stderr, flush=True)
+            stop.wait(_RETRY_S)
         else:
             applied = released
 

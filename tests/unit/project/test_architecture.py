@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "client": SMALL | {"index", "data", "v1"},
     "cluster": SMALL | {"client", "composers", "evaluation"},
     "commands": SMALL | LIBRARY_ROOMS | {"cluster"},
-    "demo": SMALL | LIBRARY_ROOMS | {"commands"},
+    "demo": SMALL | LIBRARY_ROOMS | {"cluster", "commands"},
     # The commands are imported by name, when they run; the benchmarks' names come from their table.
     "cli": frozenset({"scot", "errors", "flags", "bundled", "evaluation"}),
     "ray_jobs": SMALL | LIBRARY_ROOMS | {"cluster"},
