@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scot.composers import artifact
-
-if TYPE_CHECKING:
-    from scot.composers.registry import Registry
 
 PACKAGED = {"tiny-1": Path(__file__).resolve().parent / "tiny-1"}
 """Each packaged composer with its artifact folder of that name; no registry publishes a version of such a name."""
@@ -23,14 +19,3 @@ def packaged_for(encoder_id: str) -> str | None:
     """The packaged composer that was trained on an encoder; None: there is none. Raises InvalidInput."""
     found = packaged_composers().items()
     return next((name for name, folder in found if artifact.read_config(folder)["encoder_id"] == encoder_id), None)
-
-
-def composer_path(name: str, registry: Registry | None) -> str:
-    """The folder or URL of a packaged composer's artifact, of a version's, or without a registry ``name`` itself.
-
-    Raises:
-        NotFound: the registry has no such version.
-    """
-    if (folder := packaged_composers().get(name)) is not None:
-        return str(folder)
-    return name if registry is None else registry.path(name)

@@ -14,7 +14,7 @@ from typing import Any
 
 from scot.composers import artifact, release_history
 from scot.composers.baselines import BASELINES, FITTED_BASELINES
-from scot.composers.packaged import PACKAGED
+from scot.composers.packaged import PACKAGED, packaged_composers
 from scot.data.atomic_io import atomic_folder, locked
 from scot.data.shards import Folder
 from scot.errors import Conflict, InvalidInput, NotFound, ScotError
@@ -218,6 +218,17 @@ class Registry:
             return iter([] if self._has(version) else [version])
         last = max((int(v[1:]) for v in self.versions() if re.fullmatch("v[0-9]+", v)), default=0)
         return (f"v{number}" for number in itertools.count(last + 1))
+
+
+def composer_path(name: str, registry: Registry | None) -> str:
+    """The folder or URL of a packaged composer's artifact, of a version's, or without a registry ``name`` itself.
+
+    Raises:
+        NotFound: the registry has no such version.
+    """
+    if (folder := packaged_composers().get(name)) is not None:
+        return str(folder)
+    return name if registry is None else registry.path(name)
 
 
 def _taken(version: str | None) -> Conflict:

@@ -145,7 +145,7 @@ def _wait_for(client: ScotClient, version: str) -> None:
 def _search(
     config: DemoConfig, client: ScotClient, composer: str, console: Console, *, before: Ranks | None, sheet: str
 ) -> Ranks:
-    """Answer some queries of each world, print the ranks beside those of ``before``, and save a contact sheet in the workspace."""
+    """Answer some queries of each world, print the ranks beside those of ``before``, and save a contact sheet."""
     space = Workspace(config.data)
     rows: list[SheetRow] = []
     lines: list[tuple[str, ...]] = []

@@ -18,7 +18,7 @@ from scot.errors import Unavailable
 from scot.worlds import WORLDS
 
 _SCOT = (sys.executable, "-m", "scot.cli")
-_HALF_WIDTHS = ("--projection", "256", "--hidden", "512")  # as of the packaged composer; a step takes half the time
+_WIDTHS = {"token_combiner": ("--projection", "256", "--hidden", "512")}  # as tiny-1 has; a step takes half the time
 _PATIENCE_S = 10.0
 
 
@@ -95,7 +95,13 @@ def learning(config: DemoConfig) -> list[Step]:
     pretrain = _job(
         *("pretrain", "--num-workers", "0", "--embeddings", embeddings, "--composers", str(space.composers)),
         *("--runs", str(data / "runs"), "--steps", str(config.steps), "--architecture", config.architecture, *seed),
-        *("--analogy-weight", str(config.analogy_weight), *_HALF_WIDTHS, "--no-release", "--json"),
+        *(
+            "--analogy-weight",
+            str(config.analogy_weight),
+            *_WIDTHS.get(config.architecture, ()),
+            "--no-release",
+            "--json",
+        ),
     )
     return [
         Step("drawing two catalogs of captioned images", tuple(draw)),

@@ -9,7 +9,6 @@ import pytest
 
 from scot.demo import run
 from scot.demo.config import DemoConfig
-from scot.demo.steps import Step
 from scot.errors import Conflict, InvalidInput, ScotError
 from scot.ports import check_port
 from tests.support.ports import free_port
@@ -20,11 +19,12 @@ class Started(Exception):
 
 
 @pytest.fixture(autouse=True)
-def no_step_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(step: Step) -> None:
-        raise Started
+def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoService:
+        def __init__(self, *_: object) -> None:
+            raise Started
 
-    monkeypatch.setattr(run, "run_step", start)
+    monkeypatch.setattr(run, "Service", NoService)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_port_that_is_taken(host: str, tmp_path: Path, capsys: pytest.CaptureF
     check_port(port)
 
 
-def test_a_free_port_lets_the_first_step_start(tmp_path: Path) -> None:
+def test_a_free_port_lets_the_service_start(tmp_path: Path) -> None:
     with pytest.raises(Started):
         run.demo(DemoConfig(data=tmp_path / "demo", port=free_port()))
 
