@@ -204,7 +204,7 @@ def test_items_are_stored_fetched_and_deleted(client: ScotClient) -> None:
 
 def test_composers_are_listed(client: ScotClient) -> None:
     composers = {composer.name: composer for composer in client.composers()}
-    assert {"v1", "foreign", "tiny-1", "sum", "slerp", "text_only", "image_only"} == composers.keys()
+    assert {"v1", "foreign", "sum", "slerp", "text_only", "image_only"} == composers.keys()
     assert composers["v1"].released
     assert composers["v1"].metrics == {"recall@1": 0.5}
 

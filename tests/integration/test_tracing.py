@@ -112,7 +112,7 @@ def test_a_query_is_one_trace_from_the_caller_to_the_store(target: str, receiver
     assert (found["rpc.method"], found["rpc.grpc.status_code"]) == ("compose_search", "OK")
     assert found["scot.request_id"] == f"id-{TRACE[:4]}"
     composed = attributes(spans["compose"])
-    assert (composed["scot.composer"], composed["scot.batch"]) == ("tiny-1", 1)
+    assert (composed["scot.composer"], composed["scot.batch"]) == ("sum", 1)
     assert attributes(spans["store search"])["db.system.name"] == "qdrant"
     assert receiver[0].services == {"scot-search"}
 
