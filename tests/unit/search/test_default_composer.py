@@ -13,9 +13,9 @@ from scot.composers.architectures import build
 from scot.composers.packaged import PACKAGED
 from scot.errors import EncoderMismatch, NotFound
 from services.search.composer.loaded_composers import LoadedComposers
-from services.search.composer.rollout import Rollout
 from services.search.local import start
 from services.search.local.start import follow_releases, released_file
+from services.search.rollout import Rollout
 
 DIM = 8
 PACKAGED_NAME = "tiny-1"
