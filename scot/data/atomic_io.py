@@ -26,19 +26,21 @@ _WINDOWS = os.name == "nt"
 
 
 @contextlib.contextmanager
-def atomic_file(target: Path, *, what: str = "") -> Iterator[Path]:
+def atomic_file(target: Path, *, what: str = "", durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path; the file that the block writes there replaces ``target`` when the block succeeds.
 
     Args:
         target: the file to write. Its folder is created if it is missing.
         what: what the error message says cannot be written; by default the path of ``target``.
+        durable: wait for the disk. Without, a power cut may leave a damaged file, which the reader must detect.
 
     Raises:
         Unavailable: the disk is full, or the folder is not writable. ``target`` is unchanged.
     """
-    with _temporary(target, what) as temporary:
+    with _temporary(target, what, durable) as temporary:
         yield temporary
-        _flush(temporary)
+        if durable:
+            _flush(temporary)
         temporary.replace(target)
 
 
@@ -70,9 +72,9 @@ def atomic_folder(target: Path, *, replace: bool = False, what: str = "") -> Ite
             raise
 
 
-def write_bytes(target: Path, data: bytes, *, what: str = "") -> None:
+def write_bytes(target: Path, data: bytes, *, what: str = "", durable: bool = True) -> None:
     """Write a file atomically. Raises as :func:`atomic_file`."""
-    with atomic_file(target, what=what) as temporary:
+    with atomic_file(target, what=what, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 
@@ -129,14 +131,15 @@ def writing(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _temporary(target: Path, what: str) -> Iterator[Path]:
+def _temporary(target: Path, what: str, durable: bool = True) -> Iterator[Path]:
     """Yield an unused name beside ``target``; flush the renamed entry, or delete what a failed block left."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     with writing(what or str(target)):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
-            _flush(target.parent)
+            if durable:
+                _flush(target.parent)
         finally:
             if temporary.is_dir():
                 shutil.rmtree(temporary, ignore_errors=True)

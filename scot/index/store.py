@@ -5,6 +5,7 @@ A collection stores the id of the encoder that made its vectors; no other encode
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from scot.index.filters import Filter, Match
 from scot.index.origin import Origin
 from scot.index.payload import ITEM_ID_KEY, ORIGIN_KEY, SOURCE_FIELD, point_id, reserved_key
 from scot.index.remote import ServerConfig, connect
+from scot.index.thumbnails import Thumbnails
 
 _CACHED_S = 10.0  # for how long the encoder of a collection is cached
 
@@ -54,8 +56,10 @@ class GalleryStore:
     collection raises :class:`~scot.errors.NotFound` if it does not exist.
     """
 
-    def __init__(self, engine: Engine, params: SearchParams | None = None) -> None:
-        self.engine, self._params = engine, params or SearchParams()
+    def __init__(
+        self, engine: Engine, params: SearchParams | None = None, thumbnails: Thumbnails | None = None
+    ) -> None:
+        self.engine, self.thumbnails, self._params = engine, thumbnails, params or SearchParams()
         self._encoders: dict[str, tuple[float, str, int]] = {}
 
     @classmethod
@@ -65,9 +69,12 @@ class GalleryStore:
         path: str | Path | None = None,
         server: ServerConfig | None = None,
         params: SearchParams | None = None,
+        thumbnails: str | Path | None = None,
         wait: bool = False,
     ) -> GalleryStore:
         """Open the embedded store in the folder ``path``, or connect to a Qdrant server.
+
+        ``thumbnails`` is the folder or URL of the items' thumbnails (:class:`~scot.index.thumbnails.Thumbnails`).
 
         Raises:
             InvalidInput: neither or both of ``path`` and the server's ``qdrant_url`` are given, or one is malformed.
@@ -76,10 +83,11 @@ class GalleryStore:
         url = server.qdrant_url if server is not None else None
         if (path is None) == (url is None):
             raise InvalidInput("the store needs either a folder or the address of a Qdrant server (qdrant_url)")
+        images = None if thumbnails is None else Thumbnails(thumbnails)
         if path is not None:
-            return cls(EmbeddedEngine(Path(path), wait=wait), params)
+            return cls(EmbeddedEngine(Path(path), wait=wait), params, images)
         assert server is not None
-        return cls(connect(server), params)
+        return cls(connect(server), params, images)
 
     async def ensure(self, collection: str, encoder_id: str, dim: int, config: CollectionConfig | None = None) -> None:
         """Create the collection for an encoder, or check that it was created for the same one.
@@ -129,10 +137,12 @@ class GalleryStore:
                 await self.engine.upsert(collection, points)
 
     async def delete(self, collection: str, item_ids: Sequence[str]) -> int:
-        """Delete items; how many of them were there."""
+        """Delete items with their thumbnails; how many of them were there."""
         there = await self.get(collection, item_ids)
         if there:
             await self.engine.delete(collection, [point_id(item_id) for item_id in there])
+        if self.thumbnails is not None:
+            await asyncio.to_thread(self.thumbnails.delete, collection, item_ids)
         return len(there)
 
     async def get(self, collection: str, item_ids: Sequence[str], *, with_vectors: bool = False) -> dict[str, Item]:
@@ -144,6 +154,11 @@ class GalleryStore:
             found = await self.engine.retrieve(collection, ids, with_vectors=with_vectors)
         items = {point.id: _item(point) for point in found}
         return {items[each].item_id: items[each] for each in ids if each in items}
+
+    async def pictures(self, collection: str, item_ids: Sequence[str]) -> dict[str, bytes]:
+        """The thumbnails, as WebP, of those items of ``item_ids`` that exist and have one."""
+        there = await self.get(collection, item_ids)
+        return {} if self.thumbnails is None else await asyncio.to_thread(self.thumbnails.read, collection, there)
 
     async def scroll(
         self, collection: str, *, source: str = "", after: str | None = None, limit: int = 1000

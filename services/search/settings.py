@@ -89,6 +89,8 @@ class SearchSettings:
     """The registry folder of composer versions; without one only the packaged composer and the baselines answer."""
     store: str | None = None
     """Folder of the embedded vector store; either this or a Qdrant address."""
+    thumbnails: str | None = None
+    """Folder or URL of the items' thumbnails; none: none are made."""
     decode_threads: int = 2
     """Threads of each gateway that decode images."""
     batch: int = 32

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 from ray.serve.handle import DeploymentHandle
 
 from scot.data.images import decode_image
@@ -42,10 +43,16 @@ class Context:
     health: Health
     threads: ThreadPoolExecutor
 
-    async def pixels(self, field: str, image: bytes) -> Pixels:
-        """Decode and resize an image off the event loop. Raises ImageRefused with the name of its field."""
+    async def pixels(self, field: str, image: bytes, decoded: Callable[[Image.Image], None] | None = None) -> Pixels:
+        """Decode and resize an image off the event loop; ``decoded`` is called there with the decoded image.
+
+        Raises:
+            ImageRefused: with the name of its field.
+        """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.threads, preprocess, self.frontend, image)
+            return await asyncio.get_running_loop().run_in_executor(
+                self.threads, preprocess, self.frontend, image, decoded
+            )
         except ImageRefused as error:
             raise ImageRefused(error.reason, f"{field}: {error}") from error
 
@@ -61,6 +68,9 @@ class Context:
         return np.concatenate(await asyncio.gather(*calls))
 
 
-def preprocess(frontend: Frontend, image: bytes) -> Pixels:
+def preprocess(frontend: Frontend, image: bytes, decoded: Callable[[Image.Image], None] | None = None) -> Pixels:
     """Decode safely, then resize and crop as the encoder was trained, to ``(H, W, 3)`` uint8. Raises ImageRefused."""
-    return frontend.preprocess(decode_image(image))
+    rgb = decode_image(image)
+    if decoded is not None:
+        decoded(rgb)
+    return frontend.preprocess(rgb)

@@ -66,9 +66,11 @@ class Gateway:
         service = settings.service
         metrics = GatewayMetrics()
         if settings.store:
-            store = GalleryStore.open(path=settings.store, params=service.search, wait=True)
+            store = GalleryStore.open(
+                path=settings.store, params=service.search, thumbnails=settings.thumbnails, wait=True
+            )
         else:
-            store = GalleryStore.open(server=service.qdrant, params=service.search)
+            store = GalleryStore.open(server=service.qdrant, params=service.search, thumbnails=settings.thumbnails)
         self.context = Context(
             settings,
             Keys(service.api_keys, logger) if service.api_keys else None,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from scot.errors import InvalidInput, ScotError
 from scot.index.origin import origin_to_proto
 from scot.index.payload import payload_to_proto
 from scot.index.store import Item
+from scot.index.thumbnails import CONTENT_TYPE
 from scot.v1 import index_pb2
 from services.calls import count_request
 from services.search.gateway.context import Context
@@ -42,7 +44,10 @@ async def upsert_items(context: Context, request: index_pb2.UpsertItemsRequest) 
     for place, message in enumerate(request.items):
         first.setdefault(message.item_id, place)
     checked = await asyncio.gather(
-        *(_item(context, place, message, first[message.item_id]) for place, message in enumerate(request.items))
+        *(
+            _item(context, collection, place, message, first[message.item_id])
+            for place, message in enumerate(request.items)
+        )
     )
     items = {place: each[0] for place, each in enumerate(checked) if not isinstance(each, ScotError)}
     pixels = {place: each[1] for place, each in enumerate(checked) if not isinstance(each, ScotError)}
@@ -129,9 +134,17 @@ async def list_items(context: Context, request: index_pb2.ListItemsRequest) -> i
 
 async def get_pictures(context: Context, request: index_pb2.GetPicturesRequest) -> index_pb2.GetPicturesResponse:
     """Thumbnails of items; the response lists the ids without one."""
-    _collection(context, request.collection)
+    collection = _collection(context, request.collection)
     ids = checked_ids("item_ids", request.item_ids, limits.MAX_PICTURES)
-    return index_pb2.GetPicturesResponse(missing=dict.fromkeys(ids))
+    with context.metrics.store("pictures"):
+        found = await context.store.pictures(collection, ids)
+    return index_pb2.GetPicturesResponse(
+        pictures=[
+            index_pb2.Picture(item_id=item_id, image=image, content_type=CONTENT_TYPE)
+            for item_id, image in found.items()
+        ],
+        missing=[item_id for item_id in dict.fromkeys(ids) if item_id not in found],
+    )
 
 
 async def collection_info(
@@ -151,7 +164,7 @@ def _collection(context: Context, name: str) -> str:
 
 
 async def _item(
-    context: Context, place: int, message: index_pb2.Item, first: int
+    context: Context, collection: str, place: int, message: index_pb2.Item, first: int
 ) -> tuple[Item, Pixels | None] | ScotError:
     """The item with its vector, or with the pixels to embed; or why it is refused."""
     try:
@@ -165,7 +178,9 @@ async def _item(
                 vector = checked_vector("vector", message.vector, context.encoder_info.dim)
                 return replace(item, vector=vector), None
             case "image":
-                return item, await context.pixels("image", checked_image("image", message.image))
+                thumbnails = context.store.thumbnails
+                decoded = None if thumbnails is None else partial(thumbnails.write, collection, item_id)
+                return item, await context.pixels("image", checked_image("image", message.image), decoded)
         return InvalidInput("content: set image or vector")
     except ScotError as error:
         return error
