@@ -26,8 +26,7 @@ Result = TypeVar("Result")
 SIDE = 256
 """The longest side of a thumbnail, in pixels."""
 CONTENT_TYPE = "image/webp"
-_QUALITY = 80
-_METHOD = 2  # of 6: half the time of the default 4 for a twentieth more bytes
+_QUALITY, _METHOD = 75, 0  # a third of the time of the default method 4, for a quarter more bytes
 _THREADS = 8  # for a remote file system, where each file is a request
 
 
@@ -110,7 +109,7 @@ def encode(image: Image.Image) -> bytes:
     scale = SIDE / max(image.size)
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        image = image.resize(size, Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=_QUALITY, method=_METHOD)
     return buffer.getvalue()

@@ -18,8 +18,8 @@ class LocalConfig:
 
     data: Path = Path("scot-data")
     """The workspace: the vector store is DATA/qdrant, the composers DATA/composers, the thumbnails DATA/thumbnails."""
-    thumbnails: bool = True
-    """Make thumbnails of new items, which searches show."""
+    no_thumbnails: bool = False
+    """Make no thumbnails of new items."""
     port: int = 9000
     """The port of the gRPC service."""
     metrics_port: int = 0
@@ -37,7 +37,7 @@ class LocalConfig:
             {
                 **flags.flat(service),
                 "composers": str((self.data / "composers").resolve()),
-                "thumbnails": str((self.data / "thumbnails").resolve()) if self.thumbnails else None,
+                "thumbnails": str((self.data / "thumbnails").resolve()) if not self.no_thumbnails else None,
                 "store": None if qdrant.qdrant_url else str((self.data / "qdrant").resolve()),
             }
         )

@@ -61,9 +61,8 @@ def test_an_unknown_flag_exits_with_2(capsys: pytest.CaptureFixture[str]) -> Non
         (["search", "--image", "missing.png", "--edit", "make it red"], "missing.png"),
         (["search", "--edit", "red", "--limit", "0"], "--limit must be 1 to 1,000, not 0"),
         (["search", "--edit", "red", "--limit", "1000000000"], "--limit must be 1 to 1,000"),
-        (["search", "--edit", "red", "--sheet", "hits.png"], "--sheet needs --images"),
-        (["search", "--edit", "red", "--sheet", ".", "--images", "."], "the contact sheet . is a folder"),
-        (["search", "--edit", "red", "--sheet", "/dev/null/a.png", "--images", "."], "/dev/null is no folder"),
+        (["search", "--edit", "red", "--sheet", "."], "the contact sheet . is a folder"),
+        (["search", "--edit", "red", "--sheet", "/dev/null/a.png"], "/dev/null is no folder"),
         (["index", "missing"], "missing"),
     ],
 )
