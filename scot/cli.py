@@ -23,6 +23,9 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "serve": ("services.search.local.start:LocalConfig", "", "start the search service on this machine"),
     "search": ("scot.commands.search:SearchConfig", "search", "search a running service with an image and edits"),
     "index": ("scot.commands.index:IndexConfig", "index", "put a folder of captioned images into a running service"),
+    "get": ("scot.commands.items:GetConfig", "get", "show items of a running service"),
+    "delete": ("scot.commands.items:DeleteConfig", "delete", "delete items of a running service"),
+    "encode": ("scot.commands.items:EncodeConfig", "encode", "embed images and texts with a running service"),
     "status": (
         "scot.commands.status:StatusConfig",
         "status",
@@ -63,6 +66,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
         "",
         "start the service that generates edits of captions",
     ),
+    "completion": ("scot.completion:CompletionConfig", "completion", "print the completion script of a shell"),
     "keys new": ("scot.commands.keys:NewConfig", "new", "make an API key, and its line for the keys file of a service"),
     "collections list": ("scot.commands.collections:ListConfig", "list_collections", "list the collections of a store"),
     "collections create": ("scot.commands.collections:CreateConfig", "create", "create an empty collection"),
@@ -126,6 +130,7 @@ _EXTRAS = {
     "serve": "serve",
     "search": "data",
     "index": "data",
+    "encode": "data",
     "draw": "data",
     "evaluate": "encoders",
     "composers": "encoders",
@@ -152,7 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
     Returns:
-        The exit code: 0 success, 1 an error (one sentence on stderr), 2 a wrong flag, 130 interrupted.
+        The exit code: 0 success, 1 an error (one sentence on stderr), 2 a wrong flag, 130 interrupted, 141 the reader
+        of the output has closed it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     words = words_of(arguments)

@@ -7,6 +7,7 @@ dataclass are flags without a prefix. No other module reads SCOT's own environme
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shlex
 import sys
@@ -21,7 +22,7 @@ import tyro
 from tyro import _errors
 from tyro._backends._tyro_backend import _LiteralValue
 
-from scot.errors import InvalidInput, ScotError
+from scot.errors import InvalidInput, ScotError, grpc_status
 from scot.keys import key_of, text_of
 
 Config = TypeVar("Config")
@@ -114,12 +115,17 @@ def secret(name: str, file: Path | None) -> str | None:
 def run(command: str, main: object, config: type[Config], argv: Sequence[str] | None = None) -> int:
     """Parse and call ``main(config)``; a :class:`ScotError` is one line on stderr and exit code 1, Ctrl-C is 130.
 
-    When the reader of the output has closed it, the exit code is 141 (SIGPIPE) and nothing is printed.
+    When the reader of the output has closed it, the exit code is 141 (SIGPIPE) and nothing is printed. With a flag
+    ``--json`` that is set, an error is also printed on stdout: ``{"error": {"status": …, "message": …}}``.
     """
     assert callable(main)
+    config_read: Config | None = None
     try:
-        return int(main(parse(config, sys.argv[1:] if argv is None else argv, prog=command)) or 0)
+        config_read = parse(config, sys.argv[1:] if argv is None else argv, prog=command)
+        return int(main(config_read) or 0)
     except ScotError as error:
+        if getattr(config_read, "json", None) is True:
+            print(json.dumps({"error": {"status": grpc_status(error), "message": str(error)}}))
         print(f"{command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -142,6 +148,11 @@ def flat(config: Any) -> dict[str, Any]:
 def names(config: type) -> list[str]:
     """The names of a config's flags, as :func:`flat` gives them."""
     return [name for name, _ in _flags(config)]
+
+
+def kinds(config: type) -> dict[str, Any]:
+    """The type of each flag by its name; positional arguments are left out."""
+    return {name: kind for name, kind in _flags(config) if _POSITIONAL not in get_args(kind)}
 
 
 def written(values: Mapping[str, Any]) -> list[str]:

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
 from scot.commands.columns import print_columns
+from scot.commands.results import print_json
 from scot.encoders import load_encoder
 from scot.errors import Conflict, EncoderMismatch, NotFound
 from scot.index import aliases
@@ -51,6 +52,8 @@ class ListConfig:
     Example: scot collections list --store scot-data/qdrant
     """
 
+    json: bool = False
+    """Print one line of JSON."""
     place: StorePlace = field(default_factory=StorePlace)
     """The store."""
 
@@ -126,6 +129,9 @@ def list_collections(config: ListConfig) -> int:
         return [await _cells(store, name, [alias for alias, at in known.items() if at == name]) for name in names]
 
     found = _in(config.place, rows)
+    if config.json:
+        print_json({"collections": [_object(row) for row in found]})
+        return 0
     if not found:
         raise NotFound("the store has no collection yet; `scot collections create NAME` makes one")
     print_columns([_TITLES, *found])
@@ -188,6 +194,20 @@ def _in(place: StorePlace, work: Callable[[GalleryStore], Awaitable[T]], *, crea
 
 
 _TITLES = ("collection", "aliases", "items", "encoder", "payload indexes", "quantisation", "state")
+
+
+def _object(row: tuple[str, ...]) -> dict[str, Any]:
+    """A row as JSON; of another's collection only its name, its aliases and the reason are known."""
+    name, known, items, encoder, indexes, quantization, state = row
+    return {
+        "collection": name,
+        "aliases": known.split(),
+        "items": int(items.replace(",", "")) if items else None,
+        "encoder": encoder or None,
+        "payload_indexes": indexes.split(),
+        "quantization": quantization or None,
+        "state": state,
+    }
 
 
 async def _cells(store: GalleryStore, name: str, known: list[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from scot.cluster import job_result
 from scot.commands.columns import print_columns
+from scot.commands.results import print_json
 from scot.composers import Registry, artifact, packaged_composers
 from scot.errors import NotFound, NotPromoted, ScotError
 from scot.evaluation import promotion
@@ -30,6 +31,8 @@ class ListConfig:
 
     composers: str = "composers"
     """The registry: a folder or a URL."""
+    json: bool = False
+    """Print one line of JSON."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,9 @@ def list_composers(config: ListConfig) -> int:
             broken.append(str(error))
     packaged = packaged_composers()
     rows += [(*_cells(name, str(folder), "packaged"), "", "") for name, folder in packaged.items()]
+    if config.json:
+        print_json({"composers": [_object(row) for row in rows[1:]], "broken": broken})
+        return 0
     print_columns(rows)
     for line in broken:
         print(line)
@@ -214,6 +220,21 @@ def _cells(name: str, path: str, state: str) -> tuple[str, ...]:
         f"{artifact.parameters(path):,}",
         "" if recall is None else f"{recall:.3f}",
     )
+
+
+def _object(row: Sequence[str]) -> dict[str, object]:
+    """A row as JSON."""
+    version, state, encoder, architecture, weights, recall, published, decision = row
+    return {
+        "version": version,
+        "state": state or None,  # released or packaged
+        "encoder": encoder,
+        "architecture": architecture,
+        "weights": int(weights.replace(",", "")),
+        "recall@1": float(recall) if recall else None,
+        "published": published or None,
+        "last_decision": decision or None,
+    }
 
 
 def _table(checks: Sequence[Check], first: str, second: str | None) -> Table:

@@ -14,35 +14,56 @@ from rich.table import Table
 from rich.text import Text
 
 from scot import flags
-from scot.client import Hit, Origin, ScotClient
+from scot.client import Edit, Hit, Origin, ScotClient, SearchResult
+from scot.commands.items import origin_json
+from scot.commands.results import print_json
 from scot.commands.service import ServicePlace
+from scot.commands.vectors import read_vector
 from scot.data.images import decode_image
 from scot.data.records import Refusals
 from scot.errors import InvalidInput
 from scot.evaluation.contact_sheet import SheetRow, check_file, contact_sheet, save_sheet
+from scot.index.filter_text import parse_filter
 
 _PICTURES_AT_ONCE = 64  # the limit of one GetPictures request
+_TEXT_ONLY = "text_only"
 
 
 @dataclass(frozen=True)
 class SearchConfig:
     """Find the images that are like a reference, changed as the edits say.
 
-    Example: scot search --image shirt.png --edit "make it blue" "with long sleeves" --limit 5
+    Example: scot search --image shirt.png --edit "make it blue" "with long sleeves" --filter "price<20" --limit 5
     """
 
     image: Path | None = None
     """The reference image."""
     item_id: str | None = None
     """Alternatively, an item of the collection as the reference."""
+    vector: Path | None = None
+    """Alternatively, an image embedding as the reference: a .npy file, or JSON as `scot encode` prints it."""
     edit: flags.Phrases = field(default_factory=list)
-    """What to change; several edits apply in order."""
+    """What to change; several edits apply in order. In quotes; may begin with a dash; may be repeated."""
+    negative: flags.Phrases = field(default_factory=list)
+    """What to move away from, after the edits."""
+    weight: list[float] = field(default_factory=list)
+    """How far to follow each edit and then each negative, 0 to 1 and by default 1; a single number is for all."""
+    text_only: bool = False
+    """Search by the edits alone, without the reference: the composer text_only."""
+    filter: str = ""
+    """Conditions on the payload, such as 'price<20 and colour=red and not sold exists'."""
     limit: int = 10
     """Number of hits, 1 to 1,000."""
+    offset: int = 0
+    """How many of the best hits to skip."""
+    threshold: float | None = None
+    """Leave out hits with a lower cosine similarity."""
     composer: str = ""
     """A composer version, tiny-1, sum, slerp, text_only or image_only; by default the one that `scot status` shows."""
     collection: str = ""
     """Which collection; by default the service's own."""
+    json: bool = False
+    """Print one line of JSON."""
     service: ServicePlace = field(default_factory=ServicePlace)
     """The running service."""
     sheet: Path | None = None
@@ -63,35 +84,88 @@ def search(config: SearchConfig) -> int:
         importlib.import_module("scot.data.captioned")  # a missing package is reported before anything is sent
     if not 1 <= config.limit <= 1_000:
         raise InvalidInput(f"--limit must be 1 to 1,000, not {config.limit}")
+    if config.text_only and config.composer not in ("", _TEXT_ONLY):
+        raise InvalidInput(f"--text-only is the composer {_TEXT_ONLY}; it contradicts --composer {config.composer}")
+    edits = edits_of(config)
+    conditions = parse_filter(config.filter) if config.filter.strip() else None
+    vector = None if config.vector is None else read_vector(config.vector)
     with config.service.client() as client:
         found = client.search(
             image=config.image,
             item_id=config.item_id,
-            edits=config.edit,
+            vector=vector,
+            edits=edits,
+            filter=conditions,
             limit=config.limit,
-            composer=config.composer,
+            offset=config.offset,
+            score_threshold=config.threshold,
+            composer=_TEXT_ONLY if config.text_only else config.composer,
             collection=config.collection,
         )
         ids = {hit.item_id: None for hit in found.hits} | ({} if config.item_id is None else {config.item_id: None})
         images = {} if config.sheet is None else _images(config, client, list(ids))
+    if config.sheet is not None:
+        _save_sheet(config, config.sheet, found.hits, images)
+    if config.json:
+        print_json(result_json(found))
+    else:
+        _print(config, found, absent=sum(hit.item_id not in images for hit in found.hits))
+    return 0
+
+
+def edits_of(config: SearchConfig) -> list[Edit]:
+    """The edits, then the negative ones, with their weights. Raises InvalidInput when their numbers do not fit."""
+    texts = [*config.edit, *config.negative]
+    weights = config.weight * len(texts) if len(config.weight) == 1 else config.weight or [1.0] * len(texts)
+    if len(weights) != len(texts) or (config.weight and not texts):
+        raise InvalidInput(
+            f"--weight needs one number, or one for each of the {len(texts)} edits and negatives, "
+            f"not {len(config.weight)}"
+        )
+    return [
+        Edit(text, weight, negative=place >= len(config.edit))
+        for place, (text, weight) in enumerate(zip(texts, weights, strict=True))
+    ]
+
+
+def result_json(found: SearchResult) -> dict[str, object]:
+    """A result as --json prints it."""
+    return {
+        "composer": found.composer,
+        "encoder": found.encoder,
+        "text_truncated": found.text_truncated,
+        "request_id": found.request_id,
+        "timings": found.timings,
+        "hits": [
+            {"item_id": hit.item_id, "score": hit.score, "payload": hit.payload, "origin": origin_json(hit.origin)}
+            for hit in found.hits
+        ],
+    }
+
+
+def _print(config: SearchConfig, found: SearchResult, *, absent: int) -> None:
+    """Print the table and what follows it; ``absent`` hits have no image for the contact sheet."""
     console = Console()
-    origins = any(hit.origin for hit in found.hits)
-    columns = ["rank", "score", "item", "caption", *["image"] * origins]
-    table = Table(*columns, title=f"composer {found.composer}, encoder {found.encoder}")
-    for rank, hit in enumerate(found.hits, 1):
-        cells = [str(rank), f"{hit.score:.3f}", hit.item_id, str(hit.payload.get("caption", ""))]
-        table.add_row(*map(Text, cells), *[_place(hit.origin)] * origins)
-    console.print(table)
+    console.print(hits_table(config.offset, found))
     if found.text_truncated:
         console.print("An edit was longer than the input of the text encoder; its end was not used.")
     if not found.hits:
         console.print("No hits. If the collection is empty, `scot index DIR` fills it.")
     if config.sheet is not None:
-        _save_sheet(config, config.sheet, found.hits, images)
         console.print(f"contact sheet: {config.sheet}")
-        if absent := sum(hit.item_id not in images for hit in found.hits):
+        if absent:
             console.print(f"{absent} of its {len(found.hits)} hits have no thumbnail.")
-    return 0
+
+
+def hits_table(offset: int, found: SearchResult) -> Table:
+    """The hits by rank, and where they have an origin, the place of their image."""
+    origins = any(hit.origin for hit in found.hits)
+    columns = ["rank", "score", "item", "caption", *["image"] * origins]
+    table = Table(*columns, title=Text(f"composer {found.composer}, encoder {found.encoder}"))
+    for rank, hit in enumerate(found.hits, offset + 1):
+        cells = [str(rank), f"{hit.score:.3f}", hit.item_id, str(hit.payload.get("caption", ""))]
+        table.add_row(*map(Text, cells), *[_place(hit.origin)] * origins)
+    return table
 
 
 def _place(origin: Origin | None) -> Text:
@@ -117,7 +191,7 @@ def _save_sheet(config: SearchConfig, file: Path, hits: tuple[Hit, ...], images_
     reference = decode_image(config.image.read_bytes()) if config.image else images_by_id.get(config.item_id or "")
     blank = Image.new("RGB", (64, 64), (225, 225, 225))
     cells = [(images_by_id.get(hit.item_id, blank), f"{hit.score:.3f} {hit.item_id}", False) for hit in hits]
-    edit = ", ".join(config.edit) or "(no edit)"
+    edit = ", ".join([*config.edit, *(f"not {each}" for each in config.negative)]) or "(no edit)"
     save_sheet(contact_sheet([SheetRow(reference, edit, cells)], title="SCOT search"), file)
 
 

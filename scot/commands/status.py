@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 
 from scot.channels import proxy_of
 from scot.client import CollectionInfo, ComposerInfo, ScotClient
+from scot.commands.results import print_json
 from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput, NotFound, Unavailable
 
@@ -27,6 +29,8 @@ class StatusConfig:
     """The running service."""
     collection: str = ""
     """Which collection; by default the service's own."""
+    json: bool = False
+    """Print one line of JSON."""
     wait: float = 0.0
     """Seconds to wait for a service that does not answer yet."""
 
@@ -44,6 +48,12 @@ def status(config: StatusConfig) -> int:
         _await(client, config)
         composers = client.composers()
         collection = _collection(client, config.collection)
+    if config.json:
+        shown = [dataclasses.asdict(each) for each in composers]
+        print_json(
+            {"address": config.service.address, "collection": dataclasses.asdict(collection), "composers": shown}
+        )
+        return 0
     print(f"{config.service.address} is serving")
     made_by = f"{collection.encoder} ({collection.dim} numbers)"
     print(f"collection {collection.collection}: {collection.items:,} items of {made_by}")

@@ -196,6 +196,11 @@ def test_list_shows_what_there_is(run: Run, registry: Registry, tiny: Encoder) -
     assert all(part in lines["v3"] for part in (tiny.id, "combiner", "0.400"))
     assert "released" not in lines["v3"]
     assert "composer v2 is damaged: metrics.json is missing or not JSON" in out
+    code, out, _ = run("list", "--json", gallery=False)
+    found = json.loads(out)
+    assert found["composers"][0]["version"] == "v1"
+    assert found["composers"][0]["state"] == "released"
+    assert found["broken"] == ["composer v2 is damaged: metrics.json is missing or not JSON"]
 
 
 def test_compare_shows_both_with_intervals(run: Run) -> None:

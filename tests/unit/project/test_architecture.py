@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "demo": SMALL | LIBRARY_ROOMS | {"cluster", "commands"},
     # The commands are imported by name, when they run; the benchmarks' names come from their table.
     "cli": frozenset({"scot", "errors", "flags", "bundled", "evaluation"}),
+    "completion": frozenset({"cli", "flags"}),
     "ray_jobs": SMALL | LIBRARY_ROOMS | {"cluster"},
     "services/access": SMALL,
     "services/ordered_map": SMALL,

@@ -1,0 +1,26 @@
+"""What commands print for scripts: one line of JSON (``--json``), errors included.
+
+Exit codes are the same with and without it: 0 success, 1 an error of :mod:`scot.errors`, 2 a malformed command line,
+130 interrupted, 141 the reader of the output has closed it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print one object as one line; arrays become lists, texts stay Unicode where the output can show it."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(values, ensure_ascii=not unicode, default=_plain, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # NumPy's arrays and numbers; NumPy is not in the base package
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
