@@ -24,8 +24,7 @@ from scot.embeddings.images import embed_images
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput
 from scot.index.bulk import Batch, index_captioned, store_batches
-from scot.index.config import CollectionConfig
-from scot.index.remote import ServerConfig
+from scot.index.config import CollectionConfig, ServerConfig
 from scot.index.store import GalleryStore
 from scot.progress import Progress
 

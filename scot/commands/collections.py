@@ -16,8 +16,7 @@ from scot.commands.results import print_json
 from scot.encoders import load_encoder
 from scot.errors import Conflict, EncoderMismatch, NotFound
 from scot.index import aliases
-from scot.index.config import CollectionConfig
-from scot.index.remote import ServerConfig
+from scot.index.config import CollectionConfig, ServerConfig
 from scot.index.store import GalleryStore
 
 T = TypeVar("T")

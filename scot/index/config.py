@@ -1,4 +1,4 @@
-"""The configuration of a collection, and the parameters of its searches; docs/qdrant.md explains what to choose.
+"""The configuration of a collection, of its searches, and of a Qdrant server; docs/qdrant.md explains what to choose.
 
 ``shards``, ``replication_factor`` and ``strict`` apply only to a Qdrant server.
 """
@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from scot.errors import InvalidInput
@@ -17,6 +20,7 @@ Memory: TypeAlias = Literal["cold", "cached"]
 
 INDEX_KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 MIN_OVERSAMPLING = 2.0
+_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
 
 
 @dataclass(frozen=True)
@@ -93,3 +97,34 @@ class SearchParams:
             raise InvalidInput(f"oversampling must be between {MIN_OVERSAMPLING:g} and 100")
         if not 0 <= self.hnsw_ef <= 10_000:
             raise InvalidInput("hnsw_ef must be between 0 and 10,000")
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """The address of a Qdrant server and the settings of the connection."""
+
+    qdrant_url: str | None = None
+    """Address of a Qdrant server, http://HOST:6333, or https:// for TLS."""
+    qdrant_grpc_port: int = 6334
+    """Its gRPC port; SCOT uses only this port."""
+    qdrant_api_key_file: Path | None = None
+    """A file with the server's API key; by default the key is SCOT_QDRANT_API_KEY, if set."""
+    qdrant_ca: Path | None = None
+    """The certificate authority (PEM) of the server's certificate; by default those that gRPC trusts."""
+    qdrant_timeout_s: float = 10.0
+    """Deadline of a call in seconds, retries included."""
+
+    def __post_init__(self) -> None:
+        if self.qdrant_url is not None and not _URL.fullmatch(self.qdrant_url):
+            raise InvalidInput(f"qdrant_url {self.qdrant_url!r} is not an address like http://host:6333")
+        if not 0 < self.qdrant_grpc_port < 65_536:
+            raise InvalidInput("qdrant_grpc_port must be between 1 and 65,535")
+        if not (math.isfinite(self.qdrant_timeout_s) and self.qdrant_timeout_s > 0):
+            raise InvalidInput("qdrant_timeout_s must be a number of seconds above 0")
+        if self.qdrant_ca is not None and not (self.qdrant_url or "https:").startswith("https:"):
+            raise InvalidInput("qdrant_ca is for an https:// address")
+
+    def resolved(self) -> ServerConfig:
+        """A copy with absolute paths, for a process with another working directory."""
+        key, ca = self.qdrant_api_key_file, self.qdrant_ca
+        return replace(self, qdrant_api_key_file=key and key.resolve(), qdrant_ca=ca and ca.resolve())

@@ -12,8 +12,6 @@ import math
 import re
 import warnings
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -25,7 +23,7 @@ from scot.channels import retrying
 from scot.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Overloaded, ScotError, Unavailable
 from scot.index.circuit_breaker import CircuitBreaker
 from scot.index.conditions import to_qdrant
-from scot.index.config import CollectionConfig, SearchParams
+from scot.index.config import CollectionConfig, SearchParams, ServerConfig
 from scot.index.engine import Point, Search, Stored
 from scot.index.filters import Filter
 from scot.index.payload import SOURCE_FIELD
@@ -35,7 +33,6 @@ logger = logging.getLogger("scot.index")
 
 T = TypeVar("T")
 
-_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
 _PROBE_S = 2.0
 _POLL_S = 0.5
 _NO_INDEX = re.compile(
@@ -59,37 +56,6 @@ _CHANNEL = {
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 5_000,
 }
-
-
-@dataclass(frozen=True)
-class ServerConfig:
-    """The address of a Qdrant server and the settings of the connection."""
-
-    qdrant_url: str | None = None
-    """Address of a Qdrant server, http://HOST:6333, or https:// for TLS."""
-    qdrant_grpc_port: int = 6334
-    """Its gRPC port; SCOT uses only this port."""
-    qdrant_api_key_file: Path | None = None
-    """A file with the server's API key; by default the key is SCOT_QDRANT_API_KEY, if set."""
-    qdrant_ca: Path | None = None
-    """The certificate authority (PEM) of the server's certificate; by default those that gRPC trusts."""
-    qdrant_timeout_s: float = 10.0
-    """Deadline of a call in seconds, retries included."""
-
-    def __post_init__(self) -> None:
-        if self.qdrant_url is not None and not _URL.fullmatch(self.qdrant_url):
-            raise InvalidInput(f"qdrant_url {self.qdrant_url!r} is not an address like http://host:6333")
-        if not 0 < self.qdrant_grpc_port < 65_536:
-            raise InvalidInput("qdrant_grpc_port must be between 1 and 65,535")
-        if not (math.isfinite(self.qdrant_timeout_s) and self.qdrant_timeout_s > 0):
-            raise InvalidInput("qdrant_timeout_s must be a number of seconds above 0")
-        if self.qdrant_ca is not None and not (self.qdrant_url or "https:").startswith("https:"):
-            raise InvalidInput("qdrant_ca is for an https:// address")
-
-    def resolved(self) -> ServerConfig:
-        """A copy with absolute paths, for a process with another working directory."""
-        key, ca = self.qdrant_api_key_file, self.qdrant_ca
-        return replace(self, qdrant_api_key_file=key and key.resolve(), qdrant_ca=ca and ca.resolve())
 
 
 def connect(config: ServerConfig) -> RemoteEngine:

@@ -16,13 +16,12 @@ from typing import Any
 from scot.errors import EncoderMismatch, InvalidInput, NotFound
 from scot.index import collections
 from scot.index.collections import CollectionInfo
-from scot.index.config import CollectionConfig, SearchParams
+from scot.index.config import CollectionConfig, SearchParams, ServerConfig
 from scot.index.embedded import EmbeddedEngine
 from scot.index.engine import Engine, Point, Search, Vector
 from scot.index.filters import Filter, Match
 from scot.index.origin import Origin
 from scot.index.payload import ITEM_ID_KEY, ORIGIN_KEY, SOURCE_FIELD, point_id, reserved_key
-from scot.index.remote import ServerConfig, connect
 from scot.index.thumbnails import Thumbnails
 
 _CACHED_S = 10.0  # for how long the encoder of a collection is cached
@@ -87,6 +86,8 @@ class GalleryStore:
         if path is not None:
             return cls(EmbeddedEngine(Path(path), wait=wait), params, images)
         assert server is not None
+        from scot.index.remote import connect  # qdrant_client takes seconds to import
+
         return cls(connect(server), params, images)
 
     async def ensure(self, collection: str, encoder_id: str, dim: int, config: CollectionConfig | None = None) -> None:

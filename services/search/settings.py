@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from scot import flags
 from scot.errors import InvalidInput
-from scot.index.config import CollectionConfig, SearchParams
-from scot.index.remote import ServerConfig
+from scot.index.config import CollectionConfig, SearchParams, ServerConfig
 from services.search.rollout import Rollout
 
 if TYPE_CHECKING:

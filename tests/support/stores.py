@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scot.index.remote import ServerConfig
+from scot.index.config import ServerConfig
 from scot.index.store import GalleryStore
 from tests.support.qdrant_server import qdrant_server
 

@@ -15,8 +15,7 @@ from scot.cli import main
 from scot.data.captioned_writer import write_captioned
 from scot.index import collections
 from scot.index.aliases import next_collection
-from scot.index.config import CollectionConfig
-from scot.index.remote import ServerConfig
+from scot.index.config import CollectionConfig, ServerConfig
 from scot.index.store import GalleryStore, Item
 from tests.support.qdrant_server import QdrantServer, qdrant_server, refuse
 from tests.support.random_encoder import save_random_encoder

@@ -23,8 +23,7 @@ from scot.errors import (
 )
 from scot.index import collections
 from scot.index.circuit_breaker import CircuitBreaker
-from scot.index.config import CollectionConfig, SearchParams
-from scot.index.remote import ServerConfig
+from scot.index.config import CollectionConfig, SearchParams, ServerConfig
 from scot.index.store import GalleryStore, Item
 from tests.support.ports import free_port
 from tests.support.qdrant_server import NO_SPACE, QdrantServer, hang, qdrant_server, refuse
