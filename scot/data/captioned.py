@@ -44,6 +44,7 @@ class Source:
     in_tars: bool
     """Whether captions are stored between the images, so that counting means reading the images too."""
     _records: Callable[[Refusals], Iterable[RawRecord]]
+    _count: int | None = None
 
     def __str__(self) -> str:
         return f"{self.name}: {self.layout}"
@@ -59,7 +60,9 @@ class Source:
 
     def count(self) -> int | None:
         """The number of usable records, or None if counting means reading the images too (tars)."""
-        return None if self.in_tars else sum(1 for _ in self.read(Refusals(keep=0)))
+        if self._count is not None or self.in_tars:
+            return self._count
+        return sum(1 for _ in self.read(Refusals(keep=0)))
 
     def records(self, refusals: Refusals) -> Iterable[RawRecord]:
         """What the format's reader finds, before the common checks."""
@@ -170,7 +173,8 @@ def _of_folder(name: str, path: Path, images: Path | None, captions: Captions) -
     texts = f"captions from .txt files beside them ({found.texts:,} there)" if found.texts else "no captions"
     skipped = found.skipped.summary() if found.skipped.total else ""
     layout = "; ".join(filter(None, (number, "their paths are their ids", texts, unread, skipped)))
-    return Source(name, path, layout, captions, False, partial(folder.read_images, path))
+    read = partial(folder.read_images, path, texts=found.texts > 0)
+    return Source(name, path, layout, captions, False, read, found.images if captions == "optional" else None)
 
 
 def _instead(found: folder.Survey, unread: str) -> str:

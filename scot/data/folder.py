@@ -32,19 +32,23 @@ _PART = re.compile(r"(.+)-\d{5}-of-\d{5}\b.*\.parquet")  # how Hugging Face name
 # -- image files without a table ----------------------------------------------------------------------------------
 
 
-def read_images(root: Path, refusals: Refusals) -> Iterator[RawRecord]:
-    """A record for every image file below ``root``."""
+def read_images(root: Path, refusals: Refusals, *, texts: bool = True) -> Iterator[RawRecord]:
+    """A record for every image file below ``root``; with ``texts``, its captions are looked for."""
     for path in paths.walk(root, refusals):
-        captions: tuple[str, ...] = ()
-        try:
-            text = read_file(root / f"{path.removesuffix(paths.suffix_of(path, lower=False))}.txt", _MAX_TEXT_BYTES)
-            captions = (text.decode("utf-8-sig"),)
-        except UnicodeDecodeError:
-            refusals.add("broken_caption", path)
-        except ImageRefused as error:
-            if error.reason != "missing":
-                refusals.add("broken_caption", path)
+        captions = _text_beside(root, path, refusals) if texts else ()
         yield RawRecord(paths.normal_path(path) if "\\" not in path else path, root / path, captions, {}, path)
+
+
+def _text_beside(root: Path, path: str, refusals: Refusals) -> tuple[str, ...]:
+    try:
+        text = read_file(root / f"{path.removesuffix(paths.suffix_of(path, lower=False))}.txt", _MAX_TEXT_BYTES)
+        return (text.decode("utf-8-sig"),)
+    except UnicodeDecodeError:
+        refusals.add("broken_caption", path)
+    except ImageRefused as error:
+        if error.reason != "missing":
+            refusals.add("broken_caption", path)
+    return ()
 
 
 @dataclass(frozen=True, slots=True)

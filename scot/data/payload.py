@@ -54,6 +54,17 @@ def nest(items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
     return nested
 
 
+def dotted_key(payload: Mapping[str, Any]) -> str | None:
+    """A key with a dot, at any depth: no filter can name it."""
+    for key, value in payload.items():
+        if "." in key:
+            return key
+        for inside in value if isinstance(value, list) else [value]:
+            if isinstance(inside, Mapping) and (found := dotted_key(inside)) is not None:
+                return found
+    return None
+
+
 def plain(value: Any) -> Any:
     """A value as JSON knows it, or None for what has no such form (bytes, NaN).
 

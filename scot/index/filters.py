@@ -15,7 +15,7 @@ from scot.errors import InvalidInput
 from scot.v1 import search_pb2
 
 _BOUNDS = ("gt", "gte", "lt", "lte")
-_PLAIN = re.compile(r"[\w-]+(\.[\w-]+)*")
+_WORD = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,5 +134,5 @@ def _condition_from_proto(field: str, message: search_pb2.Condition) -> Conditio
 
 
 def path_of(field: str) -> str:
-    """Qdrant's path of a field: what is more than words and dots is quoted, or it would be no path at all."""
-    return field if _PLAIN.fullmatch(field) else f'"{field}"'
+    """Qdrant's path of a field: a dot nests, and a key that is more than a word is quoted."""
+    return ".".join(key if _WORD.fullmatch(key) else f'"{key}"' for key in field.split("."))

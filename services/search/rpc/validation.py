@@ -12,6 +12,7 @@ import numpy.typing as npt
 from google.protobuf import struct_pb2
 
 from scot.composers import BASELINES, baseline
+from scot.data.payload import dotted_key
 from scot.errors import InvalidInput
 from scot.index.filters import Filter, filter_from_proto
 from scot.index.origin import Origin, origin_from_proto
@@ -125,9 +126,12 @@ def checked_payload(field: str, message: struct_pb2.Struct) -> dict[str, Any]:
     if (reserved := reserved_key(message.fields)) is not None:
         raise InvalidInput(f"{field}: the key {reserved!r} is reserved")
     try:
-        return payload_from_proto(message)
+        payload = payload_from_proto(message)
     except (ValueError, RecursionError) as error:  # NaN or infinity, which JSON does not have, or too deep nesting
         raise InvalidInput(f"{field}: contains a number or a nesting that JSON does not allow") from error
+    if (key := dotted_key(payload)) is not None:
+        raise InvalidInput(f"{field}: no filter can name the key {key!r}, because a dot means nesting: nest objects")
+    return payload
 
 
 def checked_page(field: str, token: str) -> str | None:

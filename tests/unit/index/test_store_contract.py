@@ -23,7 +23,7 @@ from tests.support.stores import KINDS, Place, place
 ENCODER = "enc@1-3d"
 ITEMS = [
     Item("a", np.array([1, 0, 0], np.float32), {"kind": "shirt", "price": 10, "tags": ["new", "red"]}),
-    Item("b", np.array([0.9, 0.1, 0], np.float32), {"kind": "shirt", "price": 20.5}),
+    Item("b", np.array([0.9, 0.1, 0], np.float32), {"kind": "shirt", "price": 20.5, "size": {"eu": 38, "in [ch": 8}}),
     Item("c", np.array([0, 1, 0], np.float32), {"kind": "dress", "price": 30, "sold": True, "at sea [m": "x"}),
     Item("d/ü 4", np.array([0, 0, 1], np.float32), {}),
 ]
@@ -125,6 +125,8 @@ def test_search_pages_excludes_and_cuts(stocked: Stocked) -> None:
         (Filter(must=[Match("price", 10)]), {"a"}),
         (Filter(must=[Match("sold", True)]), {"c"}),
         (Filter(must=[Match("at sea [m", "x")]), {"c"}),
+        (Filter(must=[Match("size.eu", 38)]), {"b"}),
+        (Filter(must=[Match("size.in [ch", 8)]), {"b"}),
         (Filter(must=[Range("price", gt=10, lte=30)]), {"b", "c"}),
         (Filter(should=[Match("kind", "dress"), Match("price", 10)]), {"a", "c"}),
         (Filter(must_not=[Match("kind", "shirt")]), {"c", "d/ü 4"}),

@@ -246,6 +246,8 @@ def test_an_item_beyond_its_limits_is_told_which_and_costs_no_other(service: Cal
             item("b1", payload={"x": "y" * limits.MAX_PAYLOAD_BYTES}),
             item("b2", payload={"x": float("nan")}),
             item("b3", payload={"_scot_item_id": "b"}),
+            item("b4", payload={"price.usd": 5}),
+            item("b5", payload={"prices": [{"usd": {"net.": 5}}]}),
         ],
     }
     errors = service.upsert(*good, odd, *(each for items in bad.values() for each in items), collection="items")
