@@ -164,7 +164,7 @@ class _TableReader:
             if reason == "missing" and name and self._refusals.wants(reason):
                 similar = paths.similar_name(self._images, paths.inside(self._images, name) or name)
                 hint = f"; there is {similar!r}" if similar else ""
-            self._refusals.add(reason, image_id if self._columns.id is None else name or image_id, where + hint)
+            self._refusals.add(reason, image_id if self._columns.id else name or image_id, where + hint)
             return
         if self._columns.id is None:
             image_id = paths.normal_path(path)
