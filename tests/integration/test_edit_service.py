@@ -36,18 +36,18 @@ def running(*flags: str, port: int | None = None) -> Iterator[str]:
     """A service that is ready; its HOST:PORT."""
     port = port or free_port()
     command = [sys.executable, "-m", "services.edits", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen([*command, "--metrics-port", "0", *flags], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "is ready" in line:
-                break
-        else:
-            pytest.fail("the service ended before it was ready")
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+    with subprocess.Popen([*command, "--metrics-port", "0", *flags], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if "is ready" in line:
+                    break
+            else:
+                pytest.fail("the service ended before it was ready")
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
 
 
 @pytest.fixture(scope="module")
