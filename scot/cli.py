@@ -119,11 +119,14 @@ The modules are imported only when the command runs, so that ``scot search`` sta
 """
 
 # These run as another process in place of this one, so that Ctrl-C reaches the service and nothing else.
-_PROCESSES = {
-    "serve": ("services.search.local", ("ray", "torch", "qdrant_client")),
-    "edits serve": ("services.edits", ("grpc_health", "prometheus_client")),
+_PROCESSES = {"serve": "services.search.local", "edits serve": "services.edits"}
+
+_NEEDS = {
+    "demo": ("ray", "torch", "qdrant_client"),
+    "serve": ("ray", "torch", "qdrant_client"),
+    "edits serve": ("grpc_health", "prometheus_client"),
 }
-"""The module that runs, and what it cannot start without."""
+"""What a command that starts other processes cannot do without: it is checked before it starts one."""
 
 _EXTRAS = {
     "demo": "demo",
@@ -183,16 +186,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    if name in (*_PROCESSES, "demo") and sys.platform == "win32":
+    if name in _NEEDS and sys.platform == "win32":
         print(f"scot {name} needs Linux or macOS; on Windows, run it in WSL or in a container", file=sys.stderr)
         return 1
+    for module in _NEEDS.get(name, ()):
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
     if name in _PROCESSES:
-        process, needs = _PROCESSES[name]
-        for module in needs:
-            if importlib.util.find_spec(module) is None:
-                raise ModuleNotFoundError(name=module)
         os.environ["PYTHONPATH"] = python_path()
-        os.execv(sys.executable, [sys.executable, "-m", process, *arguments])
+        os.execv(sys.executable, [sys.executable, "-m", _PROCESSES[name], *arguments])
     config, function, _ = COMMANDS[name]
     place = function if ":" in function else f"{config.partition(':')[0]}:{function}"
     return flags.run(f"scot {name}", _imported(place), config_of(name), arguments)
