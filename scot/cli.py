@@ -120,13 +120,12 @@ The modules are imported only when the command runs, so that ``scot search`` sta
 
 # These run as another process in place of this one, so that Ctrl-C reaches the service and nothing else.
 _PROCESSES = {"serve": "services.search.local", "edits serve": "services.edits"}
-
 _NEEDS = {
-    "demo": ("ray", "torch", "qdrant_client"),
-    "serve": ("ray", "torch", "qdrant_client"),
+    "serve": ("ray", "torch", "qdrant_edge"),
     "edits serve": ("grpc_health", "prometheus_client"),
+    "demo": ("ray", "torch", "qdrant_edge"),
 }
-"""What a command that starts other processes cannot do without: it is checked before it starts one."""
+"""What a command that starts other processes cannot do without; checked before they start."""
 
 _EXTRAS = {
     "demo": "demo",

@@ -11,7 +11,7 @@ import pytest
 HIDDEN = {
     *("braceexpand", "cachetools", "fsspec", "grpc_health", "grpc_reflection", "kubernetes", "matplotlib", "numpy"),
     *("open_clip", "openai", "opentelemetry", "portalocker", "prometheus_client", "py3langid", "pyarrow"),
-    *("qdrant_client", "ray", "safetensors", "tokenizers", "torch", "torchvision", "transformers", "yaml"),
+    *("qdrant_client", "qdrant_edge", "ray", "safetensors", "tokenizers", "torch", "torchvision", "transformers", "yaml"),
 }
 HIDE = f"""
 import sys
