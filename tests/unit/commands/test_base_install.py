@@ -10,8 +10,8 @@ import pytest
 
 HIDDEN = {
     *("braceexpand", "cachetools", "fsspec", "grpc_health", "grpc_reflection", "kubernetes", "matplotlib", "numpy"),
-    *("open_clip", "openai", "opentelemetry", "portalocker", "prometheus_client", "py3langid", "pyarrow"),
-    *("qdrant_client", "qdrant_edge", "ray", "safetensors", "tokenizers", "torch", "torchvision", "transformers", "yaml"),
+    *("open_clip", "openai", "opentelemetry", "portalocker", "prometheus_client", "py3langid", "pyarrow", "yaml"),
+    *("qdrant_client", "qdrant_edge", "ray", "safetensors", "tokenizers", "torch", "torchvision", "transformers"),
 }
 HIDE = f"""
 import sys
