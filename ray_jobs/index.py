@@ -1,16 +1,16 @@
 """Index a captioned folder: ``python ray_jobs/index.py --source ./pictures --store ./scot-data/qdrant``.
 
 With ``--num-workers N``, N Ray workers decode and embed. Only this process writes to the store, because the embedded
-store can be open in one process only. After Ctrl-C, run it again: the stored items stay as they are.
+store can be open in one process only. Only what is new or has changed is embedded; after Ctrl-C, run it again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scot import flags
 from scot.data.captioned import Source, open_source
-from scot.data.records import CaptionedImage, Refusals
-from scot.embeddings.images import embed_images
+from scot.embeddings.images import EmbeddedBatch, embed_images
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput
-from scot.index.bulk import Batch, index_captioned, store_batches
 from scot.index.config import CollectionConfig, ServerConfig
+from scot.index.gallery import Batches, StoreGallery
 from scot.index.store import GalleryStore
+from scot.index.sync import Pending, Report, sync
 from scot.progress import Progress
 
 
@@ -50,6 +50,10 @@ class IndexConfig:
     """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     device: str | None = None
     """The device of the encoder: cpu, cuda …; by default a GPU when there is one."""
+    prune: bool = False
+    """Remove items whose image is no longer in the source; items of other sources stay."""
+    dry_run: bool = False
+    """Print what would be done, and change nothing."""
     num_workers: int = 0
     """Ray workers that decode and embed; 0: this process, which is fastest on one machine without GPUs."""
     batch_size: int = 128
@@ -72,52 +76,50 @@ def main(config: IndexConfig) -> int:
     """
     source = open_source(config.source, captions="optional")
     print(f"reading {source}", flush=True)
-    refusals = Refusals()
-    begun = time.monotonic()
-    stored = asyncio.run(_index(config, source, refusals))
-    print(f"indexed {stored:,} pictures in {time.monotonic() - begun:.1f} s; {refusals.summary()}")
-    if stored == 0:
-        raise InvalidInput(f"no image of {config.source} could be indexed")
+    report = asyncio.run(_index(config, source))
+    for line in report.lines():
+        print(line)
+    report.check()
     return 0
 
 
-async def _index(config: IndexConfig, source: Source, refusals: Refusals) -> int:
+async def _index(config: IndexConfig, source: Source) -> Report:
     store = GalleryStore.open(path=config.store, server=config.qdrant)
     try:
         encoder = load_encoder(config.encoder, device=config.device)
-        images = source.read(refusals)
-        with Progress.on(sys.stderr).task("indexing", source.count(), "images") as task:
-            if config.num_workers:
-                batches = _ray_batches(config, images)
-                return await store_batches(
-                    store, config.collection, encoder, batches, refusals, layout=config.layout, task=task
-                )
-            sizes = {"batch_size": config.batch_size, "threads": config.threads}
-            return await index_captioned(
-                store, config.collection, images, encoder, refusals, **sizes, layout=config.layout, task=task
-            )
+        gallery = StoreGallery(
+            store,
+            config.collection,
+            encoder,
+            batch_size=config.batch_size,
+            threads=config.threads,
+            layout=config.layout,
+            embed=partial(_ray_batches, config) if config.num_workers else None,
+        )
+        progress = Progress.on(sys.stderr)
+        return await sync([source], gallery, prune=config.prune, dry_run=config.dry_run, progress=progress)
     finally:
         await store.close()
 
 
-def _ray_batches(config: IndexConfig, images: Iterable[CaptionedImage]) -> Iterator[Batch]:
+def _ray_batches(config: IndexConfig, pictures: Iterator[Pending]) -> Batches:
     """Batches from a pool of Ray workers, two in flight for each, in the order they are ready."""
     import ray
 
     from ray_jobs.session import ray_session
 
     with ray_session():
-        yield from _from_pool(ray, config, iter(images))
+        yield from _from_pool(ray, config, pictures)
 
 
-def _from_pool(ray: Any, config: IndexConfig, source: Iterator[CaptionedImage]) -> Iterator[Batch]:
+def _from_pool(ray: Any, config: IndexConfig, pictures: Iterator[Pending]) -> Batches:
     worker = ray.remote(_Worker).options(num_gpus=1 if str(config.device).startswith("cuda") else 0)
     workers = [worker.remote(config) for _ in range(config.num_workers)]
     busy: dict[Any, Any] = {}
 
     def feed(each: Any) -> None:
-        if records := list(islice(source, config.batch_size)):
-            busy[each.embed.remote(records)] = each
+        if batch := list(islice(pictures, config.batch_size)):
+            busy[each.embed.remote(batch)] = each
 
     for each in workers * 2:
         feed(each)
@@ -134,12 +136,9 @@ class _Worker:
         self._encoder = load_encoder(config.encoder, device=config.device)
         self._threads = config.threads
 
-    def embed(self, records: list[CaptionedImage]) -> Batch:
+    def embed(self, pictures: list[Pending]) -> EmbeddedBatch[Pending]:
         """Embed one batch."""
-        batches = embed_images(
-            records, CaptionedImage.load, self._encoder, batch_size=len(records), threads=self._threads
-        )
-        (batch,) = batches
+        (batch,) = embed_images(pictures, Pending.load, self._encoder, batch_size=len(pictures), threads=self._threads)
         return batch
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 import tyro
 
 from scot.commands.collections import StorePlace, sentence
-from scot.data.captioned import Source, count, open_sources, read_sources
-from scot.data.records import Refusals
+from scot.data.captioned import Source, open_sources
 from scot.encoders import load_encoder
 from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.index import aliases, collections
-from scot.index.bulk import index_captioned
 from scot.index.config import CollectionConfig
+from scot.index.gallery import StoreGallery
 from scot.index.store import GalleryStore
+from scot.index.sync import sync
 from scot.progress import Progress
 
 
@@ -70,15 +70,14 @@ def reindex(config: ReindexConfig) -> int:
     """
     if not config.source:
         raise InvalidInput("name at least one folder of images")
-    refusals = Refusals()
     sources = open_sources(config.source, captions="optional")
     for source in sources:
         print(f"reading {source}", flush=True)
-    asyncio.run(_reindex(config, sources, refusals))
+    asyncio.run(_reindex(config, sources))
     return 0
 
 
-async def _reindex(config: ReindexConfig, sources: Sequence[Source], refusals: Refusals) -> None:
+async def _reindex(config: ReindexConfig, sources: Sequence[Source]) -> None:
     async with config.place.opened(create=True) as store:
         engine = store.engine
         known = await engine.aliases()
@@ -93,20 +92,14 @@ async def _reindex(config: ReindexConfig, sources: Sequence[Source], refusals: R
         await collections.create(engine, name, encoder.id, encoder.dim, await _layout(store, config, known))
         if items := (await store.info(name)).items:
             print(f"continuing with {name}, which contains {items:,} items", flush=True)
-        begun = time.monotonic()
-        with Progress.on(sys.stderr).task("indexing", count(sources), "images") as task:
-            stored = await index_captioned(
-                *(store, name, read_sources(sources, refusals), encoder, refusals),
-                batch_size=config.batch_size,
-                threads=config.threads,
-                task=task,
-            )
-        print(f"indexed {stored:,} pictures into {name} in {time.monotonic() - begun:.1f} s; {refusals.summary()}")
-        if not stored:
-            raise InvalidInput("no image could be indexed")
-        if (items := (await store.info(name)).items) > stored:
+        gallery = StoreGallery(store, name, encoder, batch_size=config.batch_size, threads=config.threads)
+        report = await sync(sources, gallery, prune=True, progress=Progress.on(sys.stderr))
+        print(f"{name}:", *report.lines(), sep="\n")
+        report.check()
+        if (items := (await store.info(name)).items) > report.pictures:
             raise Conflict(
-                f"collection {name!r} contains {items:,} items, more than the {stored:,} of these images; drop it first"
+                f"collection {name!r} contains {items:,} items, more than the {report.pictures:,} of these images; "
+                "drop it first"
             )
         if not config.swap:
             print(f"`scot collections swap {config.alias} {name}` points {config.alias} at it")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scot import flags
-from scot.client import ScotClient
+from scot.client import AsyncScotClient, ScotClient
 
 
 @dataclass(frozen=True)
@@ -23,3 +23,7 @@ class ServicePlace:
     def client(self) -> ScotClient:
         """A client of the service. Raises InvalidInput when the key file cannot be read."""
         return ScotClient(self.address, api_key=flags.secret("API_KEY", self.api_key_file), tls=self.tls)
+
+    def async_client(self) -> AsyncScotClient:
+        """A client for asyncio. Raises InvalidInput when the key file cannot be read."""
+        return AsyncScotClient(self.address, api_key=flags.secret("API_KEY", self.api_key_file), tls=self.tls)

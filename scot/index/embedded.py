@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from scot.data.atomic_io import locked, write_json
-from scot.errors import Conflict, InvalidInput, NotFound, ScotError, Unavailable
+from scot.errors import Conflict, InvalidInput, NotFound, Overloaded, ScotError, Unavailable
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.engine import Point, Search, Stored
 from scot.index.filters import Filter
@@ -38,6 +38,8 @@ logger = logging.getLogger("scot.index")
 FORMAT = 2
 _STORE = "store.json"
 _NAME = re.compile(r'[^<>:"/\\|?*\x00-\x1f]{1,200}')
+_RESERVED_BYTES = 256 * 2**20
+"""What must be free on the disk for a write: the engine's files grow by 32 MiB at a time."""
 _QUIET_S = 2.0
 """How long a collection must not have been written before its graph is built in the background."""
 
@@ -115,6 +117,7 @@ class EmbeddedEngine:
             await self._run(shutil.rmtree, self._folder(name))
 
     async def upsert(self, name: str, points: Sequence[Point]) -> None:
+        self._check_room()
         async with self._changing(name, [each.id for each in points]) as shard:
             await self._run(shard.upsert, points)
 
@@ -258,6 +261,18 @@ class EmbeddedEngine:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
         except OSError as error:
             raise Unavailable(f"the vector store failed: {error.strerror or error}") from error
+        except Exception as error:
+            if type(error) is not Exception:  # which is all that the engine raises
+                raise
+            logger.error("the vector store failed: %s", error)
+            raise Unavailable("the vector store failed") from error
+
+    def _check_room(self) -> None:
+        """Raise Overloaded if the disk is nearly full: the engine writes to mapped files, and would be killed."""
+        if shutil.disk_usage(self._path).free < _RESERVED_BYTES:
+            raise Overloaded(
+                f"the vector store has no room left: less than {_RESERVED_BYTES // 2**20} MB are free on its disk"
+            )
 
 
 class _Collection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -16,7 +17,7 @@ class Origin:
     source: str
     """The indexed folder or data set: an absolute path or a URL."""
     path: str
-    """The picture's path within the source, or its URL."""
+    """The picture's path within the source, or its URL; absolute if it is elsewhere, empty inside a table."""
     size: int = 0
     """Bytes of the encoded picture."""
     modified_ns: int = 0
@@ -25,6 +26,11 @@ class Origin:
     """The SHA-256 of the encoded picture, in hexadecimal."""
     metadata: str = ""
     """A digest of its captions and payload."""
+
+    @property
+    def location(self) -> str:
+        """The path or URL of the picture, where it is a file of its own."""
+        return self.path if "://" in self.path else posixpath.join(self.source, self.path).rstrip("/")
 
     def to_json(self) -> dict[str, Any]:
         """The origin as JSON."""

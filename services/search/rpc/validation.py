@@ -148,8 +148,9 @@ def checked_origin(field: str, message: index_pb2.Item) -> Origin | None:
     """The origin of an item, if it has one."""
     origin = origin_from_proto(message)
     if origin is not None:
-        for name in ("source", "path"):
-            _sized(f"{field}.{name}", getattr(origin, name), limits.MAX_ORIGIN_CHARS, "characters")
+        _sized(f"{field}.source", origin.source, limits.MAX_ORIGIN_CHARS, "characters")
+        if origin.path:
+            _sized(f"{field}.path", origin.path, limits.MAX_ORIGIN_CHARS, "characters")
         for name in ("sha256", "metadata"):
             if not _DIGEST.fullmatch(getattr(origin, name)):
                 raise InvalidInput(f"{field}.{name}: must be at most 64 hexadecimal digits")

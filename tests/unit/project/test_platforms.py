@@ -28,13 +28,15 @@ for module, names in ((os, ("getloadavg",)), (signal, ("SIGHUP",))):
 """
 SEARCH = """
 import asyncio, io, sys, tempfile
+from pathlib import Path
 from PIL import Image
 import ray_jobs.index, scot.client, scot.composers, scot.machine, scot.training.loop
 from scot import cli
-from scot.data.records import CaptionedImage, Refusals
+from scot.data.captioned import open_source
 from scot.encoders import load_encoder
-from scot.index.bulk import index_captioned
+from scot.index.gallery import StoreGallery
 from scot.index.store import GalleryStore
+from scot.index.sync import sync
 
 for name in cli.COMMANDS:
     cli.config_of(name)
@@ -45,11 +47,12 @@ def image(shade):
     return buffer.getvalue()
 
 async def search(folder):
-    encoder, store = load_encoder("tiny", device="cpu"), GalleryStore.open(path=folder)
-    records = [CaptionedImage(str(shade), image(shade), ("red",), {}) for shade in (0, 120, 240)]
-    await index_captioned(store, "gallery", records, encoder, Refusals())
+    encoder, store = load_encoder("tiny", device="cpu"), GalleryStore.open(path=Path(folder, "store"))
+    for shade in (0, 120, 240):
+        Path(folder, f"{shade}.png").write_bytes(image(shade))
+    await sync([open_source(folder, captions="optional")], StoreGallery(store, "gallery", encoder))
     query = encoder.encode_images([Image.open(io.BytesIO(image(240)))])[0]
-    print((await store.search("gallery", query, limit=1))[0].item_id, scot.machine.machine() != "")
+    print((await store.search("gallery", query, limit=1))[0].item_id.removesuffix(".png"), scot.machine.machine() != "")
     await store.close()
 
 with tempfile.TemporaryDirectory() as folder:

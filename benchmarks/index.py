@@ -1,0 +1,187 @@
+"""How fast a folder is indexed, and how fast a second run sees that nothing has changed.
+
+    python benchmarks/index.py --output index.json
+
+The pictures are drawn before the clock starts. Encoding alone (read, decode, embed; nothing is stored) and indexing
+(the same, with hashes and the embedded store) take turns over the same files; the ratio is the median over
+the rounds. Then a second run over a folder of small pictures, and one over many unchanged files, whose items are stored
+beforehand with random vectors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scot import flags
+from scot.data.captioned import open_source
+from scot.data.records import CaptionedImage, Refusals
+from scot.embeddings.images import EmbeddedBatch, embed_images
+from scot.encoders import load_encoder
+from scot.encoders.base import Encoder
+from scot.index.gallery import Batches, StoreGallery
+from scot.index.store import GalleryStore
+from scot.index.sync import Pending, Report, sync
+from scot.machine import machine
+
+
+@dataclass(frozen=True, slots=True)
+class IndexBenchmark:
+    """Measure indexing beside encoding alone, and runs over folders that have not changed.
+
+    Example: python benchmarks/index.py --pictures 1000 --unchanged 20000
+    """
+
+    pictures: int = 2_000
+    """Pictures of the comparison with encoding alone."""
+    side: int = 640
+    """Their longer side, in pixels; they are JPEGs."""
+    rounds: int = 3
+    """Rounds of it; the median counts."""
+    small: int = 10_000
+    """Small pictures of the folder that is indexed twice."""
+    unchanged: int = 200_000
+    """Files of the folder of which nothing has changed."""
+    dim: int = 512
+    """Width of the random vectors of their items."""
+    encoder: str = "tiny"
+    """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    device: str = "cpu"
+    """The device of the encoder."""
+    threads: int = 4
+    """Threads that decode."""
+    output: Path | None = None
+    """Also write the numbers as JSON."""
+
+
+def main(config: IndexBenchmark) -> int:
+    """Measure and print a Markdown table."""
+    print(f"{machine()}\n")
+    encoder = load_encoder(config.encoder, device=config.device)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        numbers = _compared(config, encoder, root) | _twice(config, encoder, root) | _unchanged(config, encoder, root)
+    print("| what | number |\n|---|---|")
+    for name, value in numbers.items():
+        print(f"| {name} | {value:,.3g} |" if value < 100 else f"| {name} | {value:,.0f} |")
+    if config.output is not None:
+        config.output.write_text(json.dumps({"machine": machine(), **numbers}, indent=1), encoding="utf-8")
+    return 0
+
+
+def _compared(config: IndexBenchmark, encoder: Encoder, root: Path) -> dict[str, float]:
+    """Images per second of encoding alone and of indexing, and the ratio."""
+    pictures = root / "pictures"
+    _draw(pictures, config.pictures, config.side)
+    sizes: dict[str, Any] = {"batch_size": 128, "threads": config.threads}
+    alone: list[float] = []
+    indexed: list[float] = []
+
+    def encode() -> int:
+        records = open_source(pictures, captions="optional").read(Refusals())
+        batches = embed_images(records, CaptionedImage.load, encoder, **sizes)
+        return sum(len(batch.sources) for batch in batches)
+
+    for number in range(config.rounds + 1):
+        encode_s, _ = _timed(encode)
+        index_s, report = _timed(partial(_index, pictures, root / f"store-{number}", encoder, **sizes))
+        assert report.new == config.pictures
+        if number:  # the first round warms up
+            alone.append(config.pictures / encode_s)
+            indexed.append(config.pictures / index_s)
+    ratios = [ours / theirs for ours, theirs in zip(indexed, alone, strict=True)]
+    return {
+        "encoding alone, images/s": statistics.median(alone),
+        "indexing, images/s": statistics.median(indexed),
+        "ratio": statistics.median(ratios),
+    }
+
+
+def _twice(config: IndexBenchmark, encoder: Encoder, root: Path) -> dict[str, float]:
+    """Seconds of a first and a second run over small pictures."""
+    pictures = root / "small"
+    _draw(pictures, config.small, 64)
+    first_s, _ = _timed(lambda: _index(pictures, root / "small-store", encoder))
+    cpu = time.process_time()
+    second_s, report = _timed(lambda: _index(pictures, root / "small-store", encoder))
+    assert report.unchanged == config.small
+    name = f"{config.small:,} small pictures"
+    return {
+        f"{name}: first run, s": first_s,
+        f"{name}: second run, s": second_s,
+        f"{name}: second run, CPU s": time.process_time() - cpu,
+    }
+
+
+def _unchanged(config: IndexBenchmark, encoder: Encoder, root: Path) -> dict[str, float]:
+    """Seconds of a run over many files of which nothing has changed."""
+    pictures, rng = root / "many", np.random.default_rng(0)
+    pictures.mkdir()
+    _draw(root / "few", 8, 64)
+    for number in range(config.unchanged):  # few files under many names: the run looks at names, sizes and times only
+        os.link(root / "few" / f"{number % 8}.jpg", pictures / f"{number}.jpg")
+
+    def embed(batches: Iterator[Pending]) -> Batches:
+        while some := list(islice(batches, 512)):
+            for picture in some:
+                picture.read()
+            vectors = rng.standard_normal((len(some), config.dim), dtype=np.float32)
+            yield EmbeddedBatch(some, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), [], [])
+
+    wide: Any = type("Wide", (), {"id": f"random@0-{config.dim}d", "dim": config.dim})()
+    _index(pictures, root / "many-store", wide, embed=embed)
+    cpu = time.process_time()
+    seconds, report = _timed(lambda: _index(pictures, root / "many-store", wide, embed=embed))
+    assert report.unchanged == config.unchanged, report.summary()
+    name = f"{config.unchanged:,} unchanged pictures"
+    return {f"{name}, s": seconds, f"{name}, CPU s": time.process_time() - cpu}
+
+
+def _index(pictures: Path, path: Path, encoder: Encoder, **options: Any) -> Report:
+    async def work() -> Report:
+        store = GalleryStore.open(path=path)
+        try:
+            source = open_source(pictures, captions="optional")
+            return await sync([source], StoreGallery(store, "gallery", encoder, **options))
+        finally:
+            await store.close()
+
+    return asyncio.run(work())
+
+
+def _draw(folder: Path, number: int, side: int) -> None:
+    """JPEGs with the noise of a photograph, all different, an hour old."""
+    folder.mkdir()
+    rng, hour_ago = np.random.default_rng(0), time.time() - 3_600
+    coarse = rng.integers(0, 255, (max(2, side // 16), max(2, side // 20), 3), dtype=np.uint8)
+    for place in range(number):
+        shifted = np.roll(coarse, place, (0, 2)) ^ np.uint8(place % 251)
+        file = folder / f"{place}.jpg"
+        Image.fromarray(shifted).resize((side, side * 3 // 4), Image.Resampling.BILINEAR).save(file, quality=85)
+        os.utime(file, (hour_ago, hour_ago))
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    begun = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begun, result
+
+
+if __name__ == "__main__":
+    sys.exit(flags.run("index", main, IndexBenchmark))

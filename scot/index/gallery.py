@@ -1,0 +1,111 @@
+"""A collection in an open store, to be filled: each batch is stored while the next one is embedded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeAlias
+
+from scot.embeddings.images import EmbeddedBatch, embed_images
+from scot.encoders.base import Encoder
+from scot.errors import NotFound
+from scot.index.config import CollectionConfig
+from scot.index.origin import Origin
+from scot.index.store import GalleryStore, Item
+from scot.index.sync import Outcome, Pending
+
+Batches: TypeAlias = Iterator[EmbeddedBatch[Pending]]
+
+
+class StoreGallery:
+    """A :class:`~scot.index.sync.Gallery` in a store.
+
+    Args:
+        store: the open store.
+        collection: the collection; if it is missing, it is created with ``layout``.
+        encoder: embeds the pictures.
+        batch_size: pictures embedded and stored at once.
+        threads: threads that decode pictures.
+        layout: the settings of a collection that is created.
+        embed: embeds pictures elsewhere, such as on Ray workers, with the same encoder.
+    """
+
+    def __init__(
+        self,
+        store: GalleryStore,
+        collection: str,
+        encoder: Encoder,
+        *,
+        batch_size: int = 128,
+        threads: int = 4,
+        layout: CollectionConfig | None = None,
+        embed: Callable[[Iterator[Pending]], Batches] | None = None,
+    ) -> None:
+        self._store, self._collection, self._encoder, self._layout = store, collection, encoder, layout
+        self._embed = embed or partial(
+            embed_images, load=Pending.load, encoder=encoder, batch_size=batch_size, threads=threads
+        )
+        self._exists = False
+
+    async def prepare(self, *, dry_run: bool) -> None:
+        """See :class:`~scot.index.sync.Gallery`."""
+        encoder = self._encoder
+        try:
+            await self._store.check(self._collection, encoder.id, encoder.dim)
+        except NotFound:
+            if dry_run:
+                return
+            await self._store.ensure(self._collection, encoder.id, encoder.dim, self._layout)
+        self._exists = True
+
+    async def items_of(self, source: str) -> dict[str, Origin]:
+        """See :class:`~scot.index.sync.Gallery`."""
+        items: dict[str, Origin] = {}
+        after: str | None = None
+        while self._exists:
+            page, after = await self._store.scroll(self._collection, source=source, after=after, limit=5_000)
+            items.update((item.item_id, item.origin) for item in page if item.origin is not None)
+            if after is None:
+                break
+        return items
+
+    async def origins(self, item_ids: Sequence[str]) -> dict[str, Origin | None]:
+        """See :class:`~scot.index.sync.Gallery`."""
+        if not self._exists:
+            return {}
+        return {item.item_id: item.origin for item in (await self._store.get(self._collection, item_ids)).values()}
+
+    async def store(self, pictures: Iterator[Pending], done: Callable[[Outcome], None]) -> None:
+        """See :class:`~scot.index.sync.Gallery`."""
+        batches, writing = self._embed(pictures), None
+        try:
+            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(self._write(batch, done))
+        finally:
+            if writing is not None:
+                await writing
+
+    async def update(self, pictures: Sequence[Pending]) -> None:
+        """See :class:`~scot.index.sync.Gallery`."""
+        ids = [picture.item_id for picture in pictures]
+        stored = await self._store.get(self._collection, ids, with_vectors=True)
+        there = [(stored[picture.item_id].vector, picture) for picture in pictures if picture.item_id in stored]
+        items = [Item(picture.item_id, vector, picture.payload, picture.origin) for vector, picture in there]
+        await self._store.upsert(self._collection, items)
+
+    async def delete(self, item_ids: Sequence[str]) -> None:
+        """See :class:`~scot.index.sync.Gallery`."""
+        await self._store.delete(self._collection, item_ids)
+
+    async def _write(self, batch: EmbeddedBatch[Pending], done: Callable[[Outcome], None]) -> None:
+        before = await self.origins([picture.item_id for picture in batch.sources if picture.is_new])
+        items = [
+            Item(picture.item_id, vector, picture.payload, picture.origin)
+            for picture, vector in zip(batch.sources, batch.vectors, strict=True)
+        ]
+        await self._store.upsert(self._collection, items)
+        refused = [(picture, error.reason, picture.item_id) for picture, error in batch.refused]
+        done(Outcome(batch.sources, refused, before))

@@ -1,0 +1,384 @@
+"""Bring the gallery up to date with a source: only what is new or has changed is embedded.
+
+Every item remembers its :class:`~scot.index.origin.Origin`. For each picture of the source, compared with the item that
+has its id and this source:
+
+- its file has the same size and modification time: nothing is read;
+- else its content has the same SHA-256: nothing is embedded, the origin is brought up to date;
+- else, or without such an item: it is embedded and stored.
+
+If only captions or payload have changed, the item keeps its vector. Items whose picture is no longer in the source
+have vanished: they are counted, and removed on request. Every batch is durable when it is stored, so a run that is
+killed is continued by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from scot.data.captioned import Source, count
+from scot.data.images import decode_image
+from scot.data.records import CaptionedImage, Refusals
+from scot.errors import ImageRefused, InvalidInput
+from scot.index.origin import Origin
+from scot.index.payload import payload_of
+from scot.progress import SILENT, Progress, Task
+
+_UPDATED_AT_ONCE, _DELETED_AT_ONCE = 256, 1_000
+_SETTLED_NS = 2_000_000_000
+"""A file that was modified less than two seconds ago, or in the future, may change again with the same time."""
+_GONE = "missing"
+"""The one reason for a refusal after which a picture is no longer in its source."""
+_NOT_READ_WHOLE = ("unreadable_folder", "broken_shard", "broken_record", "open_quote", "not_utf8")
+"""Reasons for a refusal that may hide any number of pictures."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A picture that is to be embedded, and the item that it will be."""
+
+    record: CaptionedImage
+    payload: dict[str, Any]
+    origin: Origin
+    is_new: bool
+    """Whether this source has no item of its id yet."""
+
+    @property
+    def item_id(self) -> str:
+        """The id of the item."""
+        return self.record.image_id
+
+    def read(self) -> bytes:
+        """The encoded picture; the origin is that of these very bytes from now on. Raises ImageRefused."""
+        # Before reading: if the file is replaced meanwhile, the next run finds another time and compares the content.
+        modified_ns = _modified_ns(self.record.image)
+        data = self.record.read()
+        self.origin = replace(self.origin, size=len(data), modified_ns=modified_ns, sha256=_sha256(data))
+        return data
+
+    def load(self) -> Image.Image:
+        """The decoded picture. Raises ImageRefused."""
+        return decode_image(self.read())
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of some pictures."""
+
+    stored: Sequence[Pending]
+    refused: Sequence[tuple[Pending, str, str]]
+    """Each with the reason, and the name to show as an example of it."""
+    before: Mapping[str, Origin | None]
+    """Of those new to their source: the ids that the collection had before, with their origins."""
+
+
+class Gallery(Protocol):
+    """The collection to bring up to date: in a store that is open here, or behind a running service."""
+
+    async def prepare(self, *, dry_run: bool) -> None:
+        """Check that the collection has this encoder; create it if it is missing, unless nothing may be written.
+
+        Raises:
+            EncoderMismatch: it was made with another encoder.
+        """
+
+    async def items_of(self, source: str) -> dict[str, Origin]:
+        """The items of a source by their ids."""
+
+    async def origins(self, item_ids: Sequence[str]) -> dict[str, Origin | None]:
+        """Those of the ids that exist."""
+
+    async def store(self, pictures: Iterator[Pending], done: Callable[[Outcome], None]) -> None:
+        """Embed pictures and store them, and report each batch when it is stored.
+
+        ``pictures`` reads files: it must be consumed in a thread.
+        """
+
+    async def update(self, pictures: Sequence[Pending]) -> None:
+        """Replace payload and origin of items, which keep their vectors."""
+
+    async def delete(self, item_ids: Sequence[str]) -> None:
+        """Delete items."""
+
+
+class NamedRefusals(Refusals):
+    """Refusals that remember the name of every picture that is in the source but was refused; threads may share it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self._lock = threading.Lock()
+
+    def add(self, reason: str, what: str, where: str = "") -> None:
+        """Count one refusal."""
+        with self._lock:
+            Refusals.add(self, reason, what, where)
+            if reason != _GONE:
+                self.names.add(what)
+
+
+@dataclass(slots=True)
+class Report:
+    """What was done, or would be done, over all sources of a run."""
+
+    dry_run: bool = False
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    refusals: NamedRefusals = field(default_factory=NamedRefusals)
+    replaced: Counter[str] = field(default_factory=Counter)
+    """Of the new items: how many replaced an item of another source, by that source."""
+    vanished: dict[str, int] = field(default_factory=dict)
+    """How many items are no longer in their source, by source, if they were not removed."""
+    empty: list[str] = field(default_factory=list)
+    """The sources of which no picture could be indexed."""
+    not_read_whole: list[str] = field(default_factory=list)
+    """The sources whose vanished items were not removed, because a part of the source could not be read."""
+    _begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures of the sources are in the gallery now."""
+        return self.new + self.updated + self.unchanged
+
+    def summary(self) -> str:
+        """The counts, in one line."""
+        counts = ("new", "updated", "unchanged", "removed")
+        return f"{', '.join(f'{getattr(self, name):,} {name}' for name in counts)}; {self.refusals.summary()}"
+
+    def lines(self) -> list[str]:
+        """What to print at the end, a sentence each."""
+        changed = self.new + self.updated
+        verb = "would index" if self.dry_run else "indexed"
+        done = f"{verb} {changed:,} pictures" if changed else "nothing to index"
+        lines = [f"{done} in {time.monotonic() - self._begun:.1f} s: {self.summary()}"]
+        lines += [
+            f"{number:,} replaced {_items(number)} of {source}: ids are unique in a collection"
+            for source, number in self.replaced.items()
+        ]
+        for source, number in self.vanished.items():
+            if source in self.not_read_whole:
+                lines.append(
+                    f"{number:,} {_items(number)} not found in {source}, which was not read whole: not removed"
+                )
+            else:
+                them = "it" if number == 1 else "them"
+                lines.append(f"{number:,} {_items(number)} no longer in {source}: --prune removes {them}")
+        return lines
+
+    def check(self) -> None:
+        """Raise InvalidInput if no picture of a source could be indexed."""
+        if self.empty:
+            raise InvalidInput(f"no image of {', '.join(self.empty)} could be indexed")
+
+
+async def sync(
+    sources: Sequence[Source],
+    gallery: Gallery,
+    *,
+    prune: bool = False,
+    dry_run: bool = False,
+    progress: Progress = SILENT,
+) -> Report:
+    """Bring the gallery up to date with sources; ids are unique over all of them.
+
+    Args:
+        sources: what to index, opened with ``captions="optional"``.
+        gallery: where to.
+        prune: remove the items of a source whose picture is no longer in it.
+        dry_run: count what would be done, and write nothing. Pictures are not decoded, so none is refused for it.
+        progress: where to show the progress.
+
+    Raises:
+        EncoderMismatch: the collection was made with another encoder.
+        Unavailable: the gallery is unavailable.
+    """
+    report, seen = Report(dry_run), dict[str, str]()
+    await gallery.prepare(dry_run=dry_run)
+    with progress.task("comparing" if dry_run else "indexing", count(sources), "images") as task:
+        for source in sources:
+            await _sync(source, gallery, report, seen, task, prune=prune, dry_run=dry_run)
+    return report
+
+
+async def _sync(
+    source: Source,
+    gallery: Gallery,
+    report: Report,
+    seen: dict[str, str],
+    task: Task,
+    *,
+    prune: bool,
+    dry_run: bool,
+) -> None:
+    name, refusals = source_name(source), report.refusals
+    before, broken = report.pictures, _not_read(refusals)
+    refusals.names.clear()
+    known = await gallery.items_of(name)
+    loop = asyncio.get_running_loop()
+
+    def update(pictures: Sequence[Pending]) -> None:
+        if not dry_run:  # the plan is made in a thread of its own
+            asyncio.run_coroutine_threadsafe(gallery.update(pictures), loop).result()
+
+    def done(outcome: Outcome) -> None:
+        for picture, reason, what in outcome.refused:
+            refusals.add(reason, picture.item_id if reason != "refused_by_service" else what)
+        new = [picture for picture in outcome.stored if picture.is_new]
+        report.new += len(new)
+        report.updated += len(outcome.stored) - len(new)
+        for picture in new:
+            if picture.item_id in outcome.before:
+                origin = outcome.before[picture.item_id]
+                if origin is None or origin.source != name:
+                    report.replaced["no named source" if origin is None else origin.source] += 1
+        task.advance(len(outcome.stored) + len(outcome.refused), _refused(refusals))
+
+    plan = _Plan(source, known, refusals, update, task)
+    pictures = plan.of(source.read(refusals, seen))
+    if dry_run:
+        while some := await asyncio.to_thread(_take, pictures, _UPDATED_AT_ONCE):
+            there = await gallery.origins([each.item_id for each in some if each.is_new])
+            done(Outcome(some, (), there))
+    else:
+        await gallery.store(pictures, done)
+    report.updated += plan.updated
+    report.unchanged += plan.unchanged
+    if report.pictures == before:
+        report.empty.append(source.name)
+        return
+    vanished = [item_id for item_id in known if item_id not in refusals.names]
+    if prune and vanished and _not_read(refusals) != broken:
+        report.not_read_whole.append(source.name)
+    elif prune:
+        for start in range(0, 0 if dry_run else len(vanished), _DELETED_AT_ONCE):
+            await gallery.delete(vanished[start : start + _DELETED_AT_ONCE])
+        report.removed += len(vanished)
+        return
+    if vanished:
+        report.vanished[source.name] = len(vanished)
+
+
+def source_name(source: Source) -> str:
+    """A source as origins have it: the absolute path, without links, whichever way it was spelled."""
+    return os.path.realpath(source.name)
+
+
+class _Plan:
+    """The pictures to embed. What needs no embedding is done on the way; ``known`` loses what is still there."""
+
+    def __init__(
+        self,
+        source: Source,
+        known: dict[str, Origin],
+        refusals: Refusals,
+        update: Callable[[Sequence[Pending]], None],
+        task: Task,
+    ) -> None:
+        self.updated = self.unchanged = 0
+        self._name, self._root = source_name(source), os.path.realpath(source.root)
+        self._known, self._refusals, self._update, self._task = known, refusals, update, task
+        self._waiting: list[Pending] = []
+
+    def of(self, records: Iterator[CaptionedImage]) -> Iterator[Pending]:
+        """What is to be embedded among the records."""
+        for record in records:
+            before = self._known.pop(record.image_id, None)
+            picture = self._pending(record, is_new=before is None)
+            try:
+                same = before is not None and _same_content(picture, before)
+            except ImageRefused as error:
+                self._refusals.add(error.reason, record.image_id)
+                self._task.advance(1, _refused(self._refusals))
+                continue
+            if before is None or not same:
+                yield picture
+            else:
+                self._keep(picture, before)
+        self._flush()
+
+    def _pending(self, record: CaptionedImage, *, is_new: bool) -> Pending:
+        payload = payload_of(record)
+        path = record.path if self._root == self._name or not record.path else f"{self._root}/{record.path}"
+        size, modified_ns = _stat(record.image)
+        return Pending(record, payload, Origin(self._name, path, size, modified_ns, "", _digest(payload)), is_new)
+
+    def _keep(self, picture: Pending, before: Origin) -> None:
+        """Bring payload and origin up to date, if they are not, and keep the vector."""
+        picture.origin = replace(picture.origin, sha256=before.sha256)
+        if picture.origin.metadata != before.metadata:
+            self.updated += 1
+        else:
+            self.unchanged += 1
+        if picture.origin != before:
+            self._waiting.append(picture)
+            if len(self._waiting) == _UPDATED_AT_ONCE:
+                self._flush()
+        self._task.skip(1)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._update(self._waiting)
+            self._waiting.clear()
+
+
+def _same_content(picture: Pending, before: Origin) -> bool:
+    origin = picture.origin
+    if origin.modified_ns and (origin.size, origin.modified_ns) == (before.size, before.modified_ns):
+        return True
+    return _sha256(picture.record.read()) == before.sha256
+
+
+def _stat(image: Path | bytes) -> tuple[int, int]:
+    """The size of an encoded picture, and when its file was modified; 0 if that says nothing of its content."""
+    if isinstance(image, bytes):
+        return len(image), 0
+    try:
+        stat = image.stat()
+    except OSError:
+        return 0, 0  # reading it says what is wrong
+    settled = stat.st_mtime_ns < time.time_ns() - _SETTLED_NS
+    return stat.st_size, stat.st_mtime_ns if settled else 0
+
+
+def _modified_ns(image: Path | bytes) -> int:
+    return _stat(image)[1]
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _digest(payload: Mapping[str, Any]) -> str:
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _take(plan: Iterator[Pending], number: int) -> list[Pending]:
+    return list(islice(plan, number))
+
+
+def _not_read(refusals: Refusals) -> int:
+    return sum(refusals.counts[reason] for reason in _NOT_READ_WHOLE)
+
+
+def _refused(refusals: Refusals) -> str:
+    return f"{refusals.total:,} refused"
+
+
+def _items(number: int) -> str:
+    return "item" if number == 1 else "items"
