@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from google.protobuf import json_format, struct_pb2
 
-from scot.data.payload import RESERVED, stored_payload
-from scot.data.records import CaptionedImage
+from scot.data.payload import RESERVED
 
 _NAMESPACE = uuid.UUID("6b0c5a2e-5d0b-5a55-9d5e-5c0753c07001")
 
@@ -35,14 +32,6 @@ def reserved_key(payload: Iterable[str]) -> str | None:
 def point_id(item_id: str) -> str:
     """The UUIDv5 (RFC 9562, 5.5) of an item id, because Qdrant's point ids are UUIDs; the same item replaces itself."""
     return str(uuid.uuid5(_NAMESPACE, item_id))
-
-
-def payload_of(record: CaptionedImage) -> dict[str, Any]:
-    """The payload to store: the record's own as JSON, the first caption, and all captions if there are several."""
-    payload = {str(key): value for key, value in record.payload.items() if key != ITEM_ID_KEY}
-    payload = stored_payload(record.captions, payload)
-    plain: dict[str, Any] = json.loads(json.dumps(_finite(payload), default=str))
-    return plain
 
 
 def payload_to_proto(payload: Mapping[str, Any]) -> struct_pb2.Struct:
@@ -71,20 +60,5 @@ def _whole_numbers(value: Any) -> Any:
             return [_whole_numbers(each) for each in value]
         case float() if value.is_integer() and abs(value) < 2**53:
             return int(value)
-        case _:
-            return value
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinity, which JSON does not have, as None; NumPy numbers and arrays as Python's."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    match value:
-        case dict():
-            return {str(key): _finite(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_finite(each) for each in value]
-        case float() if not math.isfinite(value):
-            return None
         case _:
             return value

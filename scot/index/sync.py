@@ -31,10 +31,10 @@ from PIL import Image
 
 from scot.data.captioned import Source, count
 from scot.data.images import decode_image
+from scot.data.payload import stored_payload
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused, InvalidInput
 from scot.index.origin import Origin
-from scot.index.payload import payload_of
 from scot.progress import SILENT, Progress, Task
 
 _UPDATED_AT_ONCE, _DELETED_AT_ONCE = 256, 1_000
@@ -312,7 +312,7 @@ class _Plan:
         self._flush()
 
     def _pending(self, record: CaptionedImage, *, is_new: bool) -> Pending:
-        payload = payload_of(record)
+        payload = stored_payload(record.captions, record.payload)
         path = record.path if self._root == self._name or not record.path else f"{self._root}/{record.path}"
         size, modified_ns = _stat(record.image)
         return Pending(record, payload, Origin(self._name, path, size, modified_ns, "", _digest(payload)), is_new)

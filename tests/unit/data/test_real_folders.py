@@ -19,10 +19,10 @@ from PIL import Image
 
 from scot.data import paths
 from scot.data.captioned import describe, open_source, open_sources, read_sources
-from scot.data.payload import MAX_PAYLOAD_BYTES, payload_bytes
+from scot.data.payload import MAX_PAYLOAD_BYTES, payload_bytes, stored_payload
 from scot.data.records import REASONS, CaptionedImage, Refusals
 from scot.errors import ImageRefused, InvalidInput
-from scot.index.payload import payload_from_proto, payload_of, payload_to_proto
+from scot.index.payload import payload_from_proto, payload_to_proto
 
 
 def encoded(color: str = "red") -> bytes:
@@ -468,7 +468,8 @@ def test_numbers_that_a_double_cannot_give_back_stay_text(tmp_path: Path) -> Non
         "share": 0.1,
     }
     assert (records[1].payload["tweet"], records[1].payload["sku"]) == ("1234567890123456790", "1")
-    assert [wire(payload_of(record)) for record in records] == [payload_of(record) for record in records]
+    stored = [stored_payload(record.captions, record.payload) for record in records]
+    assert [wire(payload) for payload in stored] == stored
 
 
 def test_long_numbers_of_parquet_stay_text_too(tmp_path: Path) -> None:
@@ -477,7 +478,7 @@ def test_long_numbers_of_parquet_stay_text_too(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": ["a.jpg"], "caption": ["x"], **numbers}), tmp_path / "captions.parquet")
     (record,), _ = read(tmp_path)
     assert record.payload == {"tweet": str(2**53 + 1), "list": [str(2**60), 1], "id_sum": str(2**63)}
-    assert wire(payload_of(record)) == payload_of(record)
+    assert wire(stored_payload(record.captions, record.payload)) == stored_payload(record.captions, record.payload)
 
 
 def test_a_dot_nests(tmp_path: Path) -> None:
@@ -509,7 +510,7 @@ def test_payload_that_the_service_would_refuse_is_refused_by_the_reader(tmp_path
     fits = MAX_PAYLOAD_BYTES - payload_bytes({"caption": "x", "about": "y" * 60_000}) + 60_000
     table(tmp_path, f"image,caption,about\na.jpg,x,{'y' * fits}\nb.jpg,x,{'y' * (fits + 1)}\n")
     (record,), refusals = read(tmp_path)
-    assert payload_to_proto(payload_of(record)).ByteSize() == MAX_PAYLOAD_BYTES
+    assert payload_to_proto(stored_payload(record.captions, record.payload)).ByteSize() == MAX_PAYLOAD_BYTES
     assert refusals.summary() == "1 refused: 1 payload_too_large (b.jpg (captions.csv line 3))"
 
 

@@ -381,6 +381,7 @@ Told(Path(store), load_encoder(encoder, device="cpu")).index(Path(source), prune
 """
 
 
+@pytest.mark.timeout(300)
 def test_a_run_that_is_killed_at_any_moment_is_continued_by_the_next(
     room: Room, encoder_folder: str, tmp_path: Path
 ) -> None:
@@ -399,7 +400,7 @@ def test_a_run_that_is_killed_at_any_moment_is_continued_by_the_next(
     whole.index(folder, prune=True)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     command = [sys.executable, "-c", KILLED, str(folder), str(room.path), encoder_folder]
-    for batches in (1, 1, 2, 3, 1):
+    for batches in (1, 2, 3):
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
             assert process.stdout is not None
             for _ in range(batches):
