@@ -35,6 +35,8 @@ class Service:
             self._process.send_signal(signal.SIGTERM)
         self._process.wait()
         self._reader.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     @property
     def pid(self) -> int:
