@@ -122,10 +122,6 @@ class Shard:
         found, following = self._shard.scroll(request)
         return [_point(each) for each in found], None if following is None else str(following)
 
-    def optimize(self) -> None:
-        """Build the graph and merge segments in this process; this holds Python's global lock the whole time."""
-        self._shard.optimize()
-
     def copy(self) -> Path:
         """Flush and copy the shard as the next generation, for another process to optimize. Block writes meanwhile."""
         following = self._place(self.generation + 1)
