@@ -23,9 +23,10 @@ from scot.embeddings.images import EmbeddedBatch, embed_images
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput
 from scot.index.config import CollectionConfig, ServerConfig
-from scot.index.gallery import Batches, StoreGallery
+from scot.index.gallery import Batches, StoreGallery, load_image
 from scot.index.store import GalleryStore
 from scot.index.sync import Pending, Report, sync
+from scot.index.thumbnails import Thumbnails
 from scot.progress import Progress
 
 
@@ -50,6 +51,10 @@ class IndexConfig:
     """Which encoder: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     device: str | None = None
     """The device of the encoder: cpu, cuda …; by default a GPU when there is one."""
+    thumbnails: str = ""
+    """Folder or URL of the thumbnails; by default the folder thumbnails beside --store, and none with --qdrant-url."""
+    no_thumbnails: bool = False
+    """Make no thumbnails."""
     prune: bool = False
     """Remove items whose image is no longer in the source; items of other sources stay."""
     dry_run: bool = False
@@ -64,6 +69,14 @@ class IndexConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.threads < 1 or self.num_workers < 0:
             raise InvalidInput("batch_size and threads must be at least 1, num_workers at least 0")
+        if self.thumbnails and self.no_thumbnails:
+            raise InvalidInput("--no-thumbnails contradicts --thumbnails")
+
+    def thumbnails_url(self) -> str | None:
+        """Where the thumbnails are, if any are to be made."""
+        if self.no_thumbnails:
+            return None
+        return self.thumbnails or (None if self.store is None else str(Thumbnails.beside(self.store)))
 
 
 def main(config: IndexConfig) -> int:
@@ -84,7 +97,7 @@ def main(config: IndexConfig) -> int:
 
 
 async def _index(config: IndexConfig, source: Source) -> Report:
-    store = GalleryStore.open(path=config.store, server=config.qdrant)
+    store = GalleryStore.open(path=config.store, server=config.qdrant, thumbnails=config.thumbnails_url())
     try:
         encoder = load_encoder(config.encoder, device=config.device)
         gallery = StoreGallery(
@@ -134,11 +147,13 @@ class _Worker:
 
     def __init__(self, config: IndexConfig) -> None:
         self._encoder = load_encoder(config.encoder, device=config.device)
+        url = config.thumbnails_url()
+        self._load = partial(load_image, None if url is None else Thumbnails(url), config.collection)
         self._threads = config.threads
 
     def embed(self, pictures: list[Pending]) -> EmbeddedBatch[Pending]:
         """Embed one batch."""
-        (batch,) = embed_images(pictures, Pending.load, self._encoder, batch_size=len(pictures), threads=self._threads)
+        (batch,) = embed_images(pictures, self._load, self._encoder, batch_size=len(pictures), threads=self._threads)
         return batch
 
 

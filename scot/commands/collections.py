@@ -18,6 +18,7 @@ from scot.errors import Conflict, EncoderMismatch, NotFound
 from scot.index import aliases
 from scot.index.config import CollectionConfig, ServerConfig
 from scot.index.store import GalleryStore
+from scot.index.thumbnails import Thumbnails
 
 T = TypeVar("T")
 
@@ -28,6 +29,8 @@ class StorePlace:
 
     store: Path = Path("scot-data/qdrant")
     """Folder of an embedded store that no service has open; ignored with --qdrant-url."""
+    thumbnails: str = ""
+    """Folder or URL of the thumbnails; by default the folder thumbnails beside --store, and none with --qdrant-url."""
     qdrant: ServerConfig = field(default_factory=ServerConfig)
     """The Qdrant server, if the store is one."""
 
@@ -37,7 +40,8 @@ class StorePlace:
         server = self.qdrant.qdrant_url is not None
         if not (server or create or self.store.is_dir()):
             raise NotFound(f"there is no store at {self.store}; name its folder with --store, or use --qdrant-url")
-        store = GalleryStore.open(path=None if server else self.store, server=self.qdrant)
+        thumbnails = self.thumbnails or (None if server else Thumbnails.beside(self.store))
+        store = GalleryStore.open(path=None if server else self.store, server=self.qdrant, thumbnails=thumbnails)
         try:
             yield store
         finally:
@@ -106,7 +110,7 @@ class RollbackConfig:
 
 @dataclass(frozen=True)
 class DropConfig:
-    """Delete a collection that no alias points to, with all its items.
+    """Delete a collection that no alias points to, with all its items and the thumbnails under its name.
 
     Example: scot collections drop gallery-1 --qdrant-url http://qdrant:6333
     """
@@ -172,7 +176,13 @@ def rollback(config: RollbackConfig) -> int:
 
 def drop(config: DropConfig) -> int:
     """Delete the collection. Raises NotFound, or Conflict when an alias points to it."""
-    _in(config.place, lambda store: aliases.drop(store.engine, config.collection, force=config.force))
+
+    async def work(store: GalleryStore) -> None:
+        await aliases.drop(store.engine, config.collection, force=config.force)
+        if store.thumbnails is not None:
+            store.thumbnails.drop(config.collection)
+
+    _in(config.place, work)
     print(f"dropped {config.collection}")
     return 0
 

@@ -47,7 +47,9 @@ class IndexConfig:
     dry_run: bool = False
     """Print what would be done, and change nothing."""
     data: Path = Path("scot-data")
-    """The workspace, if no service answers: the vector store is DATA/qdrant."""
+    """The workspace, if no service answers: the vector store is DATA/qdrant, the thumbnails DATA/thumbnails."""
+    no_thumbnails: bool = False
+    """Make no thumbnails, if no service answers; a service decides for itself (`scot serve --no-thumbnails`)."""
     encoder: str = "tiny"
     """The encoder, if no service answers: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     device: str | None = None
@@ -96,6 +98,7 @@ async def _gallery(config: IndexConfig) -> AsyncIterator[Gallery]:
         from scot.encoders import load_encoder
         from scot.index.gallery import StoreGallery
         from scot.index.store import GalleryStore
+        from scot.index.thumbnails import Thumbnails
     except ModuleNotFoundError as error:
         hint = install_hint("index")
         raise Unavailable(
@@ -108,7 +111,8 @@ async def _gallery(config: IndexConfig) -> AsyncIterator[Gallery]:
         yield NoGallery()
         return
     print(f"storing them in {store_path} with the encoder {config.encoder}", flush=True)
-    store = GalleryStore.open(path=store_path)
+    thumbnails = None if config.no_thumbnails else Thumbnails.beside(store_path)
+    store = GalleryStore.open(path=store_path, thumbnails=thumbnails)
     try:
         encoder = load_encoder(config.encoder, device=config.device)
         collection = config.collection or "gallery"

@@ -92,7 +92,14 @@ async def _reindex(config: ReindexConfig, sources: Sequence[Source]) -> None:
         await collections.create(engine, name, encoder.id, encoder.dim, await _layout(store, config, known))
         if items := (await store.info(name)).items:
             print(f"continuing with {name}, which contains {items:,} items", flush=True)
-        gallery = StoreGallery(store, name, encoder, batch_size=config.batch_size, threads=config.threads)
+        gallery = StoreGallery(
+            store,
+            name,
+            encoder,
+            batch_size=config.batch_size,
+            threads=config.threads,
+            thumbnails_of=config.alias,
+        )
         report = await sync(sources, gallery, prune=True, progress=Progress.on(sys.stderr))
         print(f"{name}:", *report.lines(), sep="\n")
         report.check()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -18,9 +19,9 @@ from scot.client import Edit, Hit, Origin, ScotClient, SearchResult
 from scot.commands.items import origin_json
 from scot.commands.results import print_json
 from scot.commands.service import ServicePlace
+from scot.commands.show import check_terminal, show_image
 from scot.commands.vectors import read_vector
 from scot.data.images import decode_image
-from scot.data.records import Refusals
 from scot.errors import InvalidInput
 from scot.evaluation.contact_sheet import SheetRow, check_file, contact_sheet, save_sheet
 from scot.index.filter_text import parse_filter
@@ -67,9 +68,9 @@ class SearchConfig:
     service: ServicePlace = field(default_factory=ServicePlace)
     """The running service."""
     sheet: Path | None = None
-    """Also save a contact sheet to this PNG file."""
-    images: list[Path] = field(default_factory=list)
-    """Folders of indexed images, for hits of the contact sheet that have no thumbnail."""
+    """Also save a contact sheet of the thumbnails to this PNG file."""
+    show: bool = False
+    """Also show the contact sheet in the terminal, if it can show images: kitty, iTerm2, WezTerm, xterm with sixel …"""
 
 
 def search(config: SearchConfig) -> int:
@@ -80,8 +81,10 @@ def search(config: SearchConfig) -> int:
     """
     if config.sheet is not None:
         check_file(config.sheet)
-    if config.sheet is not None and config.images:
-        importlib.import_module("scot.data.captioned")  # a missing package is reported before anything is sent
+    if config.show and config.json:
+        raise InvalidInput("--show contradicts --json")
+    if config.show:
+        check_terminal()
     if not 1 <= config.limit <= 1_000:
         raise InvalidInput(f"--limit must be 1 to 1,000, not {config.limit}")
     if config.text_only and config.composer not in ("", _TEXT_ONLY):
@@ -103,13 +106,13 @@ def search(config: SearchConfig) -> int:
             collection=config.collection,
         )
         ids = {hit.item_id: None for hit in found.hits} | ({} if config.item_id is None else {config.item_id: None})
-        images = {} if config.sheet is None else _images(config, client, list(ids))
-    if config.sheet is not None:
-        _save_sheet(config, config.sheet, found.hits, images)
+        images = thumbnails(client, list(ids), config.collection) if config.sheet or config.show else {}
     if config.json:
         print_json(result_json(found))
     else:
-        _print(config, found, absent=sum(hit.item_id not in images for hit in found.hits))
+        _print(config, found)
+    if config.sheet is not None or config.show:
+        _sheet(config, found.hits, images)
     return 0
 
 
@@ -143,18 +146,13 @@ def result_json(found: SearchResult) -> dict[str, object]:
     }
 
 
-def _print(config: SearchConfig, found: SearchResult, *, absent: int) -> None:
-    """Print the table and what follows it; ``absent`` hits have no image for the contact sheet."""
+def _print(config: SearchConfig, found: SearchResult) -> None:
     console = Console()
     console.print(hits_table(config.offset, found))
     if found.text_truncated:
         console.print("An edit was longer than the input of the text encoder; its end was not used.")
     if not found.hits:
         console.print("No hits. If the collection is empty, `scot index DIR` fills it.")
-    if config.sheet is not None:
-        console.print(f"contact sheet: {config.sheet}")
-        if absent:
-            console.print(f"{absent} of its {len(found.hits)} hits have no thumbnail.")
 
 
 def hits_table(offset: int, found: SearchResult) -> Table:
@@ -178,32 +176,27 @@ def _place(origin: Origin | None) -> Text:
     return Text(origin.path, Style(link=url))
 
 
-def _images(config: SearchConfig, client: ScotClient, ids: list[str]) -> dict[str, Image.Image]:
-    """The thumbnails of items by id, and from ``--images`` the images of those without one."""
+def thumbnails(client: ScotClient, ids: Sequence[str], collection: str = "") -> dict[str, Image.Image]:
+    """The thumbnails of items, by id; items without one are left out."""
     found: dict[str, Image.Image] = {}
     for at in range(0, len(ids), _PICTURES_AT_ONCE):
-        pictures = client.get_pictures(ids[at : at + _PICTURES_AT_ONCE], collection=config.collection)
+        pictures = client.get_pictures(ids[at : at + _PICTURES_AT_ONCE], collection=collection)
         found |= {item_id: decode_image(picture.image) for item_id, picture in pictures.items()}
-    return found | find_images(config.images, {item_id for item_id in ids if item_id not in found})
+    return found
 
 
-def _save_sheet(config: SearchConfig, file: Path, hits: tuple[Hit, ...], images_by_id: dict[str, Image.Image]) -> None:
+def _sheet(config: SearchConfig, hits: tuple[Hit, ...], images_by_id: dict[str, Image.Image]) -> None:
+    """Save the contact sheet or show it, or both; say on stderr how many of its hits have no thumbnail."""
     reference = decode_image(config.image.read_bytes()) if config.image else images_by_id.get(config.item_id or "")
     blank = Image.new("RGB", (64, 64), (225, 225, 225))
     cells = [(images_by_id.get(hit.item_id, blank), f"{hit.score:.3f} {hit.item_id}", False) for hit in hits]
     edit = ", ".join([*config.edit, *(f"not {each}" for each in config.negative)]) or "(no edit)"
-    save_sheet(contact_sheet([SheetRow(reference, edit, cells)], title="SCOT search"), file)
-
-
-def find_images(folders: list[Path], wanted: set[str]) -> dict[str, Image.Image]:
-    """The wanted images of captioned folders, by id; missing ones are left out."""
-    if not (folders and wanted):
-        return {}
-    from scot.data.captioned import read_captioned  # needs the extra "data"
-
-    return {
-        record.image_id: decode_image(record.read())
-        for folder in folders
-        for record in read_captioned(folder, Refusals(), captions="optional")
-        if record.image_id in wanted
-    }
+    sheet = contact_sheet([SheetRow(reference, edit, cells)], title="SCOT search")
+    if config.sheet is not None:
+        save_sheet(sheet, config.sheet)
+        if not config.json:
+            print(f"contact sheet: {config.sheet}")
+    if config.show:
+        show_image(sheet)
+    if absent := sum(hit.item_id not in images_by_id for hit in hits):
+        print(f"{absent} of the {len(hits)} hits have no thumbnail", file=sys.stderr)

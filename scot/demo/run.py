@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import Image
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from scot.client import ScotClient, SearchResult
-from scot.commands.search import find_images
+from scot.client import ScotClient
+from scot.commands.search import thumbnails
 from scot.demo.config import DemoConfig
 from scot.demo.service import Service
 from scot.demo.steps import Step, Workspace, draw_galleries, index_galleries, learning, measuring, run_step, shown
@@ -158,7 +157,8 @@ def _search(
             for query in chosen
         }
         references = client.get([query.reference_id for query in chosen])
-        images = _images(space, chosen, found)
+        shown = {hit.item_id for result in found.values() for hit in result.hits[:_HITS]}
+        images = thumbnails(client, sorted(shown | {query.reference_id for query in chosen}))
         for query in chosen:
             hits = found[query.query_id].hits
             ranks[query.query_id] = _rank(query, [hit.item_id for hit in hits])
@@ -180,11 +180,6 @@ def _search(
     return Ranks(composer, ranks)
 
 
-def _images(space: Workspace, chosen: tuple[Query, ...], found: dict[str, SearchResult]) -> dict[str, Image.Image]:
-    hits = {hit.item_id for result in found.values() for hit in result.hits[:_HITS]}
-    return find_images(space.galleries, hits | {query.reference_id for query in chosen})
-
-
 def _rank(query: Query, item_ids: list[str]) -> str:
     return next((str(rank) for rank, item in enumerate(item_ids, 1) if item in query.targets), "over 10")
 
@@ -194,12 +189,10 @@ def _next(config: DemoConfig, console: Console) -> None:
     _, queries = read_queries(space.gallery("wardrobe"))
     image = next(iter(sorted((space.gallery("wardrobe") / "images").rglob("*.png"))))
     address = "" if config.port == DemoConfig.port else f" --address localhost:{config.port}"
-    folders = " ".join(str(folder) for folder in space.galleries)
     console.print(
         "Try, in another terminal (with .venv/bin on the PATH):\n"
         f'  scot search --image {image} --edit "make it blue"{address}\n'
-        f'  scot search --item-id {queries[1].reference_id} --edit "add a belt" --limit 5 --sheet hits.png '
-        f"--images {folders}{address}\n"
+        f'  scot search --item-id {queries[1].reference_id} --edit "add a belt" --limit 5 --sheet hits.png{address}\n'
         f"  scot index YOUR_FOLDER{address}        # your own images: docs/guide.md",
         highlight=False,
         soft_wrap=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import textwrap
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from scot.errors import InvalidInput
 _CELL, _GAP, _TEXT = 144, 10, 200
 _INK, _DIM, _PAPER = (28, 28, 34), (110, 110, 120), (250, 250, 248)
 _RIGHT = (30, 160, 80)
+_COLUMNS = 10
+"""Hits of one line; the hits of a query continue on the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +31,29 @@ class SheetRow:
 
 def contact_sheet(rows: Sequence[SheetRow], *, title: str) -> Image.Image:
     """Draw the sheet, RGB; ``title`` is its first line."""
-    columns = max((len(row.hits) for row in rows), default=0)
+    columns = min(max((len(row.hits) for row in rows), default=0), _COLUMNS)
     width = _GAP + _CELL + _GAP + _TEXT + columns * (_CELL + _GAP) + _GAP
-    height = 54 + len(rows) * (_CELL + 34)
+    lines_of = [max(1, math.ceil(len(row.hits) / _COLUMNS)) for row in rows]
+    height = 54 + sum(lines_of) * (_CELL + 34)
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     font, small, head = ImageFont.load_default(15), ImageFont.load_default(12), ImageFont.load_default(19)
     draw.text((_GAP, 14), title, fill=_INK, font=head)
     for index, row in enumerate(rows):
-        y = 54 + index * (_CELL + 34)
+        y = 54 + sum(lines_of[:index]) * (_CELL + 34)
         if row.reference is not None:
             sheet.paste(_fitted(row.reference), (_GAP, y))
         x = _GAP + _CELL + _GAP
-        lines = textwrap.wrap(f"“{row.edit}”", 24)[:6]
-        for i, line in enumerate(lines):
-            draw.text((x, y + _CELL / 2 - 10 * len(lines) + 20 * i), line, fill=_INK, font=font)
-        for column, (image, note, right) in enumerate(row.hits):
-            left = _GAP + _CELL + _GAP + _TEXT + column * (_CELL + _GAP)
-            sheet.paste(_fitted(image), (left, y))
+        words = textwrap.wrap(f"“{row.edit}”", 24)[:6]
+        for i, text in enumerate(words):
+            draw.text((x, y + _CELL / 2 - 10 * len(words) + 20 * i), text, fill=_INK, font=font)
+        for place, (image, note, right) in enumerate(row.hits):
+            line, column = divmod(place, _COLUMNS)
+            left, top = _GAP + _CELL + _GAP + _TEXT + column * (_CELL + _GAP), y + line * (_CELL + 34)
+            sheet.paste(_fitted(image), (left, top))
             if right:
-                draw.rectangle((left - 4, y - 4, left + _CELL + 3, y + _CELL + 3), outline=_RIGHT, width=4)
-            draw.text((left, y + _CELL + 5), note[:22], fill=_RIGHT if right else _DIM, font=small)
+                draw.rectangle((left - 4, top - 4, left + _CELL + 3, top + _CELL + 3), outline=_RIGHT, width=4)
+            draw.text((left, top + _CELL + 5), note[:22], fill=_RIGHT if right else _DIM, font=small)
     return sheet
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias
 
+from PIL import Image
+
 from scot.embeddings.images import EmbeddedBatch, embed_images
 from scot.encoders.base import Encoder
 from scot.errors import NotFound
@@ -14,21 +16,36 @@ from scot.index.config import CollectionConfig
 from scot.index.origin import Origin
 from scot.index.store import GalleryStore, Item
 from scot.index.sync import Outcome, Pending
+from scot.index.thumbnails import Thumbnails
 
 Batches: TypeAlias = Iterator[EmbeddedBatch[Pending]]
+
+
+def load_image(thumbnails: Thumbnails | None, collection: str, picture: Pending) -> Image.Image:
+    """The decoded image of an item, whose thumbnail is stored, if there is a place for thumbnails.
+
+    Raises:
+        ImageRefused: the image cannot be read or decoded.
+        Unavailable: the thumbnail cannot be written.
+    """
+    image = picture.load()
+    if thumbnails is not None:
+        thumbnails.write(collection, picture.item_id, image)
+    return image
 
 
 class StoreGallery:
     """A :class:`~scot.index.sync.Gallery` in a store.
 
     Args:
-        store: the open store.
+        store: the open store. If it has a place for thumbnails, each image that is embedded gets one there.
         collection: the collection; if it is missing, it is created with ``layout``.
         encoder: embeds the pictures.
         batch_size: pictures embedded and stored at once.
         threads: threads that decode pictures.
         layout: the settings of a collection that is created.
-        embed: embeds pictures elsewhere, such as on Ray workers, with the same encoder.
+        thumbnails_of: the collection by which the service asks for the thumbnails; by default ``collection``.
+        embed: embeds pictures elsewhere, such as on Ray workers, with the same encoder; it makes the thumbnails.
     """
 
     def __init__(
@@ -40,11 +57,16 @@ class StoreGallery:
         batch_size: int = 128,
         threads: int = 4,
         layout: CollectionConfig | None = None,
+        thumbnails_of: str = "",
         embed: Callable[[Iterator[Pending]], Batches] | None = None,
     ) -> None:
         self._store, self._collection, self._encoder, self._layout = store, collection, encoder, layout
         self._embed = embed or partial(
-            embed_images, load=Pending.load, encoder=encoder, batch_size=batch_size, threads=threads
+            embed_images,
+            load=partial(load_image, store.thumbnails, thumbnails_of or collection),
+            encoder=encoder,
+            batch_size=batch_size,
+            threads=threads,
         )
         self._exists = False
 

@@ -48,6 +48,11 @@ class Thumbnails:
             raise InvalidInput(f"thumbnails: {self.url} cannot be opened: {error}") from error
         self._local = isinstance(self._fs, LocalFileSystem)
 
+    @classmethod
+    def beside(cls, store: Path) -> Path:
+        """The folder of the thumbnails of an embedded store: ``thumbnails``, beside the store's folder."""
+        return store.parent / "thumbnails"
+
     def write(self, collection: str, item_id: str, image: Image.Image) -> None:
         """Make and store the thumbnail of an upright sRGB image; an earlier one is replaced atomically.
 

@@ -108,7 +108,7 @@ def test_the_guide_from_pictures_to_hits(trained: Path, address: str) -> None:
     found = run(
         trained,
         *("scot", "search", "--image", "pictures/0.jpg", "--edit", "make it red", "--limit", "5"),
-        *("--sheet", "hits.png", "--images", "pictures", "--address", address),
+        *("--sheet", "hits.png", "--address", address),
     )
     assert "composer v1" in found
     assert "car" in found

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,11 +108,53 @@ def test_a_contact_sheet_needs_no_folder(
     sheet = tmp_path / "hits.png"
     arguments = ["search", "--item-id", "red", "--edit", "blue", "--sheet", str(sheet), "--address", address]
     assert main(arguments) == 0
-    said = capsys.readouterr().out
-    assert "1 of its 2 hits have no thumbnail" in said  # of the item that was stored with a vector
+    said = capsys.readouterr()
+    assert f"contact sheet: {sheet}" in said.out
+    assert said.err == "1 of the 2 hits have no thumbnail\n"  # the item that was stored with a vector
     colors = {color for _, color in Image.open(sheet).convert("RGB").getcolors(10**6) or []}
     for wanted in ((200, 0, 0), (0, 0, 200)):
         assert min(np.abs(np.subtract(color, wanted)).max() for color in colors) < 8
+
+
+def in_terminal(answer: bytes, *arguments: str) -> tuple[int, bytes]:
+    """The exit status of ``scot``, and what it writes to a terminal that answers ``answer`` when asked what it can."""
+    terminal, process_side = pty.openpty()
+    termios.tcsetwinsize(process_side, (24, 80))
+    command = [sys.executable, "-m", "scot.cli", *arguments]
+    process = subprocess.Popen(command, stdin=process_side, stdout=process_side, stderr=process_side)
+    os.close(process_side)
+    said = b""
+    while True:
+        try:
+            said += os.read(terminal, 65_536)
+        except OSError:  # the other side is closed
+            break
+        if said.endswith(b"\x1b[c"):
+            os.write(terminal, answer)
+    os.close(terminal)
+    return process.wait(), said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_with_sixel_shows_the_sheet(address: str) -> None:
+    code, said = in_terminal(
+        b"\x1b[?62;4;6c", "search", "--item-id", "red", "--edit", "blue", "--show", "--address", address
+    )
+    assert code == 0, said[-2000:]
+    assert re.search(rb"\x1bP[0-9;]*q", said)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_without_images_says_so(address: str) -> None:
+    code, said = in_terminal(b"\x1b[?62;6c", "search", "--edit", "blue", "--show", "--address", address)
+    assert code == 1
+    assert b"this terminal can show no images" in said
+
+
+@pytest.mark.parametrize(("more", "error"), [([], "--show needs a terminal"), (["--json"], "contradicts --json")])
+def test_show_without_a_terminal(more: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "--edit", "blue", "--show", *more]) == 1
+    assert error in capsys.readouterr().err
 
 
 def test_the_table_shows_where_an_image_is(
