@@ -130,7 +130,6 @@ _NEEDS = {
 _EXTRAS = {
     "demo": "demo",
     "serve": "serve",
-    "search": "data",
     "index": "data",
     "encode": "data",
     "draw": "data",

@@ -62,7 +62,6 @@ def test_the_client_imports_the_base_package_only() -> None:
         ("edits serve", "edits"),
         ("edits report triplets", "edits"),
         ("index images", "data"),
-        ("search --edit red --sheet sheet.png --images images", "data"),
         ("draw --output images", "data"),
         ("evaluate", "encoders"),
         ("evaluate cirr", "encoders"),

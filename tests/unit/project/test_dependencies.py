@@ -26,6 +26,7 @@ DISTRIBUTIONS = {
     "prometheus_client": "prometheus-client",
     "qdrant_client": "qdrant-client",
     "qdrant_edge": "qdrant-edge-py",
+    "textual_image": "textual-image",
     "yaml": "pyyaml",
 }
 IMPORTED_BY_OTHERS = {
@@ -89,8 +90,6 @@ def test_a_command_loads_no_more_than_its_extra_has(name: str) -> None:
     config, function, _ = cli.COMMANDS[name]
     entries = {config.partition(":")[0], *([function.partition(":")[0]] if ":" in function else [])}
     extra = cli._EXTRAS.get(name.split(maxsplit=1)[0])
-    if name == "search":
-        extra = None  # one flag of it needs an extra
     needed = {
         found for entry in entries for module in loaded(entry) for found in distributions(module, functions=False)
     }
