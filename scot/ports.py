@@ -1,4 +1,4 @@
-"""Whether a service can listen on a port, checked before anything starts."""
+"""Ports of this machine: whether a service can listen on one, and one that is free."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ import socket
 from scot.errors import Conflict, InvalidInput
 
 _RAY_PORTS = range(10_002, 20_000)
+
+
+def free_port() -> int:
+    """A port that nothing listens on now, outside the range that Ray reserves for its workers."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _RAY_PORTS:
+            return port
 
 
 def check_port(port: int) -> None:

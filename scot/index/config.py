@@ -88,7 +88,7 @@ class SearchParams:
 
     oversampling: float = 3.0
     """With quantised vectors, rescore this many times the limit with the full vectors; at least 2."""
-    hnsw_ef: int = 512
+    hnsw_ef: int = 1_024
     """Size of the candidate list of a search in the HNSW graph; 0: the collection's hnsw_ef_construct."""
 
     def __post_init__(self) -> None:

@@ -15,8 +15,7 @@ from PIL import Image
 
 from scot.composers import Registry
 from scot.data.triplets import read_triplets
-from scot.ports import check_port
-from tests.support.ports import free_port
+from scot.ports import check_port, free_port
 from tests.support.rules_endpoint import MODEL, rules_endpoint
 
 SMALL = ("--train-size", "240", "--gallery-size", "120", "--queries", "30", "--steps", "20")

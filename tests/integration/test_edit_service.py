@@ -22,8 +22,8 @@ from scot.edits.engines import EngineConfig
 from scot.edits.generators import load_generator
 from scot.edits.rules import RulesEngine
 from scot.errors import InvalidInput, Unauthenticated, Unavailable
+from scot.ports import free_port
 from scot.v1 import edits_pb2, edits_pb2_grpc
-from tests.support.ports import free_port
 from tests.support.tls import self_signed
 
 pytestmark = pytest.mark.timeout(120)

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from scot.client import NewItem, ScotClient
+from scot.ports import free_port
 from services.search.rpc.limits import MAX_MESSAGE_BYTES
 from tests.support.mutations import requests
-from tests.support.ports import free_port
 from tests.support.random_encoder import save_random_encoder
 from tests.support.scot_serve import scot_serve
 

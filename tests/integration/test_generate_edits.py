@@ -15,9 +15,9 @@ from scot.data.captioned_writer import write_captioned
 from scot.data.triplets import read_manifest, read_triplets
 from scot.edits.rules import RulesEngine
 from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
+from scot.ports import free_port
 from scot.worlds.drawing import DrawConfig, draw
 from tests.support.flat_config import configured
-from tests.support.ports import free_port
 from tests.support.random_encoder import save_random_encoder
 from tests.support.rules_endpoint import MODEL, rules_endpoint
 

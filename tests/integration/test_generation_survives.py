@@ -15,8 +15,8 @@ from PIL import Image
 
 from scot.data.captioned_writer import write_captioned
 from scot.data.triplets import read_manifest, read_triplets
+from scot.ports import free_port
 from scot.worlds import load_world
-from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

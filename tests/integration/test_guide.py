@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 
 from scot import cli
 from scot.client import ScotClient
-from tests.support.ports import free_port
+from scot.ports import free_port
 from tests.support.random_encoder import save_random_encoder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,10 +23,10 @@ from scot import flags
 from scot.cluster import job_result
 from scot.composers import Registry, load_composer
 from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
+from scot.ports import free_port
 from scot.training.config import TrainConfig
 from scot.training.objectives import LossConfig
 from tests.support.flat_config import changed, configured
-from tests.support.ports import free_port
 from tests.support.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
 ROOT = Path(__file__).resolve().parents[2]

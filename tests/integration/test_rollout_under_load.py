@@ -27,9 +27,9 @@ from scot.client import NewItem, ScotClient
 from scot.composers import Registry, save_composer
 from scot.composers.architectures import build
 from scot.encoders import load_encoder
+from scot.ports import free_port
 from scot.v1 import search_pb2, search_pb2_grpc
 from services.search.rollout import Rollout
-from tests.support.ports import free_port
 from tests.support.processes import titled
 from tests.support.random_encoder import save_random_encoder
 

@@ -18,7 +18,7 @@ from scot.cli import main
 from scot.client import NewItem, ScotClient
 from scot.data.captioned_writer import write_captioned
 from scot.errors import DeadlineExceeded, Overloaded, ScotError, Unavailable
-from tests.support.ports import free_port
+from scot.ports import free_port
 from tests.support.qdrant_server import QdrantServer, qdrant_server
 from tests.support.random_encoder import save_random_encoder
 from tests.support.tls import self_signed

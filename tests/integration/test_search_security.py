@@ -29,10 +29,10 @@ from scot import cli
 from scot.client import AsyncScotClient, NewItem, ScotClient
 from scot.errors import NotFound, Overloaded, PermissionDenied, ScotError, Unauthenticated
 from scot.keys import ApiKey, digest_of, new_key
+from scot.ports import free_port
 from scot.v1 import index_pb2, search_pb2
 from services.search.gateway.health import SERVICES
 from services.search.rpc.limits import MAX_WATCHES
-from tests.support.ports import free_port
 from tests.support.random_encoder import save_random_encoder
 from tests.support.scot_serve import scot_serve
 from tests.support.tls import self_signed, tls_proxy

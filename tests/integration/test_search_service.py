@@ -28,8 +28,8 @@ from scot.composers.architectures import build
 from scot.encoders import load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.errors import EncoderMismatch, InvalidInput, NotFound, ScotError, Unavailable
+from scot.ports import free_port
 from scot.v1 import index_pb2, search_pb2, search_pb2_grpc
-from tests.support.ports import free_port
 from tests.support.random_encoder import save_random_encoder
 
 pytestmark = pytest.mark.timeout(600)

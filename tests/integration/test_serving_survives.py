@@ -23,8 +23,8 @@ import pytest
 
 from scot.client import NewItem, ScotClient
 from scot.errors import ScotError
+from scot.ports import free_port
 from scot.v1 import search_pb2, search_pb2_grpc
-from tests.support.ports import free_port
 from tests.support.processes import titled
 from tests.support.random_encoder import save_random_encoder
 from tests.support.scot_serve import scot_serve

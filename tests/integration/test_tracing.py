@@ -17,9 +17,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from scot.client import NewItem, ScotClient
+from scot.ports import free_port
 from scot.v1 import search_pb2, search_pb2_grpc
 from tests.support.bad_images import GOOD_IMAGES
-from tests.support.ports import free_port
 from tests.support.random_encoder import save_random_encoder
 from tests.support.scot_serve import scot_serve
 

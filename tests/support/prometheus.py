@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.ports import free_port
+from scot.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 HELM = ROOT / "helm"

@@ -23,8 +23,8 @@ from scot.composers.architectures import build
 from scot.encoders import load_encoder
 from scot.errors import ScotError
 from scot.keys import ApiKey, digest_of
+from scot.ports import free_port
 from scot.v1 import edits_pb2, edits_pb2_grpc, search_pb2, search_pb2_grpc
-from tests.support.ports import free_port
 from tests.support.random_encoder import save_random_encoder
 from tests.support.synthetic_triplets import synthetic_triplets, write_synthetic_cache
 

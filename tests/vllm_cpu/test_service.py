@@ -23,8 +23,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from scot.edits.engines import EngineConfig
 from scot.edits.generators import load_generator
+from scot.ports import free_port
 from scot.v1 import edits_pb2, edits_pb2_grpc
-from tests.support.ports import free_port
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -22,17 +23,29 @@ class EncoderReplica:
     """Embeds preprocessed images and tokenized texts, many at a time."""
 
     def __init__(self, settings: SearchSettings) -> None:
-        encoder = settings.service.load_encoder()
-        self._pixels = DynamicBatcher(_together(encoder.encode_pixels), most=_BATCH, size=len)
-        self._tokens = DynamicBatcher(_together(encoder.encode_tokens), most=_BATCH, size=len)
+        self._settings, self._loading = settings, asyncio.Lock()
+        self._towers = None if settings.encoder_on_demand else _Towers(settings)
 
     async def pixels(self, pixels: list[Pixels]) -> Vectors:
         """N images ``(H, W, 3)`` to ``(N, D)``."""
-        return await self._pixels.answer(pixels)
+        return await (await self._loaded()).pixels.answer(pixels)
 
     async def tokens(self, tokens: list[Tokens]) -> Vectors:
         """N texts ``(L,)`` to ``(N, D)``."""
-        return await self._tokens.answer(tokens)
+        return await (await self._loaded()).tokens.answer(tokens)
+
+    async def _loaded(self) -> _Towers:
+        async with self._loading:
+            if self._towers is None:
+                self._towers = await asyncio.to_thread(_Towers, self._settings)
+        return self._towers
+
+
+class _Towers:
+    def __init__(self, settings: SearchSettings) -> None:
+        encoder = settings.service.load_encoder()
+        self.pixels = DynamicBatcher(_together(encoder.encode_pixels), most=_BATCH, size=len)
+        self.tokens = DynamicBatcher(_together(encoder.encode_tokens), most=_BATCH, size=len)
 
 
 def _together(encode: Callable[[list[Any]], Vectors]) -> Callable[[list[list[Any]]], list[Vectors]]:

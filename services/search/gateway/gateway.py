@@ -64,6 +64,7 @@ class Gateway:
 
         logger.addFilter(drop_reported)
         service = settings.service
+        frontend = load_frontend(service.encoder)  # while the composer starts
         metrics = GatewayMetrics()
         if settings.store:
             store = GalleryStore.open(
@@ -78,7 +79,7 @@ class Gateway:
             store,
             composer,
             encoder,
-            load_frontend(service.encoder),
+            frontend,
             metrics,
             Shadow(store, metrics),
             Health(store, composer),
@@ -88,15 +89,20 @@ class Gateway:
 
     async def _prepare(self) -> None:
         """Create the collection, then warm up, so that the first caller does not wait for a lazy start."""
-        settings, info = self.context.settings.service, self.context.encoder_info
-        await self.context.store.ensure(settings.collection, info.encoder_id, info.dim, settings.collections)
+        settings, info = self.context.settings, self.context.encoder_info
+        service = settings.service
+        await self.context.store.ensure(service.collection, info.encoder_id, info.dim, service.collections)
         query, buffer = search_pb2.ComposeSearchRequest(limit=1), io.BytesIO()
         Image.new("RGB", (64, 64), "white").save(buffer, "PNG")
         query.reference.image = buffer.getvalue()
         query.edits.add(text="warm")
         await search_service.answer_query(self.context, query)
         text = search_pb2.EncodeInput(text="warm")
-        await search_service.encode(self.context, search_pb2.EncodeRequest(inputs=[text]))
+        encoding = search_service.encode(self.context, search_pb2.EncodeRequest(inputs=[text]))
+        if settings.encoder_on_demand:
+            self._warming = asyncio.create_task(encoding)
+        else:
+            await encoding
 
     async def check_health(self) -> None:
         """Serve calls this every ten seconds. It never fails: another gateway could not repair an absent store."""

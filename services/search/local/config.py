@@ -37,6 +37,7 @@ class LocalConfig:
             {
                 **flags.flat(service),
                 "composers": str((self.data / "composers").resolve()),
+                "encoder_on_demand": True,
                 "thumbnails": str((self.data / "thumbnails").resolve()) if not self.no_thumbnails else None,
                 "store": None if qdrant.qdrant_url else str((self.data / "qdrant").resolve()),
             }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 from scot.bundled import python_path
 from scot.errors import Unavailable
 from scot.local_ray import LOCAL_RAY, temporary_folder
+from scot.ports import free_port
 from services.search import tracing
 from services.search.local.child_processes import wait_or_kill
 from services.search.local.config import LocalConfig
@@ -52,9 +52,7 @@ def environment(config: LocalConfig) -> dict[str, str]:
 def start_ray(config: LocalConfig, install_signals: Callable[[], None], stop: threading.Event) -> None:
     """Start Ray; ``install_signals`` is called after it, since Ray replaces SIGTERM's handler. Raises Unavailable."""
     import ray
-    import ray.serve
 
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     for attempts_left in reversed(range(_ATTEMPTS)):
         try:
             ray.init(
@@ -85,8 +83,9 @@ def start_serve(grpc_port: int) -> None:
 
     from services.search.app import SERVICERS
 
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(
-        http_options={"host": "127.0.0.1", "port": _free_port()},
+        http_options={"host": "127.0.0.1", "port": free_port()},
         grpc_options={"port": grpc_port, "grpc_servicer_functions": SERVICERS},
         logging_config={"enable_access_log": False},
     )
@@ -122,9 +121,3 @@ def stop_ray() -> None:
         finally:
             ray.shutdown()
             wait_or_kill(patience_s=5)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

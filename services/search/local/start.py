@@ -8,12 +8,14 @@ DATA/composers answers a second later.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -36,7 +38,7 @@ from services.search.local.ray_runtime import (
 )
 from services.search.settings import SearchSettings
 
-_START_S = 900.0
+_START_S, _POLL_S = 900.0, 0.5
 _STOP_S = 60.0
 _FOLLOW_S, _RETRY_S = 1.0, 10.0
 _RELEASED = "released.json"  # scot.composers.registry.RELEASED, without importing torch
@@ -77,14 +79,17 @@ def main(config: LocalConfig) -> int:
 
 def _start(config: LocalConfig, settings: SearchSettings, signals: Signals, stop: threading.Event) -> None:
     os.environ.update(environment(config))
+    import ray  # noqa: F401  # first and in this thread; the rest of what is needed is imported while Ray starts
+
+    with ThreadPoolExecutor(1) as pool:
+        imported = pool.submit(importlib.import_module, "services.search.app")
+        # During these calls a signal only sets ``stop``: an exception would make them lose track of what they started.
+        start_ray(config, signals.install, stop)
+        if stop.is_set():
+            return
+        build = imported.result().build
     from ray import serve
 
-    from services.search.app import build
-
-    # During these calls a signal only sets ``stop``: an exception would make them lose track of what they started.
-    start_ray(config, signals.install, stop)
-    if stop.is_set():
-        return
     start_serve(config.port)
     deploy(build(flags.flat(settings)))
     deadline = time.monotonic() + _START_S
@@ -98,7 +103,7 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: Signals, stop
             raise Unavailable("the search service did not start; Ray's session log says why")
         if time.monotonic() > deadline:
             raise Unavailable(f"the search service did not start within {_START_S:.0f} seconds")
-        stop.wait(0.1)
+        stop.wait(_POLL_S)
 
 
 def released_file(registry: Path) -> tuple[int, int] | None:

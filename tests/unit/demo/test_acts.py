@@ -16,7 +16,7 @@ from scot.demo import run
 from scot.demo.config import DemoConfig
 from scot.demo.service import Service
 from scot.errors import Unavailable
-from tests.support.ports import free_port
+from scot.ports import free_port
 
 events: list[str] = []
 

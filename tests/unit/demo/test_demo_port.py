@@ -10,8 +10,7 @@ import pytest
 from scot.demo import run
 from scot.demo.config import DemoConfig
 from scot.errors import Conflict, InvalidInput, ScotError
-from scot.ports import check_port
-from tests.support.ports import free_port
+from scot.ports import check_port, free_port
 
 
 class Started(Exception):

@@ -25,7 +25,7 @@ from scot.index import collections
 from scot.index.circuit_breaker import CircuitBreaker
 from scot.index.config import CollectionConfig, SearchParams, ServerConfig
 from scot.index.store import GalleryStore, Item
-from tests.support.ports import free_port
+from scot.ports import free_port
 from tests.support.qdrant_server import NO_SPACE, QdrantServer, hang, qdrant_server, refuse
 from tests.support.tls import self_signed
 
@@ -78,7 +78,7 @@ def test_a_collection_is_laid_out_before_its_first_item(
     assert methods.count("Create") == 1
 
 
-@pytest.mark.parametrize(("chosen", "ef"), [(None, 512), (SearchParams(4.5, 300), 300), (SearchParams(hnsw_ef=0), 0)])
+@pytest.mark.parametrize(("chosen", "ef"), [(None, 1_024), (SearchParams(4.5, 300), 300), (SearchParams(hnsw_ef=0), 0)])
 def test_every_search_compares_again_by_full_vectors(
     server: QdrantServer, chosen: SearchParams | None, ef: int
 ) -> None:

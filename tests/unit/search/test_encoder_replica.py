@@ -10,7 +10,7 @@ import pytest
 
 from scot.encoders import load_encoder
 from services.search.composer.encoder_replica import EncoderReplica
-from services.search.settings import from_args
+from services.search.settings import ServiceSettings, from_args
 from tests.support.random_encoder import save_random_encoder
 
 
@@ -26,6 +26,24 @@ def test_calls_that_go_together_get_their_own_rows(tmp_path: Path) -> None:
     alone = load_encoder(encoder, device="cpu")
     for found, call in zip(asyncio.run(run()), calls, strict=True):
         np.testing.assert_allclose(found, alone.encode_pixels(call), atol=1e-5)
+
+
+def test_on_demand_the_first_calls_load_the_towers_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = save_random_encoder(tmp_path / "encoder")
+    settings = from_args({"encoder": encoder, "store": "unused", "device": "cpu", "encoder_on_demand": True})
+    loads: list[str] = []
+    load = ServiceSettings.load_encoder
+    monkeypatch.setattr(ServiceSettings, "load_encoder", lambda self: loads.append(self.encoder) or load(self))
+    pixels = list(np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8))
+
+    async def run() -> list[np.ndarray]:
+        replica = EncoderReplica(settings)
+        assert not loads
+        return await asyncio.gather(replica.pixels(pixels), replica.pixels(pixels))
+
+    first, second = asyncio.run(run())
+    assert len(loads) == 1
+    np.testing.assert_array_equal(first, second)
 
 
 def test_the_towers_have_the_dtype_that_was_asked_for(tmp_path: Path) -> None:
