@@ -90,7 +90,7 @@ def _compared(config: IndexBenchmark, encoder: Encoder, root: Path) -> dict[str,
     pictures = root / "pictures"
     _draw(pictures, config.pictures, config.side)
     sizes: dict[str, Any] = {"batch_size": 128, "threads": config.threads}
-    alone, indexed = list[Timed](), list[Timed]()
+    alone, indexed, with_thumbnails = list[Timed](), list[Timed](), list[Timed]()
 
     def encode() -> int:
         records = open_source(pictures, captions="optional").read(Refusals())
@@ -100,16 +100,23 @@ def _compared(config: IndexBenchmark, encoder: Encoder, root: Path) -> dict[str,
     for number in range(config.rounds + 1):
         encoding = _timed(lambda: asyncio.run(asyncio.to_thread(encode)))  # in a thread, as indexing does it
         indexing = _timed(partial(_index, pictures, root / f"store-{number}", encoder, **sizes))
-        assert indexing.result.new == config.pictures
+        again = root / f"thumbnails-{number}"
+        showing = _timed(partial(_index, pictures, again / "store", encoder, thumbnails=again / "thumbnails", **sizes))
+        assert indexing.result.new == showing.result.new == config.pictures
         if number:  # the first round warms up
             alone.append(encoding)
             indexed.append(indexing)
-    pairs = list(zip(alone, indexed, strict=True))
+            with_thumbnails.append(showing)
+    pairs, thumbnailed = list(zip(alone, indexed, strict=True)), list(zip(alone, with_thumbnails, strict=True))
     return {
         "encoding alone, images/s": config.pictures / statistics.median(each.seconds for each in alone),
         "indexing, images/s": config.pictures / statistics.median(each.seconds for each in indexed),
         "ratio": statistics.median(theirs.seconds / ours.seconds for theirs, ours in pairs),
         "ratio of CPU time": statistics.median(theirs.cpu_s / ours.cpu_s for theirs, ours in pairs),
+        "with thumbnails, ratio": statistics.median(theirs.seconds / ours.seconds for theirs, ours in thumbnailed),
+        "with thumbnails, ms more for an image": 1_000
+        * statistics.median(ours.seconds - theirs.seconds for theirs, ours in thumbnailed)
+        / config.pictures,
     }
 
 
@@ -151,9 +158,9 @@ def _unchanged(config: IndexBenchmark, encoder: Encoder, root: Path) -> dict[str
     return {f"{name}, s": again.seconds, f"{name}, CPU s": again.cpu_s}
 
 
-def _index(pictures: Path, path: Path, encoder: Encoder, **options: Any) -> Report:
+def _index(pictures: Path, path: Path, encoder: Encoder, *, thumbnails: Path | None = None, **options: Any) -> Report:
     async def work() -> Report:
-        store = GalleryStore.open(path=path)
+        store = GalleryStore.open(path=path, thumbnails=thumbnails)
         try:
             source = open_source(pictures, captions="optional")
             return await sync([source], StoreGallery(store, "gallery", encoder, **options))

@@ -94,8 +94,13 @@ def fish() -> str:
         here = f"__fish_seen_subcommand_from {first}" + (
             f"; and __fish_seen_subcommand_from {second}" if second else ""
         )
-        before = f"__fish_seen_subcommand_from {first}" if second else "__fish_use_subcommand"
-        lines.append(f"complete -c scot -n '{before}' -a {second or first} -d {_quoted(summary)}")
+        before = "__fish_use_subcommand"
+        if second:
+            others = " ".join(_second_words(first))
+            before = f"__fish_seen_subcommand_from {first}; and not __fish_seen_subcommand_from {others}"
+        lines.append(f"complete -c scot -f -n '{before}' -a {second or first} -d {_quoted(summary)}")
+        if name == "completion":
+            lines.append(f"complete -c scot -f -n '{here}' -a '{' '.join(_second_words(name))}'")
         found = flags_of(name)
         for flag in found.names:
             values = f" -x -a {_quoted(' '.join(found.choices[flag]))}" if flag in found.choices else ""

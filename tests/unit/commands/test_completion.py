@@ -49,6 +49,28 @@ def test_what_bash_offers(script: Path, words: list[str], expected: list[str]) -
     assert completed(script, *words) == expected
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("scot sea", ["search"]),
+        ("scot collections re", ["reindex"]),
+        ("scot collections reindex sw", []),
+        ("scot search --fil", ["--filter"]),
+        ("scot keys new --role ", ["read", "read-write"]),
+        ("scot completion f", ["fish"]),
+    ],
+)
+def test_what_fish_offers(line: str, expected: list[str], tmp_path: Path) -> None:
+    from scot.completion import fish
+
+    (tmp_path / "scot.fish").write_text(fish())
+    (tmp_path / "search-results").touch()  # no file is offered where a word is expected
+    command = ["fish", "--no-config", "-c", f"source scot.fish; complete -C '{line}'"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path)
+    assert [offer.split("\t")[0] for offer in done.stdout.splitlines()] == expected
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_offers_every_command(script: Path) -> None:
     assert {name.partition(" ")[0] for name in COMMANDS} < set(completed(script, "scot", ""))
