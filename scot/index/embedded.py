@@ -194,6 +194,7 @@ class EmbeddedEngine:
     async def _optimize(self, collection: _Collection) -> None:
         """Let another process build the graph on a copy, and put that in the shard's place."""
         async with collection.writing:
+            self._check_room_for_copy(collection.shard)
             copied = await asyncio.get_running_loop().run_in_executor(None, collection.shard.copy)
             collection.changed = set()
         try:
@@ -203,6 +204,8 @@ class EmbeddedEngine:
             collection.process = process
             _, said = await process.communicate()
             collection.process = None
+            if process.returncode or collection.stopped:
+                await asyncio.to_thread(shutil.rmtree, copied, ignore_errors=True)
             if process.returncode and not collection.stopped:
                 raise Unavailable(f"the engine failed: {said.decode(errors='replace').strip().rpartition(chr(10))[2]}")
             if not collection.stopped:
@@ -272,6 +275,16 @@ class EmbeddedEngine:
         if shutil.disk_usage(self._path).free < _RESERVED_BYTES:
             raise Overloaded(
                 f"the vector store has no room left: less than {_RESERVED_BYTES // 2**20} MB are free on its disk"
+            )
+
+    def _check_room_for_copy(self, shard: Shard) -> None:
+        """Raise Overloaded if the disk has no room for a copy of a shard and the graph that is built on it."""
+        size = sum(file.stat().st_size for file in shard.folder.rglob("*") if file.is_file())
+        needed, free = 2 * size + _RESERVED_BYTES, shutil.disk_usage(self._path).free
+        if free < needed:
+            raise Overloaded(
+                f"building the graph needs {needed / 2**30:.1f} GB of free disk, and {free / 2**30:.1f} are free; "
+                "searches compare every vector until then"
             )
 
 

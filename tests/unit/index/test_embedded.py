@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from scot.errors import InvalidInput, NotFound, Unavailable
+from scot.errors import InvalidInput, NotFound, Overloaded, Unavailable
 from scot.index import embedded, shard
 from scot.index.config import CollectionConfig
 from scot.index.embedded import EmbeddedEngine
@@ -190,3 +192,20 @@ def test_names_of_collections(tmp_path: Path) -> None:
 
     on_store(tmp_path, work)
     assert not (tmp_path.parent / "up").exists()
+
+
+@pytest.mark.usefixtures("small_graphs")
+def test_without_room_for_a_copy_no_graph_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(store: GalleryStore) -> None:
+        await store.upsert("gallery", items(0, 900))
+        await store.upsert("gallery", items(900, 2_000))
+        size = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=256 * 2**20 + size))
+        with pytest.raises(Overloaded, match=r"building the graph needs \d+\.\d GB of free disk, and \d+\.\d are free"):
+            await store.optimize("gallery")
+        assert (await nearest(store, 1_500))[0] == "1500"
+        monkeypatch.undo()
+        await store.optimize("gallery")
+        assert (await nearest(store, 1_500))[0] == "1500"
+
+    on_store(tmp_path, work)
