@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 import tyro
 
 from scot.commands.columns import print_columns
-from scot.commands.results import print_json
 from scot.encoders import load_encoder
 from scot.errors import Conflict, EncoderMismatch, NotFound
 from scot.index import aliases
 from scot.index.config import CollectionConfig, ServerConfig
 from scot.index.store import GalleryStore
 from scot.index.thumbnails import Thumbnails
+from scot.results import print_json
 
 T = TypeVar("T")
 

@@ -13,13 +13,13 @@ from rich.table import Table
 
 from scot.cluster import job_result
 from scot.commands.columns import print_columns
-from scot.commands.results import print_json
 from scot.composers import Registry, artifact, packaged_composers
 from scot.errors import NotFound, NotPromoted, ScotError
 from scot.evaluation import promotion
 from scot.evaluation.gate import Check
 from scot.evaluation.scoring import Estimate
 from scot.progress import Progress, report_console
+from scot.results import print_json
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import tyro
 
 from scot import flags
 from scot.client import Origin, StoredItem
-from scot.commands.results import print_json
 from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput, NotFound
+from scot.results import print_json
 
 _AT_ONCE = 1_000
 _INPUTS = 64

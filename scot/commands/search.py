@@ -17,7 +17,6 @@ from rich.text import Text
 from scot import flags
 from scot.client import Edit, Hit, Origin, ScotClient, SearchResult
 from scot.commands.items import origin_json
-from scot.commands.results import print_json
 from scot.commands.service import ServicePlace
 from scot.commands.show import check_terminal, show_image
 from scot.commands.vectors import read_vector
@@ -25,6 +24,7 @@ from scot.data.images import decode_image
 from scot.errors import InvalidInput
 from scot.evaluation.contact_sheet import SheetRow, check_file, contact_sheet, save_sheet
 from scot.index.filter_text import parse_filter
+from scot.results import print_json
 
 _PICTURES_AT_ONCE = 64  # the limit of one GetPictures request
 _TEXT_ONLY = "text_only"

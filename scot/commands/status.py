@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from scot.channels import proxy_of
 from scot.client import CollectionInfo, ComposerInfo, ScotClient
-from scot.commands.results import print_json
 from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput, NotFound, Unavailable
+from scot.results import print_json
 
 _POLL_S = 1.0
 _REPORT_S = 30.0

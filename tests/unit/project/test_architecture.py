@@ -8,7 +8,7 @@ from tests.support.source_imports import LIBRARY, cycles, import_graph
 
 # Small modules at the bottom of scot, which every room may import.
 SMALL = frozenset(
-    {"scot", "errors", "flags", "progress", "machine", "ports", "keys", "channels", "bundled", "local_ray"}
+    {"scot", "errors", "flags", "progress", "machine", "ports", "keys", "channels", "bundled", "local_ray", "results"}
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
 SHARED = frozenset({"services/access", "services/calls", "services/ordered_map"})
@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "bundled": frozenset(),
     "machine": frozenset(),
+    "results": frozenset(),
     "local_ray": frozenset({"errors"}),
     "flags": frozenset({"errors", "keys"}),
     "progress": frozenset({"errors"}),
