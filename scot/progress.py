@@ -28,9 +28,10 @@ from rich.text import Text
 _EVERY_S = 3.0
 
 
-def report_console() -> Console:
+def report_console(*, stderr: bool = False) -> Console:
     """A console that is wide enough for the tables where it is not a terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=110)
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if terminal else 110)
 
 
 class Progress:

@@ -6,6 +6,7 @@ Exit codes are the same with and without it: 0 success, 1 an error of :mod:`scot
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
@@ -16,6 +17,19 @@ def print_json(values: Mapping[str, Any]) -> None:
     """Print one object as one line; arrays become lists, texts stay Unicode where the output can show it."""
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     print(json.dumps(values, ensure_ascii=not unicode, default=_plain, allow_nan=False))
+
+
+def print_outcome(as_json: bool, values: Mapping[str, Any], sentence: str) -> None:
+    """Print what a command has done: the values with ``--json``, the sentence without."""
+    if as_json:
+        print_json(values)
+    else:
+        print(sentence)
+
+
+def words_aside(as_json: bool) -> contextlib.AbstractContextManager[object]:
+    """With ``--json``, what the block prints goes to standard error: standard output is for the JSON alone."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 def _plain(value: Any) -> Any:

@@ -17,6 +17,7 @@ from scot.cluster.logs import Tail, copy, open_log, submitters
 from scot.commands.cluster_options import JobOptions, ReleaseOptions, command_of, release_of, spec_of
 from scot.commands.columns import print_columns
 from scot.errors import InvalidInput, NotFound, ScotError
+from scot.results import print_json
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class ListConfig(ReleaseOptions):
 
     Example: scot cluster list
     """
+
+    json: bool = False
+    """Print one line of JSON."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,15 @@ def list_jobs(config: ListConfig) -> int:
     cluster = Cluster(config.namespace)
     selector = f"app.kubernetes.io/component=job,app.kubernetes.io/instance={config.release}"
     found = sorted(cluster.objects("rayjobs", selector), key=lambda job: str(job["metadata"]["creationTimestamp"]))
+    listed = [_object(job) for job in found]
+    if config.json:
+        print_json({"jobs": listed})
+        return 0
     if not found:
         print(f"release {config.release} has no jobs in namespace {cluster.namespace}")
         return 0
-    print_columns([("name", "job", "state", "created (UTC)"), *map(_cells, found)])
+    cells = [(job["name"], job["job"], job["state"], job["created"].replace("T", " ").rstrip("Z")) for job in listed]
+    print_columns([("name", "job", "state", "created (UTC)"), *cells])
     return 0
 
 
@@ -177,13 +186,12 @@ def _manifest(config: SubmitConfig, release: Release, namespace: str) -> Json:
     return rayjob.manifest(spec_of(config, config.job, words), release, namespace)
 
 
-def _cells(job: Json) -> tuple[str, ...]:
-    metadata = job["metadata"]
-    created_at = str(metadata["creationTimestamp"]).replace("T", " ").removesuffix("Z")
-    ended = outcome(job)
-    return (
-        str(metadata["name"]),
-        str(metadata["labels"].get("scot/job", "")),
-        ended.summary if ended else state(job),
-        created_at,
-    )
+def _object(job: Json) -> Json:
+    metadata, ended = job["metadata"], outcome(job)
+    return {
+        "name": str(metadata["name"]),
+        "job": str(metadata["labels"].get("scot/job", "")),
+        "state": ended.summary if ended else state(job),
+        "succeeded": ended.succeeded if ended else None,  # None: it has not ended
+        "created": str(metadata["creationTimestamp"]),
+    }

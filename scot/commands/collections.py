@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from scot.index import aliases
 from scot.index.config import CollectionConfig, ServerConfig
 from scot.index.store import GalleryStore
 from scot.index.thumbnails import Thumbnails
-from scot.results import print_json
+from scot.results import print_json, print_outcome
 
 T = TypeVar("T")
 
@@ -72,6 +72,8 @@ class CreateConfig:
     """The alias."""
     encoder: str = "tiny"
     """The encoder of its vectors: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    json: bool = False
+    """Print one line of JSON."""
     place: StorePlace = field(default_factory=StorePlace)
     """The store."""
     layout: CollectionConfig = field(default_factory=CollectionConfig)
@@ -91,6 +93,8 @@ class SwapConfig:
     """The collection."""
     force: bool = False
     """Swap even if it is empty, not indexed yet, or of another encoder."""
+    json: bool = False
+    """Print one line of JSON."""
     place: StorePlace = field(default_factory=StorePlace)
     """The store."""
 
@@ -104,6 +108,8 @@ class RollbackConfig:
 
     alias: tyro.conf.Positional[str]
     """The alias."""
+    json: bool = False
+    """Print one line of JSON."""
     place: StorePlace = field(default_factory=StorePlace)
     """The store."""
 
@@ -119,6 +125,8 @@ class DropConfig:
     """The collection."""
     force: bool = False
     """Delete it even if it is the target of a rollback."""
+    json: bool = False
+    """Print one line of JSON."""
     place: StorePlace = field(default_factory=StorePlace)
     """The store."""
 
@@ -144,7 +152,7 @@ def list_collections(config: ListConfig) -> int:
 def create(config: CreateConfig) -> int:
     """Create the collection. Raises Conflict when the name is taken, InvalidInput for an unknown encoder."""
 
-    async def work(store: GalleryStore) -> None:
+    async def work(store: GalleryStore) -> str:
         taken = [*await store.engine.aliases(), *await store.engine.names()]
         if config.name in taken:
             raise Conflict(
@@ -152,9 +160,14 @@ def create(config: CreateConfig) -> int:
             )
         encoder = load_encoder(config.encoder, device="cpu")
         await store.ensure(config.name, encoder.id, encoder.dim, config.layout)
-        print(f"created {config.name}-1 behind the alias {config.name}, for the encoder {encoder.id}")
+        return encoder.id
 
-    _in(config.place, work, create=True)
+    encoder_id = _in(config.place, work, create=True)
+    print_outcome(
+        config.json,
+        {"collection": f"{config.name}-1", "alias": config.name, "encoder": encoder_id},
+        f"created {config.name}-1 behind the alias {config.name}, for the encoder {encoder_id}",
+    )
     return 0
 
 
@@ -163,14 +176,14 @@ def swap(config: SwapConfig) -> int:
     done = _in(
         config.place, lambda store: aliases.swap(store.engine, config.alias, config.collection, force=config.force)
     )
-    print(sentence(done))
+    print_outcome(config.json, asdict(done), sentence(done))
     return 0
 
 
 def rollback(config: RollbackConfig) -> int:
     """Roll back. Raises NotFound when there is no previous collection."""
     done = _in(config.place, lambda store: aliases.rollback(store.engine, config.alias))
-    print(sentence(done))
+    print_outcome(config.json, asdict(done), sentence(done))
     return 0
 
 
@@ -183,7 +196,7 @@ def drop(config: DropConfig) -> int:
             store.thumbnails.drop(config.collection)
 
     _in(config.place, work)
-    print(f"dropped {config.collection}")
+    print_outcome(config.json, {"dropped": config.collection}, f"dropped {config.collection}")
     return 0
 
 

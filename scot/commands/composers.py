@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import tyro
@@ -19,7 +19,7 @@ from scot.evaluation import promotion
 from scot.evaluation.gate import Check
 from scot.evaluation.scoring import Estimate
 from scot.progress import Progress, report_console
-from scot.results import print_json
+from scot.results import print_json, print_outcome
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class CompareConfig:
     """The encoder that both were trained on."""
     cache: Path = Path("evaluation/cache")
     """Folder for the cached embeddings of the galleries."""
+    json: bool = False
+    """Print one line of JSON."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class RollbackConfig:
 
     composers: str = "composers"
     """The registry: a folder or a URL."""
+    json: bool = False
+    """Print one line of JSON."""
 
 
 def list_composers(config: ListConfig) -> int:
@@ -133,7 +137,6 @@ def compare(config: CompareConfig) -> int:
     Raises:
         InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
     """
-    console = report_console()
     checks = promotion.compare(
         _registry(config.composers),
         config.first,
@@ -143,7 +146,11 @@ def compare(config: CompareConfig) -> int:
         cache=config.cache,
         progress=Progress.on(sys.stderr),
     )
-    console.print(_table(checks, config.first, config.second))
+    if config.json:
+        shown = [check.to_json() for check in checks]
+        print_json({"candidate": config.first, "other": config.second, "checks": shown})
+    else:
+        report_console().print(_table(checks, config.first, config.second))
     return 0
 
 
@@ -155,7 +162,6 @@ def promote(config: PromoteConfig) -> int:
         Conflict: another version was released while this one was measured.
         InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
     """
-    console = report_console()
     decision = promotion.promote(
         _registry(config.composers),
         config.version,
@@ -166,6 +172,7 @@ def promote(config: PromoteConfig) -> int:
         progress=Progress.on(sys.stderr),
     )
     if decision.checks:
+        console = report_console(stderr=config.json)
         console.print(_table(decision.checks, config.version, decision.released))
     if config.json:
         job_result.write(decision.to_json())
@@ -186,7 +193,11 @@ def rollback(config: RollbackConfig) -> int:
     done = promotion.rollback(registry)
     skipped = f" ({', '.join(done.skipped)} can no longer be loaded)" if done.skipped else ""
     encoder = registry.config(done.version)["encoder_id"]
-    print(f"rolled back from {done.taken_back} to {done.version}{skipped}; it needs the encoder {encoder}")
+    print_outcome(
+        config.json,
+        {**asdict(done), "encoder": encoder},
+        f"rolled back from {done.taken_back} to {done.version}{skipped}; it needs the encoder {encoder}",
+    )
     return 0
 
 

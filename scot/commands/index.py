@@ -20,6 +20,7 @@ from scot.errors import ImageRefused, InvalidInput, NotFound, Overloaded, Unavai
 from scot.index.origin import Origin
 from scot.index.sync import Gallery, Outcome, Pending, Report, sync
 from scot.progress import Progress
+from scot.results import print_json, words_aside
 
 _BATCH = 16  # a message holds this many images of the largest size
 _AT_ONCE = 4  # requests: while one is embedded, others are decoded and stored
@@ -54,6 +55,8 @@ class IndexConfig:
     """The encoder, if no service answers: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     device: str | None = None
     """The device of that encoder: cpu, cuda …; by default a GPU when there is one."""
+    json: bool = False
+    """Print one line of JSON."""
 
 
 def index(config: IndexConfig) -> int:
@@ -66,8 +69,6 @@ def index(config: IndexConfig) -> int:
     if not config.source:
         raise InvalidInput("name at least one folder of images")
     sources = open_sources(config.source, captions="optional")
-    for source in sources:
-        print(f"reading {source}", flush=True)
 
     async def work() -> Report:
         async with _gallery(config) as gallery:
@@ -75,10 +76,15 @@ def index(config: IndexConfig) -> int:
                 sources, gallery, prune=config.prune, dry_run=config.dry_run, progress=Progress.on(sys.stderr)
             )
 
-    report = asyncio.run(work())
-    for line in report.lines():
-        print(line)
+    with words_aside(config.json):
+        for source in sources:
+            print(f"reading {source}", flush=True)
+        report = asyncio.run(work())
+        for line in report.lines():
+            print(line)
     report.check()
+    if config.json:
+        print_json(report.to_json())
     return 0
 
 

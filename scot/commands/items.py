@@ -11,7 +11,7 @@ from scot import flags
 from scot.client import Origin, StoredItem
 from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput, NotFound
-from scot.results import print_json
+from scot.results import print_json, print_outcome
 
 _AT_ONCE = 1_000
 _INPUTS = 64
@@ -106,10 +106,9 @@ def delete(config: DeleteConfig) -> int:
         for start in range(0, len(ids), _AT_ONCE):
             deleted += client.delete(ids[start : start + _AT_ONCE], collection=config.collection)
     given = len(ids)
-    if config.json:
-        print_json({"deleted": deleted, "missing": given - deleted})
-    else:
-        print(f"deleted {deleted:,} of {given:,} items")
+    print_outcome(
+        config.json, {"deleted": deleted, "missing": given - deleted}, f"deleted {deleted:,} of {given:,} items"
+    )
     return 0
 
 

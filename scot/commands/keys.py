@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from scot.keys import ApiKey, Role, digest_of, new_key
+from scot.results import print_json
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class NewConfig:
     """Requests per second, on average; by default there is no limit."""
     burst: float | None = None
     """Requests at once after a pause; by default those of one second, at least one."""
+    json: bool = False
+    """Print one line of JSON, with the key and its line."""
 
 
 def new(config: NewConfig) -> int:
@@ -33,6 +36,9 @@ def new(config: NewConfig) -> int:
     """
     key = new_key()
     line = ApiKey(digest_of(key), config.name, config.role, config.rate, config.burst).line
+    if config.json:
+        print_json({"key": key, "line": line})
+        return 0
     print(f"the key of {config.name}, which is shown only now: {key}", file=sys.stderr)
     print(line)
     return 0

@@ -16,6 +16,7 @@ from scot.client import Query
 from scot.client._messages import image_bytes, search_request, search_result
 from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput
+from scot.results import print_json
 
 STAGES: Mapping[str, str] = {
     "client": "the request message is built (the image is read and encoded once, before)",
@@ -52,6 +53,8 @@ class ProfileConfig:
     """A composer version or baseline; by default the released one."""
     collection: str = ""
     """Which collection; by default the service's own."""
+    json: bool = False
+    """Print one line of JSON."""
     service: ServicePlace = field(default_factory=ServicePlace)
     """The running service."""
 
@@ -86,7 +89,18 @@ def profile(config: ProfileConfig) -> int:
             wall = time.perf_counter() - begun
             if turn >= config.warm_up:
                 rows.append(stages(wall, written - begun, answer.timings))
-    _print(rows, f"{config.queries} queries at {config.service.address}, composer {answer.composer}")
+    walls = [sum(row.values()) for row in rows]
+    by_stage = {stage: _summary([row[stage] for row in rows], sum(walls)) for stage in STAGES}
+    whole = _summary(walls, sum(walls))
+    if config.json:
+        run = {"address": config.service.address, "composer": answer.composer, "queries": config.queries}
+        print_json(run | {"stages": by_stage, "whole_query": whole})
+        return 0
+    print(f"{config.queries} queries at {config.service.address}, composer {answer.composer}")
+    print(f"{'stage':<12}{'p50 ms':>9}{'p95 ms':>9}{'share':>7}  what happens")
+    for stage, meaning in STAGES.items():
+        print(_line(stage, by_stage[stage], meaning))
+    print(_line("whole query", whole, "as the caller measures it"))
     return 0
 
 
@@ -98,20 +112,14 @@ def stages(wall: float, client: float, timings: Mapping[str, float]) -> dict[str
     return {stage: max(0.0, found[stage]) for stage in STAGES}
 
 
-def _print(rows: Sequence[Mapping[str, float]], title: str) -> None:
-    print(title)
-    print(f"{'stage':<12}{'p50 ms':>9}{'p95 ms':>9}{'share':>7}  what happens")
-    walls = [sum(row.values()) for row in rows]
-    for stage, meaning in STAGES.items():
-        print(_line(stage, [row[stage] for row in rows], sum(walls), meaning))
-    print(_line("whole query", walls, sum(walls), "as the caller measures it"))
-
-
-def _line(name: str, seconds: Sequence[float], whole: float, meaning: str) -> str:
+def _summary(seconds: Sequence[float], whole: float) -> dict[str, float]:
     # Linear interpolation, as NumPy has it; one value has no quantiles.
     percentiles = quantiles(seconds if len(seconds) > 1 else [*seconds, *seconds], n=100, method="inclusive")
-    p50, p95 = percentiles[49] * 1_000, percentiles[94] * 1_000
-    return f"{name:<12}{p50:>9.2f}{p95:>9.2f}{sum(seconds) / whole:>7.0%}  {meaning}"
+    return {"p50_ms": percentiles[49] * 1_000, "p95_ms": percentiles[94] * 1_000, "share": sum(seconds) / whole}
+
+
+def _line(name: str, summary: Mapping[str, float], meaning: str) -> str:
+    return f"{name:<12}{summary['p50_ms']:>9.2f}{summary['p95_ms']:>9.2f}{summary['share']:>7.0%}  {meaning}"
 
 
 def _image() -> Image.Image:

@@ -6,7 +6,8 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import tyro
 
@@ -20,6 +21,7 @@ from scot.index.gallery import StoreGallery
 from scot.index.store import GalleryStore
 from scot.index.sync import sync
 from scot.progress import Progress
+from scot.results import print_json, words_aside
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class ReindexConfig:
     """Swap even if the encoder differs from that of the previous collection."""
     wait_s: float = 3_600.0
     """Seconds to wait, before the swap, for the server to index the stored items."""
+    json: bool = False
+    """Print one line of JSON."""
     place: StorePlace = field(default_factory=StorePlace)
     """The store of the collection."""
     layout: CollectionConfig = field(default_factory=CollectionConfig)
@@ -71,13 +75,16 @@ def reindex(config: ReindexConfig) -> int:
     if not config.source:
         raise InvalidInput("name at least one folder of images")
     sources = open_sources(config.source, captions="optional")
-    for source in sources:
-        print(f"reading {source}", flush=True)
-    asyncio.run(_reindex(config, sources))
+    with words_aside(config.json):
+        for source in sources:
+            print(f"reading {source}", flush=True)
+        done = asyncio.run(_reindex(config, sources))
+    if config.json:
+        print_json(done)
     return 0
 
 
-async def _reindex(config: ReindexConfig, sources: Sequence[Source]) -> None:
+async def _reindex(config: ReindexConfig, sources: Sequence[Source]) -> dict[str, Any]:
     async with config.place.opened(create=True) as store:
         engine = store.engine
         known = await engine.aliases()
@@ -108,11 +115,14 @@ async def _reindex(config: ReindexConfig, sources: Sequence[Source]) -> None:
                 f"collection {name!r} contains {items:,} items, more than the {report.pictures:,} of these images; "
                 "drop it first"
             )
+        done = {"collection": name, **report.to_json()}
         if not config.swap:
             print(f"`scot collections swap {config.alias} {name}` points {config.alias} at it")
-            return
+            return done | {"swap": None}
         await _indexed(store, name, config.wait_s)
-        print(sentence(await aliases.swap(engine, config.alias, name, force=config.force)))
+        swapped = await aliases.swap(engine, config.alias, name, force=config.force)
+        print(sentence(swapped))
+        return done | {"swap": asdict(swapped)}
 
 
 async def _layout(store: GalleryStore, config: ReindexConfig, known: dict[str, str]) -> CollectionConfig:

@@ -16,6 +16,7 @@ from scot.data.shards import Manifest
 from scot.data.triplets import iterate_triplets, read_manifest
 from scot.edits.similarity import Similarities
 from scot.errors import InvalidInput
+from scot.results import print_outcome
 
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
@@ -39,6 +40,8 @@ class ReportConfig:
     """Triplets to print."""
     seed: int = 0
     """The seed of the random triplets."""
+    json: bool = False
+    """Print one line of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,24 @@ class Report:
     similarities: Similarities | None
     sample: list[dict[str, Any]]
 
+    def to_json(self) -> dict[str, Any]:
+        """The numbers as plain values; the keys of the quantiles are their shares."""
+        manifest, measured = self.manifest, {f"{name}_words": values for name, values in self.words.items()}
+        if self.similarities is not None:
+            measured |= {name: getattr(self.similarities, name) for name in ("caption_edited", "edit_edited")}
+        return {
+            "triplets": manifest.count,
+            **{name: manifest.extra.get(name) for name in ("generator", "prompt_version", "tally")},
+            "refused": manifest.rejected,
+            "aspects": self.aspects,
+            "repeated": self.repeated,
+            "quantiles": {
+                name: dict(zip(_QUANTILES, np.quantile(values, _QUANTILES).tolist(), strict=True))
+                for name, values in measured.items()
+            },
+            "sample": self.sample,
+        }
+
 
 def report(config: ReportConfig) -> int:
     """Measure, print, and draw.
@@ -62,9 +83,11 @@ def report(config: ReportConfig) -> int:
     if config.measured < 1 or config.sample < 0:
         raise InvalidInput("measured must be at least 1 and sample not negative")
     made = measure(config)
-    print(text(made))
+    if not config.json:
+        print(text(made))
     draw(made, config.output)
-    print(f"histograms in {config.output}")
+    values = {**made.to_json(), "histograms": str(config.output)}
+    print_outcome(config.json, values, f"histograms in {config.output}")
     return 0
 
 

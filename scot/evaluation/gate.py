@@ -42,6 +42,10 @@ class Check:
             return "candidate"
         return "other" if self.candidate.value < self.other.low else "neither"
 
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as plain values."""
+        return {**asdict(self), "winner": self.winner}
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -72,7 +76,7 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
-        checks = [{**asdict(check), "winner": check.winner} for check in self.checks]
+        checks = [check.to_json() for check in self.checks]
         return {**asdict(self), "said": self.summary, "scot": scot.__version__, "checks": checks}
 
     @classmethod

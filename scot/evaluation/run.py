@@ -31,6 +31,7 @@ from scot.evaluation.tables import (
 )
 from scot.evaluation.worlds import read_gallery
 from scot.progress import Progress, report_console
+from scot.results import print_json
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class EvaluateConfig:
     """Rank by the best of an encoder's several vectors a picture (BLIP-2), not by the one that is indexed."""
     output: Path = Path("evaluation")
     """Folder for results.json, the contact sheets and the cached embeddings."""
+    json: bool = False
+    """Print one line of JSON, the content of results.json."""
 
 
 def evaluate(config: EvaluateConfig) -> int:
@@ -64,7 +67,7 @@ def evaluate(config: EvaluateConfig) -> int:
     """
     if not config.gallery:
         raise InvalidInput("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
-    console = report_console()
+    console = report_console(stderr=config.json)
     encoder = load_encoder(config.encoder)
     composers = load_composers(config.composers, config.composer, encoder)
     results: list[Comparison] = []
@@ -87,7 +90,9 @@ def evaluate(config: EvaluateConfig) -> int:
             file = config.output / f"{result.world}.png"
             save_sheet(sheet, file)
             _print(console, f"contact sheet: {file}")
-    write_comparisons(config.output / "results.json", results)
+    written = write_comparisons(config.output / "results.json", results)
+    if config.json:
+        print_json(written)
     return 0
 
 

@@ -46,9 +46,11 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             console.print(f"{comparison.world}: {row.name} R@1 is {ratios}")
 
 
-def write_comparisons(file: Path, comparisons: Sequence[Comparison]) -> None:
-    """Write every number at full precision."""
-    _write_json(file, {"worlds": {each.world: each.to_json() for each in comparisons}})
+def write_comparisons(file: Path, comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Write every number at full precision; returns what is written."""
+    result = {"worlds": {each.world: each.to_json() for each in comparisons}}
+    _write_json(file, result)
+    return result
 
 
 def print_scores(benchmark: Benchmark, scores: Scores, console: Console) -> None:

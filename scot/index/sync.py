@@ -155,6 +155,11 @@ class Report:
         """How many pictures of the sources are in the gallery now."""
         return self.new + self.updated + self.unchanged
 
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self._begun
+
     def summary(self) -> str:
         """The counts, in one line."""
         counts = ("new", "updated", "unchanged", "removed")
@@ -165,7 +170,7 @@ class Report:
         changed = self.new + self.updated
         verb = "would index" if self.dry_run else "indexed"
         done = f"{verb} {changed:,} pictures" if changed else "nothing to index"
-        lines = [f"{done} in {time.monotonic() - self._begun:.1f} s: {self.summary()}"]
+        lines = [f"{done} in {self.seconds:.1f} s: {self.summary()}"]
         lines += [
             f"{number:,} replaced {_items(number)} of {source}: ids are unique in a collection"
             for source, number in self.replaced.items()
@@ -179,6 +184,12 @@ class Report:
                 them = "it" if number == 1 else "them"
                 lines.append(f"{number:,} {_items(number)} no longer in {source}: --prune removes {them}")
         return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts, as plain values: of refusals by reason, of replaced and vanished items by source."""
+        names = ("dry_run", "new", "updated", "unchanged", "removed", "replaced", "vanished", "not_read_whole")
+        counts = {name: getattr(self, name) for name in names}
+        return {**counts, "refused": self.refusals.counts, "seconds": round(self.seconds, 3)}
 
     def check(self) -> None:
         """Raise InvalidInput if no picture of a source could be indexed."""

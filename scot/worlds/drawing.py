@@ -12,6 +12,7 @@ from PIL import Image
 
 from scot.data.captioned_writer import write_captioned
 from scot.errors import InvalidInput
+from scot.results import print_outcome, words_aside
 from scot.worlds import Split, WorldName, load_world
 from scot.worlds.gallery import Drawing, catalogue, draw_all, evaluation_gallery
 from scot.worlds.queries import write_queries
@@ -19,6 +20,8 @@ from scot.worlds.queries import write_queries
 DRAWN = "drawn.json"
 MOST = {"train": 40_000, "eval": 10_000}
 """The most pictures of a split: wardrobe has some 53,000 combinations to train on and 13,500 to search."""
+_NOT_DRAWN = ("output", "num_workers", "json")
+"""The flags that change nothing in the pictures."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class DrawConfig:
     """The same seed draws the same pictures."""
     num_workers: int = 2
     """Processes that draw."""
+    json: bool = False
+    """Print one line of JSON."""
 
 
 def draw(config: DrawConfig) -> int:
@@ -56,9 +61,11 @@ def draw(config: DrawConfig) -> int:
         raise InvalidInput(f"size must be 1 to {most:,}, not {config.size}")
     if config.split == "eval" and not 1 <= config.queries <= config.size // 2:
         raise InvalidInput(f"queries must be 1 to half of size ({config.size // 2}), not {config.queries}")
-    wanted = {key: str(value) for key, value in asdict(config).items() if key not in ("output", "num_workers")}
+    wanted = {key: str(value) for key, value in asdict(config).items() if key not in _NOT_DRAWN}
+    result = {"output": str(config.output), "pictures": config.size}
     if _drawn(config.output) == wanted:
-        print(f"{config.output} holds these {config.size:,} pictures already")
+        already = f"{config.output} holds these {config.size:,} pictures already"
+        print_outcome(config.json, result | {"reused": True}, already)
         return 0
     (config.output / DRAWN).unlink(missing_ok=True)
     if config.split == "eval":
@@ -66,11 +73,13 @@ def draw(config: DrawConfig) -> int:
         drawings: Sequence[Drawing] = gallery.items
     else:
         drawings = catalogue(config.world, config.size, split="train", seed=config.seed)
-    count = write_captioned(config.output, _items(drawings, config.num_workers))
+    with words_aside(config.json):
+        count = write_captioned(config.output, _items(drawings, config.num_workers))
     if config.split == "eval":
         write_queries(config.output, gallery)
     (config.output / DRAWN).write_text(json.dumps(wanted, indent=1), encoding="utf-8")
-    print(f"{count:,} pictures of {config.world} in {config.output}")
+    done = f"{count:,} pictures of {config.world} in {config.output}"
+    print_outcome(config.json, result | {"pictures": count, "reused": False}, done)
     return 0
 
 

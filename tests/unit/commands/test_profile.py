@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -36,6 +37,12 @@ def test_a_service_is_profiled(tmp_path: Path, capsys: pytest.CaptureFixture[str
             assert [row[0] for row in rows] == [*STAGES, "whole query"]
             assert float(rows[-1][1]) > 0
             assert rows[-1][3] == "100"
+        assert main(["profile", "--address", target, "--queries", "3", "--warm-up", "1", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["address"], found["composer"], found["queries"]) == (target, "sum", 3)
+        assert list(found["stages"]) == list(STAGES)
+        assert sum(each["share"] for each in found["stages"].values()) == pytest.approx(1.0)
+        assert 0 < found["whole_query"]["p50_ms"] <= found["whole_query"]["p95_ms"]
         assert main(["profile", "--address", target, "--item-id", "nobody"]) == 1
         assert "nobody" in capsys.readouterr().err
         assert main(["profile", "--address", target, "--queries", "0"]) == 1
