@@ -5,13 +5,14 @@
     python ray_jobs/generate_edits.py --source s3://bucket/shards-{000..099}.tar --output s3://bucket/triplets \
         --engine vllm --model Qwen/Qwen2.5-7B-Instruct
 
-Joins the Ray of RAY_ADDRESS, or starts a local one. After a kill, a rerun continues where
-it stopped.
+Joins the Ray of RAY_ADDRESS, or starts a local one; --num-workers 0 runs in this process. After a kill, a rerun
+continues where it stopped.
 """
 
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,8 +43,8 @@ class GenerateEditsConfig:
     """Number of edits of each caption, 1 to 16."""
     seed: int = 0
     """The same seed gives the same triplets."""
-    writers: int = 0
-    """Processes that generate; 0: one for each spare core (rules) or GPU (vllm), else one."""
+    num_workers: int = -1
+    """Processes that generate; -1: one for each spare core (no model) or GPU (vllm), else one; 0: no Ray."""
     patience_s: float = 300.0
     """Seconds to wait for an unavailable endpoint or service."""
     overwrite: bool = False
@@ -73,12 +74,12 @@ def main(config: GenerateEditsConfig) -> int:
     for name in ("source", "output"):
         if not getattr(config, name):
             raise InvalidInput(f"--{name} is missing")
-    with ray_session():
+    with ray_session() if config.num_workers else nullcontext():
         done = generate_triplets(
             config.source,
             config.output,
             config=config.generation(),
-            num_processes=config.writers,
+            num_workers=config.num_workers,
             overwrite=config.overwrite,
             progress=Progress.on(sys.stderr),
         )

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -192,8 +192,12 @@ def read_manifest(folder: str | Path, kind: str) -> Manifest:
     return manifest
 
 
-def read_shards(folder: str | Path, manifest: Manifest, schema: pa.Schema) -> Iterator[pa.Table]:
+def read_shards(
+    folder: str | Path, manifest: Manifest, schema: pa.Schema, *, optional: Collection[str] = ()
+) -> Iterator[pa.Table]:
     """The tables of the shards that the manifest names, in order, each checked against its sha256 and ``schema``.
+
+    A shard may lack the ``optional`` columns: they are null then.
 
     Raises:
         InvalidInput: a shard is missing, damaged or has other columns.
@@ -207,7 +211,10 @@ def read_shards(folder: str | Path, manifest: Manifest, schema: pa.Schema) -> It
         if hashlib.sha256(data).hexdigest() != shard.sha256:
             raise InvalidInput(f"{source.name}/{shard.name} is damaged (its sha256 differs): write the folder again")
         try:
-            yield pq.read_table(pa.BufferReader(data)).select(schema.names).cast(schema)
+            table = pq.read_table(pa.BufferReader(data))
+            for name in set(optional).difference(table.column_names):
+                table = table.append_column(schema.field(name), pa.nulls(len(table), schema.field(name).type))
+            yield table.select(schema.names).cast(schema)
         except (pa.ArrowException, KeyError) as error:
             raise InvalidInput(
                 f"{source.name}/{shard.name} has other columns than {', '.join(schema.names)}"

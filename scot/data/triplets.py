@@ -31,16 +31,23 @@ SCHEMA = pa.schema(
         pa.field("generator", pa.string(), nullable=False),
         pa.field("prompt_version", pa.string(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
+        pa.field("kept", pa.string()),
+        pa.field("target_image_id", pa.string()),
     ]
 )
 """The columns of a triplet shard."""
+_OPTIONAL = ("kept", "target_image_id")  # shards of earlier versions do not have them
 
 _BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Triplet:
-    """One training example: the image ``image_id`` (``caption``), changed by ``edit``, becomes ``edited_caption``."""
+    """One training example: the image ``image_id`` (``caption``), changed by ``edit``, becomes ``edited_caption``.
+
+    ``kept`` is what stays, in the words of the caption. ``target_image_id`` is an image whose caption is the edited
+    caption: a second, real target. Both are None where the engine gives none.
+    """
 
     triplet_id: str
     image_id: str
@@ -51,6 +58,8 @@ class Triplet:
     generator: str
     prompt_version: str
     seed: int
+    kept: str | None = None
+    target_image_id: str | None = None
 
     @classmethod
     def make(
@@ -64,10 +73,16 @@ class Triplet:
         generator: str,
         prompt_version: str,
         seed: int,
+        kept: str | None = None,
+        target_image_id: str | None = None,
     ) -> Triplet:
         """A triplet with its deterministic id."""
         name = triplet_id(image_id, caption, edit, edited_caption, generator=generator, prompt_version=prompt_version)
-        return cls(name, image_id, caption, edit, edited_caption, aspect, generator, prompt_version, seed)
+        return cls(
+            *(name, image_id, caption, edit, edited_caption, aspect, generator, prompt_version, seed),
+            kept=kept,
+            target_image_id=target_image_id,
+        )
 
 
 def triplet_id(
@@ -98,7 +113,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 def iterate_triplets(folder: str | Path) -> Iterator[pa.Table]:
     """One table per shard that the manifest names, in order. Raises NotFound, or InvalidInput when damaged."""
-    return shards.read_shards(folder, read_manifest(folder), SCHEMA)
+    return shards.read_shards(folder, read_manifest(folder), SCHEMA, optional=_OPTIONAL)
 
 
 def read_triplets(folder: str | Path) -> pa.Table:

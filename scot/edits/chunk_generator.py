@@ -17,7 +17,7 @@ from scot.edits.chunks import Chunk, ChunkResults, Tally
 from scot.edits.engines import EngineConfig
 from scot.edits.filters import TextFilters
 from scot.edits.generators import load_generator
-from scot.edits.record import CaptionEdits
+from scot.edits.record import CaptionEdits, EditRecord
 from scot.edits.similarity import Similarities, SimilarityFilters
 from scot.embeddings.images import embed_images
 from scot.errors import ScotError, Unavailable
@@ -68,12 +68,12 @@ class ChunkGenerator:
         """
         results = await self._edits(chunk)
         tally = Tally(captions=len(chunk.captions))
-        rows: list[tuple[int, str, str, str]] = []
+        rows: list[tuple[int, EditRecord]] = []
         for place, result in enumerate(results):
             tally.refused.update(result.refused)
             tally.prompt_tokens += result.prompt_tokens
             tally.completion_tokens += result.completion_tokens
-            rows += [(place, e.edit, e.edited_caption, e.aspect) for e in result.edits]
+            rows += [(place, edit) for edit in result.edits]
         if self._encoder is not None and rows:
             reasons = await asyncio.to_thread(self._similarity_reasons, chunk, rows)
             tally.refused.update(Counter(filter(None, reasons)))
@@ -85,17 +85,17 @@ class ChunkGenerator:
 
     async def _edits(self, chunk: Chunk) -> list[CaptionEdits]:
         try:
-            return await self._generate(chunk.captions)
+            return await self._generate(chunk.captions, chunk.image_ids)
         except ScotError:
             raise
         except Exception:
             logger.exception("chunk %d failed; retrying each of its captions alone", chunk.number)
-            return [await self._caption_edits(caption) for caption in chunk.captions]
+            return [await self._caption_edits(*named) for named in zip(chunk.captions, chunk.image_ids, strict=True)]
 
-    async def _caption_edits(self, caption: str) -> CaptionEdits:
+    async def _caption_edits(self, caption: str, image_id: str) -> CaptionEdits:
         """A caption on which the engine fails is counted; the others continue."""
         try:
-            (result,) = await self._generate([caption])
+            (result,) = await self._generate([caption], [image_id])
             return result
         except ScotError:
             raise
@@ -103,13 +103,13 @@ class ChunkGenerator:
             logger.exception("the engine failed on %r", caption)
             return CaptionEdits(refused=Counter(failed=1))
 
-    async def _generate(self, captions: Sequence[str]) -> list[CaptionEdits]:
+    async def _generate(self, captions: Sequence[str], image_ids: Sequence[str]) -> list[CaptionEdits]:
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._config.patience_s, 0.5
         while True:
             try:
                 return await self._generator.generate(
-                    captions, count=self._config.edits_per_caption, seed=self._config.seed
+                    captions, count=self._config.edits_per_caption, seed=self._config.seed, image_ids=image_ids
                 )
             except Unavailable as error:
                 if loop.time() + pause > deadline:
@@ -118,33 +118,37 @@ class ChunkGenerator:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
-    def _triplets(self, chunk: Chunk, rows: Iterable[tuple[int, str, str, str]]) -> Iterable[Triplet]:
-        for place, edit, edited, aspect in rows:
+    def _triplets(self, chunk: Chunk, rows: Iterable[tuple[int, EditRecord]]) -> Iterable[Triplet]:
+        for place, edit in rows:
             yield Triplet.make(
                 chunk.image_ids[place],
                 chunk.captions[place],
-                edit,
-                edited,
-                aspect=aspect,
+                edit.edit,
+                edit.edited_caption,
+                aspect=edit.aspect,
                 seed=self._config.seed,
+                kept=edit.kept or None,
+                target_image_id=edit.target_image_id or None,
                 **self._names,
             )
 
-    def _similarity_reasons(self, chunk: Chunk, rows: list[tuple[int, str, str, str]]) -> list[str | None]:
+    def _similarity_reasons(self, chunk: Chunk, rows: list[tuple[int, EditRecord]]) -> list[str | None]:
         """Why the similarity filters refuse each edit, or None."""
         texts = list(
-            dict.fromkeys(text for place, edit, edited, _ in rows for text in (chunk.captions[place], edit, edited))
+            dict.fromkeys(
+                text for place, made in rows for text in (chunk.captions[place], made.edit, made.edited_caption)
+            )
         )
         vector = dict(zip(texts, self._encoder.encode_texts(texts), strict=True))
         images = None
         if self._config.needs_images:
             image_vectors = self._image_vectors(chunk)
             missing = np.full(self._encoder.dim, np.nan, np.float32)
-            images = np.stack([image_vectors.get(chunk.image_ids[place], missing) for place, *_ in rows])
+            images = np.stack([image_vectors.get(chunk.image_ids[place], missing) for place, _ in rows])
         measured = Similarities.measure(
-            np.stack([vector[chunk.captions[place]] for place, *_ in rows]),
-            np.stack([vector[edit] for _, edit, *_ in rows]),
-            np.stack([vector[edited] for _, _, edited, _ in rows]),
+            np.stack([vector[chunk.captions[place]] for place, _ in rows]),
+            np.stack([vector[made.edit] for _, made in rows]),
+            np.stack([vector[made.edited_caption] for _, made in rows]),
             images,
         )
         return self._config.similarity.reasons(measured)

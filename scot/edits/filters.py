@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from scot.edits.record import EditRecord
@@ -21,12 +21,17 @@ _PARTS = re.compile(r"['’-]")
 _SMALL = frozenset(
     ("a", "an", "the", "and", "or", "of", "in", "on", "at", "to", "with", "by", "for", "from", "into", "near", "as")
 ) | {"it", "its", "is", "are", "this", "that", "there"}
+_LONG = 5  # words of content: shorter captions may be part of an edit
+_LEAST_WORDS_FOR_SHARE = 3  # "a cat" becomes "a dog"
 _LEAST_WORDS_FOR_LANGUAGE = 4  # shorter texts resemble any language
 
 REASONS = {
     "identical_caption": "the edited caption equals the caption, case and punctuation aside",
     "duplicate": "another edit of the same caption has the same edited caption",
     "gives_all_away": "the edit repeats the edited caption, so that the image is not needed",
+    "repeats_caption": "the edit repeats the caption instead of a change of it",
+    "names_aspect": "the edit only names its aspect",
+    "kept_is_new": "the words of the field kept are not in the caption",
     "kept_is_lost": "the words of the field kept are not in the edited caption",
     "unrelated_caption": "caption and edited caption share almost no words",
     "unsafe": "contains a word of the blocklist",
@@ -43,9 +48,9 @@ class TextFilters:
     most_given_away: float = 0.8
     """The largest share of the edited caption's words that the edit may repeat, when there are at least five."""
     least_kept: float = 0.5
-    """The smallest share of the kept words that the edited caption must have."""
+    """The smallest share of the kept words that the caption and the edited caption must have."""
     least_shared: float = 0.15
-    """The smallest share of the caption's words that the edited caption must have."""
+    """The smallest share of the caption's words that the edited caption must have, when there are at least three."""
     language: str = "en"
     """ISO 639-1 code of the language that captions must be in; empty: any."""
     least_language: float = 0.01
@@ -86,18 +91,26 @@ class TextFilters:
         return tuple(accepted.values()), refused
 
     def _reason(self, caption: str, record: EditRecord) -> str | None:
-        edit, edited = words(record.edit), words(record.edited_caption)
-        if edited == words(caption):
+        edit, edited, before = words(record.edit), words(record.edited_caption), words(caption)
+        if edited == before:
             return "identical_caption"
+        if edit == words(record.aspect):
+            return "names_aspect"
+        if edit == before or (f" {' '.join(before)} " in f" {' '.join(edit)} " and len(_content(before)) >= _LONG):
+            return "repeats_caption"
         if set(self.blocklist) & {part for word in (*edit, *edited) for part in _PARTS.split(word)}:
             return "unsafe"
         if self.language and not in_language(record.edited_caption, self.language, self.least_language):
             return "other_language"
-        if _share(edited, edit) > self.most_given_away > 0 and len(_content(edited)) >= 5:
-            return "gives_all_away"
+        if self.most_given_away > 0:
+            share = _share(edited, edit)
+            if edit == edited or (share > self.most_given_away and len(_content(edited)) >= _LONG):
+                return "gives_all_away"
+        if _share(words(record.kept), before) < self.least_kept:
+            return "kept_is_new"
         if _share(words(record.kept), edited) < self.least_kept:
             return "kept_is_lost"
-        if _share(words(caption), edited) < self.least_shared:
+        if _share(before, edited) < self.least_shared and len(_content(before)) >= _LEAST_WORDS_FOR_SHARE:
             return "unrelated_caption"
         return None
 
@@ -118,7 +131,12 @@ def in_language(text: str, language: str, least: float) -> bool:
         raise InvalidInput(f"language must be an ISO 639-1 code such as en, not {language!r}")
     if len(text.split()) < _LEAST_WORDS_FOR_LANGUAGE and _latin(text):
         return True
-    return float(dict(identifier.rank(text))[language]) >= least
+    return _probability(text, language) >= least
+
+
+@lru_cache(maxsize=65_536)  # many images share a caption
+def _probability(text: str, language: str) -> float:
+    return float(dict(_language_identifier().rank(text))[language])
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Captions to triplets on a Ray cluster: a pool of processes generates the edits of chunks and stores each at once.
+"""Captions to triplets: a pool of processes, or this one, generates the edits of chunks and stores each at once.
 
 Memory does not grow with the corpus: the source is read lazily, and only a few chunks are in progress. A killed run
 continues where it stopped (:mod:`scot.edits.chunks`). If the engine is unavailable, a run waits for it, then fails.
@@ -21,13 +21,15 @@ from scot.data.shards import MANIFEST, Folder, Manifest
 from scot.data.triplets import KIND, read_manifest
 from scot.edits.chunk_generator import GenerationConfig
 from scot.edits.chunks import ChunkResults, Tally, read_chunks
-from scot.edits.generator_pool import GeneratorPool
+from scot.edits.engines.config import WITHOUT_MODEL
+from scot.edits.generator_pool import GeneratorPool, open_pool
 from scot.edits.generators.base import MAX_COUNT
 from scot.edits.generators.load import names
 from scot.errors import Conflict, InvalidInput
 from scot.progress import SILENT, Progress, Task
 
 _SHARD_SIZE = 20_000
+_FORMAT = 2  # 2: equal captions of different images get different edits; triplets have kept and target_image_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +73,19 @@ def generate_triplets(
     output: str,
     *,
     config: GenerationConfig | None = None,
-    num_processes: int = 0,
+    num_workers: int = -1,
     chunk_size: int = 0,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Generated:
-    """Write triplets for every caption of ``sources`` into ``output``; Ray must be running.
+    """Write triplets for every caption of ``sources`` into ``output``; with workers, Ray must be running.
 
     Args:
         sources: captioned images (:func:`scot.data.captioned.open_source`).
         output: the folder of triplet shards; if it holds the result of the same run, it stays unchanged.
         config: the engine that generates the edits, and the filters.
-        num_processes: processes that generate; 0: what the cluster's cores (rules) or GPUs (vllm) allow, else one.
+        num_workers: processes that generate; below 0: one for each spare core (engines without a model) or GPU (vllm),
+            else one; 0: this process, without Ray.
         chunk_size: captions of a chunk; 0: the engine's default.
         overwrite: replace the result of another run.
         progress: shows how many captions are done, and the edits.
@@ -111,7 +114,7 @@ def generate_triplets(
                 f"{before.extra.get('prompt_version')}): name another --output, or replace them with --overwrite"
             )
         before = None
-    size = chunk_size or (2_048 if config.engine.engine == "rules" else 256)
+    size = chunk_size or (2_048 if config.engine.engine in WITHOUT_MODEL else 256)
     refusals, results = Refusals(), ChunkResults(output, run)
     arguments = (config, output, run, generator, prompt_version)
     hashes = hashlib.sha256()
@@ -131,7 +134,7 @@ def generate_triplets(
                 if (earlier := results.tally(chunk)) is not None:
                     counts.reuse(earlier)
                     continue
-                pool = pool or GeneratorPool(arguments, config.engine, num_processes)
+                pool = pool or open_pool(arguments, config.engine, num_workers)
                 for tally in pool.submit(chunk):
                     counts.add(tally)
             for tally in pool.drain() if pool else ():
@@ -162,6 +165,7 @@ def _settings(config: GenerationConfig, generator: str, prompt_version: str) -> 
     """Everything that decides the triplets, except the captions."""
     engine = config.engine
     return {
+        "format": _FORMAT,
         "generator": generator,
         "prompt_version": prompt_version,
         "temperature": engine.temperature if engine.engine in ("openai", "vllm") else None,

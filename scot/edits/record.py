@@ -36,6 +36,7 @@ class EditRecord:
     """One edit: the instruction, the caption afterwards, and what stays unchanged (``kept``).
 
     The aspect is one of the prompt that the edit was generated with (:class:`scot.edits.prompt.Prompt`).
+    ``target_image_id`` is an image that has the edited caption, if the engine knows one.
 
     Raises:
         InvalidInput: a field is empty or too long.
@@ -45,6 +46,11 @@ class EditRecord:
     edit: str
     edited_caption: str
     kept: str
+    target_image_id: str = ""
+
+    def answer(self) -> dict[str, str]:
+        """The fields that a model writes (:func:`record_schema`)."""
+        return {"aspect": self.aspect, "edit": self.edit, "edited_caption": self.edited_caption, "kept": self.kept}
 
     def __post_init__(self) -> None:
         if not self.aspect:

@@ -58,7 +58,12 @@ async def generate_edits(
     if len(request.captions) > MAX_CAPTIONS:
         raise InvalidInput(f"captions: at most {MAX_CAPTIONS} in a request, not {len(request.captions)}")
     with context.reserve(len(request.captions)):
-        results = await context.generator.generate([c.text for c in request.captions], count=count, seed=request.seed)
+        results = await context.generator.generate(
+            [c.text for c in request.captions],
+            count=count,
+            seed=request.seed,
+            image_ids=[c.caption_id for c in request.captions],
+        )
     context.metrics.results(results)
     return edits_pb2.GenerateEditsResponse(
         results=[_message(c.caption_id, r) for c, r in zip(request.captions, results, strict=True)],

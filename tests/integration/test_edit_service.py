@@ -75,7 +75,7 @@ def request(captions: Sequence[str], *, count: int = 3, seed: int = 5) -> edits_
 def test_each_caption_gets_the_edits_of_the_engine(stub: edits_pb2_grpc.EditServiceStub) -> None:
     answer = stub.GenerateEdits(request([CAPTION, "the annual report"]))
     assert [result.caption_id for result in answer.results] == ["c0", "c1"]
-    made = RulesEngine().edits(CAPTION, count=3, seed=5).edits
+    made = RulesEngine().edits(CAPTION, count=3, seed=5, image_id="c0").edits
     assert [(e.edit, e.edited_caption, e.kept) for e in answer.results[0].edits] == [
         (e.edit, e.edited_caption, e.kept) for e in made
     ]

@@ -50,12 +50,12 @@ def test_every_caption_is_edited_as_the_engine_says(pictures: Path, tmp_path: Pa
     )
     rows = read_triplets(tmp_path / "t").to_pylist()
     assert len({row["image_id"] for row in rows}) == 60
-    by_caption: dict[str, set[tuple[str, str]]] = {}
+    by_caption: dict[tuple[str, str], set[tuple[str, str]]] = {}
     for row in rows:
-        by_caption.setdefault(row["caption"], set()).add((row["edit"], row["edited_caption"]))
+        by_caption.setdefault((row["caption"], row["image_id"]), set()).add((row["edit"], row["edited_caption"]))
         assert (row["generator"], row["seed"]) == ("rules", 5)
-    for caption, edits in by_caption.items():
-        made = RulesEngine().edits(caption, count=3, seed=5).edits
+    for (caption, image_id), edits in by_caption.items():
+        made = RulesEngine().edits(caption, count=3, seed=5, image_id=image_id).edits
         assert edits == {(edit.edit, edit.edited_caption) for edit in made}
 
 

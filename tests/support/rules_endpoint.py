@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -35,7 +34,7 @@ class _Handler(BaseHTTPRequestHandler):
         count = len(json.loads(question[1].removeprefix("aspects: ")))
         time.sleep(self.server.seconds)
         made = RulesEngine().edits(caption, count=count, seed=asked["seed"]).edits
-        text = json.dumps({"edits": [asdict(edit) for edit in made]})
+        text = json.dumps({"edits": [edit.answer() for edit in made]})
         message = {"role": "assistant", "content": text}
         self._send(
             {

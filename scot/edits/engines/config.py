@@ -10,6 +10,8 @@ from scot.errors import InvalidInput
 
 ENGINES = ("rules", "openai", "vllm", "service")
 """rules: no model; openai: an OpenAI-compatible endpoint; vllm: in this process; service: SCOT's own EditService."""
+WITHOUT_MODEL = ("rules",)
+"""The engines that compute in the job's own processes, and write the same edits on any machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from scot.edits.engines.base import Sampling, TextEngine
@@ -28,8 +28,12 @@ class EditGenerator(Protocol):
     generator: str
     prompt_version: str
 
-    async def generate(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
+    async def generate(
+        self, captions: Sequence[str], *, count: int, seed: int, image_ids: Sequence[str] = ()
+    ) -> list[CaptionEdits]:
         """Up to ``count`` distinct edits of each caption, in order.
+
+        ``image_ids``, if given, are in parallel: equal captions of different images get different edits.
 
         An invalid caption or answer is counted in its own result; it does not affect the others.
 
@@ -51,9 +55,14 @@ class RulesGenerator:
         self._engine = engine
         self.generator, self.prompt_version = engine.generator, engine.prompt_version
 
-    async def generate(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
+    async def generate(
+        self, captions: Sequence[str], *, count: int, seed: int, image_ids: Sequence[str] = ()
+    ) -> list[CaptionEdits]:
         """See :class:`EditGenerator`."""
-        return [self._engine.edits(caption, count=count, seed=seed) for caption in captions]
+        return [
+            self._engine.edits(caption, count=count, seed=seed, image_id=image_id)
+            for caption, image_id in with_images(captions, image_ids)
+        ]
 
     async def check(self) -> None:
         """The rules are always available."""
@@ -71,11 +80,14 @@ class ModelGenerator:
         self._temperature = prompt.temperature if temperature < 0 else temperature
         self.generator, self.prompt_version = engine.id, prompt.version
 
-    async def generate(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
+    async def generate(
+        self, captions: Sequence[str], *, count: int, seed: int, image_ids: Sequence[str] = ()
+    ) -> list[CaptionEdits]:
         """See :class:`EditGenerator`. All captions run concurrently; the first failure cancels the others."""
-        return await gather_or_cancel(self._generate(caption, count, seed) for caption in captions)
+        pairs = with_images(captions, image_ids)
+        return await gather_or_cancel(self._generate(caption, image_id, count, seed) for caption, image_id in pairs)
 
-    async def _generate(self, caption: str, count: int, seed: int) -> CaptionEdits:
+    async def _generate(self, caption: str, image_id: str, count: int, seed: int) -> CaptionEdits:
         text, count = clean(caption), min(count, len(self._prompt.aspects))  # a model writes one edit for each aspect
         if not text:
             return CaptionEdits(refused=Counter(caption_empty=1))
@@ -86,8 +98,8 @@ class ModelGenerator:
         sampling = Sampling(
             self._temperature,
             max_tokens=TOKENS_PER_EDIT * count + 32,
-            # The caption is part of the seed: otherwise similar captions would get similar edits.
-            seed=zlib.crc32(f"{seed}\n{text}".encode()),
+            # Caption and image are part of the seed: otherwise similar captions would get similar edits.
+            seed=zlib.crc32("\n".join((str(seed), text, *filter(None, [image_id]))).encode("utf-8", "surrogatepass")),
         )
         messages = self._prompt.messages(text, self._prompt.aspects_for(text, count, seed))
         try:
@@ -105,6 +117,11 @@ class ModelGenerator:
     async def close(self) -> None:
         """See :class:`EditGenerator`."""
         await self._engine.close()
+
+
+def with_images(captions: Sequence[str], image_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each caption with its image's id; empty ids if there are none."""
+    return zip(captions, image_ids or [""] * len(captions), strict=True)
 
 
 async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:

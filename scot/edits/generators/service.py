@@ -11,7 +11,7 @@ import grpc
 
 from scot.channels import open_channel
 from scot.edits.engines.config import EngineConfig
-from scot.edits.generators.base import gather_or_cancel
+from scot.edits.generators.base import gather_or_cancel, with_images
 from scot.edits.record import CaptionEdits, EditRecord
 from scot.errors import InvalidInput, PermissionDenied, Unauthenticated, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
@@ -37,17 +37,20 @@ class ServiceGenerator:
         self._channel: grpc.aio.Channel | None = None
         self.generator, self.prompt_version = self._read_names()
 
-    async def generate(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
+    async def generate(
+        self, captions: Sequence[str], *, count: int, seed: int, image_ids: Sequence[str] = ()
+    ) -> list[CaptionEdits]:
         """See :class:`scot.edits.generators.base.EditGenerator`."""
-        starts = range(0, len(captions), _CAPTIONS_PER_CALL)
+        named = list(with_images(captions, image_ids))
+        starts = range(0, len(named), _CAPTIONS_PER_CALL)
         results = await gather_or_cancel(
-            self._generate(captions[start : start + _CAPTIONS_PER_CALL], count, seed) for start in starts
+            self._generate(named[start : start + _CAPTIONS_PER_CALL], count, seed) for start in starts
         )
         return [edits for part in results for edits in part]
 
-    async def _generate(self, captions: Sequence[str], count: int, seed: int) -> list[CaptionEdits]:
+    async def _generate(self, named: Sequence[tuple[str, str]], count: int, seed: int) -> list[CaptionEdits]:
         request = edits_pb2.GenerateEditsRequest(
-            captions=[edits_pb2.Caption(caption_id=str(n), text=text) for n, text in enumerate(captions)],
+            captions=[edits_pb2.Caption(caption_id=image_id, text=text) for text, image_id in named],
             edits_per_caption=count,
             seed=seed,
         )

@@ -42,8 +42,8 @@ class RulesEngine:
     def __init__(self, *, doubles: float = 0.45) -> None:
         self._doubles = doubles
 
-    def edits(self, caption: str, *, count: int, seed: int) -> CaptionEdits:
-        """Up to ``count`` distinct edits of one caption; the same caption and seed give the same edits."""
+    def edits(self, caption: str, *, count: int, seed: int, image_id: str = "") -> CaptionEdits:
+        """Up to ``count`` distinct edits of one caption; the same caption, image and seed give the same edits."""
         words = caption.split()
         text = " ".join(words)
         if not text or len(text) > MAX_CAPTION_CHARACTERS or len(words) > MAX_CAPTION_WORDS:
@@ -52,7 +52,7 @@ class RulesEngine:
         allowed = operations(frozenset(reading.groups))
         if not allowed:
             return CaptionEdits(refused=Counter({"nothing_to_edit": 1}))
-        dice = Dice(text, seed)
+        dice = Dice(f"{text}\n{image_id}" if image_id else text, seed)
         known = list(dict.fromkeys(word.text for word in reading.words))
         made: dict[str, EditRecord] = {}
         refused: Counter[str] = Counter()

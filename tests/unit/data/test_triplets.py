@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from scot.data import shards
@@ -137,3 +139,10 @@ def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
     write_triplets(tmp_path, [triplet(1)], {})
     with pytest.raises(InvalidInput, match="holds triplets, not embeddings"):
         shards.read_manifest(tmp_path, "embeddings")
+
+
+def test_shards_of_earlier_versions_are_read_without_the_optional_columns(tmp_path: Path) -> None:
+    earlier = pa.Table.from_pylist([asdict(triplet(0))]).select(SCHEMA.names[:9])
+    shards.write_shards(tmp_path, "triplets", [earlier], shard_size=4)
+    (row,) = read_triplets(tmp_path).to_pylist()
+    assert (row["image_id"], row["kept"], row["target_image_id"]) == ("image-0", None, None)

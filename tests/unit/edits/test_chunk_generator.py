@@ -27,7 +27,9 @@ class Generator:
         self._trouble = trouble
         self.calls = 0
 
-    async def generate(self, captions: Sequence[str], *, count: int, seed: int) -> list[CaptionEdits]:
+    async def generate(
+        self, captions: Sequence[str], *, count: int, seed: int, image_ids: Sequence[str] = ()
+    ) -> list[CaptionEdits]:
         self.calls += 1
         self._trouble(captions)
         record = EditRecord("addition", "add a dog", "a cat and a dog", "cat")

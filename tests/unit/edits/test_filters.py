@@ -34,7 +34,11 @@ CASES = [
     ),
     ("gives_all_away", record(edit=EDITED), record(edit="a blue cat beside a green tree")),
     ("gives_all_away", record(edit="a tree, big and green, left of it a blue cat"), record(edit="the big green tree")),
-    ("kept_is_lost", record(kept="dog, fence"), record(kept="cat, fence")),
+    ("gives_all_away", record("a cat", edit="A cat."), record("a cat", edit="a cat without a tree")),
+    ("repeats_caption", record(edit=f"{CAPTION}, blue"), record(edit="the cat on the left should be blue")),
+    ("names_aspect", record(edit="Direct addressing"), record(edit="address it")),
+    ("kept_is_new", record(kept="dog, fence"), record(kept="cat, fence")),
+    ("kept_is_lost", record("a blue cat in the hall", kept="big tree"), record("a blue cat", kept="cat, tree")),
     ("unrelated_caption", record("two kayaks tied to a pier", kept=""), record("a cat in the kitchen", kept="")),
     ("unsafe", record(edit="make it naked"), record(edit="make it a snake")),
     ("unsafe", record("a Nude cat on the left of a big green tree"), record("a cat in a nudge of a big green tree")),
@@ -74,16 +78,20 @@ def test_only_the_first_of_equal_captions_is_taken() -> None:
 
 
 def test_what_was_refused_does_not_make_another_a_duplicate() -> None:
-    assert FILTERS.accept(CAPTION, [record(kept="dog"), GOOD]) == ((GOOD,), Counter(kept_is_lost=1))
+    assert FILTERS.accept(CAPTION, [record(kept="dog"), GOOD]) == ((GOOD,), Counter(kept_is_new=1))
 
 
 def test_every_reason_has_a_case() -> None:
     assert {reason for reason, *_ in [*CASES, *CAPTIONS]} | {"duplicate"} == set(REASONS)
 
 
-def test_a_short_caption_may_be_said_whole() -> None:
-    short = record("a small blue cat", edit="a small blue cat", kept="")
-    assert FILTERS.accept("a small red cat", [short]) == ((short,), Counter())
+@pytest.mark.parametrize(
+    ("caption", "edit", "edited"),
+    [("a small red cat", "small and blue", "a small blue cat"), ("a cat", "a dog instead", "a dog")],
+)
+def test_short_captions_need_no_share_of_words(caption: str, edit: str, edited: str) -> None:
+    short = record(edited, edit=edit, kept="")
+    assert FILTERS.accept(caption, [short]) == ((short,), Counter())
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ ASPECTS = Prompt.load().aspects
 ONE = EditRecord("negation", "no hat", "a man on a bench", "man, bench")
 TWO = EditRecord("addition", 'a sign that says "no {"', "a man beside a sign", "man")
 THREE = EditRecord("viewpoint", "from above", "a man seen from above", "")
-WHOLE = [json.dumps(asdict(record)) for record in (ONE, TWO, THREE)]
+WHOLE = [json.dumps(record.answer()) for record in (ONE, TWO, THREE)]
 ANSWER = f'{{"edits": [{", ".join(WHOLE)}]}}'
 
 
@@ -33,7 +32,7 @@ def parse_answer(text: str, *, cut_off: bool = False) -> Parsed:
 
 def answer(**changed: Any) -> str:
     """An answer of one record with other values; a field whose value is None is left out."""
-    record = asdict(ONE) | changed
+    record = ONE.answer() | changed
     return json.dumps({"edits": [{name: value for name, value in record.items() if value is not None}]})
 
 
@@ -156,7 +155,7 @@ def test_ten_thousand_tokens_of_noise_are_refused(seed: int) -> None:
 
 
 _FIELD = st.text(max_size=30) | st.sampled_from(ASPECTS) | st.none() | st.integers() | st.text("word ", max_size=400)
-_RECORD = st.dictionaries(st.sampled_from([*asdict(ONE), "edits", "x"]), _FIELD) | st.fixed_dictionaries(
+_RECORD = st.dictionaries(st.sampled_from([*ONE.answer(), "edits", "x"]), _FIELD) | st.fixed_dictionaries(
     {"aspect": st.sampled_from(ASPECTS), "edit": _FIELD, "edited_caption": _FIELD, "kept": _FIELD}
 )
 _JSON = st.recursive(
@@ -179,10 +178,10 @@ def test_no_answer_breaks_it_and_every_record_is_within_the_limits(text: str, cu
     parsed = parse_answer(text, cut_off=cut_off)
     assert parsed.records or parsed.refused
     for record in parsed.records:
-        assert Draft202012Validator(record_schema(ASPECTS)).is_valid(asdict(record))
+        assert Draft202012Validator(record_schema(ASPECTS)).is_valid(record.answer())
         assert len(record.edit.split()) <= MAX_EDIT_WORDS
         assert len(record.edited_caption.split()) <= MAX_CAPTION_WORDS
-        assert parse_answer(json.dumps(asdict(record))) == Parsed((record,))
+        assert parse_answer(json.dumps(record.answer())) == Parsed((record,))
 
 
 _WORDS = st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=MAX_EDIT_WORDS).map(" ".join).map(clean)
@@ -198,7 +197,7 @@ _RECORDS = st.builds(
 @settings(derandomize=True, deadline=None)
 @given(st.lists(_RECORDS, min_size=1, max_size=4), st.booleans())
 def test_what_is_written_is_read_back(records: list[EditRecord], ensure_ascii: bool) -> None:
-    text = json.dumps({"edits": [asdict(record) for record in records]}, ensure_ascii=ensure_ascii)
+    text = json.dumps({"edits": [record.answer() for record in records]}, ensure_ascii=ensure_ascii)
     assert parse_answer(text) == Parsed(tuple(records))
 
 

@@ -6,7 +6,6 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -141,7 +140,7 @@ def test_the_answer_schema_is_a_schema_and_takes_good_answers() -> None:
     assert schema.is_valid({"edits": [RECORD]})
     assert schema.is_valid({"edits": [RECORD] * 3})
     assert schema.is_valid({"edits": [RECORD | {"kept": ""}]})
-    assert schema.is_valid({"edits": [asdict(EditRecord("viewpoint", "from above", "a man from above", ""))]})
+    assert schema.is_valid({"edits": [EditRecord("viewpoint", "from above", "a man from above", "").answer()]})
 
 
 @pytest.mark.parametrize(
