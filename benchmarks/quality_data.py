@@ -14,7 +14,7 @@ from scot.embeddings.cache import CacheInfo, TripletEmbeddings
 from scot.embeddings.hidden_states import StateTable, starts
 from scot.encoders import Encoder, state_encoder
 from scot.errors import InvalidInput
-from scot.worlds import WORLDS
+from scot.worlds import WORLDS, load_world
 from scot.worlds.gallery import Query, draw_all, evaluation_gallery
 
 _AT_ONCE = 512
@@ -91,11 +91,12 @@ def _drawn(
 
     That is the pictures' vectors, and the references' hidden states, one after another, with how many each picture has.
     """
-    gallery = evaluation_gallery(world, size=6 * -(-count // 3), queries=count, seed=seed, split="train")
+    drawn_world = load_world(world)
+    gallery = evaluation_gallery(drawn_world, size=6 * -(-count // 3), queries=count, seed=seed, split="train")
     file = place / f"labelled-{world}-{count}-{seed}.safetensors"
     if not file.exists():
         print(f"drawing and encoding {len(gallery.items):,} pictures of {world}", flush=True)
-        drawn = (picture for _, picture in draw_all(list(gallery.items), num_workers=2))
+        drawn = (picture for _, picture in draw_all(drawn_world, gallery.items, num_workers=2))
         references = {query.reference_id for query in gallery.queries}
         ids = iter([item.item_id for item in gallery.items])
         parts, states = [], []

@@ -11,7 +11,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from PIL import Image
 
@@ -47,7 +47,7 @@ class World(ABC):
     """A seeded generator of pictures that are described exactly."""
 
     name: str
-    values: ClassVar[Mapping[str, tuple[str, ...]]]
+    values: Mapping[str, tuple[str, ...]]
     """Every attribute with all its values."""
 
     @abstractmethod

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from PIL import Image
-
-from scot.data.captioned_writer import write_captioned
+from scot.data.captioned_writer import Item, write_captioned
 from scot.errors import InvalidInput
 from scot.results import print_outcome, words_aside
-from scot.worlds import Split, WorldName, load_world
+from scot.worlds import Split, World, WorldName, load_world
 from scot.worlds.gallery import Drawing, catalogue, draw_all, evaluation_gallery
 from scot.worlds.queries import write_queries
 
@@ -55,7 +52,7 @@ def draw(config: DrawConfig) -> int:
     Raises:
         InvalidInput: the world is unknown or a size is out of range.
     """
-    load_world(config.world)
+    world = load_world(config.world)
     most = MOST[config.split]
     if not 1 <= config.size <= most:
         raise InvalidInput(f"size must be 1 to {most:,}, not {config.size}")
@@ -69,12 +66,12 @@ def draw(config: DrawConfig) -> int:
         return 0
     (config.output / DRAWN).unlink(missing_ok=True)
     if config.split == "eval":
-        gallery = evaluation_gallery(config.world, size=config.size, queries=config.queries, seed=config.seed)
+        gallery = evaluation_gallery(world, size=config.size, queries=config.queries, seed=config.seed)
         drawings: Sequence[Drawing] = gallery.items
     else:
-        drawings = catalogue(config.world, config.size, split="train", seed=config.seed)
+        drawings = catalogue(world, config.size, split="train", seed=config.seed)
     with words_aside(config.json):
-        count = write_captioned(config.output, _items(drawings, config.num_workers))
+        count = write_drawings(config.output, world, drawings, config.num_workers)
     if config.split == "eval":
         write_queries(config.output, gallery)
     (config.output / DRAWN).write_text(json.dumps(wanted, indent=1), encoding="utf-8")
@@ -83,11 +80,14 @@ def draw(config: DrawConfig) -> int:
     return 0
 
 
-def _items(
-    drawings: Sequence[Drawing], num_workers: int
-) -> Iterator[tuple[str, Image.Image, list[str], Mapping[str, Any]]]:
-    for number, (drawing, picture) in enumerate(draw_all(list(drawings), num_workers=num_workers), 1):
-        yield drawing.item_id, picture, [drawing.caption()], {"world": drawing.world, **drawing.attributes}
+def write_drawings(folder: Path, world: World, drawings: Sequence[Drawing], num_workers: int) -> int:
+    """Draw a captioned folder whose payload is the world's name and the attributes; returns the number of pictures."""
+    return write_captioned(folder, _items(world, drawings, num_workers))
+
+
+def _items(world: World, drawings: Sequence[Drawing], num_workers: int) -> Iterator[Item]:
+    for number, (drawing, picture) in enumerate(draw_all(world, drawings, num_workers=num_workers), 1):
+        yield drawing.item_id, picture, [drawing.caption(world)], {"world": world.name, **drawing.attributes}
         if number % 2_000 == 0:
             print(f"{number:,} of {len(drawings):,} drawn", flush=True)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from multiprocessing import get_context
 
 from PIL import Image
 
-from scot.worlds import Attributes, Split, World, key_of, load_world, split_of
+from scot.worlds import Attributes, Split, World, key_of, split_of
 
 SUBSET = 6
 """Pictures in a query's subset, its reference included, as in CIRR (Liu et al. 2021, arXiv 2108.04024)."""
@@ -21,20 +22,19 @@ _TWO_CHANGES = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One picture to be: everything that determines it."""
+    """One picture to be: everything that determines it in its world."""
 
     item_id: str
-    world: str
     attributes: Attributes
     seed: int
 
-    def draw(self) -> Image.Image:
-        """Draw it, RGB."""
-        return load_world(self.world).draw(self.attributes, random.Random(f"draw-{self.seed}-{self.item_id}"))
+    def draw(self, world: World) -> Image.Image:
+        """Draw it as a picture of its world, RGB."""
+        return world.draw(self.attributes, random.Random(f"draw-{self.seed}-{self.item_id}"))
 
-    def caption(self) -> str:
-        """Describe it."""
-        return load_world(self.world).caption(self.attributes, random.Random(f"say-{self.seed}-{self.item_id}"))
+    def caption(self, world: World) -> str:
+        """Describe it in its world's words."""
+        return world.caption(self.attributes, random.Random(f"say-{self.seed}-{self.item_id}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,18 @@ class Gallery:
     queries: tuple[Query, ...]
 
 
-def catalogue(name: str, size: int, *, split: Split, seed: int) -> list[Drawing]:
+def catalogue(world: World, size: int, *, split: Split, seed: int) -> list[Drawing]:
     """``size`` pictures of distinct combinations from one split."""
-    rng, world = random.Random(f"catalogue-{name}-{split}-{seed}"), load_world(name)
+    rng = random.Random(f"catalogue-{world.name}-{split}-{seed}")
     seen: dict[str, Attributes] = {}
     while len(seen) < size:
         attributes = world.sample(rng)
         if split_of(attributes) == split:
             seen.setdefault(key_of(attributes), attributes)
-    return [Drawing(f"{name}-{split}-{i:05d}", name, attributes, seed) for i, attributes in enumerate(seen.values())]
+    return [Drawing(f"{world.name}-{split}-{i:05d}", attributes, seed) for i, attributes in enumerate(seen.values())]
 
 
-def evaluation_gallery(name: str, *, size: int, queries: int, seed: int, split: Split = "eval") -> Gallery:
+def evaluation_gallery(world: World, *, size: int, queries: int, seed: int, split: Split = "eval") -> Gallery:
     """A gallery made of clusters of like pictures, every combination of it held out from training.
 
     With ``split="train"`` every combination is one for training: its queries are labelled triplets to learn from.
@@ -77,30 +77,28 @@ def evaluation_gallery(name: str, *, size: int, queries: int, seed: int, split: 
     Each cluster is a picture and five others one or two changes away; queries ask for one of them from another. So the
     nearest neighbours of a reference are in the gallery, and only the one that the edit describes is right.
     """
-    rng, world = random.Random(f"gallery-{name}-{seed}"), load_world(name)
-    prefix = name if split == "eval" else f"{name}-{split}"
+    rng = random.Random(f"gallery-{world.name}-{seed}")
+    prefix = world.name if split == "eval" else f"{world.name}-{split}"
     taken: dict[str, str] = {}
     items: list[Drawing] = []
     clusters: list[list[Drawing]] = []
     while len(items) < size:
         members = _cluster(world, rng, taken, min(SUBSET, size - len(items)), split)
-        drawings = [
-            Drawing(f"{prefix}-{len(items) + i:05d}", name, attributes, seed) for i, attributes in enumerate(members)
-        ]
+        drawings = [Drawing(f"{prefix}-{len(items) + i:05d}", attributes, seed) for i, attributes in enumerate(members)]
         taken.update((key_of(drawing.attributes), drawing.item_id) for drawing in drawings)
         items += drawings
         clusters.append(drawings)
     asked = _queries([cluster for cluster in clusters if len(cluster) == SUBSET], world, rng, taken, queries)
-    return Gallery(name, tuple(items), tuple(asked))
+    return Gallery(world.name, tuple(items), tuple(asked))
 
 
-def draw_all(drawings: list[Drawing], *, num_workers: int) -> Iterator[tuple[Drawing, Image.Image]]:
+def draw_all(world: World, drawings: Sequence[Drawing], *, num_workers: int) -> Iterator[tuple[Drawing, Image.Image]]:
     """Draw many pictures in order, on several processes when there is enough to do."""
     if num_workers <= 1 or len(drawings) < 500:
-        yield from ((drawing, drawing.draw()) for drawing in drawings)
+        yield from ((drawing, drawing.draw(world)) for drawing in drawings)
         return
     with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
-        yield from zip(drawings, pool.map(Drawing.draw, drawings, chunksize=64), strict=True)
+        yield from zip(drawings, pool.map(Drawing.draw, drawings, repeat(world), chunksize=64), strict=True)
 
 
 def _cluster(world: World, rng: random.Random, taken: dict[str, str], size: int, split: Split) -> list[Attributes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import ClassVar
+from collections.abc import Mapping
 
 from PIL import Image
 
@@ -63,7 +63,7 @@ class Scenes(World):
     """One to four equal things at a place, perhaps a companion, in a setting."""
 
     name = "scenes"
-    values: ClassVar = {
+    values: Mapping[str, tuple[str, ...]] = {
         "kind": tuple(KINDS),
         "colour": tuple(COLOURS),
         "size": tuple(SIZES),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import ClassVar
+from collections.abc import Mapping
 
 from PIL import Image
 
@@ -78,7 +78,7 @@ class Wardrobe(World):
     """Garments on a pale ground."""
 
     name = "wardrobe"
-    values: ClassVar = {
+    values: Mapping[str, tuple[str, ...]] = {
         "kind": tuple(KINDS),
         "colour": tuple(COLOURS),
         "pattern": tuple(PATTERNS),

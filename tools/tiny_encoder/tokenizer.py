@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from scot.worlds import WORLDS, load_world
+from scot.worlds import World
 
-VOCABULARY = 1_024
 PAD, BOS, EOS = "<pad>", "<start>", "<end>"
 
 
-def train_tokenizer(out: Path, *, context: int, seed: int) -> int:
+def train_tokenizer(out: Path, worlds: Sequence[World], *, vocabulary: int, context: int, seed: int) -> int:
     """Train on the worlds' language, write it as a Hugging Face tokenizer folder, return the vocabulary's size.
 
     The end token has the highest id, as open_clip's ``argmax`` pooling of the text tower expects.
@@ -26,9 +25,9 @@ def train_tokenizer(out: Path, *, context: int, seed: int) -> int:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - 1, special_tokens=[PAD, BOS], initial_alphabet=alphabet, show_progress=False
+        vocab_size=vocabulary - 1, special_tokens=[PAD, BOS], initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator(_language(seed), trainer)
+    tokenizer.train_from_iterator(_language(worlds, seed), trainer)
     tokenizer.add_special_tokens([EOS])
     ids = {token: tokenizer.token_to_id(token) for token in (PAD, BOS, EOS)}
     assert ids[PAD] == 0
@@ -50,9 +49,9 @@ def train_tokenizer(out: Path, *, context: int, seed: int) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-def _language(seed: int) -> Iterator[str]:
-    for name in WORLDS:
-        rng, world = random.Random(f"{name}-{seed}"), load_world(name)
+def _language(worlds: Sequence[World], seed: int) -> Iterator[str]:
+    for world in worlds:
+        rng = random.Random(f"{world.name}-{seed}")
         for _ in range(5_000):
             before = world.sample(rng)
             yield world.caption(before, rng)

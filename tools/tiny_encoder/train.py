@@ -1,4 +1,4 @@
-"""Train the packaged tiny encoder from nothing on the training split of the drawn worlds.
+"""Train a tiny encoder from nothing on the training split of worlds; the packaged one is of the drawn worlds.
 
     python -m tools.tiny_encoder.train --out scot/encoders/tiny
 
@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import open_clip
@@ -36,10 +36,8 @@ from scot.encoders.open_clip_hooks import shorter_tower
 from scot.worlds import WORLDS, Attributes, World, load_world, split_of
 from tools.tiny_encoder.tokenizer import train_tokenizer
 
-SIDE = 96
 GROUP = 4
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-CONTEXT = 32
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,14 @@ class TinyTraining:
     """Width of the image tower's stem."""
     seed: int = 0
     """Seed of the data and of the weights."""
+    side: int = 96
+    """Side of the pictures in pixels, a multiple of 32."""
+    context: int = 32
+    """Tokens of a text."""
+    vocabulary: int = 1_024
+    """Tokens that the tokeniser knows."""
+    writer: Literal["rules", "world"] = "rules"
+    """Who writes the edits to read: the rules engine from captions, or the worlds."""
     num_workers: int = 2
     """Processes that draw."""
 
@@ -81,14 +87,21 @@ class Drawn:
 
 
 def main(config: TinyTraining) -> None:
+    """Train on the drawn worlds."""
+    train([load_world(name) for name in WORLDS], config)
+
+
+def train(worlds: Sequence[World], config: TinyTraining) -> None:
     """Draw, train, save."""
     rng = random.Random(config.seed)
     torch.manual_seed(config.seed)
-    drawn = [_draw_world(name, config) for name in WORLDS]
+    drawn = [_draw_world(world, config) for world in worlds]
     config.out.mkdir(parents=True, exist_ok=True)
-    vocabulary = train_tokenizer(config.out, context=CONTEXT, seed=config.seed)
+    vocabulary = train_tokenizer(
+        config.out, worlds, vocabulary=config.vocabulary, context=config.context, seed=config.seed
+    )
     model_cfg = _model_config(config, vocabulary)
-    _write_config(config.out, model_cfg)
+    _write_config(config, model_cfg)
     tokenize = open_clip.get_tokenizer(f"local-dir:{config.out}")
     model = open_clip.CustomTextCLIP(**{k: v for k, v in model_cfg.items() if k != "custom_text"}, output_dict=False)
     model = model.to(memory_format=torch.channels_last).train()
@@ -119,24 +132,34 @@ def siblings(world: World, rng: random.Random) -> list[Attributes]:
                 return group
 
 
-def _draw_world(name: str, config: TinyTraining) -> Drawn:
+def _draw_world(world: World, config: TinyTraining) -> Drawn:
     share = config.groups // config.num_workers
-    jobs = [(name, share, config.seed * 1000 + worker) for worker in range(config.num_workers)]
+    jobs = [(world, share, config, config.seed * 1000 + worker) for worker in range(config.num_workers)]
     with ProcessPoolExecutor(config.num_workers, mp_context=get_context("spawn")) as pool:
         parts = list(pool.map(_draw_share, jobs))
     pixels = np.concatenate([part[0] for part in parts])
     records = [record for part in parts for record in part[1]]
     edits = [edit for part in parts for edit in part[2]]
-    print(f"drew {len(pixels):,} pictures of {name} and wrote {len(edits):,} edits", flush=True)
-    return Drawn(load_world(name), pixels, records, edits)
+    print(f"drew {len(pixels):,} pictures of {world.name} and wrote {len(edits):,} edits", flush=True)
+    return Drawn(world, pixels, records, edits)
 
 
-def _draw_share(job: tuple[str, int, int]) -> tuple[Pixels, list[Attributes], list[str]]:
-    name, groups, seed = job
-    rng, world, engine = random.Random(f"{name}-{seed}"), load_world(name), RulesEngine()
+def _draw_share(job: tuple[World, int, TinyTraining, int]) -> tuple[Pixels, list[Attributes], list[str]]:
+    world, groups, config, seed = job
+    rng = random.Random(f"{world.name}-{seed}")
     records = [record for _ in range(groups) for record in siblings(world, rng)]
-    pictures = (world.draw(record, rng).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for record in records)
+    pictures = (
+        world.draw(record, rng).resize((config.side, config.side), Image.Resampling.BICUBIC) for record in records
+    )
     pixels = np.stack([np.asarray(picture) for picture in pictures])
+    if config.writer == "world":
+        starts = (start for start in range(0, len(records), GROUP) for _ in range(GROUP - 1))
+        return (
+            pixels,
+            records,
+            [world.edit(records[start], records[start + rng.randrange(1, GROUP)], rng) for start in starts],
+        )
+    engine = RulesEngine()
     captions = [world.caption(record, rng) for record in records[::GROUP]]
     written = [engine.edits(caption, count=4, seed=seed).edits for caption in captions]
     return pixels, records, [record.edit for records in written for record in records]
@@ -146,9 +169,9 @@ def _model_config(config: TinyTraining, vocabulary: int) -> dict[str, Any]:
     return {
         "embed_dim": config.dim,
         "custom_text": True,
-        "vision_cfg": {"image_size": SIDE, "layers": [2, 2, 2, 2], "width": config.width, "head_width": 64},
+        "vision_cfg": {"image_size": config.side, "layers": [2, 2, 2, 2], "width": config.width, "head_width": 64},
         "text_cfg": {
-            "context_length": CONTEXT,
+            "context_length": config.context,
             "vocab_size": vocabulary,
             "hf_tokenizer_name": "scot-tiny",
             "width": 128,
@@ -158,10 +181,10 @@ def _model_config(config: TinyTraining, vocabulary: int) -> dict[str, Any]:
     }
 
 
-def _write_config(out: Path, model_cfg: dict[str, Any]) -> None:
-    preprocess = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest", "size": SIDE}
+def _write_config(config: TinyTraining, model_cfg: dict[str, Any]) -> None:
+    preprocess = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest", "size": config.side}
     text = json.dumps({"model_cfg": model_cfg, "preprocess_cfg": preprocess}, indent=2)
-    (out / "open_clip_config.json").write_text(text + "\n", encoding="utf-8")
+    (config.out / "open_clip_config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _optimise(model: Any, tokenize: Any, drawn: Sequence[Drawn], config: TinyTraining, rng: random.Random) -> None:

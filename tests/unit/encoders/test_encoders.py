@@ -25,8 +25,9 @@ def tiny() -> Encoder:
 
 @pytest.fixture(scope="module")
 def pictures() -> list[Image.Image]:
-    drawings = catalogue("wardrobe", 4, split="eval", seed=0) + catalogue("scenes", 4, split="eval", seed=0)
-    return [drawing.draw() for drawing in drawings] + [Image.new("RGB", (31, 200), "teal"), Image.new("RGB", (1, 1))]
+    worlds = load_world("wardrobe"), load_world("scenes")
+    drawn = [drawing.draw(world) for world in worlds for drawing in catalogue(world, 4, split="eval", seed=0)]
+    return [*drawn, Image.new("RGB", (31, 200), "teal"), Image.new("RGB", (1, 1))]
 
 
 def test_the_tiny_encoder_is_small_and_is_an_ordinary_open_clip_model(
@@ -74,8 +75,9 @@ def test_a_siglip_model_gives_what_open_clip_gives(tmp_path: Path, pictures: lis
 
 def test_a_text_finds_its_picture(tiny: Encoder) -> None:
     world = load_world("wardrobe")
-    drawings = catalogue(world.name, 60, split="eval", seed=3)
-    scores = tiny.encode_texts([d.caption() for d in drawings]) @ tiny.encode_images([d.draw() for d in drawings]).T
+    drawings = catalogue(world, 60, split="eval", seed=3)
+    texts, images = zip(*((drawing.caption(world), drawing.draw(world)) for drawing in drawings), strict=True)
+    scores = tiny.encode_texts(texts) @ tiny.encode_images(images).T
     assert (scores.argmax(1) == np.arange(60)).mean() > 0.8
 
 

@@ -15,7 +15,7 @@ from benchmarks.quality_runs import RUNS, Run
 from scot.embeddings.cache import TripletEmbeddings
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput
-from scot.worlds import WORLDS, split_of
+from scot.worlds import WORLDS, load_world, split_of
 from scot.worlds.gallery import evaluation_gallery
 
 
@@ -38,7 +38,7 @@ def test_a_labelled_triplet_points_from_its_reference_to_its_target(labelled: Tr
     queries = [
         query
         for world in WORLDS
-        for query in evaluation_gallery(world, size=12, queries=6, seed=3, split="train").queries
+        for query in evaluation_gallery(load_world(world), size=12, queries=6, seed=3, split="train").queries
     ]
     pictures = len(labelled.text_VD) - len(labelled.image_UD)
     assert len(labelled) == len(queries) == 12
@@ -50,11 +50,10 @@ def test_a_labelled_triplet_points_from_its_reference_to_its_target(labelled: Tr
 
 
 def test_labels_are_of_combinations_for_training() -> None:
-    gallery = evaluation_gallery("scenes", size=12, queries=6, seed=3, split="train")
+    gallery = evaluation_gallery(load_world("scenes"), size=12, queries=6, seed=3, split="train")
     assert {split_of(item.attributes) for item in gallery.items} == {"train"}
-    assert {split_of(item.attributes) for item in evaluation_gallery("scenes", size=12, queries=6, seed=3).items} == {
-        "eval"
-    }
+    held_out = evaluation_gallery(load_world("scenes"), size=12, queries=6, seed=3)
+    assert {split_of(item.attributes) for item in held_out.items} == {"eval"}
 
 
 def test_some_of_the_pictures_are_taken_with_all_of_their_triplets(labelled: TripletEmbeddings) -> None:

@@ -82,8 +82,8 @@ def test_an_unmentioned_detail_is_an_absent_one() -> None:
 
 
 def test_splits_do_not_share_a_combination(world: World) -> None:
-    train = {key_of(drawing.attributes) for drawing in catalogue(world.name, 400, split="train", seed=0)}
-    gallery = evaluation_gallery(world.name, size=300, queries=100, seed=0)
+    train = {key_of(drawing.attributes) for drawing in catalogue(world, 400, split="train", seed=0)}
+    gallery = evaluation_gallery(world, size=300, queries=100, seed=0)
     held_out = {key_of(drawing.attributes) for drawing in gallery.items}
     assert len(train) == 400
     assert len(held_out) == 300
@@ -92,7 +92,7 @@ def test_splits_do_not_share_a_combination(world: World) -> None:
 
 
 def test_queries_have_exactly_the_right_answers(world: World) -> None:
-    gallery = evaluation_gallery(world.name, size=240, queries=100, seed=1)
+    gallery = evaluation_gallery(world, size=240, queries=100, seed=1)
     attributes = {drawing.item_id: drawing.attributes for drawing in gallery.items}
     assert len(gallery.queries) == 100
     for query in gallery.queries:
@@ -110,9 +110,9 @@ def test_queries_have_exactly_the_right_answers(world: World) -> None:
 
 
 def test_equal_seeds_make_equal_galleries(world: World) -> None:
-    one, other = (evaluation_gallery(world.name, size=60, queries=20, seed=7) for _ in range(2))
+    one, other = (evaluation_gallery(world, size=60, queries=20, seed=7) for _ in range(2))
     assert one == other
-    assert one != evaluation_gallery(world.name, size=60, queries=20, seed=8)
+    assert one != evaluation_gallery(world, size=60, queries=20, seed=8)
 
 
 def test_an_unknown_world_is_named() -> None:

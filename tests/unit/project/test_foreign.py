@@ -1,0 +1,141 @@
+"""The foreign benchmark's sets: what packages say becomes captions, and answers follow from the captions."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.foreign_icons import IconWorld, Package, read_icons, things
+from benchmarks.foreign_people import EVALUATION, NONE, TRAIN, PeopleWorld, color_name, words
+from scot.errors import NotFound
+from scot.evaluation.worlds import read_gallery
+from scot.worlds import World, key_of
+from scot.worlds.drawing import write_drawings
+from scot.worlds.gallery import Drawing, Query, evaluation_gallery
+from scot.worlds.queries import write_queries
+
+PACKAGE = Package("@some-icons/one", "1.0.0", "MIT", {"": "outlined", "fill": "filled"})
+DOT = '<circle cx="8" cy="8" r="6" fill="currentColor"/>'
+BAR = '<path d="M2 6h12v4H2z" fill="currentColor"/>'
+RING = '<circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" stroke-width="2"/>'
+NAMES = {"dot": RING, "dot-fill": DOT, "dot-off": RING + BAR, "dot-off-fill": DOT + BAR, "bar": BAR, "bar-bold": BAR}
+LEFT_OUT = {"dot2": DOT, "brand-dot": DOT, "emoji-dot": DOT, "a-very-long-dot": DOT}
+
+
+def pack(folder: Path, package: Package, icons: dict[str, str]) -> None:
+    """A package as ``npm pack`` leaves it."""
+    content = {"width": 16, "height": 16, "icons": {name: {"body": body} for name, body in icons.items()}}
+    with tarfile.open(folder / package.file, "w:gz") as archive:
+        for name, value in {"icons": content, "metadata": {"suffixes": {"": "Regular", "bold": "Bold"}}}.items():
+            data = json.dumps(value).encode()
+            member = tarfile.TarInfo(f"package/{name}.json")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture(scope="module")
+def icons(tmp_path_factory: pytest.TempPathFactory) -> IconWorld:
+    folder = tmp_path_factory.mktemp("packages")
+    pack(folder, PACKAGE, {**NAMES, **LEFT_OUT})
+    return IconWorld(read_icons(folder, [PACKAGE]))
+
+
+@pytest.fixture(scope="module", params=["icons", "people"])
+def world(request: pytest.FixtureRequest, icons: IconWorld) -> World:
+    return icons if request.param == "icons" else PeopleWorld(EVALUATION)
+
+
+def test_names_and_styles_are_the_packages_own(tmp_path: Path) -> None:
+    pack(tmp_path, PACKAGE, {**NAMES, **LEFT_OUT})
+    found = read_icons(tmp_path, [PACKAGE])
+    # The bold bar is of a style that the package does not tell as outlined or filled.
+    assert set(found) == {
+        ("one", "dot", "outlined"),
+        ("one", "dot", "filled"),
+        ("one", "dot off", "outlined"),
+        ("one", "dot off", "filled"),
+        ("one", "bar", "outlined"),
+    }
+    other = {("two", thing, style): svg for _, thing, style in [("", "dot", "filled")] for svg in ("<svg/>",)}
+    assert things({**found, **other}, drawn_by=2) == {"dot"}
+
+
+def test_a_missing_package_is_told_with_its_command(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"has no some-icons-one-1\.0\.0\.tgz: run `npm pack @some-icons/one@1\.0\.0`"):
+        read_icons(tmp_path, [PACKAGE])
+
+
+def test_an_icon_has_the_colors_of_its_caption(icons: IconWorld) -> None:
+    told = {"vendor": "one", "thing": "dot", "style": "filled", "ink": "red", "ground": "lightblue"}
+    pixels = np.asarray(icons.draw(told, random.Random(0)))
+    assert pixels[48, 48].tolist() == [255, 0, 0]
+    assert pixels[0, 0].tolist() == [173, 216, 230]
+    for seed in range(20):
+        caption = icons.caption(told, random.Random(seed))
+        assert all(word in caption.replace(",", "").split() for word in ("filled", "red", "dot", "lightblue"))
+    outlined = icons.draw({**told, "style": "outlined"}, random.Random(0))
+    assert np.asarray(outlined)[48, 48].tolist() == [173, 216, 230]
+
+
+def test_a_part_that_comes_or_goes_is_told_alone(icons: IconWorld) -> None:
+    plain = {"vendor": "one", "thing": "dot", "style": "filled", "ink": "red", "ground": "white"}
+    off = {**plain, "thing": "dot off"}
+    assert {"add off", "dot off instead of dot"} < {icons.edit(plain, off, random.Random(n)) for n in range(40)}
+    assert "without off" in {icons.edit(off, plain, random.Random(n)) for n in range(40)}
+    assert ("thing", "dot off") in icons.changes(plain)
+    assert ("style", "filled") not in icons.changes({**plain, "thing": "bar", "style": "outlined"})
+
+
+def test_the_words_of_people_are_the_designers() -> None:
+    assert words("bobCut2") == "bob cut"
+    assert words("smileLOL") == "smile lol"
+    told = {"#ff543d": "red", "#2c1b18": "black", "#a55728": "brown", "#ecdcbf": "tan", "#456dff": "blue"}
+    assert {value: color_name(value) for value in told} == told
+    designers = {designer.style for designer in TRAIN}
+    assert not designers & {designer.style for designer in EVALUATION}
+
+
+def test_people_wear_what_their_caption_says() -> None:
+    world, rng = PeopleWorld(EVALUATION), random.Random(0)
+    plain = {"designer": "personas", "hair": "curly", "hair color": "black", "eyes": "happy", "mouth": "smile"}
+    plain |= {"glasses": NONE, "beard": NONE, "clothes": "squared", "clothes color": "blue"}
+    assert not world.valid({**plain, "hair color": "blue"})  # not one of the designer's
+    assert not world.valid({**plain, "hair": "beanie"})  # no part of a beanie has the color of the hair
+    assert world.valid(plain)
+    captions = {world.caption(plain, rng) for _ in range(20)}
+    assert all("curly hair" in caption and "blue squared clothes" in caption for caption in captions)
+    assert not any("goatee" in caption or NONE in caption for caption in captions)
+    bearded = {**plain, "beard": "goatee"}
+    assert world.edit(plain, bearded, rng) in {"add goatee beard", "with goatee beard"}
+    one, same, other = (world.draw(each, random.Random(3)) for each in (plain, plain, bearded))
+    assert one.tobytes() == same.tobytes() != other.tobytes()
+
+
+def test_answers_are_exact(world: World, tmp_path: Path) -> None:
+    gallery = evaluation_gallery(world, size=24, queries=12, seed=0)
+    write_drawings(tmp_path, world, gallery.items, 1)
+    write_queries(tmp_path, gallery)
+    assert len(gallery.queries) == 12
+    for query in gallery.queries:
+        _check(query, gallery.items, world)
+    (part,) = read_gallery(tmp_path).parts
+    assert {name: set(targets) for name, targets in ((q.query_id, q.targets) for q in part.queries)} == {
+        query.query_id: set(query.targets) for query in gallery.queries
+    }
+
+
+def _check(query: Query, items: Sequence[Drawing], world: World) -> None:
+    attributes = {item.item_id: item.attributes for item in items}
+    (target,) = query.targets
+    asked = {name for name in world.values if attributes[target][name] != attributes[query.reference_id][name]}
+    assert 1 <= len(asked) <= 2
+    assert [item for item, of in attributes.items() if key_of(of) == key_of(attributes[target])] == [target]
+    said = query.edited_caption.replace(",", "").split()
+    assert all(word in said for name in asked for word in attributes[target][name].split() if word != NONE)
