@@ -24,12 +24,13 @@ from scot.composers.architectures import configure
 from scot.embeddings.cache import check_cache
 from scot.embeddings.memory_mapped import open_cache
 from scot.errors import InvalidInput
-from scot.training import held_out
 from scot.training.config import TrainConfig
 from scot.training.distributed import check_shares
+from scot.training.held_out import objection
 from scot.training.launch import Source, train_in_process, train_with_ray
 from scot.training.network import network_settings
 from scot.training.run_folder import RunFolder, check_writable
+from scot.training.split import split
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class PretrainConfig:
     scratch: str = ""
     """A folder of each machine for that copy; by default in the temporary folder of the system."""
     release: bool = True
-    """Make the published version the released one."""
+    """Make the published version the released one, unless it loses to a baseline on the held-out triplets."""
     republish: bool = False
     """Publish a finished run again, as a new version."""
     json: bool = False
@@ -91,8 +92,11 @@ def main(config: PretrainConfig) -> int:
             print(f"run {run.name}: {info.counts.get('triplets', 0):,} triplets of {info.encoder_id}", flush=True)
             _train(config, run)
         version = run.publish(registry, release=config.release, again=config.republish)
+    metrics = registry.metrics(version)
     state = "released" if registry.released() == version else "not released"
-    print(f"published {version} ({state}) in {config.composers}: {_recall(registry.metrics(version))}")
+    print(f"published {version} ({state}) in {config.composers}: {_recall(metrics)}")
+    if config.release and (reason := objection(metrics)):
+        print(f"{version} is published and not released: {reason}; `scot composers promote --force` releases it")
     _finish(config, run, version)
     return 0
 
@@ -107,7 +111,7 @@ def _train(config: PretrainConfig, run: RunFolder) -> None:
         return
     # Errors in the data are reported before any worker starts; local workers use the copy that is made here.
     data = open_cache(source.embeddings, memory_gib=source.memory_gib, scratch=source.scratch)
-    held_out.split(data, run.config.held_out)
+    split(data, run.config.held_out)
     del data
     from ray_jobs.session import ray_session
 

@@ -2,7 +2,7 @@
 
 from scot.composers.artifact import load_composer, save_composer
 from scot.composers.base import Composer, LearnedComposer
-from scot.composers.baselines import BASELINES, FITTED_BASELINES, baseline, fitted_baseline
+from scot.composers.baselines import BASELINES, FITTED_BASELINES, baseline, fitted_baseline, tuned_baselines
 from scot.composers.packaged import packaged_composers, packaged_for
 from scot.composers.registry import Registry, composer_path
 
@@ -19,4 +19,5 @@ __all__ = [
     "packaged_composers",
     "packaged_for",
     "save_composer",
+    "tuned_baselines",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn.functional import normalize
 
@@ -13,6 +15,9 @@ BASELINES = ("sum", "slerp", "text_only", "image_only")
 
 FITTED_BASELINES = ("centred_sum",)
 """The names :func:`fitted_baseline` knows: these also need vectors of the pool, which evaluation has."""
+
+TRIED_WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+"""The weights that are tried for each baseline that has one."""
 
 _PARALLEL = 1e-4  # below this sine, the great circle between two vectors is numerically undefined
 
@@ -127,6 +132,19 @@ def fitted_baseline(name: str, image_ND: torch.Tensor, text_MD: torch.Tensor) ->
     if name.partition(":")[0] not in FITTED_BASELINES:
         raise InvalidInput(f"there is no baseline {name!r} to fit; known: {', '.join(FITTED_BASELINES)}")
     return CenteredSum(image_ND, text_MD, _weight(name))
+
+
+def tuned_baselines(
+    image_ND: torch.Tensor, text_MD: torch.Tensor, weights: Sequence[float] = TRIED_WEIGHTS
+) -> list[dict[str, Composer]]:
+    """For every baseline, by name, the weights to choose its best from, fitted to a pool of images and edits."""
+
+    def fitted(name: str) -> Composer:
+        return fitted_baseline(name, image_ND, text_MD) if name.startswith(FITTED_BASELINES) else baseline(name)
+
+    plain = [[name] for name in ("image_only", "text_only")]
+    weighted = [[f"{name}:{weight}" for weight in weights] for name in ("sum", "slerp", *FITTED_BASELINES)]
+    return [{name: fitted(name) for name in names} for names in plain + weighted]
 
 
 def _weight(name: str) -> float:

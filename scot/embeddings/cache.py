@@ -43,6 +43,8 @@ SHARD_SIZE = 50_000
 COLUMNS = {"image": "image_id", "edit": "edit", "caption": "caption", "edited": "edited_caption"}
 """The vectors of a triplet (I, T_m, T_o and T_u), and the triplet's column of each."""
 ROLES = tuple(COLUMNS)
+TEXT_FOLDS = "text_folds.npy"
+"""The file with the texts' :func:`folds` in a memory-mapped copy."""
 TRIPLET_SCHEMA = pa.schema([("triplet_id", pa.string()), *((role, pa.int64()) for role in ROLES)])
 
 
@@ -100,6 +102,10 @@ class TripletEmbeddings:
         """The width D of the vectors."""
         return self.image_UD.shape[1]
 
+    def text_folds(self) -> npt.NDArray[np.uint32]:
+        """The :func:`folds` of all texts, ``(V,)``."""
+        return folds(self.texts) if self.mapped is None else np.load(self.mapped / TEXT_FOLDS, mmap_mode="r")
+
     def states(self, rows_B: torch.Tensor) -> tuple[States, States]:
         """The hidden states of the images and edits of some triplets. Raises InvalidInput if the cache has none."""
         if self.image_states is None or self.text_states is None:
@@ -127,9 +133,10 @@ class TripletEmbeddings:
         return unit_rows(self.text_VD, self.edited_N)
 
 
-def folds(image_ids: Iterable[str]) -> npt.NDArray[np.uint32]:
-    """A number for each image, which depends only on its id and decides whether it is held out."""
-    return np.fromiter((int.from_bytes(hashlib.sha256(image.encode()).digest()[:4]) for image in image_ids), np.uint32)
+def folds(texts: Iterable[str]) -> npt.NDArray[np.uint32]:
+    """A number for each text, which depends only on its words and decides whether a caption is held out."""
+    digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in texts)
+    return np.fromiter((int.from_bytes(digest[:4]) for digest in digests), np.uint32)
 
 
 def unit_rows(table_VD: torch.Tensor, rows_B: torch.Tensor) -> torch.Tensor:

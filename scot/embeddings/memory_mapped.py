@@ -6,10 +6,10 @@ training maps these files, and the kernel reads the rows of a batch on demand::
     SCRATCH/<hash of the cache>/
         images.npy  texts.npy     float16 (U, D) and (V, D)
         rows.npy                  int64 (N, 4): the rows of a triplet's image, edit, caption and edited caption
-        folds.npy                 uint32 (U,): decides whether an image is held out
+        text_folds.npy            uint32 (V,): decides whether a caption is held out
         image_states.npy  text_states.npy  *_states_starts.npy, if the cache has hidden states
         image_ids.arrow  triplet_ids.arrow
-        train-*.npy  held-*.npy   the split of one share, written at its first use
+        train-*.npy  held-*.npy   the split of one share (scot/training/split.py), written at its first use
         _copy.json                sizes of the files
 
 The folder appears complete, by a rename. Mapped pages belong to the page cache, which the kernel frees when memory is
@@ -23,7 +23,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, overload
 
@@ -40,7 +40,6 @@ from scot.embeddings.hidden_states import StateTable, starts, state_shards
 from scot.errors import Conflict, InvalidInput
 
 _META = "_copy.json"
-_CHUNK = 1_000_000  # triplets looked at together when they are split
 
 
 def default_scratch() -> Path:
@@ -124,16 +123,18 @@ def _write_copy(place: Path, folder: str | Path, info: CacheInfo, manifests: Map
     images, texts, triplets = cache.IMAGES, cache.TEXTS, cache.TRIPLETS
     with (
         _Array(place / f"{images}.npy", np.float16, (counts[images], info.dim)) as vectors,
-        _Array(place / "folds.npy", np.uint32, (counts[images],)) as folds,
         _Strings(place / "image_ids.arrow") as ids,
     ):
         for keys, vectors_ND in vector_shards(folder, images, manifests[images], info.dim):
             vectors.append(vectors_ND)
-            folds.append(cache.folds(keys.to_pylist()))
             ids.append(keys)
-    with _Array(place / f"{texts}.npy", np.float16, (counts[texts], info.dim)) as vectors:
-        for _, vectors_ND in vector_shards(folder, texts, manifests[texts], info.dim):
+    with (
+        _Array(place / f"{texts}.npy", np.float16, (counts[texts], info.dim)) as vectors,
+        _Array(place / cache.TEXT_FOLDS, np.uint32, (counts[texts],)) as folds,
+    ):
+        for keys, vectors_ND in vector_shards(folder, texts, manifests[texts], info.dim):
             vectors.append(vectors_ND)
+            folds.append(cache.folds(keys.to_pylist()))
     with (
         _Array(place / "rows.npy", np.int64, (counts[triplets], 4)) as rows,
         _Strings(place / "triplet_ids.arrow") as ids,
@@ -158,27 +159,19 @@ def _copy_states(place: Path, folder: str | Path, name: str, manifest: Manifest,
         array.append(starts(folder, lengths, count))
 
 
-def split_mapped(data: TripletEmbeddings, limit: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(training, held-out)`` rows as memory-mapped int64: held out are the images whose fold is below ``limit``.
+def mapped_rows(copy: Path, name: str, count: int, chunks: Iterable[npt.NDArray[np.int64]]) -> torch.Tensor:
+    """``count`` rows of triplets as memory-mapped int64, written to a copy's folder as ``name`` unless it is there.
 
     Raises:
-        Unavailable: the files cannot be written.
+        Unavailable: the file cannot be written.
     """
-    assert data.mapped is not None
-    names = [data.mapped / f"{side}-{limit:08x}.npy" for side in ("train", "held")]
-    with _exclusive(data.mapped):
-        if not all(name.is_file() for name in names):
-            folds_U = np.load(data.mapped / "folds.npy", mmap_mode="r")
-            image_N = data.image_N.numpy()
-            chunks = range(0, len(image_N), _CHUNK)
-            held = sum(int((folds_U[image_N[at : at + _CHUNK]] < limit).sum()) for at in chunks)
-            for name, count, wanted in zip(names, (len(image_N) - held, held), (False, True), strict=True):
-                with atomic_file(name, what=_label(name.parent)) as place, _Array(place, np.int64, (count,)) as array:
-                    for at in chunks:
-                        mine = (folds_U[image_N[at : at + _CHUNK]] < limit) == wanted
-                        array.append(mine.nonzero()[0] + at)
-    training_N, held_M = map(_mapped, names)
-    return training_N, held_M
+    path = copy / f"{name}.npy"
+    with _exclusive(copy):
+        if not path.is_file():
+            with atomic_file(path, what=_label(copy)) as place, _Array(place, np.int64, (count,)) as array:
+                for chunk in chunks:
+                    array.append(chunk)
+    return _mapped(path)
 
 
 def _mapped(path: Path) -> torch.Tensor:
@@ -190,7 +183,8 @@ def _complete(copy: Path) -> bool:
     """Whether every file has its full size: reading beyond the end of a mapped file would kill the process."""
     try:
         sizes = json.loads((copy / _META).read_bytes())["sizes"]
-        return all((copy / name).stat().st_size == size for name, size in sizes.items())
+        whole = all((copy / name).stat().st_size == size for name, size in sizes.items())
+        return whole and cache.TEXT_FOLDS in sizes  # copies of earlier versions lack it
     except (OSError, ValueError, KeyError):
         return False
 

@@ -33,7 +33,8 @@ class Query:
         aspects: CIRCO's semantic aspects.
         texts: what the annotators wrote.
         soft: a grade for right and half-right answers.
-        edited_caption: the caption of a right answer, which the oracle searches with.
+        caption: the reference's caption, with which the moved oracle searches.
+        edited_caption: the caption of a right answer, with which both oracles search.
     """
 
     query_id: str
@@ -45,6 +46,7 @@ class Query:
     aspects: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     soft: Mapping[str, float] = field(default_factory=dict)
+    caption: str = ""
     edited_caption: str = ""
 
     def names(self) -> set[str]:

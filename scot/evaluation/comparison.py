@@ -1,4 +1,4 @@
-"""Composers, tuned baselines and the oracle side by side on one benchmark, with bootstrap intervals."""
+"""Composers, tuned baselines and the oracles side by side on one benchmark, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scot.composers import BASELINES, FITTED_BASELINES, baseline, fitted_baseline
+from scot.composers import BASELINES, FITTED_BASELINES, Composer, tuned_baselines
+from scot.composers.baselines import TRIED_WEIGHTS
 from scot.evaluation.model import EncodedBenchmark, QueryVectors
 from scot.evaluation.scoring import Estimate, estimates, score
 
-ORACLE = "oracle"
-WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))
-"""The weights that are tried for each tuned baseline."""
+ORACLE, ORACLE_MOVED = "oracle", "oracle_moved"
+"""The rows that search with the true captions: T_u, and I + T_u − T_o."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Row:
 
     @property
     def learned(self) -> bool:
-        """Whether it is a trained composer, neither a baseline nor the oracle."""
-        return self.name.split(":")[0] not in (*BASELINES, *FITTED_BASELINES, ORACLE)
+        """Whether it is a trained composer, neither a baseline nor an oracle."""
+        return self.name.split(":")[0] not in (*BASELINES, *FITTED_BASELINES, ORACLE, ORACLE_MOVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Comparison:
 
     def best_baseline(self) -> Row:
         """The best row by R@1 that needs no training."""
-        plain = (row for row in self.rows if not row.learned and row.name != ORACLE)
+        plain = (row for row in self.rows if not row.learned and row.name not in (ORACLE, ORACLE_MOVED))
         return max(plain, key=lambda row: row.metrics["recall@1"].value)
 
     def to_json(self) -> dict[str, Any]:
@@ -58,9 +58,9 @@ def measure(encoded: EncodedBenchmark, queries: QueryVectors) -> dict[str, Estim
 
 
 def compare(
-    encoded: EncodedBenchmark, composed: Sequence[tuple[str, QueryVectors]], *, weights: Sequence[float] = WEIGHTS
+    encoded: EncodedBenchmark, composed: Sequence[tuple[str, QueryVectors]], *, weights: Sequence[float] = TRIED_WEIGHTS
 ) -> Comparison:
-    """Recall of composers by name and query vectors, of the baselines and of the oracle on a benchmark of one part.
+    """Recall of composers by name and query vectors, of the baselines and of both oracles on a benchmark of one part.
 
     Sum, slerp and centred sum are shown at the weight that is best for this very gallery, and the last with the means
     of this very gallery and its queries' edits, which favors them.
@@ -68,17 +68,16 @@ def compare(
     (part,) = encoded.benchmark.parts
     pool = encoded.references(part.name), encoded.texts([edit for query in part.queries for edit in query.edits])
 
-    def measured(name: str) -> Row:
-        fitted = name.partition(":")[0] in FITTED_BASELINES
-        (queries,) = encoded.compose(fitted_baseline(name, *pool) if fitted else baseline(name))
+    def measured(name: str, composer: Composer) -> Row:
+        (queries,) = encoded.compose(composer)
         return Row(name, measure(encoded, queries))
 
     rows = [Row(name, measure(encoded, queries)) for name, queries in composed]
-    rows += [measured(name) for name in ("image_only", "text_only")]
-    for name in ("sum", "slerp", *FITTED_BASELINES):
-        tried = (measured(f"{name}:{weight}") for weight in weights)
+    for composers in tuned_baselines(*pool, weights):
+        tried = (measured(name, composer) for name, composer in composers.items())
         rows.append(max(tried, key=lambda row: row.metrics["recall@1"].value))
     rows.append(Row(ORACLE, measure(encoded, encoded.oracle())))
+    rows.append(Row(ORACLE_MOVED, measure(encoded, encoded.oracle_moved())))
     shape = encoded.vectors[part.name].shape
     encoder = encoded.encoder.id if len(shape) == 1 else f"{encoded.encoder.id}, best of {shape[0]} vectors"
     gallery = len(encoded.vectors[part.name].names)

@@ -52,10 +52,20 @@ class EncodedBenchmark:
         return [dict(zip(names, each, strict=True)) for each in zip(*composed, strict=True)]
 
     def oracle(self) -> QueryVectors:
-        """The vectors of the edited captions: what an ideal composer would return."""
+        """T_u, the vectors of the edited captions: what a composer ends at that learned the caption target alone."""
         return {
             part.name: self.texts([query.edited_caption for query in part.queries]) for part in self.benchmark.parts
         }
+
+    def oracle_moved(self) -> QueryVectors:
+        """normalize(I + T_u − T_o): the reference moved as its caption moves, so that it keeps what no caption says."""
+        moved = {}
+        for part in self.benchmark.parts:
+            image_QD = self.references(part.name, [query.reference for query in part.queries])
+            caption_QD = self.texts([query.caption for query in part.queries])
+            edited_QD = self.texts([query.edited_caption for query in part.queries])
+            moved[part.name] = normalize(image_QD + edited_QD - caption_QD, dim=-1)
+        return moved
 
     def texts(self, texts: Sequence[str]) -> torch.Tensor:
         """The vectors of texts, ``(N, D)``, in their order."""

@@ -86,7 +86,9 @@ def read_gallery(folder: Path) -> Benchmark:
     """
     world, drawn = read_queries(folder)
     refusals = Refusals()
-    files = {record.image_id: record.image for record in read_captioned(folder, refusals)}
+    records = list(read_captioned(folder, refusals))
+    files = {record.image_id: record.image for record in records}
+    captions = {record.image_id: record.captions[0] for record in records}
     if refusals.total:
         raise InvalidInput(f"{folder} is not a whole gallery: {refusals.summary()}")
     queries = tuple(
@@ -96,6 +98,7 @@ def read_gallery(folder: Path) -> Benchmark:
             edits=(query.edit,),
             targets=tuple(sorted(query.targets)),
             subset=tuple(name for name in query.subset if name != query.reference_id),
+            caption=captions.get(query.reference_id, ""),
             edited_caption=query.edited_caption,
         )
         for query in drawn

@@ -48,7 +48,7 @@ class TrainConfig:
     clip: float = 1.0
     """Largest norm of the gradient."""
     held_out: float = 0.05
-    """Share of the images whose triplets are only evaluated, never trained on."""
+    """Share of the captions whose triplets are only evaluated; none of their texts and images is trained on."""
     eval_every: int = 150
     """Steps between two evaluations and checkpoints."""
     patience: int = 5

@@ -165,6 +165,8 @@ def _train(run: RunFolder, trainer: Trainer, note: OnLine, report: Callable[[Pro
     first = trainer.rank == 0
     root = run.checkpoints()
     _resume(trainer, root, note if first else lambda line: None)
+    if first:
+        note(trainer.split.summary)
     if (few := len(trainer.training_N)) < trainer.batch_size and first:
         note(f"{few} training triplets are fewer than a batch of {trainer.batch_size}: a step uses them more than once")
     log = run.log()

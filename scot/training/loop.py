@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from scot.training.distributed import all_or_none, check_shares, from_first, ran
 from scot.training.network import new_network
 from scot.training.objectives import ContrastiveLoss, MinedTargets, TargetQueue, TripletBatch, noised
 from scot.training.optimization import computes_in_bfloat16, learning_rate, parameter_groups
+from scot.training.split import split
 
 _SHOW_EVERY = 50  # steps between two progress events
 _STATISTICS_ROWS = 65_536  # training triplets on which the composer's statistics are measured
@@ -83,7 +85,8 @@ class Trainer:
         self.rank, self.world = rank_and_world()
         check_shares(config.batch_size, self.world)
         self.data = data
-        self.training_N, self.measured_M = held_out.split(data, config.held_out)
+        self.split = split(data, config.held_out)
+        self.training_N, self.measured_M = self.split.training_N, self.split.measured_M
         if len(self.training_N) < 2:
             raise InvalidInput("one training triplet is too few: it has no negatives")
         self.batch_size = config.batch_size
@@ -157,6 +160,11 @@ class Trainer:
                 since, batches.waited, started = 0, 0.0, time.perf_counter()
         finally:
             batches.close()
+
+    @cached_property
+    def references(self) -> dict[str, held_out.Recall]:
+        """What the baselines and the true captions reach on the held-out triplets, by name."""
+        return held_out.references(self.data, self.training_N, self.measured_M)
 
     def best_composer(self) -> ComposerModule:
         """The composer with the weights of its best evaluation."""

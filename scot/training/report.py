@@ -80,9 +80,13 @@ def _outcome(trainer: Trainer, lines: Sequence[Line]) -> str:
     more = "" if trainer.stale == 1 else f"{trainer.stale} "
     early = f": the last {more}evaluation{'s' * bool(more)} brought no better R@1" if trainer.stopped else ""
     cells = [(kind, f"{step:,}", *(f"{recall[key]:.3f}" for key in _RECALLS)) for kind, step, recall in rows if recall]
+    cells += [(name, "", *(f"{recall[key]:.3f}" for key in _RECALLS)) for name, recall in trainer.references.items()]
     return (
         f"The composer is that of step {trainer.best_step:,}. Training ended after step {trainer.step:,} of "
-        f"{trainer.config.steps:,}{early}.\n\n" + _table(("held-out", "step", *_RECALLS.values()), cells)
+        f"{trainer.config.steps:,}{early}.\n\n" + _table(("held-out", "step", *_RECALLS.values()), cells) + "\n\n"
+        "A query searches the edited captions of the held-out triplets. Weights of baselines are the best for these "
+        "triplets. The oracles search with the true captions: `oracle` with T_u, which is in this gallery, "
+        "`oracle_moved` with I + T_u − T_o."
     )
 
 
@@ -122,6 +126,7 @@ def _data(run: RunFolder, trainer: Trainer) -> str:
         ("triplets", f"{len(data):,}"),
         ("images, texts", f"{len(data.image_ids):,}, {len(data.text_VD):,}"),
         ("trained on, held out", f"{training:,}, {measured:,} triplets"),
+        ("split", trainer.split.summary),
         ("epochs", f"{trainer.step * trainer.batch_size / training:.2f}"),
     ]
     return _table(("", ""), rows)

@@ -31,6 +31,7 @@ from scot.data.atomic_io import locked, write_json, writing
 from scot.embeddings.cache import CacheInfo
 from scot.errors import Conflict, InvalidInput
 from scot.training.config import TrainConfig, training_settings
+from scot.training.held_out import as_metrics, objection
 from scot.training.loop import Progress, Trainer
 
 _RUN, _FINISHED, _PROGRESS, _NOTES = "run.json", "finished.json", "progress.jsonl", "notes.txt"
@@ -105,6 +106,7 @@ class RunFolder:
         if self.trained():
             return
         metrics = {**trainer.best, "best_step": trainer.best_step, "steps": trainer.step}
+        metrics |= as_metrics(trainer.references)
         training = {**training_settings(self.config), "run": self.name}
         with writing(self._label):
             save_composer(
@@ -118,8 +120,12 @@ class RunFolder:
             )
 
     def publish(self, registry: Registry, *, release: bool = True, again: bool = False) -> str:
-        """Publish the artifact and mark the run finished; reuses the version that a killed run has published."""
+        """Publish the artifact and mark the run finished; reuses the version that a killed run has published.
+
+        A composer that loses to a baseline (:func:`scot.training.held_out.objection`) is not released.
+        """
         folder = self.folder / "composer"
+        release = release and not objection(artifact.read_metrics(folder))
         own = _origin(artifact.read_config(folder))
         same = [version for version in registry.versions() if _origin(registry.config(version)) == own]
         if same and not again:
@@ -211,11 +217,11 @@ class ProgressLog:
 def progress_line(event: dict[str, Any]) -> str:
     """One readable line, from one line of ``progress.jsonl``."""
     recall = event["held_out"]
-    measured = f" · held-out R@1 {recall['recall@1']:.3f} R@10 {recall['recall@10']:.3f}" if recall else ""
+    shown = f" · held-out R@1 {recall['recall@1']:.3f} R@10 {recall['recall@10']:.3f}" if event["evaluated"] else ""
     eta = "" if event["done"] or math.isnan(event["eta_s"]) else f" · {event['eta_s']:.0f} s left"
     return (
         f"step {event['step']:>5}/{event['steps']} · loss {event['loss']:.3f} · "
-        f"{event['triplets_per_s']:,.0f} triplets/s{measured}{eta}"
+        f"{event['triplets_per_s']:,.0f} triplets/s{shown}{eta}"
     )
 
 

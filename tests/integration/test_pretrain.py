@@ -90,6 +90,22 @@ def test_a_run_publishes_once(config: pretrain.PretrainConfig, capsys: pytest.Ca
     assert list((Path(config.runs) / "run" / "tensorboard").glob("events.*"))
 
 
+def test_a_composer_that_loses_to_a_baseline_is_published_and_not_released(
+    config: pretrain.PretrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pretrain.main(changed(config, steps=1, lr=1e-9)) == 0
+    out = capsys.readouterr().out
+    metrics = Registry(config.composers).metrics("v1")
+    best = max(value for name, value in metrics.items() if name.endswith("/recall@1") and "oracle" not in name)
+    assert "held out: " in out
+    assert "published v1 (not released)" in out
+    assert (
+        f"v1 is published and not released: its held-out recall@1 {metrics['recall@1']:.3f} is below the {best:.3f} of"
+        in out
+    )
+    assert Registry(config.composers).released() is None
+
+
 def test_a_run_that_was_killed_ends_as_one_that_was_not(config: pretrain.PretrainConfig, tmp_path: Path) -> None:
     long = changed(config, steps=400, patience=0)
     arguments = [sys.executable, "ray_jobs/pretrain.py", *command_line(long)]
@@ -181,7 +197,7 @@ def test_what_workers_would_stumble_over_is_told_before_any_starts(
         pretrain.main(changed(config, num_workers=2, max_workers=3))
     data = synthetic_triplets(images=30)
     few = write_synthetic_cache(tmp_path / "few", synthetic_triplets(images=1))
-    with pytest.raises(InvalidInput, match="4 triplets of 1 images are too few to hold out"):
+    with pytest.raises(InvalidInput, match="4 triplets of 1 captions are too few to hold out"):
         pretrain.main(changed(config, num_workers=2, embeddings=str(few)))
     data.text_VD[3] = float("nan")
     broken = write_synthetic_cache(tmp_path / "nan", data)

@@ -14,9 +14,9 @@ from scot.embeddings import cache, memory_mapped
 from scot.embeddings.cache import CacheInfo, load_cache
 from scot.embeddings.memory_mapped import map_cache, open_cache
 from scot.errors import EncoderMismatch, InvalidInput, NotFound, Unavailable
-from scot.training import held_out
 from scot.training.config import TrainConfig
 from scot.training.loop import Trainer
+from scot.training.split import split
 from tests.support.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
 SMALL = TrainConfig(projection=32, hidden=32, batch_size=64, steps=20, eval_every=10, held_out=0.2, precision="float32")
@@ -35,8 +35,10 @@ def test_a_mapped_cache_is_the_loaded_one(folder: Path, tmp_path: Path) -> None:
     assert data.triplet_ids[-1] == loaded.triplet_ids[-1]
     for name in ("image_UD", "text_VD", *(f"{role}_N" for role in cache.ROLES)):
         torch.testing.assert_close(getattr(data, name), getattr(loaded, name), rtol=0, atol=0)
-    for own, other in zip(held_out.split(data, 0.2), held_out.split(loaded, 0.2), strict=True):
-        assert own.tolist() == other.tolist()
+    own, other = split(data, 0.2), split(loaded, 0.2)
+    assert own.training_N.tolist() == other.training_N.tolist()
+    assert own.measured_M.tolist() == other.measured_M.tolist()
+    assert own.summary == other.summary
 
 
 def test_a_run_on_a_mapped_cache_is_the_run_on_the_loaded_one(folder: Path, tmp_path: Path) -> None:
@@ -55,11 +57,11 @@ def test_only_what_exceeds_the_limit_is_mapped(folder: Path, tmp_path: Path) -> 
 
 def test_a_copy_is_written_once(folder: Path, tmp_path: Path) -> None:
     first = map_cache(folder, tmp_path)
-    held_out.split(first, 0.2)
+    split(first, 0.2)
     assert first.mapped is not None
     before = {path: path.stat().st_mtime_ns for path in first.mapped.iterdir()}
     assert {path.name for path in before} >= {"images.npy", "rows.npy", "triplet_ids.arrow", "_copy.json"}
-    held_out.split(map_cache(folder, tmp_path), 0.2)
+    split(map_cache(folder, tmp_path), 0.2)
     assert {path: path.stat().st_mtime_ns for path in first.mapped.iterdir()} == before
 
 
@@ -148,5 +150,5 @@ def test_an_empty_cache_has_too_few_triplets(tmp_path: Path) -> None:
     none = dataclasses.replace(data, triplet_ids=[], **{f"{role}_N": data.image_N[:0] for role in cache.ROLES})
     for limit in (0.0, 1.0):
         opened = open_cache(write_synthetic_cache(tmp_path / "c", none), memory_gib=limit, scratch=tmp_path / "s")
-        with pytest.raises(InvalidInput, match="0 triplets of 5 images are too few to hold out"):
-            held_out.split(opened, 0.2)
+        with pytest.raises(InvalidInput, match="0 triplets of 0 captions are too few to hold out"):
+            split(opened, 0.2)

@@ -21,7 +21,8 @@ from scot.training.distributed import check_shares
 from scot.training.loop import Diverged, Progress, Trainer
 from scot.training.objectives import LossConfig
 from scot.training.optimization import learning_rate
-from scot.training.run_folder import ProgressLog
+from scot.training.run_folder import ProgressLog, progress_line
+from scot.training.split import split
 from tests.support.synthetic_triplets import synthetic_triplets
 
 SMALL = TrainConfig(
@@ -203,17 +204,6 @@ def test_workers_share_the_batch_that_one_would_have(workers: int) -> None:
         assert torch.cat(shares).tolist() == whole.tolist()
 
 
-def test_a_picture_is_trained_on_or_measured_never_both() -> None:
-    data = synthetic_triplets()
-    training, measured = held_out.split(data, 0.2)
-    assert not set(data.image_N[training].tolist()) & set(data.image_N[measured].tolist())
-    assert len(training) + len(measured) == len(data)
-    assert 0.1 < len(measured) / len(data) < 0.3
-    more = synthetic_triplets(images=700)
-    kept = set(more.image_N[held_out.split(more, 0.2)[1]].tolist())
-    assert set(data.image_N[measured].tolist()) <= kept
-
-
 def test_recall_by_hand() -> None:
     data = synthetic_triplets(images=50, edits=2)
 
@@ -232,6 +222,38 @@ def test_recall_by_hand() -> None:
     lazy = held_out.evaluate(Oracle(), data, everything)  # type: ignore[arg-type]
     assert lazy["beats_caption"] == 0.0
     assert lazy["recall@1"] < 0.5
+
+
+def test_the_references_are_what_they_are_by_hand() -> None:
+    data = synthetic_triplets()
+    parts = split(data, 0.2)
+    rows = parts.measured_M
+    found = held_out.references(data, parts.training_N, rows)
+    assert found["oracle"]["recall@1"] == 1.0
+    targets = torch.unique(data.edited_N[rows])
+    gallery_KD = torch.nn.functional.normalize(data.text_VD[targets].float(), dim=-1)
+    best = targets[(data.image_ND[rows] @ gallery_KD.T).argmax(1)]
+    by_hand = float((best == data.edited_N[rows]).float().mean())
+    assert found["image_only"]["recall@1"] == pytest.approx(by_hand)
+    # The captions of these images leave only noise out, and arithmetic of images and edits does not help.
+    assert found["oracle_moved"]["recall@1"] > 0.95
+    assert max(value["recall@1"] for name, value in found.items() if "oracle" not in name) < 0.5
+
+
+def test_a_composer_that_loses_to_a_baseline_is_not_to_be_released() -> None:
+    metrics = {"recall@1": 0.1, "image_only/recall@1": 0.05, "sum:0.3/recall@1": 0.156, "oracle/recall@1": 1.0}
+    assert held_out.objection(metrics) == (
+        "its held-out recall@1 0.100 is below the 0.156 of sum:0.3, which is untrained"
+    )
+    assert held_out.objection(metrics | {"recall@1": 0.156}) == ""
+    assert held_out.objection({"recall@1": 0.1}) == ""  # an artifact of an earlier version
+
+
+def test_a_line_of_progress_has_the_recall_of_its_own_step_only() -> None:
+    recall = {"recall@1": 0.5, "recall@10": 0.75}
+    event = dataclasses.asdict(Progress(50, 300, 1.0, 1e-3, 20.0, 1000.0, recall, False, False, 50)) | {"eta_s": 1.0}
+    assert "held-out" not in progress_line(event)
+    assert "held-out R@1 0.500 R@10 0.750" in progress_line(event | {"evaluated": True})
 
 
 def test_the_learning_rate_warms_up_and_goes_to_zero() -> None:
@@ -294,8 +316,8 @@ def test_a_batch_takes_a_smaller_set_more_than_once() -> None:
 
 def test_one_training_triplet_is_refused() -> None:
     data = synthetic_triplets(images=40, edits=1)
-    held = held_out.split(data, 0.2)[1]
-    chosen = torch.cat([held, held_out.split(data, 0.2)[0][:1]])
+    parts = split(data, 0.2)
+    chosen = torch.cat([parts.measured_M, parts.training_N[:1]])
     one = dataclasses.replace(data, **{f"{role}_N": getattr(data, f"{role}_N")[chosen] for role in ROLES})
     with pytest.raises(InvalidInput, match="one training triplet is too few"):
         Trainer(one, SMALL)

@@ -21,6 +21,7 @@ from scot.training.loop import Trainer
 from scot.training.objectives import LossConfig
 from scot.training.report import read_progress, write_report
 from scot.training.run_folder import ProgressLog, RunFolder
+from scot.training.split import split
 from tests.support.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
 SMALL = TrainConfig(
@@ -93,7 +94,15 @@ def test_the_page_says_what_the_run_was(over: RunFolder) -> None:
     assert told["triplets"] == [f"{len(data):,}"]
     assert told["images, texts"] == [f"200, {len(data.text_VD):,}"]
     trained, held_out = map(int, told["trained on, held out"][0].removesuffix(" triplets").split(", "))
-    assert trained + held_out == len(data)
+    parts = split(data, 0.2)
+    assert (trained, held_out) == (len(parts.training_N), len(parts.measured_M))
+    assert told["split"] == [parts.summary]
+    references = {name.removesuffix("/recall@1"): value for name, value in metrics.items() if "/" in name}
+    assert {name.partition(":")[0] for name in references} == {
+        "image_only", "text_only", "sum", "slerp", "centred_sum", "oracle", "oracle_moved"
+    }  # fmt: skip
+    assert {name: f"{value:.3f}" for name, value in references.items()} == {name: told[name][1] for name in references}
+    assert references["oracle"] == 1.0
     assert float(told["epochs"][0]) == pytest.approx(60 * 64 / trained, abs=0.01)
     assert told["machine"][0].partition(", load")[0] == machine().partition(", load")[0]
 
