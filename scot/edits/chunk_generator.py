@@ -53,7 +53,7 @@ class ChunkGenerator:
     def __init__(self, config: GenerationConfig, output: str, run: str, generator: str, prompt_version: str) -> None:
         self._config, self._results = config, ChunkResults(output, run)
         self._names = {"generator": generator, "prompt_version": prompt_version}
-        self._generator = load_generator(config.engine, config.filters)
+        self._generator = load_generator(config.engine, config.filters, self._results.folder)
         self._encoder: Any = None
         if config.encoder:
             from scot.encoders import load_encoder

@@ -98,7 +98,7 @@ class ChunkResults:
     """The finished chunks of one run, in a folder inside its output; ``run`` identifies the run's settings."""
 
     def __init__(self, output: str, run: str) -> None:
-        self._folder = Folder(f"{output.rstrip('/')}/_parts-{run}")
+        self.folder = Folder(f"{output.rstrip('/')}/_parts-{run}")
 
     def write(self, chunk: Chunk, triplets: Sequence[Triplet], tally: Tally) -> None:
         """Write a chunk's triplets; a reader sees all of them or none."""
@@ -106,12 +106,12 @@ class ChunkResults:
         table = pa.Table.from_pylist([asdict(triplet) for triplet in triplets], SCHEMA)
         sink = pa.BufferOutputStream()
         pq.write_table(table.replace_schema_metadata({_META: meta}), sink, compression="zstd")
-        self._folder.write(_name(chunk.number), sink.getvalue().to_pybytes())
+        self.folder.write(_name(chunk.number), sink.getvalue().to_pybytes())
 
     def tally(self, chunk: Chunk) -> Tally | None:
         """The counts of a finished chunk; None if its file is missing, damaged, or of other captions."""
         try:
-            metadata = pq.read_schema(pa.BufferReader(self._folder.read(_name(chunk.number)))).metadata or {}
+            metadata = pq.read_schema(pa.BufferReader(self.folder.read(_name(chunk.number)))).metadata or {}
             meta = json.loads(metadata[_META])
             return Tally.from_json(meta["tally"]) if meta["chunk"] == chunk.hash else None
         except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
@@ -120,12 +120,12 @@ class ChunkResults:
     def tables(self, count: int) -> Iterator[pa.Table]:
         """The triplets of the first ``count`` chunks, in order, one table for each chunk."""
         for number in range(count):
-            table = pq.read_table(pa.BufferReader(self._folder.read(_name(number))))
+            table = pq.read_table(pa.BufferReader(self.folder.read(_name(number))))
             yield table.replace_schema_metadata(None).cast(SCHEMA)
 
     def remove(self) -> None:
         """Delete all results."""
-        self._folder.delete()
+        self.folder.delete()
 
 
 def _name(number: int) -> str:

@@ -16,6 +16,7 @@ from scot.edits.record import EditRecord
 from scot.errors import InvalidInput
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_NO_TEXT = re.compile(r"\S+\.(?:jpe?g|png|gif|webp|tiff?|bmp|svg|pdf)|\S+://\S+|\s*[\[{].*[\"':].*[\]}]\s*", re.I)
 _PARTS = re.compile(r"['’-]")
 # Words that carry too little meaning to compare captions by.
 _SMALL = frozenset(
@@ -36,7 +37,7 @@ REASONS = {
     "unrelated_caption": "caption and edited caption share almost no words",
     "unsafe": "contains a word of the blocklist",
     "other_language": "a caption in another language than the configured one",
-    "not_text": "a caption with almost no letters",
+    "not_text": "a caption with almost no letters, a file name, a URL or JSON",
 }
 """The reasons of the text filters; :func:`scot.edits.parsing.parse_answer` has further ones."""
 
@@ -71,7 +72,7 @@ class TextFilters:
     def reason_to_refuse_caption(self, caption: str) -> str | None:
         """The reason not to edit this caption, or None."""
         letters = sum(char.isalpha() for char in caption)
-        if letters < 0.5 * len(caption.replace(" ", "")):
+        if letters < 0.5 * len(caption.replace(" ", "")) or _NO_TEXT.fullmatch(caption):
             return "not_text"
         if self.language and not in_language(caption, self.language, self.least_language):
             return "other_language"

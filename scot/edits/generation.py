@@ -25,6 +25,7 @@ from scot.edits.engines.config import WITHOUT_MODEL
 from scot.edits.generator_pool import GeneratorPool, open_pool
 from scot.edits.generators.base import MAX_COUNT
 from scot.edits.generators.load import names
+from scot.edits.pairs import PairIndex, mine
 from scot.errors import Conflict, InvalidInput
 from scot.progress import SILENT, Progress, Task
 
@@ -115,15 +116,24 @@ def generate_triplets(
             )
         before = None
     size = chunk_size or (2_048 if config.engine.engine in WITHOUT_MODEL else 256)
-    refusals, results = Refusals(), ChunkResults(output, run)
-    arguments = (config, output, run, generator, prompt_version)
+    refusals = Refusals()
     hashes = hashlib.sha256()
     total: int | None = None
-    if before is not None or not any(each.in_tars for each in opened):
-        total, source = _survey(opened, size)
+    mined = config.engine.engine == "pairs"
+    rows: list[tuple[str, str]] | None = [] if mined else None
+    parts = run
+    if mined or before is not None or not any(each.in_tars for each in opened):
+        total, source = _survey(opened, size, rows)
         if before is not None and before.extra["source"] == source:
             tally = Tally.from_json(before.extra["tally"])
             return Generated(before, tally, reused=tally.captions, seconds=0.0)
+        # Pairs depend on the whole corpus: chunks of another one are not those of this run.
+        parts = f"{run}-{source}" if mined else run
+    results = ChunkResults(output, parts)
+    if rows is not None and not PairIndex.exists(results.folder):
+        mine(rows, seed=config.seed).write(results.folder)
+    del rows
+    arguments = (config, output, parts, generator, prompt_version)
     pool: GeneratorPool | None = None
     with progress.task("generating", total, "captions") as task:
         counts = _Counts(task)
@@ -171,7 +181,7 @@ def _settings(config: GenerationConfig, generator: str, prompt_version: str) -> 
         "temperature": engine.temperature if engine.engine in ("openai", "vllm") else None,
         "edits_per_caption": config.edits_per_caption,
         "seed": config.seed,
-        "filters": asdict(config.filters) if engine.engine in ("openai", "vllm") else None,
+        "filters": asdict(config.filters) if engine.engine not in ("rules", "service") else None,
         "encoder": config.encoder,
         "similarity": asdict(config.similarity) if config.encoder else None,
     }
@@ -181,10 +191,12 @@ def _finished(output: str) -> Manifest | None:
     return read_manifest(output) if Folder(output).exists(MANIFEST) else None
 
 
-def _survey(sources: Sequence[Source], size: int) -> tuple[int, str]:
-    """The number of captions, and the hash of all chunks."""
+def _survey(sources: Sequence[Source], size: int, rows: list[tuple[str, str]] | None) -> tuple[int, str]:
+    """The number of captions, and the hash of all chunks; fills ``rows`` with (image id, caption)."""
     total, digest = 0, hashlib.sha256()
     for chunk in read_chunks(sources, Refusals(), size=size):
         total += len(chunk.captions)
+        if rows is not None:
+            rows += zip(chunk.image_ids, chunk.captions, strict=True)
         digest.update(chunk.hash.encode())
     return total, digest.hexdigest()[:16]

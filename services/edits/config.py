@@ -36,8 +36,8 @@ class EditServiceConfig:
     """At SIGTERM, how long calls under way may take."""
 
     def __post_init__(self) -> None:
-        if self.engine.engine == "service":
-            raise InvalidInput("engine must be one of rules, openai, vllm, not 'service'")
+        if self.engine.engine in ("service", "pairs"):
+            raise InvalidInput(f"engine must be one of rules, openai, vllm, not {self.engine.engine!r}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidInput("--tls-certificate and --tls-key belong together")
         if self.most_waiting < 1:

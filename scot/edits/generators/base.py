@@ -89,12 +89,8 @@ class ModelGenerator:
 
     async def _generate(self, caption: str, image_id: str, count: int, seed: int) -> CaptionEdits:
         text, count = clean(caption), min(count, len(self._prompt.aspects))  # a model writes one edit for each aspect
-        if not text:
-            return CaptionEdits(refused=Counter(caption_empty=1))
-        if len(text.split()) > MAX_CAPTION_WORDS or len(text) > MAX_CAPTION_CHARS:
-            return CaptionEdits(refused=Counter(caption_too_long=1))
-        if reason := self._filters.reason_to_refuse_caption(text):
-            return CaptionEdits(refused=Counter({f"caption_{reason}": 1}))
+        if reason := reason_to_refuse(text, self._filters):
+            return CaptionEdits(refused=Counter({reason: 1}))
         sampling = Sampling(
             self._temperature,
             max_tokens=TOKENS_PER_EDIT * count + 32,
@@ -117,6 +113,16 @@ class ModelGenerator:
     async def close(self) -> None:
         """See :class:`EditGenerator`."""
         await self._engine.close()
+
+
+def reason_to_refuse(caption: str, filters: TextFilters) -> str | None:
+    """The reason not to edit a cleaned caption, or None."""
+    if not caption:
+        return "caption_empty"
+    if len(caption.split()) > MAX_CAPTION_WORDS or len(caption) > MAX_CAPTION_CHARS:
+        return "caption_too_long"
+    reason = filters.reason_to_refuse_caption(caption)
+    return f"caption_{reason}" if reason else None
 
 
 def with_images(captions: Sequence[str], image_ids: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from scot.data.shards import Folder
 from scot.edits.engines.base import TextEngine
 from scot.edits.engines.config import EngineConfig, model_id
 from scot.edits.filters import TextFilters
 from scot.edits.generators.base import EditGenerator, ModelGenerator, RulesGenerator
+from scot.edits.pairs import PAIRS, PairIndex
 from scot.edits.prompt import Prompt
 from scot.edits.rules import RulesEngine
+from scot.errors import InvalidInput
 
 
-def load_generator(config: EngineConfig, filters: TextFilters | None = None) -> EditGenerator:
+def load_generator(
+    config: EngineConfig, filters: TextFilters | None = None, corpus: Folder | None = None
+) -> EditGenerator:
     """The generator that a config describes; the caller must close it.
 
+    ``corpus`` is the folder with the index of the corpus, which the pairs engine needs.
+
     Raises:
-        InvalidInput: the prompt or model does not exist.
+        InvalidInput: the prompt, model or index does not exist.
         Unavailable: the engine cannot be started or reached.
     """
     if config.engine == "rules":
         return RulesGenerator(RulesEngine())
+    if config.engine == "pairs":
+        from scot.edits.generators.pairs import PairsGenerator
+
+        if corpus is None:
+            raise InvalidInput("the pairs engine needs a whole corpus: use ray_jobs/generate_edits.py")
+        return PairsGenerator(PairIndex.read(corpus), filters or TextFilters())
     if config.engine == "service":
         from scot.edits.generators.service import ServiceGenerator
 
@@ -34,6 +47,8 @@ def names(config: EngineConfig) -> tuple[str, str]:
         InvalidInput: there is no such prompt.
         Unavailable: the service, which defines both names, does not answer.
     """
+    if config.engine == "pairs":
+        return PAIRS
     if config.engine in ("rules", "service"):
         generator = load_generator(config)
         return generator.generator, generator.prompt_version
