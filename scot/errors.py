@@ -58,6 +58,17 @@ class DeadlineExceeded(ScotError):
     """The deadline of the call expired."""
 
 
+class EngineRefused(ScotError):
+    """A language model's endpoint refuses every request, for a wrong key, model or URL: waiting does not help.
+
+    The message has the URL and the endpoint's words, for who runs the job; callers of a service do not see it.
+    """
+
+
+class ChatRefused(InvalidInput):
+    """A language model's endpoint refuses one chat, and answers others."""
+
+
 class Unavailable(ScotError):
     """A required part (the vector store, a replica) is unavailable now."""
 

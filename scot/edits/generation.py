@@ -22,7 +22,7 @@ from scot.data.triplets import KIND, read_manifest
 from scot.edits.chunk_generator import GenerationConfig
 from scot.edits.chunks import ChunkResults, Tally, read_chunks
 from scot.edits.engines.config import WITHOUT_MODEL
-from scot.edits.generator_pool import GeneratorPool, open_pool
+from scot.edits.generator_pool import MODEL_CHUNK, GeneratorPool, open_pool
 from scot.edits.generators.base import MAX_COUNT
 from scot.edits.generators.load import names
 from scot.edits.pairs import PairIndex, mine
@@ -115,7 +115,9 @@ def generate_triplets(
                 f"{before.extra.get('prompt_version')}): name another --output, or replace them with --overwrite"
             )
         before = None
-    size = chunk_size or (2_048 if config.engine.engine in WITHOUT_MODEL else 256)
+    size = chunk_size or (
+        2_048 if config.engine.engine in WITHOUT_MODEL else 256 if config.engine.engine == "service" else MODEL_CHUNK
+    )
     refusals = Refusals()
     hashes = hashlib.sha256()
     total: int | None = None

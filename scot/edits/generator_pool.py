@@ -13,6 +13,8 @@ from scot.edits.engines import EngineConfig
 from scot.edits.engines.config import WITHOUT_MODEL
 from scot.errors import Unavailable, our_cause
 
+MODEL_CHUNK = 16
+"""Captions of a chunk for a language model: what a kill may lose of the finished answers."""
 _CHUNKS_EACH = 2  # in progress in one process: the second waits, or fills the gaps of the first
 
 
@@ -76,7 +78,10 @@ class RayGenerators:
         else:
             options = {"num_cpus": 1}
             room = max(1, int(resources.get("CPU", 1)) - 1) if engine.engine in WITHOUT_MODEL else 1
-        options |= {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": _CHUNKS_EACH}
+        self._chunks_each = _CHUNKS_EACH
+        if engine.engine in ("openai", "vllm"):  # enough chunks for the chats that the engine answers at once
+            self._chunks_each += engine.concurrency // MODEL_CHUNK
+        options |= {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": self._chunks_each}
         make: Any = ray.remote(**options)(ChunkGenerator)
         self._generators: list[Any] = [make.remote(*arguments) for _ in range(count if count > 0 else room)]
         self._in_progress: dict[Any, int] = {}
@@ -84,7 +89,7 @@ class RayGenerators:
     def submit(self, chunk: Chunk) -> list[Tally]:
         """Give a chunk to the least busy process, when there is room; returns the chunks finished meanwhile."""
         done: list[Tally] = []
-        while len(self._in_progress) >= _CHUNKS_EACH * len(self._generators):
+        while len(self._in_progress) >= self._chunks_each * len(self._generators):
             done += self._wait()
         loads = Counter(self._in_progress.values())
         number = min(range(len(self._generators)), key=lambda n: loads[n])

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from scot.edits.generators import load_generator
-from scot.errors import Conflict, InvalidInput, ScotError, Unavailable
+from scot.errors import Conflict, EngineRefused, InvalidInput, ScotError, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from services.access import Keys
 from services.edits.config import EditServiceConfig
@@ -98,15 +98,16 @@ class EditServer:
         config = self._config.engine
         logger.info("loading the engine %s", " ".join(filter(None, (config.engine, config.model))))
         self._context.generator = generator = await asyncio.to_thread(load_generator, config)
-        ready = False
+        ready, said = False, ""
         while True:
             try:
                 await generator.check()
-            except Unavailable:
+            except (Unavailable, EngineRefused) as error:
                 if config.engine == "vllm":
                     raise
-                if ready:
-                    logger.error("the endpoint is unavailable")
+                if str(error) != said:
+                    logger.error("%s", error)
+                said = str(error)
                 ENGINE.state("away")
                 ready = False
                 await self._set_health(_NOT_SERVING)
@@ -115,7 +116,7 @@ class EditServer:
                     print(f"the engine {generator.generator} is ready", flush=True)
                     ENGINE.state("ready")
                     await self._set_health(_SERVING)
-                ready = True
+                ready, said = True, ""
             await asyncio.sleep(_CHECK_EVERY_S)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
@@ -130,7 +131,8 @@ def main(config: EditServiceConfig) -> int:
         ScotError: a port is in use, a file cannot be read, or the engine cannot be loaded or has died.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for client in ("httpx", "httpx2"):
+        logging.getLogger(client).setLevel(logging.WARNING)
 
     async def serve() -> int:
         return await EditServer(config).run()

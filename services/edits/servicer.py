@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 
 from scot.edits.generators import MAX_COUNT, EditGenerator
 from scot.edits.record import CaptionEdits
-from scot.errors import InvalidInput, Overloaded, Unavailable
+from scot.errors import EngineRefused, InvalidInput, Overloaded, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from services.access import Keys
 from services.calls import Envelope, count_request
 from services.edits.metrics import WAITING, EditMetrics
 from services.ordered_map import ordered_map
+
+logger = logging.getLogger("scot.edits")
 
 MAX_CAPTIONS = 256
 DEFAULT_COUNT = 4
@@ -58,12 +60,16 @@ async def generate_edits(
     if len(request.captions) > MAX_CAPTIONS:
         raise InvalidInput(f"captions: at most {MAX_CAPTIONS} in a request, not {len(request.captions)}")
     with context.reserve(len(request.captions)):
-        results = await context.generator.generate(
-            [c.text for c in request.captions],
-            count=count,
-            seed=request.seed,
-            image_ids=[c.caption_id for c in request.captions],
-        )
+        try:
+            results = await context.generator.generate(
+                [c.text for c in request.captions],
+                count=count,
+                seed=request.seed,
+                image_ids=[c.caption_id for c in request.captions],
+            )
+        except EngineRefused as error:
+            logger.error("%s", error)  # with the URL, which is not the callers' business
+            raise Unavailable("the language model's endpoint refuses the service; its log says why") from error
     context.metrics.results(results)
     return edits_pb2.GenerateEditsResponse(
         results=[_message(c.caption_id, r) for c, r in zip(request.captions, results, strict=True)],

@@ -37,7 +37,8 @@ class TextEngine(Protocol):
         """Answer one chat with JSON of a schema; cancelling the task frees its resources.
 
         Raises:
-            InvalidInput: the chat is too long for the model; other chats are not affected.
+            ChatRefused: the chat is too long for the model; other chats are not affected.
+            EngineRefused: every chat is refused.
             Unavailable: the engine is unavailable, for every chat.
         """
 

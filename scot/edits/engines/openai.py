@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import openai
@@ -12,26 +13,34 @@ from openai.types.chat import ChatCompletion
 from scot.edits.engines.base import Completion, Sampling
 from scot.edits.engines.config import EngineConfig, model_id
 from scot.edits.prompt import Message
-from scot.errors import InvalidInput, Unavailable
+from scot.errors import ChatRefused, EngineRefused, Unavailable
 
-_RETRIES = 8  # with the client's exponential backoff, and at most the config's timeout in total
+_RETRIES = 8  # with the client's exponential backoff
 _NO_ENDPOINT = "the server at --url is not an OpenAI-compatible endpoint"
+_MAX_WORDS = 300  # characters of an endpoint's words in a message
+_REFUSED = (openai.BadRequestError, openai.UnprocessableEntityError)
+_REFUSED_ALWAYS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
 
 class OpenAIEngine:
     """Chat completions with a JSON schema, a limit on concurrency, and retries on 408, 409, 429, 5xx and broken lines.
 
-    The client retries with exponential backoff and jitter and follows ``Retry-After``; ``timeout_s`` bounds one answer
-    with all its retries, and a cancelled task closes its connection, by which a vLLM server frees the sequence.
+    The client retries with exponential backoff and jitter and follows ``Retry-After``. A chat waits for its turn at the
+    endpoint: it fails when the endpoint has finished no answer for ``timeout_s`` (this chat's retries included). A
+    cancelled task closes its connection, by which a vLLM server frees the sequence.
     """
 
     def __init__(self, config: EngineConfig) -> None:
         self.id = model_id(config)
-        self._model, self._timeout = config.model, config.timeout_s
+        self._model, self._url, self._timeout = config.model, config.url, config.timeout_s
         self._client = openai.AsyncOpenAI(
-            base_url=config.url, api_key=config.api_key or "none", max_retries=_RETRIES, timeout=config.timeout_s
+            base_url=config.url,
+            api_key=config.api_key or "none",
+            max_retries=_RETRIES,
+            timeout=openai.Timeout(None, connect=config.timeout_s),
         )
         self._slots = asyncio.Semaphore(config.concurrency)
+        self._answered = -math.inf  # when the endpoint last finished an answer, by the event loop's clock
 
     async def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], sampling: Sampling) -> Completion:
         """See :class:`scot.edits.engines.base.TextEngine`."""
@@ -48,15 +57,31 @@ class OpenAIEngine:
         }
         async with self._slots:
             try:
-                async with asyncio.timeout(self._timeout):
-                    answer = await self._client.chat.completions.create(**request)
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                raise InvalidInput(f"the endpoint refuses this chat (HTTP {error.status_code})") from error
+                answer = await self._in_turn(self._client.chat.completions.create(**request))
+            except _REFUSED as error:
+                if self._answered > -math.inf:
+                    raise ChatRefused(f"the endpoint refuses this chat (HTTP {error.status_code})") from error
+                raise self._refused(error) from error
             except (openai.APIError, TimeoutError) as error:
                 raise self._unavailable(error) from error
             except ValueError as error:  # invalid JSON
                 raise Unavailable(_NO_ENDPOINT) from error
+        self._answered = asyncio.get_running_loop().time()
         return _completion(answer)
+
+    async def _in_turn(self, work: Coroutine[Any, Any, ChatCompletion]) -> ChatCompletion:
+        """Await an answer. Raises TimeoutError when neither it nor another answer has come for ``timeout_s``."""
+        loop = asyncio.get_running_loop()
+        started, task = loop.time(), asyncio.ensure_future(work)
+        try:
+            while True:
+                left = max(started, self._answered) + self._timeout - loop.time()
+                if left <= 0:
+                    raise TimeoutError
+                if (await asyncio.wait([task], timeout=left))[0]:
+                    return task.result()
+        finally:
+            task.cancel()
 
     async def check(self) -> None:
         """Request the endpoint's models. Raises Unavailable."""
@@ -71,10 +96,16 @@ class OpenAIEngine:
         """Close the connections."""
         await self._client.close()
 
-    def _unavailable(self, error: Exception) -> Unavailable:
-        if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)):
-            return Unavailable(f"the endpoint refuses {self._model!r} (HTTP {error.status_code})")
+    def _unavailable(self, error: Exception) -> Unavailable | EngineRefused:
+        if isinstance(error, _REFUSED_ALWAYS):
+            return self._refused(error)
         return Unavailable(f"the endpoint did not answer ({type(error).__name__})")
+
+    def _refused(self, error: openai.APIStatusError) -> EngineRefused:
+        body = error.body
+        words = body.get("message") if isinstance(body, Mapping) else body
+        said = " ".join(str(words or error.message).split())[:_MAX_WORDS]
+        return EngineRefused(f"{self._url} refuses the model {self._model!r} (HTTP {error.status_code}): {said}")
 
 
 def _completion(answer: object) -> Completion:

@@ -10,7 +10,7 @@ from typing import Any
 from scot.edits.engines.base import Completion, Sampling
 from scot.edits.engines.config import EngineConfig, model_id
 from scot.edits.prompt import Message
-from scot.errors import InvalidInput, Unavailable
+from scot.errors import ChatRefused, InvalidInput, Unavailable
 
 _CPU_BATCH = 8_192  # tokens that are read at once on a CPU
 
@@ -57,7 +57,7 @@ class VllmEngine:
 
         tokens = self._tokens(messages)
         if len(tokens) + sampling.max_tokens > self._most:
-            raise InvalidInput(f"{len(tokens)} tokens and room for an answer do not fit max_model_len {self._most}")
+            raise ChatRefused(f"{len(tokens)} tokens and room for an answer do not fit max_model_len {self._most}")
         parameters = SamplingParams(
             temperature=sampling.temperature,
             max_tokens=sampling.max_tokens,

@@ -14,10 +14,11 @@ from scot.edits.parsing import parse_answer
 from scot.edits.prompt import TOKENS_PER_EDIT, Prompt, clean
 from scot.edits.record import MAX_CAPTION_CHARS, MAX_CAPTION_WORDS, CaptionEdits
 from scot.edits.rules import RulesEngine
-from scot.errors import InvalidInput
+from scot.errors import ChatRefused
 
 MAX_COUNT = 16
 """The most edits of one caption."""
+_MOST_KEPT = 10_000
 
 Result = TypeVar("Result")
 
@@ -79,13 +80,28 @@ class ModelGenerator:
         filters.check_language()
         self._temperature = prompt.temperature if temperature < 0 else temperature
         self.generator, self.prompt_version = engine.id, prompt.version
+        self._finished: dict[tuple[str, str, int, int], CaptionEdits] = {}
 
     async def generate(
         self, captions: Sequence[str], *, count: int, seed: int, image_ids: Sequence[str] = ()
     ) -> list[CaptionEdits]:
-        """See :class:`EditGenerator`. All captions run concurrently; the first failure cancels the others."""
-        pairs = with_images(captions, image_ids)
-        return await gather_or_cancel(self._generate(caption, image_id, count, seed) for caption, image_id in pairs)
+        """See :class:`EditGenerator`. All captions run concurrently; the first failure cancels the others.
+
+        What was finished before a failure is kept for the next call with the same captions.
+        """
+        keys = [(caption, image_id, count, seed) for caption, image_id in with_images(captions, image_ids)]
+
+        async def one(key: tuple[str, str, int, int]) -> CaptionEdits:
+            if key not in self._finished:
+                self._finished[key] = await self._generate(*key)
+            return self._finished[key]
+
+        if len(self._finished) > _MOST_KEPT:
+            self._finished.clear()
+        results = await gather_or_cancel(map(one, keys))
+        for key in keys:
+            self._finished.pop(key, None)
+        return results
 
     async def _generate(self, caption: str, image_id: str, count: int, seed: int) -> CaptionEdits:
         text, count = clean(caption), min(count, len(self._prompt.aspects))  # a model writes one edit for each aspect
@@ -100,7 +116,7 @@ class ModelGenerator:
         messages = self._prompt.messages(text, self._prompt.aspects_for(text, count, seed))
         try:
             answer = await self._engine.complete(messages, self._prompt.answer_schema(count), sampling)
-        except InvalidInput:
+        except ChatRefused:
             return CaptionEdits(refused=Counter(chat_refused=1))
         parsed = parse_answer(answer.text, self._prompt.aspects, cut_off=answer.cut_off)
         edits, refused = self._filters.accept(text, parsed.records)

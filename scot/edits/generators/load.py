@@ -10,7 +10,7 @@ from scot.edits.generators.base import EditGenerator, ModelGenerator, RulesGener
 from scot.edits.pairs import PAIRS, PairIndex
 from scot.edits.prompt import Prompt
 from scot.edits.rules import RulesEngine
-from scot.errors import InvalidInput
+from scot.errors import InvalidInput, install_hint
 
 
 def load_generator(
@@ -57,7 +57,10 @@ def names(config: EngineConfig) -> tuple[str, str]:
 
 def _model(config: EngineConfig) -> TextEngine:
     if config.engine == "openai":
-        from scot.edits.engines.openai import OpenAIEngine
+        try:
+            from scot.edits.engines.openai import OpenAIEngine
+        except ModuleNotFoundError as error:
+            raise InvalidInput(f"the openai engine needs the package {error.name}: {install_hint('edits')}") from error
 
         return OpenAIEngine(config)
     from scot.edits.engines.vllm import VllmEngine

@@ -19,7 +19,7 @@ from scot.edits.generators import load_generator
 from scot.edits.generators.base import ModelGenerator
 from scot.edits.prompt import Message, Prompt
 from scot.edits.record import CaptionEdits, EditRecord
-from scot.errors import InvalidInput, Unavailable
+from scot.errors import ChatRefused, Unavailable
 
 PROMPT = Prompt.load()
 CAT, DOG, BUS = "a red cat on a small chair", "a brown dog in the snow", "a yellow bus on a wide street"
@@ -171,7 +171,7 @@ def test_a_caption_that_no_edit_can_be_asked_for_is_not_asked(caption: str, reas
 
 
 def test_a_chat_that_is_too_long_for_the_model_touches_only_its_caption() -> None:
-    engine = TableEngine({CAT: InvalidInput("9 tokens do not fit"), DOG: answer(GRASS)})
+    engine = TableEngine({CAT: ChatRefused("9 tokens do not fit"), DOG: answer(GRASS)})
     assert generate(engine, CAT, DOG) == [
         CaptionEdits(refused=Counter(chat_refused=1)),
         CaptionEdits((GRASS,), Counter(), 7, 5),
@@ -279,3 +279,16 @@ def test_equal_captions_of_different_images_get_different_edits() -> None:
     assert len({edit for result in made for edit in result.edits}) > 10
     again = asyncio.run(rules.generate([CAT], count=1, seed=0, image_ids=["i7"]))
     assert again == [made[7]]
+
+
+def test_what_was_finished_before_a_failure_is_not_asked_for_again() -> None:
+    engine = TableEngine({CAT: answer(BLUE), DOG: Unavailable("away"), BUS: answer(TRAM)})
+
+    async def run() -> list[CaptionEdits]:
+        generator = ModelGenerator(engine, PROMPT, TextFilters())
+        with pytest.raises(Unavailable):
+            await generator.generate([CAT, DOG, BUS], count=2, seed=0)
+        engine._table = {DOG: answer(GRASS)}
+        return await generator.generate([CAT, DOG, BUS], count=2, seed=0)
+
+    assert [edits.edits for edits in asyncio.run(run())] == [(BLUE,), (GRASS,), (TRAM,)]

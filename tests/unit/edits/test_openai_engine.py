@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from aiohttp import web
 from scot.edits.engines import Completion, EngineConfig, Sampling
 from scot.edits.engines.openai import OpenAIEngine
 from scot.edits.prompt import Prompt
-from scot.errors import InvalidInput, ScotError, Unavailable
+from scot.errors import ChatRefused, EngineRefused, InvalidInput, ScotError, Unavailable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -198,17 +199,51 @@ def test_a_broken_connection_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_an_endpoint_that_refuses_key_or_model_is_unavailable(status: int) -> None:
-    with pytest.raises(Unavailable) as told:
-        complete(lambda: web.json_response({"error": {"message": "no, at 127.0.0.1"}}, status=status))
-    assert str(told.value) == f"the endpoint refuses 'tiny' (HTTP {status})"
+def test_an_endpoint_that_refuses_key_or_model_is_told_with_its_words(status: int) -> None:
+    with pytest.raises(EngineRefused) as told:
+        complete(lambda: web.json_response({"error": {"message": "no such\nmodel"}}, status=status))
+    assert re.fullmatch(
+        rf"http://127\.0\.0\.1:\d+/v1 refuses the model 'tiny' \(HTTP {status}\): no such model", str(told.value)
+    )
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_chat_that_is_refused_is_invalid(status: int) -> None:
-    with pytest.raises(InvalidInput) as told:
-        complete(lambda: web.json_response({"error": {"message": "too long, says 127.0.0.1"}}, status=status))
-    assert str(told.value) == f"the endpoint refuses this chat (HTTP {status})"
+def test_an_endpoint_that_refuses_the_first_chat_refuses_all(status: int) -> None:
+    with pytest.raises(EngineRefused, match=rf"\(HTTP {status}\): json_schema is not supported"):
+        complete(lambda: web.json_response({"error": {"message": "json_schema is not supported"}}, status=status))
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_chat_that_is_refused_after_others_were_answered_is_refused_alone(status: int) -> None:
+    answers = iter([web.json_response(said()), web.json_response({"error": {"message": "too long"}}, status=status)])
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return next(answers)
+
+    async def main() -> None:
+        async with endpoint(handler) as engine:
+            await ask(engine)
+            with pytest.raises(ChatRefused) as told:
+                await ask(engine)
+            assert str(told.value) == f"the endpoint refuses this chat (HTTP {status})"
+
+    asyncio.run(main())
+
+
+def test_a_chat_waits_for_its_turn_as_long_as_others_are_answered() -> None:
+    """An endpoint that answers one chat after the other, each in a quarter of the timeout."""
+    turn = asyncio.Lock()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        async with turn:
+            await asyncio.sleep(0.5)
+            return web.json_response(said())
+
+    async def main() -> None:
+        async with endpoint(handler, timeout_s=2.0) as engine, asyncio.timeout(LONG):
+            assert len(await asyncio.gather(*(ask(engine) for _ in range(6)))) == 6
+
+    asyncio.run(main())
 
 
 def test_an_endpoint_that_stays_busy_is_unavailable() -> None:
@@ -304,17 +339,19 @@ def test_a_cancelled_chat_closes_its_connection_and_gives_its_place_back() -> No
 
 
 def test_a_failed_chat_gives_its_place_back() -> None:
-    statuses = [400, 401, 200]
+    statuses = [400, 401, 200, 400, 200]
 
     async def handler(request: web.Request) -> web.StreamResponse:
         return web.json_response(said(), status=statuses.pop(0))
 
     async def main() -> None:
         async with endpoint(handler, concurrency=1) as engine, asyncio.timeout(LONG):
-            for expected in (InvalidInput, Unavailable):
+            for expected in (EngineRefused, EngineRefused, None, ChatRefused, None):
+                if expected is None:
+                    assert await ask(engine) == Completion("hello", 11, 3)
+                    continue
                 with pytest.raises(expected):
                     await ask(engine)
-            assert await ask(engine) == Completion("hello", 11, 3)
 
     asyncio.run(main())
 
@@ -336,9 +373,9 @@ def test_check_asks_for_the_models() -> None:
 
 @pytest.mark.parametrize("status", [401, 404, 500, 503])
 def test_check_tells_an_endpoint_that_refuses(status: int) -> None:
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(EngineRefused, match=rf"refuses the model 'tiny' \(HTTP {status}\)") as told:
         check(lambda: web.json_response({}, status=status))
-    assert_one_sentence(told.value)
+    assert "secret" not in str(told.value)
 
 
 def test_nothing_listening_is_unavailable() -> None:
