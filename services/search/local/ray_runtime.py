@@ -7,6 +7,7 @@ and ``_metrics_export_port``. A test names them.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from scot.bundled import python_path
@@ -49,6 +51,13 @@ def environment(config: LocalConfig) -> dict[str, str]:
     }
 
 
+def import_application() -> ModuleType:
+    """Import Serve, which takes seconds, and the application; from now on Serve logs errors only."""
+    module = importlib.import_module("services.search.app")
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    return module
+
+
 def start_ray(config: LocalConfig, install_signals: Callable[[], None], stop: threading.Event) -> None:
     """Start Ray; ``install_signals`` is called after it, since Ray replaces SIGTERM's handler. Raises Unavailable."""
     import ray
@@ -81,12 +90,10 @@ def start_serve(grpc_port: int) -> None:
     """Start Serve's proxies."""
     from ray import serve
 
-    from services.search.app import SERVICERS
-
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    servicers = import_application().SERVICERS
     serve.start(
         http_options={"host": "127.0.0.1", "port": free_port()},
-        grpc_options={"port": grpc_port, "grpc_servicer_functions": SERVICERS},
+        grpc_options={"port": grpc_port, "grpc_servicer_functions": servicers},
         logging_config={"enable_access_log": False},
     )
 

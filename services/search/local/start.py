@@ -8,7 +8,6 @@ DATA/composers answers a second later.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import signal
 import sys
@@ -31,6 +30,7 @@ from services.search.local.ray_runtime import (
     APP,
     deploy,
     environment,
+    import_application,
     reload_composers,
     start_ray,
     start_serve,
@@ -82,7 +82,7 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: Signals, stop
     import ray  # noqa: F401  # first and in this thread; the rest of what is needed is imported while Ray starts
 
     with ThreadPoolExecutor(1) as pool:
-        imported = pool.submit(importlib.import_module, "services.search.app")
+        imported = pool.submit(import_application)
         # During these calls a signal only sets ``stop``: an exception would make them lose track of what they started.
         start_ray(config, signals.install, stop)
         if stop.is_set():
