@@ -79,6 +79,7 @@ GRPC_STATUS: dict[type[ScotError], str] = {
     EncoderMismatch: "FAILED_PRECONDITION",
     Conflict: "FAILED_PRECONDITION",
     NotPromoted: "FAILED_PRECONDITION",
+    EngineRefused: "FAILED_PRECONDITION",
     Unauthenticated: "UNAUTHENTICATED",
     PermissionDenied: "PERMISSION_DENIED",
     Overloaded: "RESOURCE_EXHAUSTED",
