@@ -124,7 +124,10 @@ async def _gallery(config: IndexConfig) -> AsyncIterator[Gallery]:
         collection = config.collection or "gallery"
         yield StoreGallery(store, collection, encoder)
         if not config.dry_run:
-            await store.optimize(collection)
+            try:
+                await store.optimize(collection)
+            except Overloaded as error:  # a full disk
+                print(f"the images are stored; {error}", file=sys.stderr)
     finally:
         await store.close()
 
