@@ -173,7 +173,7 @@ def promote(config: PromoteConfig) -> int:
     )
     if decision.checks:
         console = report_console(stderr=config.json)
-        console.print(_table(decision.checks, config.version, decision.released))
+        console.print(_table(decision.checks, config.version, decision.compared_with))
     if config.json:
         job_result.write(decision.to_json())
         return 1 if decision.outcome == "refused" else 0

@@ -25,7 +25,10 @@ Outcome = Literal["first release", "passed", "forced", "refused", "already relea
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One metric on one gallery: what the candidate reached, and what the other did, None before the first release."""
+    """One metric on one gallery: what the candidate reached, and what the other did.
+
+    The other is the released version, before the first release the packaged composer, and None if there is neither.
+    """
 
     world: str
     gallery: str  # a hash of the pictures' ids and the queries
@@ -58,6 +61,12 @@ class Decision:
     encoder: str
     objection: str  # the reason to refuse it; empty if it passes
     checks: tuple[Check, ...]
+    packaged: str | None = None  # the packaged composer that it was compared with, where nothing is released
+
+    @property
+    def compared_with(self) -> str | None:
+        """The other of the checks."""
+        return self.released or self.packaged
 
     @property
     def promoted(self) -> bool:
@@ -71,8 +80,23 @@ class Decision:
             return self.objection
         if self.outcome == "already released":
             return f"{self.candidate} is the released composer already"
-        against = f"not below the interval of {self.released}" if self.released else "nothing was released before"
+        against = f"not below the interval of {self.released}" if self.released else self._first_release()
         return f"{self.candidate}: {'; '.join(map(_numbers, self.checks))}: {against}"
+
+    def _first_release(self) -> str:
+        """How a first release compares with the packaged composer that answered until then."""
+        before = "nothing was released before"
+        if self.packaged is None:
+            return before
+        worse = [check for check in self.checks if check.winner == "other"]
+        better = [check for check in self.checks if check.winner == "candidate"]
+        if worse:
+            numbers = "; ".join(
+                f"{_numbers(check)} is below its {check.other.value:.3f}" for check in worse if check.other
+            )
+            return f"{before}, but the packaged {self.packaged}, which answered, measured better: {numbers}"
+        ahead = f"measured better than the packaged {self.packaged} on {len(better)} of {len(self.checks)} numbers"
+        return f"{before}; {ahead if better else f'not below the interval of the packaged {self.packaged}'}"
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
@@ -91,7 +115,7 @@ class Decision:
             for each in values["checks"]
         )
         names = ("at", "outcome", "candidate", "released", "encoder", "objection")
-        return cls(**{name: values[name] for name in names}, checks=checks)
+        return cls(**{name: values[name] for name in names}, checks=checks, packaged=values.get("packaged"))
 
 
 def compared(
@@ -121,6 +145,7 @@ def decide(
     *,
     objection: str = "",
     force: bool = False,
+    packaged: str | None = None,
 ) -> Decision:
     """Judge a candidate by its checks against the released version.
 
@@ -131,15 +156,16 @@ def decide(
         checks: every gate metric of every gallery.
         objection: why the two cannot be compared, which refuses it as well.
         force: promote it in spite of any objection.
+        packaged: the composer of the package that the checks compare with, where nothing is released; it refuses none.
     """
-    below = [check for check in checks if check.winner == "other"]
+    below = [check for check in checks if check.winner == "other" and released]
     if below and not objection:
         worse = "; ".join(f"{_numbers(check)} is below {_interval(check.other)} of {released}" for check in below)
         objection = f"{candidate} is worse than the released {released}: {worse}"
     outcome: Outcome = "passed" if released else "first release"
     if objection:
         outcome = "forced" if force else "refused"
-    return Decision(utc_now(), outcome, candidate, released, encoder, objection, tuple(checks))
+    return Decision(utc_now(), outcome, candidate, released, encoder, objection, tuple(checks), packaged)
 
 
 def utc_now() -> str:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from scot.composers import Composer, Registry, artifact, composer_path, load_composer
+from scot.composers import Composer, Registry, artifact, composer_path, load_composer, packaged_for
 from scot.composers.registry import Rollback
 from scot.encoders import Encoder, load_encoder
 from scot.errors import EncoderMismatch, InvalidInput, ScotError
@@ -78,11 +78,13 @@ def promote(
         return decide(version, released, encoder_id, (), objection=objection)
     loaded = load_encoder(encoder)
     candidate = _load(path, loaded)
-    other = _load(registry.path(released), loaded) if released is not None and not objection else None
+    packaged = packaged_for(loaded.id) if released is None and not objection else None
+    rival = registry.path(released) if released is not None else packaged and composer_path(packaged, registry)
+    other = _load(rival, loaded) if rival and not objection else None
     checks = _checks(
         loaded, candidate, other, metrics=GATE_METRICS, galleries=galleries, cache=cache, progress=progress
     )
-    decision = decide(version, released, loaded.id, checks, objection=objection, force=force)
+    decision = decide(version, released, loaded.id, checks, objection=objection, force=force, packaged=packaged)
     # Recorded first: a version that the pointer names has its numbers, whatever happens in between.
     registry.record(version, decision.to_json())
     if not decision.promoted:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-from torch.nn.functional import normalize
 
 from scot.composers import Composer, tuned_baselines
 from scot.composers.base import ComposerModule
 from scot.embeddings.cache import TripletEmbeddings, unit_rows
+from scot.training.objectives.direction import moved as moved_image
 
 _MOST = 4096  # triplets measured; more would change only the third digit
 _CHUNK = 512
@@ -59,8 +59,8 @@ def references(data: TripletEmbeddings, training_N: torch.Tensor, rows_M: torch.
 
     def moved(rows_B: torch.Tensor) -> torch.Tensor:
         image_BD, _ = _inputs(data, rows_B)
-        change_BD = unit_rows(data.text_VD, data.edited_N[rows_B]) - unit_rows(data.text_VD, data.caption_N[rows_B])
-        return normalize(image_BD + gap_D + change_BD, dim=-1)
+        caption_BD, edited_BD = (unit_rows(data.text_VD, each[rows_B]) for each in (data.caption_N, data.edited_N))
+        return moved_image(image_BD, caption_BD, edited_BD, gap_D, share=1.0)
 
     found["oracle"] = _measure(lambda rows_B: unit_rows(data.text_VD, data.edited_N[rows_B]), data, rows_M)
     return found | {"oracle_moved": _measure(moved, data, rows_M)}

@@ -8,7 +8,7 @@ I, T_m, T_o, T_u and R come from a frozen encoder and carry no gradient. Centrin
 from scot.training.objectives.batch import TargetQueue, TripletBatch, noised
 from scot.training.objectives.config import LossConfig
 from scot.training.objectives.contrastive import info_nce, sigmoid_loss
-from scot.training.objectives.direction import analogy_loss, direction_loss, preservation_loss
+from scot.training.objectives.direction import direction_loss, modality_gap, moved, preservation_loss
 from scot.training.objectives.mined_targets import MinedTargets
 from scot.training.objectives.objective import ContrastiveLoss
 
@@ -18,9 +18,10 @@ __all__ = [
     "MinedTargets",
     "TargetQueue",
     "TripletBatch",
-    "analogy_loss",
     "direction_loss",
     "info_nce",
+    "modality_gap",
+    "moved",
     "noised",
     "preservation_loss",
     "sigmoid_loss",

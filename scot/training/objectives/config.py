@@ -8,10 +8,10 @@ from typing import Any
 
 from scot.errors import InvalidInput
 
-TERMS = ("contrastive", "sigmoid", "retrieved", "direction", "preservation", "analogy")
+TERMS = ("contrastive", "sigmoid", "retrieved", "moved", "analogy", "direction", "preservation")
 """The terms of the loss; each has its weight in :class:`LossConfig`, as ``NAME_weight``."""
 
-_COMPARING = TERMS[:3]  # the terms that compare candidates, with the temperature
+_COMPARING = TERMS[:4]  # the terms that compare candidates, with the temperature
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,16 @@ class LossConfig:
     """Weight of the sigmoid loss, in which every candidate with T_u's text is a positive."""
     retrieved_weight: float = 0.0
     """Weight of InfoNCE to the image nearest to T_u, the second target."""
+    moved_weight: float = 0.0
+    """Weight of InfoNCE to the moved image, I + T_u − T_o mixed with T_u, among the moved images of the batch."""
     direction_weight: float = 0.0
     """Weight of the direction loss, cos(V_c − I, T_u − T_o)."""
     preservation_weight: float = 0.0
     """Weight of source preservation: V_c equals I, except along the edit's direction."""
     analogy_weight: float = 0.0
-    """Weight of the analogy, cos(V_c, ½ (I + T_u − T_o) + ½ T_u)."""
+    """Weight of the analogy, 1 − cos of V_c and the moved image."""
+    moved_share: float = 0.5
+    """The share of I + T_u − T_o in the moved image; the rest is T_u."""
     caption_negatives: bool = True
     """The captions T_o of the batch are negatives: a row's own T_o punishes ignoring the edit."""
     edit_negatives: bool = False
@@ -72,6 +76,8 @@ class LossConfig:
             value = getattr(self, name)
             if not 0.0 <= value < float("inf"):
                 raise InvalidInput(f"{name} must be a number and not negative, but is {value}")
+        if not 0.0 <= self.moved_share <= 1.0:
+            raise InvalidInput(f"moved_share must be from 0 to 1, not {self.moved_share}")
         if not any(getattr(self, f"{term}_weight") for term in _COMPARING):
             named = ", ".join(f"{term}_weight" for term in _COMPARING)
             raise InvalidInput(f"one of {named} must be above 0: the other terms alone have no negatives")

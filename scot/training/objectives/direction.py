@@ -51,16 +51,19 @@ def preservation_loss(
     return (1.0 - cosine_similarity(query_rest_BD, image_rest_BD, dim=-1)).mean()
 
 
-def analogy_loss(
-    query_BD: torch.Tensor, image_BD: torch.Tensor, caption_BD: torch.Tensor, edited_BD: torch.Tensor
+def moved(
+    image_BD: torch.Tensor, from_BD: torch.Tensor, to_BD: torch.Tensor, gap_D: torch.Tensor, share: float
 ) -> torch.Tensor:
-    """1 − cos(V_c, ½ (I − μ_I + μ_T + T_u − T_o) + ½ T_u), mean over the rows.
+    """n(σ (I + μ_T − μ_I + to − from) + (1 − σ) to): the image moved as its caption moves, and the caption's own pull.
 
     I + T_u − T_o is the analogy of word vectors (Mikolov et al., NAACL 2013); PDV (arXiv 2502.07215) searches with it
     when a caption is known. Here it is a target for a composer that has no captions. What the edit leaves unchanged
-    comes from the image itself, and the wording of the caption cancels. T_u adds what the image does not show. μ_I and
-    μ_T, the means of I and T_u over the global batch, move the image to the texts' side of the modality gap.
+    comes from the image itself, and the wording of the caption cancels. T_u adds what the image does not show. σ is
+    ``share``; ``gap_D``, μ_T − μ_I, moves the image to the texts' side of the modality gap.
     """
-    gap_D = gather(edited_BD).mean(0) - gather(image_BD).mean(0)
-    moved_BD = image_BD + gap_D + edited_BD - caption_BD
-    return (1.0 - cosine_similarity(query_BD, 0.5 * (moved_BD + edited_BD), dim=-1)).mean()
+    return normalize(share * (image_BD + gap_D + to_BD - from_BD) + (1.0 - share) * to_BD, dim=-1)
+
+
+def modality_gap(image_BD: torch.Tensor, text_BD: torch.Tensor) -> torch.Tensor:
+    """μ_T − μ_I, the difference of the means over the global batch: ``(D,)``."""
+    return gather(text_BD).mean(0) - gather(image_BD).mean(0)

@@ -6,13 +6,14 @@ import math
 
 import torch
 from torch import nn
+from torch.nn.functional import cosine_similarity
 
 from scot.training.objectives.batch import TripletBatch, gather
 from scot.training.objectives.config import LossConfig
 from scot.training.objectives.contrastive import candidates_of, info_nce, logits, own_columns, sigmoid_loss
-from scot.training.objectives.direction import analogy_loss, direction_loss, preservation_loss
+from scot.training.objectives.direction import direction_loss, modality_gap, moved, preservation_loss
 
-_ON_DIRECTION = {"direction": direction_loss, "preservation": preservation_loss, "analogy": analogy_loss}
+_ON_DIRECTION = {"direction": direction_loss, "preservation": preservation_loss}
 
 
 class ContrastiveLoss(nn.Module):
@@ -42,6 +43,8 @@ class ContrastiveLoss(nn.Module):
             terms = self._to_text(query_BD, batch, scale)
         if "retrieved" in weights:
             terms["retrieved"] = self._to_image(query_BD, batch, scale)
+        if "moved" in weights or "analogy" in weights:
+            terms |= self._to_moved(query_BD, batch, scale)
         for name, term in _ON_DIRECTION.items():
             if name in weights:
                 terms[name] = term(query_BD, batch.image_BD, batch.caption_BD, batch.edited_BD)
@@ -64,6 +67,32 @@ class ContrastiveLoss(nn.Module):
         if config.sigmoid_weight:
             logits_BM = logits(query_BD, found.vectors_MD, scale, found.own_BKD)
             terms["sigmoid"] = sigmoid_loss(logits_BM, found.same_BM, found.absent_BM, self.bias)
+        return terms
+
+    def _to_moved(self, query_BD: torch.Tensor, batch: TripletBatch, scale: torch.Tensor) -> dict[str, torch.Tensor]:
+        """To the moved image M (:func:`scot.training.objectives.direction.moved`): InfoNCE, and 1 − cos(V_c, M).
+
+        InfoNCE has the M of all rows as candidates and, with ``caption_negatives``, what they are without their move.
+        """
+        config, terms = self.config, {}
+        image_BD, caption_BD, edited_BD = batch.image_BD, batch.caption_BD, batch.edited_BD
+        gap_D, share = modality_gap(image_BD, edited_BD), config.moved_share
+        moved_BD = moved(image_BD, caption_BD, edited_BD, gap_D, share)
+        if config.moved_weight:
+            candidates, texts = [gather(moved_BD)], [gather(batch.edited_B)]
+            if config.caption_negatives:
+                candidates.append(gather(moved(image_BD, caption_BD, caption_BD, gap_D, share)))
+                texts.append(gather(batch.caption_B))
+            terms["moved"] = info_nce(
+                query_BD,
+                torch.cat(candidates),
+                own_columns(batch.edited_B),
+                scale,
+                masked_BM=torch.cat(texts) == batch.edited_B[:, None],
+                hardness=config.hardness,
+            )
+        if config.analogy_weight:
+            terms["analogy"] = (1.0 - cosine_similarity(query_BD, moved_BD, dim=-1)).mean()
         return terms
 
     def _to_image(self, query_BD: torch.Tensor, batch: TripletBatch, scale: torch.Tensor) -> torch.Tensor:

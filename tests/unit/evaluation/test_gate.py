@@ -65,6 +65,22 @@ def test_the_first_release_passes_and_force_is_not_said_where_it_was_not_needed(
     assert decide("v2", "v1", "e", [check(0.6)], force=True).outcome == "passed"
 
 
+def test_a_first_release_says_how_the_packaged_composer_did() -> None:
+    def said(value: float) -> str:
+        decision = decide("v1", None, "e", [check(value), check(0.6, metric="recall_subset@1")], packaged="tiny-1")
+        assert decision.outcome == "first release"
+        assert Decision.from_json(json.loads(json.dumps(decision.to_json()))) == decision
+        return decision.summary.partition("scenes: ")[2]
+
+    before = "nothing was released before"
+    assert said(0.7) == f"{before}; measured better than the packaged tiny-1 on 1 of 2 numbers"
+    assert said(0.6) == f"{before}; not below the interval of the packaged tiny-1"
+    assert said(0.5) == (
+        f"{before}, but the packaged tiny-1, which answered, measured better: "
+        "recall@1 0.500 on scenes is below its 0.600"
+    )
+
+
 def test_what_cannot_be_compared_is_refused_unless_forced() -> None:
     arguments = ("v2", "v1", "e", [check(0.9, None)])
     assert decide(*arguments, objection="another encoder").outcome == "refused"
@@ -139,6 +155,13 @@ def test_promote_refuse_force_and_roll_back(run: Run, registry: Registry) -> Non
     code, out, _ = run("promote", "v1")
     assert (code, registry.released()) == (0, "v1")
     assert "promoted v1 (first release" in out
+    assert (
+        "nothing was released before, but the packaged tiny-1, which answered, measured better: recall@1 0."
+        in " ".join(out.split())
+    )
+    (decision,) = registry.decisions("v1")
+    assert decision["packaged"] == "tiny-1"
+    assert all(made["winner"] == "other" for made in decision["checks"])
 
     code, _, err = run("promote", "v2")
     assert (code, registry.released()) == (1, "v1")

@@ -15,7 +15,6 @@ from scot.training.objectives import (
     LossConfig,
     TargetQueue,
     TripletBatch,
-    analogy_loss,
     direction_loss,
     info_nce,
     noised,
@@ -224,17 +223,43 @@ def test_an_identity_edit_ties_the_whole_query_to_the_reference() -> None:
     assert float(preservation_loss(rows.flip(0), rows, rows, rows)) == pytest.approx(2.0)
 
 
+# Images at (±1, 0, 0), so of mean 0; edited captions of mean (0, 0, 1); both edits go along the second axis.
+MOVING = TripletBatch(
+    image_BD=torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]),
+    edit_BD=torch.eye(3)[:2],
+    caption_BD=torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]),
+    edited_BD=torch.tensor([[0.0, 1.0, 1.0], [0.0, -1.0, 1.0]]),
+    edit_B=torch.tensor([0, 1]),
+    caption_B=torch.tensor([2, 2]),
+    edited_B=torch.tensor([3, 4]),
+)
+# The moved images are (1, 1, 1) and (−1, −1, 1); half way to the edited captions: (.5, 1, 1) and (−.5, −1, 1).
+MOVED = [[0.5, 1.0, 1.0], [-0.5, -1.0, 1.0]]
+
+
 def test_the_analogy_by_hand() -> None:
-    # Pictures at (±1, 0, 0), so of mean 0; edited captions of mean (0, 0, 1); both edits go along the second axis.
-    image = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
-    edited = torch.tensor([[0.0, 1.0, 1.0], [0.0, -1.0, 1.0]])
-    caption = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
-    # The moved pictures are (1, 1, 1) and (−1, −1, 1); half way to the edited captions: (.5, 1, 1) and (−.5, −1, 1).
-    right = torch.tensor([[0.5, 1.0, 1.0], [-0.5, -1.0, 1.0]])
-    assert float(analogy_loss(right, image, caption, edited)) == pytest.approx(0.0, abs=1e-6)
-    assert float(analogy_loss(right * torch.tensor([[1.0], [-1.0]]), image, caption, edited)) == pytest.approx(1.0)
-    across = torch.tensor([[2.0, -1.0, 0.0], [-2.0, 1.0, 0.0]])
-    assert float(analogy_loss(across, image, caption, edited)) == pytest.approx(1.0)
+    def analogy(query: list[list[float]], **settings: Any) -> float:
+        """Beside a contrastive term of no weight worth naming."""
+        tiny = {"contrastive_weight": 1e-9, "analogy_weight": 1.0, **settings}
+        return loss_of(query, MOVING, **tiny)
+
+    assert analogy(MOVED) == pytest.approx(0.0, abs=1e-6)
+    assert analogy([MOVED[0], [-x for x in MOVED[1]]]) == pytest.approx(1.0)
+    assert analogy([[2.0, -1.0, 0.0], [-2.0, 1.0, 0.0]]) == pytest.approx(1.0)
+    assert analogy([[1.0, 1.0, 1.0], [-1.0, -1.0, 1.0]], moved_share=1.0) == pytest.approx(0.0, abs=1e-6)
+    assert analogy([[0.0, 1.0, 1.0], [0.0, -1.0, 1.0]], moved_share=0.0) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_moved_image_is_found_among_those_of_the_batch_and_those_not_moved() -> None:
+    query = normalize(torch.tensor(MOVED), dim=-1)
+    only = {"contrastive_weight": 0.0, "moved_weight": 1.0}
+    other = float(query[0] @ query[1])
+    assert loss_of(query.tolist(), MOVING, **only) == pytest.approx(math.log(1 + math.exp(other - 1)))
+    # Not moved, and half way to the own caption: (±.5, 0, 1).
+    still = normalize(torch.tensor([[0.5, 0.0, 1.0], [-0.5, 0.0, 1.0]]), dim=-1)
+    negatives = math.exp(other) + sum(math.exp(float(query[0] @ each)) for each in still)
+    expected = math.log((math.e + negatives) / math.e)
+    assert loss_of(query.tolist(), MOVING, caption_negatives=True, **only) == pytest.approx(expected)
 
 
 def test_earlier_targets_are_negatives_as_long_as_the_queue_is() -> None:

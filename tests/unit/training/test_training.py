@@ -58,8 +58,8 @@ def test_a_run_repeats_exactly() -> None:
 
 EVERY_TERM = LossConfig(
     contrastive_weight=0.5, sigmoid_weight=0.1, retrieved_weight=0.5, direction_weight=0.5, preservation_weight=0.1,
-    analogy_weight=0.5, edit_negatives=True, image_negatives=True, sibling_negatives=2, hardness=0.5, queue=3,
-    edit_noise=0.02, target_noise=0.02,
+    moved_weight=0.5, analogy_weight=0.5, edit_negatives=True, image_negatives=True, sibling_negatives=2, hardness=0.5,
+    queue=3, edit_noise=0.02, target_noise=0.02,
 )  # fmt: skip
 
 
