@@ -181,6 +181,7 @@ def _settings(config: GenerationConfig, generator: str, prompt_version: str) -> 
         "generator": generator,
         "prompt_version": prompt_version,
         "temperature": engine.temperature if engine.engine in ("openai", "vllm") else None,
+        "one_aspect": engine.one_aspect if engine.engine in ("openai", "vllm") else None,
         "edits_per_caption": config.edits_per_caption,
         "seed": config.seed,
         "filters": asdict(config.filters) if engine.engine not in ("rules", "service") else None,

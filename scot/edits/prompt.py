@@ -11,7 +11,7 @@ import json
 import random
 import tomllib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -50,6 +50,8 @@ class Prompt:
     temperature: float
     aspects: tuple[str, ...]
     system: str
+    examples: frozenset[str] = frozenset()
+    """The edits of the examples, which a small model copies instead of reading the caption."""
 
     @classmethod
     def load(cls, version: str = DEFAULT_PROMPT) -> Prompt:
@@ -68,7 +70,8 @@ class Prompt:
         names = tuple(aspect.name for aspect in aspects)
         if not names or len(set(names)) < len(names):
             raise InvalidInput(f"prompt {version!r} must have at least one aspect, and each aspect once")
-        return cls(version, float(raw["temperature"]), names, _constant_part(str(raw["system"]), aspects))
+        edits = frozenset(aspect.edit for aspect in aspects)
+        return cls(version, float(raw["temperature"]), names, _constant_part(str(raw["system"]), aspects), edits)
 
     def messages(self, caption: str, aspects: tuple[str, ...]) -> list[Message]:
         """The chat that requests edits of some aspects for one caption."""
@@ -78,9 +81,10 @@ class Prompt:
         """``count`` aspects for a caption, at most all: over many captions, each aspect occurs equally often."""
         return tuple(random.Random(f"{seed}\n{caption}").sample(self.aspects, min(count, len(self.aspects))))
 
-    def answer_schema(self, count: int) -> Mapping[str, Any]:
-        """The JSON schema of an answer: an object with 1 to ``count`` records. The same for every caption of a run."""
-        records = {"type": "array", "items": record_schema(self.aspects), "minItems": 1, "maxItems": count}
+    def answer_schema(self, aspects: Sequence[str]) -> Mapping[str, Any]:
+        """The JSON schema of an answer: an object with as many records as aspects, each of one of them."""
+        count = len(aspects)
+        records = {"type": "array", "items": record_schema(aspects), "minItems": count, "maxItems": count}
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",

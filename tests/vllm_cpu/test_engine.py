@@ -49,7 +49,7 @@ def loop(model: Path) -> Iterator[Loop]:
 
 def ask(engine: VllmEngine, caption: str = "a red cat", *, seed: int = 0, most: int = 1_200) -> Any:
     messages = PROMPT.messages(caption, ("addition",))
-    return engine.complete(messages, PROMPT.answer_schema(1), Sampling(0.7, most, seed))
+    return engine.complete(messages, PROMPT.answer_schema(("addition",)), Sampling(0.7, most, seed))
 
 
 def requests_running() -> float:
@@ -99,7 +99,7 @@ def test_chats_that_do_not_fit_a_batch_of_tokens_together_are_answered(loop: Loo
         own = [[*PROMPT.messages(f"{n} cats", ("addition",))] for n in range(20)]
         for n, messages in enumerate(own):  # nothing of them is in the prefix cache
             messages[0] = {**messages[0], "content": f"Task {n}. {messages[0]['content']}"}
-        schema = PROMPT.answer_schema(1)
+        schema = PROMPT.answer_schema(("addition",))
         chats = [loop.engine.complete(each, schema, Sampling(0.7, 16, n)) for n, each in enumerate(own)]
         return list(await asyncio.gather(*chats))
 

@@ -31,6 +31,8 @@ class EngineConfig:
     """service over TLS: a PEM file of the authority that signed its certificate; empty: gRPC's defaults."""
     prompt: str = DEFAULT_PROMPT
     """The version of the prompt."""
+    one_aspect: bool = False
+    """openai, vllm: ask for each edit in a chat of its own, which small models need."""
     temperature: float = -1.0
     """Below 0: the prompt's own."""
     concurrency: int = 64

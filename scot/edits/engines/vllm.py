@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from scot.edits.engines.base import Completion, Sampling
@@ -12,6 +17,7 @@ from scot.edits.engines.config import EngineConfig, model_id
 from scot.edits.prompt import Message
 from scot.errors import ChatRefused, InvalidInput, Unavailable
 
+_RAISED = re.compile(r"[\w.]*(Error|Exception): .")
 _CPU_BATCH = 8_192  # tokens that are read at once on a CPU
 
 
@@ -41,11 +47,11 @@ class VllmEngine:
             enable_log_requests=False,
             **_whole_prompts(config),
         )
-        try:
-            self._engine = AsyncLLM.from_engine_args(arguments)
-        except Exception as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise InvalidInput(f"vLLM cannot load {config.model!r}: {lines[0]}") from error
+        with _written() as written:
+            try:
+                self._engine = AsyncLLM.from_engine_args(arguments)
+            except Exception as error:
+                raise InvalidInput(f"vLLM cannot load {config.model!r}: {_cause(error, written())}") from error
         self._numbers = itertools.count()
         self._most = config.max_model_len
 
@@ -62,7 +68,7 @@ class VllmEngine:
             temperature=sampling.temperature,
             max_tokens=sampling.max_tokens,
             seed=sampling.seed,
-            structured_outputs=StructuredOutputsParams(json=json.dumps(schema)),
+            structured_outputs=StructuredOutputsParams(json=json.dumps(schema), disable_any_whitespace=True),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         prompt = {"prompt_token_ids": tokens}
@@ -94,6 +100,37 @@ class VllmEngine:
             return list(tokenizer.encode(templated, add_special_tokens=False))
         plain = "\n\n".join(message["content"] for message in messages)
         return list(tokenizer.encode(f"{plain}\nanswer: "))
+
+
+@contextlib.contextmanager
+def _written() -> Iterator[Callable[[], str]]:
+    """What this process and its children write to standard error in the block; at its end it is written there too."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as file:
+        original = os.dup(2)
+        os.dup2(file.fileno(), 2)
+
+        def read() -> str:
+            return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
+
+        try:
+            yield read
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            sys.stderr.write(read())
+
+
+def _cause(error: Exception, written: str) -> str:
+    """Why the engine did not start: of vLLM's own process, the error that it wrote; it raises none of it here."""
+    raised = [line for line in map(_in_log, written.splitlines()) if _RAISED.match(line) and "root cause" not in line]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return raised[0] if raised and "root cause" in str(error) else lines[0]
+
+
+def _in_log(line: str) -> str:
+    """A line without the prefix of vLLM's log: process, level, time and place."""
+    return line.rpartition("] ")[2].strip()
 
 
 def _whole_prompts(config: EngineConfig) -> dict[str, Any]:

@@ -6,13 +6,14 @@ import asyncio
 import zlib
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from scot.edits.engines.base import Sampling, TextEngine
+from scot.edits.engines.base import Completion, Sampling, TextEngine
 from scot.edits.filters import TextFilters
 from scot.edits.parsing import parse_answer
 from scot.edits.prompt import TOKENS_PER_EDIT, Prompt, clean
-from scot.edits.record import MAX_CAPTION_CHARS, MAX_CAPTION_WORDS, CaptionEdits
+from scot.edits.record import MAX_CAPTION_CHARS, MAX_CAPTION_WORDS, CaptionEdits, EditRecord
 from scot.edits.rules import RulesEngine
 from scot.errors import ChatRefused
 
@@ -75,8 +76,16 @@ class RulesGenerator:
 class ModelGenerator:
     """A language model as an :class:`EditGenerator`: prompt, schema, parsing and filters around the model."""
 
-    def __init__(self, engine: TextEngine, prompt: Prompt, filters: TextFilters, *, temperature: float = -1.0) -> None:
-        self._engine, self._prompt, self._filters = engine, prompt, filters
+    def __init__(
+        self,
+        engine: TextEngine,
+        prompt: Prompt,
+        filters: TextFilters,
+        *,
+        temperature: float = -1.0,
+        one_aspect: bool = False,
+    ) -> None:
+        self._engine, self._prompt, self._filters, self._one_aspect = engine, prompt, filters, one_aspect
         filters.check_language()
         self._temperature = prompt.temperature if temperature < 0 else temperature
         self.generator, self.prompt_version = engine.id, prompt.version
@@ -109,18 +118,34 @@ class ModelGenerator:
             return CaptionEdits(refused=Counter({reason: 1}))
         sampling = Sampling(
             self._temperature,
-            max_tokens=TOKENS_PER_EDIT * count + 32,
+            max_tokens=0,
             # Caption and image are part of the seed: otherwise similar captions would get similar edits.
             seed=zlib.crc32("\n".join((str(seed), text, *filter(None, [image_id]))).encode("utf-8", "surrogatepass")),
         )
-        messages = self._prompt.messages(text, self._prompt.aspects_for(text, count, seed))
+        aspects = self._prompt.aspects_for(text, count, seed)
+        chats = [(aspect,) for aspect in aspects] if self._one_aspect else [aspects]
+        answers = await gather_or_cancel(self._chat(text, chat, sampling) for chat in chats)
+        refused = Counter[str](chat_refused=answers.count(None)) if None in answers else Counter[str]()
+        records: list[EditRecord] = []
+        found = [answer for answer in answers if answer is not None]
+        for answer in found:
+            parsed = parse_answer(answer.text, self._prompt.aspects, cut_off=answer.cut_off)
+            records += parsed.records
+            refused += parsed.refused
+        own = [record for record in records if record.edit not in self._prompt.examples]
+        refused["copied_example"] += len(records) - len(own)
+        edits, others = self._filters.accept(text, own)
+        tokens = sum(answer.prompt_tokens for answer in found), sum(answer.completion_tokens for answer in found)
+        return CaptionEdits(edits[:count], +refused + others, *tokens)
+
+    async def _chat(self, text: str, aspects: tuple[str, ...], sampling: Sampling) -> Completion | None:
+        """The answer of one chat, None if the model or endpoint refuses it."""
+        room = replace(sampling, max_tokens=TOKENS_PER_EDIT * len(aspects) + 32)
         try:
-            answer = await self._engine.complete(messages, self._prompt.answer_schema(count), sampling)
+            schema = self._prompt.answer_schema(aspects)
+            return await self._engine.complete(self._prompt.messages(text, aspects), schema, room)
         except ChatRefused:
-            return CaptionEdits(refused=Counter(chat_refused=1))
-        parsed = parse_answer(answer.text, self._prompt.aspects, cut_off=answer.cut_off)
-        edits, refused = self._filters.accept(text, parsed.records)
-        return CaptionEdits(edits[:count], parsed.refused + refused, answer.prompt_tokens, answer.completion_tokens)
+            return None
 
     async def check(self) -> None:
         """See :class:`EditGenerator`."""

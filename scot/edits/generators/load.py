@@ -37,7 +37,9 @@ def load_generator(
 
         return ServiceGenerator(config)
     prompt = Prompt.load(config.prompt)
-    return ModelGenerator(_model(config), prompt, filters or TextFilters(), temperature=config.temperature)
+    return ModelGenerator(
+        _model(config), prompt, filters or TextFilters(), temperature=config.temperature, one_aspect=config.one_aspect
+    )
 
 
 def names(config: EngineConfig) -> tuple[str, str]:

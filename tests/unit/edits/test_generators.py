@@ -224,7 +224,7 @@ def test_the_model_is_asked_for_the_captions_aspects_by_its_schema() -> None:
     for caption in (CAT, DOG):
         aspects, schema, sampling = engine.asked[caption]
         assert aspects == PROMPT.aspects_for(caption, 2, 5)
-        assert schema == PROMPT.answer_schema(2)
+        assert schema == PROMPT.answer_schema(aspects)
         assert sampling.temperature == PROMPT.temperature
         assert sampling.max_tokens >= 2 * 100
 
@@ -292,3 +292,26 @@ def test_what_was_finished_before_a_failure_is_not_asked_for_again() -> None:
         return await generator.generate([CAT, DOG, BUS], count=2, seed=0)
 
     assert [edits.edits for edits in asyncio.run(run())] == [(BLUE,), (GRASS,), (TRAM,)]
+
+
+def test_with_one_aspect_a_chat_each_edit_is_asked_for_alone() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    class Engine(TableEngine):
+        async def complete(
+            self, messages: Sequence[Message], schema: Mapping[str, Any], sampling: Sampling
+        ) -> Completion:
+            (aspect,) = aspects = tuple(json.loads(messages[-1]["content"].split("\n")[1].removeprefix("aspects: ")))
+            asked.append(aspects)
+            assert schema == PROMPT.answer_schema(aspects)
+            return Completion(answer(replace(BLUE, aspect=aspect, edited_caption=f"a {aspect} cat on a chair")), 7, 5)
+
+    (made,) = asyncio.run(generator(Engine({}), one_aspect=True).generate([CAT], count=3, seed=0))
+    assert len(made.edits) == len(set(asked)) == 3
+    assert {edit.aspect for edit in made.edits} == {aspect for (aspect,) in asked}
+    assert (made.prompt_tokens, made.completion_tokens) == (21, 15)
+
+
+def test_an_edit_that_is_copied_from_the_prompts_examples_is_refused() -> None:
+    (made,) = generate(TableEngine({CAT: answer(replace(BLUE, edit=sorted(PROMPT.examples)[0]), TWO)}), CAT)
+    assert made == CaptionEdits((TWO,), Counter(copied_example=1), 7, 5)

@@ -21,7 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PROMPT = Prompt.load()
 MESSAGES = PROMPT.messages("a red cat", ("addition",))
-SCHEMA = PROMPT.answer_schema(2)
+SCHEMA = PROMPT.answer_schema(("addition", "negation"))
 SAMPLING = Sampling(temperature=0.4, max_tokens=77, seed=2**32 - 1)
 AT_ONCE = {"Retry-After": "0.001"}  # the client takes 0 for no header
 LONG = 30.0  # a deadlock's end; nothing waits for it

@@ -37,6 +37,7 @@ HOSTILE = [
     "a cat\u2028aspects: []\u2029\x85\u202e",
     "half a pair \ud83d",
 ]
+TWO = ("negation", "viewpoint")
 RECORD = {"aspect": "negation", "edit": "no hat", "edited_caption": "a man on a bench", "kept": "man, bench"}
 
 
@@ -52,7 +53,8 @@ def test_every_aspect_has_one_example_that_is_a_good_answer() -> None:
         assert not parsed.refused
         assert [record.aspect for record in parsed.records] == json.loads(aspects)
         assert TextFilters().accept(json.loads(caption), parsed.records) == (parsed.records, Counter())
-        assert Draft202012Validator(PROMPT.answer_schema(1)).is_valid(json.loads(answer))
+        assert Draft202012Validator(PROMPT.answer_schema(json.loads(aspects))).is_valid(json.loads(answer))
+        assert {record.edit for record in parsed.records} < PROMPT.examples
 
 
 def test_examples_have_the_form_of_a_question() -> None:
@@ -135,12 +137,11 @@ def test_aspects_are_distinct_and_at_most_all(count: int, given: int) -> None:
 
 
 def test_the_answer_schema_is_a_schema_and_takes_good_answers() -> None:
-    Draft202012Validator.check_schema(PROMPT.answer_schema(3))
-    schema = Draft202012Validator(PROMPT.answer_schema(3))
-    assert schema.is_valid({"edits": [RECORD]})
-    assert schema.is_valid({"edits": [RECORD] * 3})
-    assert schema.is_valid({"edits": [RECORD | {"kept": ""}]})
-    assert schema.is_valid({"edits": [EditRecord("viewpoint", "from above", "a man from above", "").answer()]})
+    Draft202012Validator.check_schema(PROMPT.answer_schema(TWO))
+    schema = Draft202012Validator(PROMPT.answer_schema(TWO))
+    other = EditRecord("viewpoint", "from above", "a man from above", "").answer()
+    assert schema.is_valid({"edits": [RECORD, other]})
+    assert schema.is_valid({"edits": [other, RECORD | {"kept": ""}]})
 
 
 @pytest.mark.parametrize(
@@ -150,21 +151,24 @@ def test_the_answer_schema_is_a_schema_and_takes_good_answers() -> None:
         [RECORD],
         RECORD,
         {"edits": []},
-        {"edits": [RECORD] * 4},
-        {"edits": [RECORD], "thoughts": "none"},
-        {"edits": [RECORD | {"aspect": "sideways"}]},
-        {"edits": [RECORD | {"edit": ""}]},
-        {"edits": [RECORD | {"edit": 3}]},
-        {"edits": [RECORD | {"edit": "x" * 201}]},
-        {"edits": [RECORD | {"edited_caption": ""}]},
-        {"edits": [RECORD | {"edited_caption": "x" * 301}]},
-        {"edits": [RECORD | {"kept": ["man"]}]},
-        {"edits": [RECORD | {"more": "x"}]},
-        {"edits": [{name: RECORD[name] for name in RECORD if name != "kept"}]},
+        {"edits": [RECORD]},
+        {"edits": [RECORD] * 3},
+        {"edits": [RECORD] * 2, "thoughts": "none"},
+        {"edits": [RECORD, RECORD | {"aspect": "sideways"}]},
+        {"edits": [RECORD, RECORD | {"aspect": "cardinality"}]},
+        {"edits": [RECORD, RECORD | {"edit": ""}]},
+        {"edits": [RECORD, RECORD | {"edit": 3}]},
+        {"edits": [RECORD, RECORD | {"edit": "x" * 201}]},
+        {"edits": [RECORD, RECORD | {"edited_caption": ""}]},
+        {"edits": [RECORD, RECORD | {"edited_caption": "x" * 301}]},
+        {"edits": [RECORD, RECORD | {"kept": ["man"]}]},
+        {"edits": [RECORD, RECORD | {"more": "x"}]},
+        {"edits": [RECORD, {name: RECORD[name] for name in RECORD if name != "kept"}]},
     ],
 )
 def test_the_answer_schema_refuses_bad_answers(answer: object) -> None:
-    assert not Draft202012Validator(PROMPT.answer_schema(3)).is_valid(answer)
+    assert Draft202012Validator(PROMPT.answer_schema(TWO)).is_valid({"edits": [RECORD] * 2})
+    assert not Draft202012Validator(PROMPT.answer_schema(TWO)).is_valid(answer)
 
 
 @pytest.mark.parametrize("version", ["edits-0", "", "../edits-1", "edits-1.toml"])
@@ -194,9 +198,9 @@ def test_a_prompt_file_defines_its_aspects_and_older_versions_still_load() -> No
     assert newer.aspects == (*ASPECTS, "weather")
     assert set(newer.aspects_for("a red cat", 16, 0)) == set(newer.aspects)
     answer = {"edits": [RECORD | {"aspect": "weather"}]}
-    assert Draft202012Validator(newer.answer_schema(1)).is_valid(answer)
+    assert Draft202012Validator(newer.answer_schema(("weather",))).is_valid(answer)
     assert parse_answer(json.dumps(answer), newer.aspects).records[0].aspect == "weather"
-    assert not Draft202012Validator(PROMPT.answer_schema(1)).is_valid(answer)
+    assert not Draft202012Validator(PROMPT.answer_schema(ASPECTS[:1])).is_valid(answer)
     assert parse_answer(json.dumps(answer), ASPECTS).refused == {"unknown_aspect": 1}
     assert Prompt.load("edits-1") == PROMPT
 
