@@ -20,4 +20,5 @@ def is_verb(word: str) -> bool:
 
 def is_follower(word: str) -> bool:
     """Whether a noun phrase is complete in front of this word."""
-    return word in _FOLLOWERS or is_verb(word)
+    participle = word.endswith("ed") and len(word) > 5 and word not in TERMS
+    return word in _FOLLOWERS or participle or is_verb(word)

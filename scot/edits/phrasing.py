@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from scot.edits.record import MAX_KEPT_CHARS
 from scot.edits.rules.change import Dice
 from scot.edits.rules.reading import article, with_article
 from scot.edits.vocabulary import TERMS, lemma
-from scot.edits.vocabulary.words import NUMBERS
+from scot.edits.vocabulary.words import FUNCTION_WORDS, NUMBERS
 
-QUALITIES = ("colour", "size", "material", "pattern", "age", "state", "hair", "person")
+QUALITIES = ("colour", "size", "material", "pattern", "age", "state", "hair", "height", "length")
 """The kinds of adjectives."""
 PLACES = ("in", "on", "at", "by", "near", "under", "behind", "beside", "inside", "above", "below", "next", "along")
 _JOINS = ("with", "wearing", "holding", "carrying", "and", "having")
@@ -26,7 +27,8 @@ _SWAP = {
         "change {old} to {new}", "in {new}, not {old}", "the {noun} should be {new}", "I want the {noun} in {new}",
     ),
     "quality": (
-        "make {them} {new}", "make the {noun} {new}", "{new} instead of {old}", "{a_new} {noun} instead of {a_old} one",
+        "make {them} {new}", "make the {noun} {new}", "{new} instead of {old}",
+        "{a_new} {noun} instead of {a_old} {one}",
         "change {old} to {new}", "the {noun} should be {new}", "not {old} but {new}", "{new}, not {old}",
     ),
     "number": (
@@ -39,7 +41,7 @@ _SWAP = {
         "I want {the_new} instead of {the_old}",
     ),
     "place": ("{new} instead of {old}", "{new}, not {old}", "put {them} {new}", "move {them} {new}", "{new} instead"),
-    "scene": ("{new} instead of {old}", "{new}, not {old}", "make it {new}", "{new} instead"),
+    "scene": ("{new} instead of {old}", "{new}, not {old}", "show {them} {new}", "{new} instead"),
     "verb": ("{new} instead of {old}", "{new}, not {old}", "should be {new}", "make {them} {new_base}", "now {new}"),
     "other": (
         "{new} instead of {old}", "not {old} but {new}", "change {old} to {new}", "replace {old} with {new}",
@@ -57,7 +59,7 @@ _ADD = {
     ),
     "number": ("{new} of them", "make it {new}", "{new} {noun}", "there should be {new} {noun}"),
     "place": ("{new}", "put {them} {new}", "move {them} {new}", "show {them} {new}"),
-    "scene": ("{new}", "make it {new}", "the same {new}", "show it {new}"),
+    "scene": ("{new}", "the same {new}", "show it {new}", "the same scene {new}"),
     "joined": ("{join} {rest}", "add {rest}", "with {rest}", "now {join} {rest}"),
     "verb": ("{new}", "should be {new}", "now {new}"),
     "modifier": ("{a_new} {noun}", "make it {a_new} {noun}", "I want {a_new} {noun}", "{new} {noun} please"),
@@ -83,11 +85,15 @@ _ASPECTS = {
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words of a caption, without the article in front of them (``article``), and the ``noun`` that they qualify."""
+    """Words of a caption, without the article in front of them (``article``), and the ``noun`` that they qualify.
+
+    ``many``: a noun in the plural, where the text does not say so.
+    """
 
     text: str
     article: str = ""
     noun: str = ""
+    many: bool = False
 
     @property
     def kind(self) -> str:
@@ -115,8 +121,11 @@ class Phrase:
         return "noun" if self.article else "other"
 
 
-def swap(old: Phrase, new: Phrase, dice: Dice, *, them: str = "it") -> tuple[str, str]:
-    """The aspect and the edit of a phrase in the place of another."""
+def swap(old: Phrase, new: Phrase, dice: Dice, *, them: str = "it", subject: bool = True) -> tuple[str, str]:
+    """The aspect and the edit of a phrase in the place of another.
+
+    ``them`` is the pronoun of what changes; ``subject``: the caption is about it, so that a pronoun says enough.
+    """
     if old.noun and new.noun and lemma(old.noun) != lemma(new.noun):
         old, new = Phrase(old.text, old.article), Phrase(new.text, new.article)
     kind = new.kind if new.kind == old.kind else "quality" if {new.kind, old.kind} == {"colour", "quality"} else "other"
@@ -124,34 +133,54 @@ def swap(old: Phrase, new: Phrase, dice: Dice, *, them: str = "it") -> tuple[str
         old, new, kind = _whole(old), _whole(new), "noun"
     if kind == "joined":
         kind = "other"
-    return _ASPECTS.get(kind, "compare and change"), _say(dice, _SWAP[kind], old, new, them)
+    return _ASPECTS.get(kind, "compare and change"), _say(dice, _SWAP[kind], old, new, _Context(them, subject))
 
 
-def addition(new: Phrase, dice: Dice, *, them: str = "it") -> tuple[str, str]:
+def addition(new: Phrase, dice: Dice, *, them: str = "it", subject: bool = True) -> tuple[str, str]:
     """The aspect and the edit of a phrase that comes in."""
     kind = "quality" if new.kind == "colour" else new.kind
-    return _ASPECTS.get(kind, "addition"), _say(dice, _ADD[kind], Phrase(""), new, them)
+    return _ASPECTS.get(kind, "addition"), _say(dice, _ADD[kind], Phrase(""), new, _Context(them, subject))
 
 
-def removal(old: Phrase, dice: Dice, *, them: str = "it") -> tuple[str, str]:
+def removal(old: Phrase, dice: Dice, *, them: str = "it", subject: bool = True) -> tuple[str, str]:
     """The aspect and the edit of a phrase that goes."""
     kind = "quality" if old.kind == "colour" else old.kind
-    return "negation", _say(dice, _REMOVE[kind], old, Phrase(""), them)
+    return "negation", _say(dice, _REMOVE[kind], old, Phrase(""), _Context(them, subject))
 
 
-def _say(dice: Dice, templates: tuple[str, ...], old: Phrase, new: Phrase, them: str) -> str:
+def kept_words(caption: str, edited: str) -> str:
+    """The words of a caption that carry meaning and are in the edited caption too, separated by commas."""
+    there = set(_WORD.findall(edited.lower()))
+    kept = dict.fromkeys(
+        word for word in _WORD.findall(caption) if word.lower() in there and word.lower() not in FUNCTION_WORDS["small"]
+    )
+    text = ", ".join(kept)
+    return text if len(text) <= MAX_KEPT_CHARS else text[:MAX_KEPT_CHARS].rpartition(",")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    them: str
+    subject: bool
+
+
+def _say(dice: Dice, templates: tuple[str, ...], old: Phrase, new: Phrase, context: _Context) -> str:
     noun = new.noun or old.noun
+    many = new.many or old.many or _many(noun)
+    fresh = new.article in ("a", "an") or (not new.article and not new.many and _one(new.text))
     fields = {
-        "old": old.text, "new": new.text, "noun": noun, "them": them, "new_base": _base(new.text),
-        "a_old": _a(old, noun), "a_new": _a(new, noun), "a_noun": noun if _many(noun) else with_article(noun or "one"),
-        "the_old": f"the {old.text}" if old.article or _one(old.text) else old.text,
-        "the_new": with_article(new.text) if new.article in ("a", "an") or (not new.article and _one(new.text))
-        else f"{new.article} {new.text}".strip(),
+        "old": old.text, "new": new.text, "noun": noun, "them": context.them, "new_base": _base(new.text),
+        "one": "ones" if many else "one", "a_old": _a(old, many), "a_new": _a(new, many),
+        "a_noun": noun if many else with_article(noun or "one"),
+        "the_old": f"the {old.text}" if old.article or old.many or _one(old.text) else old.text,
+        "the_new": with_article(new.text) if fresh else f"{new.article} {new.text}".strip(),
     }  # fmt: skip
     join, _, rest = (new.text or old.text).partition(" ")
     bare = re.sub(r"^(?:an?|the|his|her|their|its) ", "", rest)
     fields |= {"join": join, "rest": rest, "rest_bare": bare, "the_rest": f"the {bare}"}
     fitting = [text for text in templates if noun or "noun}" not in text]
+    if noun and not context.subject:  # "make it red" would be said of the subject
+        fitting = [text for text in fitting if "noun}" in text or "old}" in text] or fitting
     if not fields["new_base"]:
         fitting = [text for text in fitting if "new_base" not in text]
     return dice.one_of(fitting).format(**fields)
@@ -162,8 +191,8 @@ def _whole(phrase: Phrase) -> Phrase:
     return Phrase(f"{phrase.text} {phrase.noun}", "" if _many(phrase.noun) else article(phrase.text))
 
 
-def _a(phrase: Phrase, noun: str) -> str:
-    return phrase.text if _many(noun) or not phrase.text else f"{article(phrase.text)} {phrase.text}"
+def _a(phrase: Phrase, many: bool) -> str:
+    return phrase.text if many or not phrase.text else f"{article(phrase.text)} {phrase.text}"
 
 
 def _many(noun: str) -> bool:

@@ -37,7 +37,7 @@ class EditServiceConfig:
 
     def __post_init__(self) -> None:
         if self.engine.engine in ("service", "pairs"):
-            raise InvalidInput(f"engine must be one of rules, openai, vllm, not {self.engine.engine!r}")
+            raise InvalidInput(f"engine must be one of rules, slots, openai, vllm, not {self.engine.engine!r}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidInput("--tls-certificate and --tls-key belong together")
         if self.most_waiting < 1:

@@ -26,6 +26,10 @@ def load_generator(
     """
     if config.engine == "rules":
         return RulesGenerator(RulesEngine())
+    if config.engine == "slots":
+        from scot.edits.generators.slots import SlotsGenerator
+
+        return SlotsGenerator(filters or TextFilters())
     if config.engine == "pairs":
         from scot.edits.generators.pairs import PairsGenerator
 
@@ -51,7 +55,7 @@ def names(config: EngineConfig) -> tuple[str, str]:
     """
     if config.engine == "pairs":
         return PAIRS
-    if config.engine in ("rules", "service"):
+    if config.engine in ("rules", "slots", "service"):
         generator = load_generator(config)
         return generator.generator, generator.prompt_version
     return model_id(config), Prompt.load(config.prompt).version

@@ -12,9 +12,9 @@ from scot.edits.grammar import is_follower
 from scot.edits.pairs import PAIRS, PairIndex
 from scot.edits.pairs.index import lemmas_of
 from scot.edits.pairs.normalize import SMALL
-from scot.edits.phrasing import Phrase, addition, removal, swap
+from scot.edits.phrasing import Phrase, addition, kept_words, removal, swap
 from scot.edits.prompt import clean
-from scot.edits.record import MAX_KEPT_CHARS, CaptionEdits, EditRecord
+from scot.edits.record import CaptionEdits, EditRecord
 from scot.edits.rules.change import Dice
 from scot.errors import InvalidInput
 
@@ -95,12 +95,8 @@ def _record(caption: str, lemmas: _Lemmas, target: str, target_image_id: str, di
         aspect, edit = removal(old, dice)
     elif old is not None and new is not None:
         aspect, edit = swap(old, new, dice)
-    shared = {target[start:stop].lower() for _, start, stop in others}
-    words = (caption[start:stop] for _, start, stop in (*lemmas[:begin], *lemmas[len(lemmas) - end :]))
-    kept = ", ".join(dict.fromkeys(word for word in words if word.lower() in shared and word.lower() not in SMALL))
-    kept = kept if len(kept) <= MAX_KEPT_CHARS else kept[:MAX_KEPT_CHARS].rpartition(",")[0]
     try:
-        return EditRecord(aspect, edit, target, kept, target_image_id)
+        return EditRecord(aspect, edit, target, kept_words(caption, target), target_image_id)
     except InvalidInput:
         return None
 

@@ -9,7 +9,8 @@ from scot.edits.rules.lexicon import GARMENTS, SPLIT, WORDS
 
 _BEFORE_COMMA = re.compile(r" +([,.])")
 _BETWEEN_FEATURES = (", ", " and ", ", and ")
-_VOWELS = ("a", "e", "i", "o", "u")
+_VOWELS = ("a", "e", "i", "o", "u", "hour", "honest", "heir")
+_NO_VOWELS = ("uni", "use", "usu", "eu", "one", "once", "uku", "ute")  # as they are said
 
 
 class Reading:
@@ -114,7 +115,7 @@ class Reading:
 
 def article(following: str) -> str:
     """*a* or *an*, depending on the following word."""
-    return "an" if following.startswith(_VOWELS) else "a"
+    return "an" if following.startswith(_VOWELS) and not following.startswith(_NO_VOWELS) else "a"
 
 
 def with_article(noun: str) -> str:

@@ -1,0 +1,68 @@
+"""The slots engine: changes one place of a caption of a photograph; code writes the edit and the edited caption.
+
+It reads the caption alone. Where a word is unknown or its role is doubtful, the place is left alone: an edit that is
+not made costs less than a wrong one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from scot.edits.phrasing import kept_words
+from scot.edits.record import MAX_CAPTION_WORDS, MAX_EDIT_WORDS, CaptionEdits, EditRecord
+from scot.edits.rules.change import Change, Dice
+from scot.edits.slots import scenes, things
+from scot.edits.slots.reading import Reading
+
+Operation = Callable[[Reading, Dice], Change | None]
+"""Makes one change; None if the caption has no place for it."""
+
+_FIRST: tuple[Operation, ...] = (
+    things.swap_noun, things.swap_noun, things.swap_quality, things.swap_quality, things.add_quality,
+    things.change_number, scenes.swap_place, scenes.swap_verb, scenes.remove_detail, scenes.add_accessory,
+)  # fmt: skip
+_LAST: tuple[Operation, ...] = (scenes.add_time, scenes.change_style)  # these fit nearly every caption
+_LAST_SHARE = 0.12
+_ATTEMPTS = 10
+
+
+class SlotsEngine:
+    """Edits by a grammar and a vocabulary."""
+
+    generator = "slots"
+    prompt_version = "slots-1"
+
+    def edits(self, caption: str, *, count: int, seed: int, image_id: str = "") -> CaptionEdits:
+        """Up to ``count`` distinct edits of one caption, at different places as far as it has them.
+
+        The same caption, image and seed give the same edits.
+        """
+        reading = Reading(caption)
+        if not reading.units:
+            return CaptionEdits(refused=Counter(caption_empty=1))
+        dice = Dice(f"{caption}\n{image_id}" if image_id else caption, seed)
+        made: dict[str, EditRecord] = {}
+        groups: set[str] = set()
+        for change in _changes(reading, dice, count * _ATTEMPTS):
+            if len(made) == count:
+                break
+            if change.group in groups or change.caption in (caption, *made) or _too_long(change):
+                continue
+            groups.add(change.group)
+            kept = kept_words(caption, change.caption)
+            made[change.caption] = EditRecord(change.aspect, change.edit, change.caption, kept)
+        return CaptionEdits(tuple(made.values()), Counter() if made else Counter(nothing_to_edit=1))
+
+
+def _changes(reading: Reading, dice: Dice, attempts: int) -> Iterator[Change]:
+    """Changes by random operations; at the end by those that fit nearly every caption."""
+    drawn: Iterable[Operation] = (dice.one_of(_LAST if dice.chance(_LAST_SHARE) else _FIRST) for _ in range(attempts))
+    for operation in (*drawn, *_LAST):
+        change = operation(reading, dice)
+        if change is not None:
+            yield change
+
+
+def _too_long(change: Change) -> bool:
+    return len(change.edit.split()) > MAX_EDIT_WORDS or len(change.caption.split()) > MAX_CAPTION_WORDS

@@ -1,0 +1,148 @@
+"""The slots engine on captions of photographs: how many yield an edit, and how many edits keep the written rules.
+
+``natural_captions.txt`` was written after the vocabulary and is not part of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from scot.edits.engines import EngineConfig
+from scot.edits.filters import TextFilters, words
+from scot.edits.generators import load_generator
+from scot.edits.generators.slots import SlotsGenerator
+from scot.edits.record import CaptionEdits, EditRecord
+from scot.edits.slots import SlotsEngine
+from scot.edits.vocabulary import lemma
+
+CAPTIONS = Path(__file__).with_name("natural_captions.txt").read_text(encoding="utf-8").splitlines()
+ENGINE = SlotsEngine()
+NUMBERS = ("two", "three", "four", "five", "six")
+SMALL = {"a", "an", "the", "is", "are", "of", "with", "wearing", "on", "in", "at", "as"}
+
+
+def faults(caption: str, record: EditRecord) -> list[str]:
+    """What is wrong with an edit, by rules that a person wrote down."""
+    before, after, edit = words(caption), words(record.edited_caption), record.edit.lower()
+    said = {lemma(word) for word in words(edit)}
+    new = {word for word in after if word not in before} - SMALL
+    gone = {word for word in before if word not in after} - SMALL
+    text = record.edited_caption.lower()
+    found = {
+        "the edit does not say what is new": any(lemma(word) not in said for word in new),
+        "nothing changes": not new and not gone,
+        "a wrong article": re.search(r"\ba [aeio]|\ban [^aeiou\W]", text) is not None,
+        "a word twice": any(one == other for one, other in zip(after, after[1:], strict=False)),
+        "a number without a plural": re.search(r"\b(two|three|four) (\w+ )?(man|woman|child|dog|cat|is)\b", text),
+        "a plural with an article": re.search(r"\ban? (\w+ )?(men|women|children|sheep are)\b", text),
+        "is with a plural": re.match(r"(two|three|four) (\w+ ){1,2}is\b", text),
+        "more than the edit says": len(gone) > 4 or len(new) > 6,
+        "a field is empty": not record.kept or not record.aspect,
+    }
+    return [fault for fault, is_so in found.items() if is_so]
+
+
+def test_nine_of_ten_natural_captions_yield_edits_and_they_keep_the_rules() -> None:
+    made = [ENGINE.edits(caption, count=4, seed=0) for caption in CAPTIONS]
+    edits = [(caption, edit) for caption, result in zip(CAPTIONS, made, strict=True) for edit in result.edits]
+    bad = [(edit, found) for caption, edit in edits if (found := faults(caption, edit))]
+    print(
+        f"{sum(bool(result.edits) for result in made)} of {len(CAPTIONS)} captions, {len(edits)} edits, {len(bad)} bad"
+    )
+    assert len(CAPTIONS) == 100
+    assert sum(bool(result.edits) for result in made) >= 90
+    assert len(edits) >= 250
+    assert len(bad) <= 0.05 * len(edits), bad
+
+
+def test_no_kind_of_edit_dominates() -> None:
+    made = [edit for caption in CAPTIONS for edit in ENGINE.edits(caption, count=2, seed=1).edits]
+    aspects = Counter(edit.aspect for edit in made)
+    assert len(aspects) >= 6
+    assert max(aspects.values()) < 0.5 * len(made)
+
+
+@pytest.mark.parametrize(
+    ("caption", "edited"),
+    [
+        ("A man sits on a bench.", "A woman sits on a bench."),
+        ("An apple on a plate", "A banana on a plate"),
+        ("A dog sleeping on a couch", "Two dogs sleeping on a couch"),
+        ("A dog is sleeping on a couch", "Three dogs are sleeping on a couch"),
+        ("a car in the snow", "a red car in the snow"),
+        ("a red car in the snow", "an orange car in the snow"),
+        ("A CAT ON A CHAIR", "A DOG ON A CHAIR"),
+        ("a woman with an umbrella", "a woman"),
+        ("a boat on a lake", "a boat on a lake at sunset"),
+        ("a photo of a castle", "a pencil drawing of a castle"),
+        ("A castle on a hill", "A pencil drawing of a castle on a hill"),
+    ],
+)
+def test_what_can_change(caption: str, edited: str) -> None:
+    made = {edit.edited_caption for seed in range(400) for edit in ENGINE.edits(caption, count=6, seed=seed).edits}
+    assert edited in made
+
+
+@pytest.mark.parametrize(
+    ("caption", "never"),
+    [
+        ("a man walking his dog", "a woman walking his dog"),
+        ("a fire truck on a street", "a fire van on a street"),
+        ("a black man in a park", "a white man in a park"),
+        ("a cat and a dog", "a dog and a dog"),
+        ("a man riding a wave", "two men riding a wave"),
+        ("a man in a hat sings", "a mosaic of a man in a hat sings"),
+    ],
+)
+def test_what_stays(caption: str, never: str) -> None:
+    made = {edit.edited_caption for seed in range(300) for edit in ENGINE.edits(caption, count=6, seed=seed).edits}
+    assert never not in made
+
+
+@pytest.mark.parametrize(
+    ("caption", "reason"),
+    [
+        ("", "caption_empty"),
+        ("IMG_2041.JPG", "caption_not_text"),
+        ('{"label": "a red car"}', "caption_not_text"),
+        ("eine rote Katze sitzt auf dem Sofa", "caption_other_language"),
+        ("word " * 40, "caption_too_long"),
+        ("nothing that is known here", "nothing_to_edit"),
+        ("#mood #vibes", "nothing_to_edit"),
+    ],
+)
+def test_captions_that_cannot_be_edited_are_counted_by_reason(caption: str, reason: str) -> None:
+    generator = load_generator(EngineConfig(engine="slots"))
+    assert asyncio.run(generator.generate([caption], count=4, seed=0)) == [CaptionEdits(refused=Counter({reason: 1}))]
+
+
+def test_the_image_is_part_of_the_draw() -> None:
+    caption = "a red car on a street next to a tree"
+    one, again, other = (ENGINE.edits(caption, count=3, seed=0, image_id=name) for name in ("a", "a", "b"))
+    assert one == again != other
+
+
+class Shortest:
+    """Finds the shortest texts most natural."""
+
+    id = "shortest"
+
+    async def log_probabilities(self, texts: Sequence[str]) -> list[float]:
+        return [-float(len(text)) for text in texts]
+
+
+def test_a_model_chooses_among_more_edits_than_asked() -> None:
+    generator = SlotsGenerator(TextFilters(), ranker=Shortest())
+    (made,) = asyncio.run(generator.generate(["a red car on a street next to a tree"], count=2, seed=0))
+    (without,) = asyncio.run(
+        SlotsGenerator(TextFilters()).generate(["a red car on a street next to a tree"], count=8, seed=0)
+    )
+    lengths = sorted(len(edit.edited_caption) for edit in without.edits)
+    assert sorted(len(edit.edited_caption) for edit in made.edits) == lengths[:2]
+    assert generator.generator == "slots+shortest"
