@@ -19,7 +19,7 @@ from scot.worlds.gallery import evaluation_gallery
 from scot.worlds.queries import QUERIES, write_queries
 from tools.tiny_encoder.train import TinyTraining, train
 
-WIDTH, DIM, SIDE = 16, 256, 64
+WIDTH, DIM, SIDE = 12, 256, 64
 
 
 def icons(packages: Path) -> tuple[World, World]:
@@ -67,7 +67,7 @@ def write_encoder(name: str, folder: Path, packages: Path, *, steps: int, groups
     if not (out / "open_clip_model.safetensors").exists():
         learned, _ = SETS[name](packages)
         config = TinyTraining(
-            out, groups, steps, 256, 128, dim=DIM, width=WIDTH, side=SIDE, context=48, vocabulary=2_048,
+            out, groups, steps, 256, 64, dim=DIM, width=WIDTH, side=SIDE, context=48, vocabulary=2_048,
             writer="world", num_workers=num_workers,
         )  # fmt: skip
         train([learned], config)

@@ -16,11 +16,11 @@ _TITLES = {
     "encoder": "Encoders",
 }
 _METRICS = {"recall@1": "R@1", "recall@10": "R@10", "recall_subset@1": "Rsub@1"}
-_HEAD = """# Quality
-
-Zero-shot recall of composers on galleries of the two drawn worlds, with combinations of attributes that were in no
-training data. `python benchmarks/quality.py --work quality --report docs/quality.md` writes this page; finished runs
-are not trained again.
+_TITLE = "## On the drawn worlds"
+_HEAD = """\
+Zero-shot recall of composers on galleries of the two drawn worlds, with combinations of attributes that were in
+no training data. `python benchmarks/quality.py --work quality --report docs/quality.md` writes this section; finished
+runs are not trained again.
 
 The runs share one set of triplets, a batch of 1,024 and 400 steps, unless a line says otherwise. No setting was chosen
 on these galleries. All their images are in groups of six that differ in one or two attributes, so they are harder
@@ -36,22 +36,32 @@ training time, on a machine that did other work too.
 
 
 def write_report(runs: Sequence[Any], results: Path, page: Path | None, *, about: str) -> None:
-    """Print the tables; with ``page``, write them there with a plot for each group that has one."""
+    """Print the tables; with ``page``, put them into its section, with a plot for each group that has one."""
     references = json.loads((results / "references.json").read_text(encoding="utf-8"))
     worlds = list(references)
     text = [reference_table(references), *best_table(runs, results, references)]
     for group, title in _TITLES.items():
         found = [(run, seeds) for run in runs if run.group == group and (seeds := _seeds(run, results))]
         if len(found) > 1:  # one run alone is compared with nothing
-            text.append(f"## {title}\n\n" + group_table(found, worlds))
+            text.append(f"### {title}\n\n" + group_table(found, worlds))
             if page is not None:
                 image = page.parent / "images" / f"quality-{group}.png"
                 plot(found, worlds, image)
                 text.append(f"![{title}: recall at 1]({image.relative_to(page.parent)})")
     print("\n\n".join(text))
     if page is not None:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text("\n\n".join([_HEAD + about, *text]) + "\n", encoding="utf-8")
+        replace_section(page, _TITLE, "\n\n".join([_HEAD + about, *text]))
+
+
+def replace_section(page: Path, title: str, text: str) -> None:
+    """Write ``text`` below a heading of a Markdown page, up to the next heading as high; a new one goes to the end."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
+    start = lines.index(title) if title in lines else len(lines)
+    higher = tuple("#" * level + " " for level in range(1, title.index(" ") + 1))
+    end = next((n for n in range(start + 1, len(lines)) if lines[n].startswith(higher)), len(lines))
+    parts = ["\n".join(lines[:start]).rstrip(), f"{title}\n\n{text}", "\n".join(lines[end:])]
+    page.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
 
 
 def reference_table(references: dict[str, Any]) -> str:

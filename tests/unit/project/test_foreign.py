@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.foreign_icons import IconWorld, Package, read_icons, things
 from benchmarks.foreign_people import EVALUATION, NONE, TRAIN, PeopleWorld, color_name, words
+from benchmarks.foreign_report import write_report
 from scot.errors import NotFound
 from scot.evaluation.worlds import read_gallery
 from scot.worlds import World, key_of
@@ -21,6 +22,7 @@ from scot.worlds.drawing import write_drawings
 from scot.worlds.gallery import Drawing, Query, evaluation_gallery
 from scot.worlds.queries import write_queries
 
+METRICS = ("recall@1", "recall@10", "recall_subset@1")
 PACKAGE = Package("@some-icons/one", "1.0.0", "MIT", {"": "outlined", "fill": "filled"})
 DOT = '<circle cx="8" cy="8" r="6" fill="currentColor"/>'
 BAR = '<path d="M2 6h12v4H2z" fill="currentColor"/>'
@@ -139,3 +141,26 @@ def _check(query: Query, items: Sequence[Drawing], world: World) -> None:
     assert [item for item, of in attributes.items() if key_of(of) == key_of(attributes[target])] == [target]
     said = query.edited_caption.replace(",", "").split()
     assert all(word in said for name in asked for word in attributes[target][name].split() if word != NONE)
+
+
+def test_the_table_compares_with_both_oracles_and_the_best_baseline(tmp_path: Path) -> None:
+    def row(value: float) -> dict[str, dict[str, float]]:
+        return {name: {"value": value, "low": value - 0.02, "high": value + 0.02} for name in METRICS}
+
+    baselines = {"image_only": row(0.1), "text_only": row(0.05), "sum:0.3": row(0.2)}
+    rows = {"c-1": row(0.5), **baselines, "oracle": row(0.4), "oracle_moved": row(0.8)}
+    result = {"run": "rules", "seed": 0, "composer": "c-1", "queries": 10, "gallery": 20, "rows": rows}
+    page = tmp_path / "quality.md"
+    page.write_text("# Quality\n\n## On data nobody here drew\n\nold\n\n## Others\n\nkept\n")
+    write_report({"icons": {"rules": [result]}}, page, about="here")
+    text = page.read_text()
+    assert "old" not in text
+    assert text.endswith("\n\n## Others\n\nkept\n")
+    lines = [line for line in text.splitlines() if "0." in line and line.startswith("|")]
+    cells = {line.split("|")[1].strip(): [each.strip() for each in line.split("|")[-4:-1]] for line in lines[:6]}
+    assert cells["composer: rules"] == ["1.25", "0.62", "2.50"]
+    assert cells["I + T_u − T_o of the true captions"] == ["2.00", "1.00", "4.00"]
+    assert cells["sum:0.3"] == ["0.50", "0.25", "1.00"]
+    assert "| composer: rules | 0.500 ± 0.020 |" in text
+    assert "| `@iconify-json/mingcute` | 1.2.8 | Apache-2.0 | icons to search |" in text
+    assert "personas by Draftbit" in text

@@ -86,10 +86,14 @@ def test_the_page_shows_every_run_that_has_results(tmp_path: Path) -> None:
             result = {"worlds": worlds, "references": references, "seconds": 3.0, "seed": seed}
             (tmp_path / f"{run.key}-{seed}.json").write_text(json.dumps(result))
     page = tmp_path / "page" / "quality.md"
+    page.parent.mkdir()
+    page.write_text(
+        "# Quality\n\nHow to choose.\n\n## On the drawn worlds\n\nold\n\n### Composers\n\nold\n\n## Others\n\nkept\n"
+    )
     write_report(RUNS, tmp_path, page, about="here")
     text = page.read_text()
-    assert [name for name in text.splitlines() if name.startswith("## ")] == [
-        "## Composers", "## Objectives", "## Supervision"
+    assert [name for name in text.splitlines() if name.startswith("#")] == [
+        "# Quality", "## On the drawn worlds", "### Composers", "### Objectives", "### Supervision", "## Others"
     ]  # fmt: skip
     row = next(line for line in text.splitlines() if line.startswith("| token Combiner |"))
     assert "| 0.600 ± 0.100 | 0.75 |" in row
@@ -102,6 +106,9 @@ def test_the_page_shows_every_run_that_has_results(tmp_path: Path) -> None:
         "| token Combiner, 2,000 labelled triplets | 2.00 | 2.00 |",
     ]
     assert "FiLM" not in text
+    assert "old" not in text
+    assert text.startswith("# Quality\n\nHow to choose.\n")
+    assert text.endswith("\n\n## Others\n\nkept\n")
     assert "| wardrobe | oracle | 0.800 ± 0.020 |" in text
     with Image.open(page.parent / "images" / "quality-composer.png") as plot:
         assert len(plot.convert("L").getcolors(256) or []) > 20

@@ -1,0 +1,141 @@
+"""Composers on data that nobody here drew: icons and drawn people of several vendors, searched at a vendor never seen.
+
+    python benchmarks/foreign.py --work foreign --report docs/quality.md
+    python benchmarks/foreign.py --work foreign --sets icons --runs rules pairs --seeds 0
+    python benchmarks/foreign.py --work foreign --runs --report docs/quality.md  # of finished runs, without training
+
+Builds the sets (:mod:`benchmarks.foreign_sets`), trains a small encoder on the vendors to learn from, and for each run
+generates and encodes triplets, pretrains and evaluates with the project's jobs. What is finished is not done again. The
+icons come from the npm registry (``npm pack`` puts them into ``--packages``), the people with the extra ``bench``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.foreign_report import write_report
+from benchmarks.foreign_sets import SETS, write_encoder, write_set
+from benchmarks.quality import call
+from scot import flags
+from scot.composers import Registry
+from scot.data.atomic_io import write_json
+from scot.errors import InvalidInput
+from scot.machine import machine
+
+STEPS = ("--projection", "512", "--hidden", "1024", "--steps", "400", "--patience", "0")
+"""The settings of benchmarks/quality.py, so that the tables can be compared."""
+ANALOGY = ("--analogy-weight", "10")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One learned line of the table: the engine of its triplets, and settings of the pretraining."""
+
+    engine: str
+    pretrain: tuple[str, ...] = ()
+
+
+RUNS: Mapping[str, Run] = {
+    "rules": Run("rules"),
+    "rules, analogy": Run("rules", ANALOGY),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignBenchmark:
+    """Build the sets, train what is missing, and print or write the tables.
+
+    Example: python benchmarks/foreign.py --sets icons --runs rules
+    """
+
+    work: Path = Path("foreign")
+    """The folder of data and results."""
+    packages: Path | None = None
+    """The folder of the npm packages, which is filled with `npm pack`; by default in --work."""
+    sets: tuple[str, ...] = tuple(SETS)
+    """The sets: icons, people."""
+    runs: tuple[str, ...] = tuple(RUNS)
+    """The learned lines to train; none: report finished ones."""
+    seeds: tuple[int, ...] = (0,)
+    """Training seeds of each run."""
+    size: int = 12_000
+    """Captioned pictures of each set to learn from."""
+    queries: int = 2_000
+    """Queries of each set, over twice as many pictures."""
+    encoder_steps: int = 450
+    """Steps of the encoder's training, of 256 pictures each."""
+    encoder_groups: int = 4_000
+    """Groups of four pictures that the encoder learns from."""
+    seed: int = 7
+    """The seed of the sets."""
+    num_workers: int = 1
+    """Processes that draw."""
+    report: Path | None = None
+    """Also write the tables into this page, in the place of those it has."""
+
+
+def main(config: ForeignBenchmark) -> int:
+    """Prepare, train what is missing, report."""
+    for what, given, known in (("--sets", config.sets, SETS), ("--runs", config.runs, RUNS)):
+        if wrong := [name for name in given if name not in known]:
+            raise InvalidInput(f"{what} knows {'; '.join(known)}, not {'; '.join(wrong)}")
+    print(machine(), flush=True)
+    packages = config.packages or config.work / "packages"
+    results: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for name in config.sets:
+        folder = write_set(
+            name, config.work, packages, size=config.size, queries=config.queries, seed=config.seed,
+            num_workers=config.num_workers,
+        )  # fmt: skip
+        encoder = write_encoder(
+            name, folder, packages, steps=config.encoder_steps, groups=config.encoder_groups,
+            num_workers=config.num_workers,
+        )  # fmt: skip
+        for run in config.runs:
+            for seed in config.seeds:
+                measure(folder, encoder, run, seed)
+        results[name] = finished(folder)
+    write_json(config.work / "foreign.json", results)
+    write_report(results, config.report, about=f"{machine()}; {config.size:,} captioned pictures of each set")
+    return 0
+
+
+def measure(folder: Path, encoder: str, name: str, seed: int) -> None:
+    """Generate, encode, pretrain and evaluate one run with one seed, and keep the evaluation's results."""
+    place = folder / "runs" / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+    if (place / "results.json").exists():
+        return
+    run, train = RUNS[name], str(folder / "train")
+    triplets, embeddings = folder / f"triplets-{run.engine}", folder / f"embeddings-{run.engine}"
+    here = ("--num-workers", "0")
+    call("ray_jobs/generate_edits.py", "--source", train, "--output", str(triplets), "--engine", run.engine, *here)
+    encode = ("--source", train, "--triplets", str(triplets), "--output", str(embeddings), "--encoder", encoder)
+    call("ray_jobs/encode.py", *encode, *here)
+    pretrain = ("--embeddings", str(embeddings), "--composers", str(place / "composers"), "--runs", str(place / "run"))
+    call("ray_jobs/pretrain.py", *pretrain, "--seed", str(seed), *STEPS, *run.pretrain, *here)
+    registry = Registry(place / "composers")
+    version = registry.versions()[-1]
+    evaluate = ("--gallery", str(folder / "gallery"), "--encoder", encoder, "--output", str(folder / "evaluation"))
+    call("ray_jobs/evaluate.py", *evaluate, "--composer", str(registry.path(version)))
+    (world,) = json.loads((folder / "evaluation" / "results.json").read_text(encoding="utf-8"))["worlds"].values()
+    write_json(place / "results.json", {"run": name, "seed": seed, "composer": version, **world})
+
+
+def finished(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The results of the finished runs by name, one a seed."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for file in sorted((folder / "runs").glob("*/results.json")):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        found.setdefault(result["run"], []).append(result)
+    return {name: found[name] for name in RUNS if name in found}
+
+
+if __name__ == "__main__":
+    sys.exit(flags.run("foreign benchmark", main, ForeignBenchmark))
