@@ -143,7 +143,9 @@ def test_nothing_to_do_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
         main(job(source=[str(tmp_path / "nowhere")], output=str(tmp_path / "t")))
     with pytest.raises(InvalidInput, match="--output is missing"):
         main(job(source=[str(pictures)]))
-    with pytest.raises(InvalidInput, match="engine must be one of rules, openai, vllm, service, not 'magic'"):
+    with pytest.raises(
+        InvalidInput, match="engine must be one of rules, slots, pairs, openai, vllm, service, not 'magic'"
+    ):
         main(job(source=[str(pictures)], output=str(tmp_path / "t"), engine="magic"))
     with pytest.raises(InvalidInput, match="edits_per_caption must be 1 to 16, not 0"):
         main(job(source=[str(pictures)], output=str(tmp_path / "t"), edits_per_caption=0))
