@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -37,7 +38,7 @@ class GenerateEditsConfig:
     """Folders of captioned images (captions.csv, metadata.jsonl, a .txt beside each …), WebDataset tars, COCO JSONs."""
     output: str = ""
     """The folder of triplets to write."""
-    engine: EngineConfig = field(default_factory=EngineConfig)
+    engine: EngineConfig = field(default_factory=partial(EngineConfig, engine="auto"))
     """The engine that generates the edits."""
     edits_per_caption: int = 4
     """Number of edits of each caption, 1 to 16."""
@@ -91,6 +92,9 @@ def main(config: GenerateEditsConfig) -> int:
         print(
             "refused: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.manifest.rejected.items()))
         )
+    if 2 * done.tally.edited < captions:
+        share = done.tally.edited / captions
+        print(f"only {share:.1%} of the captions have an edit: read scot edits report, or try another --engine")
     return 0
 
 

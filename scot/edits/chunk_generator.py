@@ -70,16 +70,20 @@ class ChunkGenerator:
         tally = Tally(captions=len(chunk.captions))
         rows: list[tuple[int, EditRecord]] = []
         for place, result in enumerate(results):
-            tally.refused.update(result.refused)
+            tally.refuse(chunk.captions[place], result.refused)
             tally.prompt_tokens += result.prompt_tokens
             tally.completion_tokens += result.completion_tokens
             rows += [(place, edit) for edit in result.edits]
         if self._encoder is not None and rows:
             reasons = await asyncio.to_thread(self._similarity_reasons, chunk, rows)
-            tally.refused.update(Counter(filter(None, reasons)))
+            for (place, _), reason in zip(rows, reasons, strict=True):
+                tally.refuse(chunk.captions[place], Counter([reason] if reason else []))
             rows = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
         triplets = list(self._triplets(chunk, rows))
         tally.accepted = len(triplets)
+        each = Counter(place for place, _ in rows)
+        tally.edited = len(each)
+        tally.short = sum(number < self._config.edits_per_caption for number in each.values())
         self._results.write(chunk, triplets, tally)
         return tally
 

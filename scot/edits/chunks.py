@@ -23,6 +23,7 @@ from scot.data.shards import Folder
 from scot.data.triplets import SCHEMA, Triplet
 
 _META = b"scot.part"
+_MOST_EXAMPLES, _MOST_CHARS = 3, 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,22 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    edited: int = 0
+    """Captions with an edit."""
+    short: int = 0
+    """Captions with an edit, but fewer than asked."""
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    """For each reason, a few captions of which something was refused."""
+
+    def refuse(self, caption: str, reasons: Counter[str]) -> None:
+        """Count what was refused of a caption."""
+        self.refused.update(reasons)
+        for reason in reasons:
+            self._show(reason, [caption[:_MOST_CHARS]])
+
+    def _show(self, reason: str, captions: Sequence[str]) -> None:
+        shown = self.examples.setdefault(reason, [])
+        shown += [caption for caption in captions if caption not in shown][: _MOST_EXAMPLES - len(shown)]
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values."""
@@ -92,6 +109,10 @@ class Tally:
         self.refused.update(other.refused)
         self.prompt_tokens += other.prompt_tokens
         self.completion_tokens += other.completion_tokens
+        self.edited += other.edited
+        self.short += other.short
+        for reason, captions in other.examples.items():
+            self._show(reason, captions)
 
 
 class ChunkResults:

@@ -11,7 +11,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from scot.data import shards
@@ -19,6 +19,7 @@ from scot.data.captioned import Source, open_sources
 from scot.data.records import Refusals
 from scot.data.shards import MANIFEST, Folder, Manifest
 from scot.data.triplets import KIND, read_manifest
+from scot.edits.auto import SAMPLE, choose_engine
 from scot.edits.chunk_generator import GenerationConfig
 from scot.edits.chunks import ChunkResults, Tally, read_chunks
 from scot.edits.engines.config import WITHOUT_MODEL
@@ -104,6 +105,10 @@ def generate_triplets(
     opened = open_sources(sources)
     for each in opened:
         progress.line(f"reading {each}")
+    if config.engine.engine == "auto":
+        chosen, why = choose_engine(config.engine, _sample(opened), seed=config.seed)
+        config = replace(config, engine=chosen)
+        progress.line(why)
     generator, prompt_version = names(config.engine)
     settings = _settings(config, generator, prompt_version)
     run = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
@@ -192,6 +197,16 @@ def _settings(config: GenerationConfig, generator: str, prompt_version: str) -> 
 
 def _finished(output: str) -> Manifest | None:
     return read_manifest(output) if Folder(output).exists(MANIFEST) else None
+
+
+def _sample(sources: Sequence[Source]) -> list[tuple[str, str]]:
+    """The first captions with their images' ids."""
+    rows: list[tuple[str, str]] = []
+    for chunk in read_chunks(sources, Refusals(), size=2_048):
+        rows += zip(chunk.image_ids, chunk.captions, strict=True)
+        if len(rows) >= SAMPLE:
+            break
+    return rows[:SAMPLE]
 
 
 def _survey(sources: Sequence[Source], size: int, rows: list[tuple[str, str]] | None) -> tuple[int, str]:

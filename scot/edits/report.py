@@ -14,10 +14,14 @@ import tyro
 
 from scot.data.shards import Manifest
 from scot.data.triplets import iterate_triplets, read_manifest
+from scot.edits.filters import words
 from scot.edits.similarity import Similarities
 from scot.errors import InvalidInput
 from scot.results import print_outcome
 
+_SAID = 5  # the most frequent edits that are shown
+# Where the verdict is not good: shares of the captions, or of the triplets.
+_LEAST_EDITED, _MOST_GIVEN_AWAY, _MOST_REPEATED, _MOST_SAID, _LEAST_SAID = 0.5, 0.01, 0.25, 0.05, 10
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
@@ -50,7 +54,14 @@ class Report:
 
     manifest: Manifest
     aspects: Counter[str]
+    edits: Counter[str]
+    """How often each edit is said, case aside."""
     repeated: int
+    """Triplets with the edit and the caption of another."""
+    given_away: int
+    """Triplets whose edit is the caption or the edited caption."""
+    with_target: int
+    """Triplets with a second, real target."""
     words: dict[str, list[int]]
     similarities: Similarities | None
     sample: list[dict[str, Any]]
@@ -66,6 +77,10 @@ class Report:
             "refused": manifest.rejected,
             "aspects": self.aspects,
             "repeated": self.repeated,
+            "given_away": self.given_away,
+            "with_target": self.with_target,
+            "most_said": dict(self.edits.most_common(_SAID)),
+            "verdict": verdict(self),
             "quantiles": {
                 name: dict(zip(_QUANTILES, np.quantile(values, _QUANTILES).tolist(), strict=True))
                 for name, values in measured.items()
@@ -83,11 +98,11 @@ def report(config: ReportConfig) -> int:
     if config.measured < 1 or config.sample < 0:
         raise InvalidInput("measured must be at least 1 and sample not negative")
     made = measure(config)
-    if not config.json:
-        print(text(made))
     draw(made, config.output)
+    if not config.json:
+        print(f"{text(made)}\n\nhistograms in {config.output}")
     values = {**made.to_json(), "histograms": str(config.output)}
-    print_outcome(config.json, values, f"histograms in {config.output}")
+    print_outcome(config.json, values, f"verdict: {verdict(made)}")
     return 0
 
 
@@ -95,19 +110,46 @@ def measure(config: ReportConfig) -> Report:
     """Read a folder of triplets once, shard by shard."""
     manifest = read_manifest(config.triplets)
     aspects: Counter[str] = Counter()
+    edits: Counter[str] = Counter()
+    given_away = with_target = 0
     pairs: set[int] = set()
     sampled: list[dict[str, Any]] = []
     rng, count = random.Random(config.seed), 0
     for table in iterate_triplets(config.triplets):
         aspects.update(table["aspect"].to_pylist())
-        pairs.update(map(hash, zip(*(table[name].to_pylist() for name in ("caption", "edit")), strict=True)))
+        texts = [[plain(text) for text in table[name].to_pylist()] for name in ("caption", "edit", "edited_caption")]
+        pairs.update(map(hash, zip(*texts[:2], strict=True)))
+        edits.update(texts[1])
+        given_away += sum(edit in (caption, edited) for caption, edit, edited in zip(*texts, strict=True))
+        with_target += len(table) - table["target_image_id"].null_count
         sampled, count = _reservoir(sampled, table, count, config.measured, rng)
     if not sampled:
         raise InvalidInput(f"{config.triplets} holds no triplet")
-    words = {name: [len(row[name].split()) for row in sampled] for name in ("caption", "edit", "edited_caption")}
+    lengths = {name: [len(row[name].split()) for row in sampled] for name in ("caption", "edit", "edited_caption")}
     similarities = _similarities(sampled, config.encoder) if config.encoder else None
     sample = rng.sample(sampled, min(config.sample, len(sampled)))
-    return Report(manifest, aspects, manifest.count - len(pairs), words, similarities, sample)
+    repeated = manifest.count - len(pairs)
+    return Report(manifest, aspects, edits, repeated, given_away, with_target, lengths, similarities, sample)
+
+
+def plain(text: str) -> str:
+    """A text without case and punctuation."""
+    return " ".join(words(text))
+
+
+def verdict(made: Report) -> str:
+    """Whether to train on the triplets, in one sentence."""
+    count, tally = made.manifest.count, made.manifest.extra.get("tally") or {}
+    edit, said = made.edits.most_common(1)[0]
+    if "edited" in tally and (share := tally["edited"] / tally["captions"]) < _LEAST_EDITED:
+        return f"poor: only {share:.1%} of the captions have an edit; try another engine"
+    if made.given_away > _MOST_GIVEN_AWAY * count:
+        return f"poor: {made.given_away / count:.1%} of the edits are the caption or the edited caption itself"
+    if made.repeated > _MOST_REPEATED * count:
+        return f"poor: {made.repeated / count:.1%} of the triplets say the same edit of the same caption as another"
+    if said > max(_LEAST_SAID, _MOST_SAID * count):
+        return f"monotonous: {said / count:.1%} of the edits are {edit!r}"
+    return "good: nothing stands out; read the sample before you train"
 
 
 def text(made: Report) -> str:
@@ -115,20 +157,28 @@ def text(made: Report) -> str:
     manifest = made.manifest
     extra = manifest.extra
     refused = sum(manifest.rejected.values())
+    tally = extra.get("tally") or {}
+    captions = tally.get("captions") or refused + manifest.count
     lines = [
         f"{manifest.count:,} triplets by {extra.get('generator')}, prompt {extra.get('prompt_version')}",
         f"{refused:,} refused",
         f"{made.repeated:,} say the same edit of the same caption as another",
+        f"{made.given_away:,} have an edit that is the caption or the edited caption",
+        f"{made.with_target:,} have a second, real target",
     ]
-    if tally := extra.get("tally"):
-        captions = tally["captions"]
+    if tally:
         lines.append(f"{captions:,} captions, {manifest.count / captions:.2f} edits each")
+        if "edited" in tally:
+            lines.append(f"{tally['edited']:,} have an edit, {tally['short']:,} of them fewer than asked")
         if tally["completion_tokens"]:
             read, wrote = (tally[f"{kind}_tokens"] / captions for kind in ("prompt", "completion"))
             lines.append(f"a caption took {read:,.0f} prompt tokens and {wrote:,.0f} completion tokens")
-    lines += ["", "refused for"] + [
-        f"  {reason:<24} {count:>9,}  {count / (refused + manifest.count):6.1%}"
-        for reason, count in Counter(manifest.rejected).most_common()
+    lines += ["", "refused for (share of the captions)"]
+    for reason, count in Counter(manifest.rejected).most_common():
+        lines.append(f"  {reason:<24} {count:>9,}  {count / captions:6.1%}")
+        lines += [f"    {caption}" for caption in tally.get("examples", {}).get(reason, ())]
+    lines += ["", "said most often"] + [
+        f"  {edit:<40} {count:>9,}  {count / manifest.count:6.1%}" for edit, count in made.edits.most_common(_SAID)
     ]
     lines += ["", "accepted of aspect"] + [
         f"  {aspect:<24} {count:>9,}  {count / manifest.count:6.1%}" for aspect, count in made.aspects.most_common()

@@ -36,7 +36,7 @@ class EditServiceConfig:
     """At SIGTERM, how long calls under way may take."""
 
     def __post_init__(self) -> None:
-        if self.engine.engine in ("service", "pairs"):
+        if self.engine.engine in ("service", "pairs", "auto"):
             raise InvalidInput(f"engine must be one of rules, slots, openai, vllm, not {self.engine.engine!r}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidInput("--tls-certificate and --tls-key belong together")

@@ -29,7 +29,7 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-job = partial(configured, GenerateEditsConfig)
+job = partial(configured, GenerateEditsConfig, engine="rules")
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +40,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_caption_is_edited_as_the_engine_says(pictures: Path, tmp_path: Path) -> None:
-    assert (
-        main(
-            configured(
-                GenerateEditsConfig, source=[str(pictures)], output=str(tmp_path / "t"), edits_per_caption=3, seed=5
-            )
-        )
-        == 0
-    )
+    assert main(job(source=[str(pictures)], output=str(tmp_path / "t"), edits_per_caption=3, seed=5)) == 0
     rows = read_triplets(tmp_path / "t").to_pylist()
     assert len({row["image_id"] for row in rows}) == 60
     by_caption: dict[tuple[str, str], set[tuple[str, str]]] = {}
@@ -144,7 +137,7 @@ def test_nothing_to_do_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="--output is missing"):
         main(job(source=[str(pictures)]))
     with pytest.raises(
-        InvalidInput, match="engine must be one of rules, slots, pairs, openai, vllm, service, not 'magic'"
+        InvalidInput, match="engine must be one of auto, rules, slots, pairs, openai, vllm, service, not 'magic'"
     ):
         main(job(source=[str(pictures)], output=str(tmp_path / "t"), engine="magic"))
     with pytest.raises(InvalidInput, match="edits_per_caption must be 1 to 16, not 0"):

@@ -8,9 +8,10 @@ from pathlib import Path
 from scot.edits.prompt import DEFAULT_PROMPT
 from scot.errors import InvalidInput
 
-ENGINES = ("rules", "slots", "pairs", "openai", "vllm", "service")
-"""Without a model: rules for the drawn worlds, slots for captions of photographs, pairs of captions of the corpus that
-differ in a few words. With one: openai, an OpenAI-compatible endpoint; vllm, in this process; service, SCOT's own."""
+ENGINES = ("auto", "rules", "slots", "pairs", "openai", "vllm", "service")
+"""auto: the best of the others for the captions at hand. Without a model: rules for the drawn worlds, slots for
+captions of photographs, pairs of captions of the corpus that differ in a few words. With one: openai, an endpoint of
+OpenAI's protocol; vllm, in this process; service, SCOT's own."""
 WITHOUT_MODEL = ("rules", "slots", "pairs")
 """The engines that compute in the job's own processes, and write the same edits on any machine."""
 
@@ -20,7 +21,7 @@ class EngineConfig:
     """The engine and its settings; settings of other engines are ignored."""
 
     engine: str = "rules"
-    """rules, slots, pairs, openai, vllm or service."""
+    """auto, rules, slots, pairs, openai, vllm or service."""
     model: str = ""
     """openai: the model's name at the endpoint; vllm: a folder or a Hugging Face name."""
     url: str = ""

@@ -30,6 +30,8 @@ def load_generator(
         from scot.edits.generators.slots import SlotsGenerator
 
         return SlotsGenerator(filters or TextFilters())
+    if config.engine == "auto":
+        raise InvalidInput("the engine auto needs a corpus to choose by: use ray_jobs/generate_edits.py")
     if config.engine == "pairs":
         from scot.edits.generators.pairs import PairsGenerator
 

@@ -55,7 +55,7 @@ def test_a_poisoned_caption_stops_no_other(monkeypatch: pytest.MonkeyPatch, tmp_
             raise ZeroDivisionError
 
     tally, _ = generated(monkeypatch, tmp_path, trouble)
-    assert tally == Tally(3, 2, Counter(failed=1), 20, 10)
+    assert tally == Tally(3, 2, Counter(failed=1), 20, 10, edited=2, short=2, examples={"failed": ["POISON"]})
     assert ChunkResults(str(tmp_path), "run").tally(CHUNK) == tally
     (table,) = ChunkResults(str(tmp_path), "run").tables(1)
     assert table["image_id"].to_pylist() == ["a", "c"]

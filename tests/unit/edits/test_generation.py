@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
+from ray_jobs.generate_edits import GenerateEditsConfig, main
 from scot.data.captioned_writer import write_captioned
-from scot.data.triplets import read_triplets
+from scot.data.triplets import read_manifest, read_triplets
+from scot.edits.auto import choose_engine
+from scot.edits.engines import EngineConfig
 from scot.edits.generation import generate_triplets
 
 
@@ -37,3 +41,46 @@ def test_the_same_again_is_reused(tmp_path: Path) -> None:
     source, output = corpus(tmp_path / "p", ["a red cat on the left"]), str(tmp_path / "t")
     assert generate_triplets([source], output, num_workers=0).reused == 0
     assert generate_triplets([source], output, num_workers=0).reused == 1
+
+
+WORDS = [f"{a}{b}" for a in ("bal", "cor", "dun", "fel", "gim") for b in ("to", "va", "ri", "mo", "ku")]
+
+
+@pytest.mark.parametrize(
+    ("captions", "engine"),
+    [
+        ([f"a {colour} car in a {word}" for word in WORDS for colour in ("red", "blue")], "pairs"),
+        (Path(__file__).with_name("natural_captions.txt").read_text(encoding="utf-8").splitlines(), "slots"),
+    ],
+)
+def test_auto_takes_what_suits_the_captions_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], captions: list[str], engine: str
+) -> None:
+    config = GenerateEditsConfig(source=[corpus(tmp_path / "p", captions)], output=str(tmp_path / "t"), num_workers=0)
+    assert main(config) == 0
+    printed = capsys.readouterr()
+    assert f"engine {engine}: " in printed.err
+    assert {row["generator"] for row in read_triplets(tmp_path / "t").to_pylist()} == {engine}
+
+
+def test_auto_takes_the_model_that_is_configured() -> None:
+    for values, engine in (
+        ({"model": "m"}, "vllm"),
+        ({"model": "m", "url": "http://localhost:1/v1"}, "openai"),
+        ({"url": "localhost:9100"}, "service"),
+    ):
+        chosen, why = choose_engine(EngineConfig(engine="auto", **values), [], seed=0)
+        assert chosen.engine == engine
+        assert "is configured" in why
+
+
+def test_a_run_that_edits_few_captions_says_so_in_its_last_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    captions = ["a red cat on the left", "annual report", "minutes of a meeting"]
+    source, output = corpus(tmp_path / "p", captions), str(tmp_path / "t")
+    main(GenerateEditsConfig(source=[source], output=output, engine=EngineConfig(engine="rules"), num_workers=0))
+    assert capsys.readouterr().out.splitlines()[-1].startswith("only 33.3% of the captions have an edit")
+    tally = read_manifest(output).extra["tally"]
+    assert (tally["edited"], tally["short"]) == (1, 0)
+    assert tally["examples"]["nothing_to_edit"] == ["annual report", "minutes of a meeting"]
