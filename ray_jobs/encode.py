@@ -28,8 +28,10 @@ class EncodeConfig:
 
     source: list[str] = field(default_factory=list)
     """Folders of captioned images (captions.csv, metadata.jsonl, a .txt beside each …), WebDataset tars, COCO JSONs."""
-    triplets: str = ""
-    """The folder of triplets that ray_jobs/generate_edits.py wrote."""
+    triplets: list[str] = field(default_factory=list)
+    """Folders of triplets that ray_jobs/generate_edits.py wrote; those of several engines combine."""
+    captions_only: bool = False
+    """Encode the texts alone, without --source: pretrain.py --from-captions 1 needs no image (docs/pretraining.md)."""
     output: str = ""
     """The folder of the cache."""
     encoder: str = "tiny"
@@ -45,13 +47,14 @@ class EncodeConfig:
 def main(config: EncodeConfig) -> int:
     """Encode, and print the result."""
     for name in ("source", "triplets", "output"):
-        if not getattr(config, name):
+        if not getattr(config, name) and not (name == "source" and config.captions_only):
             raise InvalidInput(f"--{name} is missing")
     with ray_session() if config.num_workers > 0 else nullcontext():
         done = encode_triplets(
             config.source,
             config.triplets,
             config.output,
+            captions_only=config.captions_only,
             encoder=config.encoder,
             num_workers=config.num_workers,
             use_gpu=config.use_gpu,
@@ -59,7 +62,8 @@ def main(config: EncodeConfig) -> int:
             progress=Progress.on(sys.stderr),
         )
     counts = done.info.counts
-    held = f"{counts['triplets']:,} triplets, {counts['images']:,} images, {counts['texts']:,} texts"
+    images = f"{counts['images']:,} {'captions in the place of images' if config.captions_only else 'images'}"
+    held = f"{counts['triplets']:,} triplets, {images}, {counts['texts']:,} texts"
     if done.reused_images == counts["images"] and done.reused_texts == counts["texts"]:
         print(f"{config.output} is up to date: {held} of {done.info.encoder_id}; nothing to encode")
     else:

@@ -39,6 +39,8 @@ class PretrainConfig:
 
     embeddings: str = ""
     """The embedding cache that ray_jobs/encode.py wrote."""
+    images: str = ""
+    """With --from-captions: a cache with images like those to search, for their mean; by default --embeddings."""
     composers: str = "composers"
     """The registry to publish to."""
     runs: str = "runs"
@@ -77,7 +79,11 @@ def main(config: PretrainConfig) -> int:
     check_shares(settings.batch_size, max(1, config.num_workers), config.max_workers)
     info, _ = check_cache(config.embeddings)
     configure(settings.architecture, network_settings(settings, info))  # refused before it trains
-    run = RunFolder(config.runs, config.name or RunFolder.default_name(settings, info), settings, info)
+    if config.images and not settings.from_captions:
+        raise InvalidInput("--images needs --from-captions: without it no caption is moved to the images")
+    images = check_cache(config.images, info.encoder_id)[0] if config.images else None
+    name = config.name or RunFolder.default_name(settings, info, images)
+    run = RunFolder(config.runs, name, settings, info, images)
     registry = Registry(config.composers)
     with run.locked():
         run.open()
@@ -105,7 +111,7 @@ def _train(config: PretrainConfig, run: RunFolder) -> None:
     def say(line: str) -> None:
         print(line, flush=True)
 
-    source = Source(config.embeddings, config.memory_gib, config.scratch)
+    source = Source(config.embeddings, config.memory_gib, config.scratch, config.images)
     if config.num_workers == 0:
         train_in_process(run, source, say)
         return

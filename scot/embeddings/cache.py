@@ -52,7 +52,8 @@ TRIPLET_SCHEMA = pa.schema([("triplet_id", pa.string()), *((role, pa.int64()) fo
 class CacheInfo:
     """The manifest of a cache. ``source`` is a hash of its inputs, ``hash`` of its content.
 
-    ``states`` has the widths of hidden states by part (``images``, ``texts``); it is empty if the cache has none.
+    ``states`` has the widths of hidden states by part (``images``, ``texts``); it is empty if the cache has none. With
+    ``captions_only`` no image was encoded: the rows of ``images/`` are the captions, with the vectors of their texts.
     """
 
     encoder_id: str
@@ -63,6 +64,7 @@ class CacheInfo:
     hash: str
     kind: str = KIND
     states: Mapping[str, int] = field(default_factory=dict)
+    captions_only: bool = False
 
     @property
     def parts(self) -> dict[str, str]:
@@ -254,6 +256,21 @@ def vector_shards(
                 f"the embedding cache {folder} is damaged: {part}/ holds vectors that are not of unit length"
             )
         yield keys, vectors_ND
+
+
+def image_mean(folder: str | Path, encoder_id: str) -> torch.Tensor:
+    """The mean ``(D,)`` of the unit vectors of a cache's images, shard by shard.
+
+    Raises:
+        NotFound, EncoderMismatch, InvalidInput: the cache cannot be used, is of another encoder, or has no images.
+    """
+    info, manifests = check_cache(folder, encoder_id)
+    if info.captions_only or not manifests[IMAGES].count:
+        raise InvalidInput(f"the embedding cache {folder} has no images")
+    total_D = torch.zeros(info.dim)
+    for _, vectors_ND in vector_shards(folder, IMAGES, manifests[IMAGES], info.dim):
+        total_D += normalize(torch.from_numpy(vectors_ND.astype(np.float32)), dim=-1).sum(0)
+    return total_D / manifests[IMAGES].count
 
 
 def row_shards(

@@ -23,7 +23,7 @@ from PIL import Image
 
 from scot.data.captioned import open_source
 from scot.data.shards import read_manifest as read_shard_manifest
-from scot.data.triplets import iterate_triplets, read_manifest
+from scot.data.triplets import read_manifest, read_triplets
 from scot.embeddings import cache
 from scot.embeddings.cache import CacheInfo
 from scot.embeddings.hidden_states import state_shards, write_states
@@ -65,9 +65,10 @@ class _Collected:
 
 def encode_triplets(
     sources: Sequence[str],
-    triplets: str,
+    triplets: Sequence[str],
     output: str,
     *,
+    captions_only: bool = False,
     encoder: str = "tiny",
     num_workers: int = 1,
     use_gpu: bool = False,
@@ -80,8 +81,9 @@ def encode_triplets(
 
     Args:
         sources: captioned images (:func:`scot.data.captioned.open_source`) with the images of the triplets.
-        triplets: a folder of triplet shards.
+        triplets: folders of triplet shards; a triplet that several of them have is encoded once.
         output: the folder of the cache.
+        captions_only: encode the texts alone; each caption's vector stands in for its images.
         encoder: the name of the encoder.
         num_workers: the number of actors that encode and share the machine's cores; 0: this process, without Ray.
         use_gpu: give each actor a GPU.
@@ -96,22 +98,28 @@ def encode_triplets(
         raise InvalidInput(f"num_workers must not be negative, not {num_workers}")
     if use_gpu and not num_workers:
         raise InvalidInput("use_gpu gives each worker a GPU, and there are none; set num_workers to 1 or more")
-    if not sources:
+    if captions_only and sources:
+        raise InvalidInput("captions_only encodes no image, so it takes no source")
+    if not sources and not captions_only:
         raise InvalidInput("name at least one source of captioned images")
     for source in sources:
         progress.line(f"reading {open_source(source)}")  # an invalid source is an error before anything starts
-    manifest = read_manifest(triplets)
+    manifests = [read_manifest(folder) for folder in triplets]
     model = load_encoder(encoder, device="cpu")
     encoder_id, dim = model.id, model.dim
     widths = _state_widths(model) if states else {}
     del model
-    source_hash = _hash([*map(_fingerprint, sources), manifest.hash, encoder_id, *["states"] * states])
+    source_hash = _hash(
+        [*map(_fingerprint, sources), *(each.hash for each in manifests), encoder_id, *["states"] * states]
+    )
     if (done := _finished(output, source_hash)) is not None:
         return Encoded(done, done.counts["images"], done.counts["texts"], time.monotonic() - started)
 
-    table = pa.concat_tables(list(iterate_triplets(triplets))) if manifest.shards else None
-    if table is None or not table.num_rows:
-        raise InvalidInput(f"{triplets} holds no triplets: there is nothing to encode")
+    table, repeated = _distinct([read_triplets(folder) for folder in triplets])
+    if not table.num_rows:
+        raise InvalidInput(f"{', '.join(triplets)} holds no triplets: there is nothing to encode")
+    if captions_only:
+        table = table.set_column(table.column_names.index("image_id"), "image_id", table.column("caption"))
     used = table.column("image_id").unique().to_pylist()
     texts = pa.chunked_array(
         [chunk for name in ("edit", "caption", "edited_caption") for chunk in table.column(name).chunks]
@@ -120,10 +128,11 @@ def encode_triplets(
     images_source = _hash([*map(_fingerprint, sources), encoder_id])
     edits = set(table.column("edit").unique().to_pylist()) if states else set()
     used_states = set(used) if states else set()
-    images = _earlier(output, cache.IMAGES, lambda extra: extra.get("source") == images_source, set(used), used_states)
+    wanted = set() if captions_only else set(used)
+    images = _earlier(output, cache.IMAGES, lambda extra: extra.get("source") == images_source, wanted, used_states)
     known = _earlier(output, cache.TEXTS, lambda extra: extra.get("encoder_id") == encoder_id, set(texts), edits)
     reused_images, reused_texts = len(images.keys), len(known.keys)
-    missing = set(used) - set(images.keys)
+    missing = wanted - set(images.keys)
     new_texts = list(set(texts) - set(known.keys))
     refusals: Counter[str] = Counter()
     truncated = 0
@@ -144,6 +153,10 @@ def encode_triplets(
                     truncated += row.count
                     task.advance()
 
+    if captions_only:
+        vector_of = dict(zip(known.keys, known.vectors, strict=True))
+        for caption in filter(vector_of.__contains__, used):
+            images.add(caption, vector_of[caption])
     image_row, text_row = _in_order(images, used), _in_order(known, texts)
     rows, dropped = _rows(table, image_row, text_row)
     if not rows.num_rows:
@@ -169,9 +182,22 @@ def encode_triplets(
     rejected = {f"image_{reason}": count for reason, count in sorted(refusals.items())}
     if dropped:
         rejected["triplet_without_image"] = dropped
-    info = CacheInfo(encoder_id, dim, source_hash, counts, rejected, cache.content_hash(parts), states=widths)
+    if repeated:
+        rejected["duplicate_triplet"] = repeated
+    hashed = cache.content_hash(parts)
+    info = CacheInfo(encoder_id, dim, source_hash, counts, rejected, hashed, states=widths, captions_only=captions_only)
     cache.write_info(output, info)
     return Encoded(info, reused_images, reused_texts, time.monotonic() - started, truncated)
+
+
+def _distinct(folders: list[pa.Table]) -> tuple[pa.Table, int]:
+    """The triplets of all folders, the first of those with one id, and the number of the others."""
+    table = pa.concat_tables(folders)
+    if len(folders) == 1:
+        return table, 0
+    ids = table.column("triplet_id").to_pylist()
+    first = dict(zip(reversed(ids), reversed(range(len(ids))), strict=True))
+    return table.take(pa.array(sorted(first.values()), pa.int64())), len(ids) - len(first)
 
 
 def _rows(table: pa.Table, image_row: dict[str, int], text_row: dict[str, int]) -> tuple[pa.Table, int]:

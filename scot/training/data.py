@@ -20,7 +20,9 @@ import torch
 
 from scot.composers.base import States
 from scot.embeddings.cache import TripletEmbeddings, unit_rows
-from scot.training.objectives import MinedTargets, TripletBatch
+from scot.errors import InvalidInput
+from scot.training.config import TrainConfig
+from scot.training.objectives import MinedTargets, TripletBatch, stand_in
 
 _ROUNDS = 6
 _NO_TARGETS = MinedTargets()
@@ -78,6 +80,26 @@ def gather_batch(
         batch.retrieved_B = mined.retrieved_N[rows_B]
         batch.retrieved_BD = unit_rows(data.image_UD, batch.retrieved_B)
     return batch
+
+
+def reference_pool(
+    data: TripletEmbeddings, rows_S: torch.Tensor, config: TrainConfig, image_mean_D: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """μ_I − μ_T ``(D,)`` for captions that stand in for images, and references ``(S, D)`` as training sees them.
+
+    μ_I is ``image_mean_D`` or the mean of the data's images; without either the gap is zero.
+
+    Raises:
+        InvalidInput: the data has captions alone, and the settings need images.
+    """
+    if data.info.captions_only and config.from_captions < 1.0:
+        raise InvalidInput("this embedding cache has no images: pretrain with --from-captions 1")
+    if data.info.captions_only and config.loss.retrieved_weight:
+        raise InvalidInput("this embedding cache has no images: a retrieved target (--retrieved-weight) needs them")
+    image_SD = unit_rows(data.image_UD, data.image_N[rows_S])
+    caption_SD = unit_rows(data.text_VD, data.caption_N[rows_S])
+    gap_D = (image_SD.mean(0) if image_mean_D is None else image_mean_D) - caption_SD.mean(0)
+    return gap_D, stand_in(caption_SD, gap_D) if config.from_captions == 1.0 else image_SD
 
 
 def map_tensors(batch: TripletBatch, change: Callable[[torch.Tensor], torch.Tensor]) -> TripletBatch:

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from scot.embeddings.cache import image_mean
 from scot.embeddings.memory_mapped import open_cache
 from scot.errors import InvalidInput, ScotError
 from scot.training.checkpoint import checkpoint_name, checkpoints, keep_newest
@@ -33,11 +34,22 @@ OnLine = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The embeddings of a worker: the cache, the memory limit, and the folder of a memory-mapped copy."""
+    """The embeddings of a worker.
+
+    They are the cache, the memory limit, the folder of a memory-mapped copy, and the cache whose images give the mean
+    of images (by default the same).
+    """
 
     embeddings: str
     memory_gib: float = 1.0
     scratch: str = ""
+    images: str = ""
+
+    def trainer(self, config: TrainConfig, device: str | torch.device) -> Trainer:
+        """The embeddings' trainer. Raises NotFound, EncoderMismatch, InvalidInput, Unavailable."""
+        data = open_cache(self.embeddings, memory_gib=self.memory_gib, scratch=self.scratch)
+        mean_D = image_mean(self.images, data.info.encoder_id) if self.images else None
+        return Trainer(data, config, device, image_mean_D=mean_D)
 
 
 def train_in_process(run: RunFolder, source: Source, on_line: OnLine) -> None:
@@ -48,8 +60,7 @@ def train_in_process(run: RunFolder, source: Source, on_line: OnLine) -> None:
         Unavailable: a checkpoint or the artifact cannot be written.
         Diverged: the loss is not finite.
     """
-    data = open_cache(source.embeddings, memory_gib=source.memory_gib, scratch=source.scratch)
-    trainer = Trainer(data, run.config, "cuda" if torch.cuda.is_available() else "cpu")
+    trainer = source.trainer(run.config, "cuda" if torch.cuda.is_available() else "cpu")
     log = run.log()
 
     def note(line: str) -> None:
@@ -103,7 +114,11 @@ def train_with_ray(
             "root": str(run.folder.parent),
             "name": run.name,
             "config": dataclasses.asdict(run.config),
-            "source": dataclasses.asdict(dataclasses.replace(source, embeddings=_absolute(source.embeddings))),
+            "source": dataclasses.asdict(
+                dataclasses.replace(
+                    source, embeddings=_absolute(source.embeddings), images=source.images and _absolute(source.images)
+                )
+            ),
         },
         # Tensors on a GPU travel over NCCL; small objects (distributed.py) over gloo.
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if use_gpu else "gloo"),
@@ -138,10 +153,8 @@ def _worker(settings: dict[str, Any]) -> Any:
     source = Source(**settings["source"])
     try:
         with all_or_none():
-            data = open_cache(source.embeddings, memory_gib=source.memory_gib, scratch=source.scratch)
-        run = RunFolder(settings["root"], settings["name"], TrainConfig.from_dict(settings["config"]), data.info)
-        with all_or_none():
-            trainer = Trainer(data, run.config, device)
+            trainer = source.trainer(TrainConfig.from_dict(settings["config"]), device)
+        run = RunFolder(settings["root"], settings["name"], trainer.config, trainer.data.info)
         from scot.training.metrics import RunMetrics
 
         metrics = RunMetrics(run.name) if trainer.rank == 0 else None
@@ -167,6 +180,8 @@ def _train(run: RunFolder, trainer: Trainer, note: OnLine, report: Callable[[Pro
     _resume(trainer, root, note if first else lambda line: None)
     if first:
         note(trainer.split.summary)
+        if share := trainer.config.from_captions:
+            note(f"captions stand in for {share:.0%} of the references{_gap(trainer)}")
     if (few := len(trainer.training_N)) < trainer.batch_size and first:
         note(f"{few} training triplets are fewer than a batch of {trainer.batch_size}: a step uses them more than once")
     log = run.log()
@@ -187,6 +202,15 @@ def _train(run: RunFolder, trainer: Trainer, note: OnLine, report: Callable[[Pro
         except Exception as error:  # a failed plot must not lose the trained weights
             note(f"the report could not be written: {error}")
         run.write_artifact(trainer)
+
+
+def _gap(trainer: Trainer) -> str:
+    """How captions are moved to the images, and what a composer that reads patches gets of them."""
+    gap = float(trainer.gap_D.norm())
+    unknown = trainer.data.info.captions_only and not gap
+    moved = "; no image says how far images lie from texts: name some with --images" if unknown else ""
+    blind = "; these are trained blind, without patches" if trainer.composer.reads_states else ""
+    return f", moved by the gap of the means, {gap:.2f}{moved}{blind}"
 
 
 def _resume(trainer: Trainer, root: Path, note: OnLine) -> None:

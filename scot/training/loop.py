@@ -23,10 +23,17 @@ from scot.errors import InvalidInput, ScotError
 from scot.training import held_out
 from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
-from scot.training.data import Prefetcher, gather_batch, map_tensors, samples
+from scot.training.data import Prefetcher, gather_batch, map_tensors, reference_pool, samples
 from scot.training.distributed import all_or_none, check_shares, from_first, rank_and_world, reduced
 from scot.training.network import new_network
-from scot.training.objectives import ContrastiveLoss, MinedTargets, TargetQueue, TripletBatch, noised
+from scot.training.objectives import (
+    ContrastiveLoss,
+    MinedTargets,
+    TargetQueue,
+    TripletBatch,
+    from_captions,
+    noised,
+)
 from scot.training.optimization import computes_in_bfloat16, learning_rate, parameter_groups
 from scot.training.split import split
 
@@ -75,12 +82,22 @@ class Trainer:
         data: the triplets, in memory or memory-mapped; batches are gathered on the CPU, ahead of the steps.
         config: the settings.
         device: the device to train on.
+        image_mean_D: the mean of the images that will be searched, for captions that stand in for images; by default
+            that of the data's images.
 
     Raises:
-        InvalidInput: too few triplets, or a batch that the workers cannot share evenly.
+        InvalidInput: too few triplets, a batch that the workers cannot share evenly, or captions alone where images
+            are needed.
     """
 
-    def __init__(self, data: TripletEmbeddings, config: TrainConfig, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        data: TripletEmbeddings,
+        config: TrainConfig,
+        device: str | torch.device = "cpu",
+        *,
+        image_mean_D: torch.Tensor | None = None,
+    ) -> None:
         self.config, self.device = config, torch.device(device)
         self.rank, self.world = rank_and_world()
         check_shares(config.batch_size, self.world)
@@ -93,9 +110,8 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.composer = new_network(config, data.info)
         rows_S = self.training_N[:: math.ceil(len(self.training_N) / _STATISTICS_ROWS)]
-        self.composer.fit_statistics(
-            unit_rows(data.image_UD, data.image_N[rows_S]), unit_rows(data.text_VD, data.edit_N[rows_S])
-        )
+        self.gap_D, pool_SD = reference_pool(data, rows_S, config, image_mean_D)
+        self.composer.fit_statistics(pool_SD, unit_rows(data.text_VD, data.edit_N[rows_S]))
         self.composer.to(self.device)
         if config.compile:
             self.composer.compile()
@@ -164,7 +180,7 @@ class Trainer:
     @cached_property
     def references(self) -> dict[str, held_out.Recall]:
         """What the baselines and the true captions reach on the held-out triplets, by name."""
-        return held_out.references(self.data, self.training_N, self.measured_M)
+        return held_out.references(self.data, self.training_N, self.measured_M, self.gap_D)
 
     def best_composer(self) -> ComposerModule:
         """The composer with the weights of its best evaluation."""
@@ -208,8 +224,11 @@ class Trainer:
 
     def _gather(self, step: int) -> TripletBatch:
         rows_B = self.batch_rows(step)
+        config = self.config
         batch = gather_batch(self.data, rows_B, self.mined, states=self.composer.reads_states)
-        batch = noised(batch, self.config.loss, seed=(self.config.seed * 1_000_003 + step) * 4096 + 4095)
+        seed = (config.seed * 1_000_003 + step) * 4096
+        batch = from_captions(batch, config.from_captions, self.gap_D, config.caption_noise, seed=seed + 4094)
+        batch = noised(batch, config.loss, seed=seed + 4095)
         return batch if self.device.type == "cpu" else map_tensors(batch, torch.Tensor.pin_memory)
 
     def _to_device(self, batch: TripletBatch) -> TripletBatch:
@@ -251,7 +270,7 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float]:
         """Measure, and decide whether to stop; rank 0 measures and broadcasts, so that all workers decide the same."""
-        own = held_out.evaluate(self.composer, self.data, self.measured_M, self.device) if self.rank == 0 else None
+        own = self._recall() if self.rank == 0 else None
         measured: dict[str, float] = from_first(own)
         if not self.best or measured["recall@1"] > self.best["recall@1"]:
             self.best, self.best_step, self.stale = measured, self.step, 0
@@ -260,6 +279,9 @@ class Trainer:
             self.stale += 1
             self.stopped = 0 < self.config.patience <= self.stale
         return measured
+
+    def _recall(self) -> held_out.Recall:
+        return held_out.evaluate(self.composer, self.data, self.measured_M, self.device, gap_D=self.gap_D)
 
     def _check_finite(self) -> None:
         """Raise :class:`Diverged` for the first step whose loss or gradient was not finite."""

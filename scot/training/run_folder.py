@@ -41,17 +41,19 @@ _REPORT = "report.md"
 class RunFolder:
     """One named run. Its name fixes its settings and data: a run can be resumed, never changed."""
 
-    def __init__(self, root: str | Path, name: str, config: TrainConfig, data: CacheInfo) -> None:
+    def __init__(
+        self, root: str | Path, name: str, config: TrainConfig, data: CacheInfo, images: CacheInfo | None = None
+    ) -> None:
         if not name or name.startswith(".") or "/" in name or os.sep in name:
             raise InvalidInput(f"the run's name {name!r} must not be empty, start with a dot or hold a slash")
-        self.name, self.config, self.data = name, config, data
+        self.name, self.config, self.data, self.images = name, config, data, images
         self.folder = Path(root).absolute() / name
         self._label = f"the run's folder {self.folder}"
 
     @classmethod
-    def default_name(cls, config: TrainConfig, data: CacheInfo) -> str:
+    def default_name(cls, config: TrainConfig, data: CacheInfo, images: CacheInfo | None = None) -> str:
         """The same settings and data give the same name, so that a rerun resumes."""
-        return "pretrain-" + hashlib.sha256(json.dumps(_identity(config, data)).encode()).hexdigest()[:8]
+        return "pretrain-" + hashlib.sha256(json.dumps(_identity(config, data, images)).encode()).hexdigest()[:8]
 
     def open(self) -> None:
         """Start the run, or check that it was started with the same settings and data.
@@ -59,7 +61,7 @@ class RunFolder:
         Raises:
             Conflict: a run of this name has other settings or data; the message says which.
         """
-        identity = _identity(self.config, self.data)
+        identity = _identity(self.config, self.data, self.images)
         path = self.folder / _RUN
         try:
             before = json.loads(path.read_bytes())
@@ -241,8 +243,9 @@ def _origin(config: dict[str, Any]) -> tuple[str, str]:
     return str(config.get("training", {}).get("run", "")), str(config["weights_sha256"])
 
 
-def _identity(config: TrainConfig, data: CacheInfo) -> dict[str, Any]:
-    return {**training_settings(config), "encoder": data.encoder_id, "embeddings": data.hash}
+def _identity(config: TrainConfig, data: CacheInfo, images: CacheInfo | None) -> dict[str, Any]:
+    settings = {**training_settings(config), "encoder": data.encoder_id, "embeddings": data.hash}
+    return settings | ({"images": images.hash} if images else {})
 
 
 def _append(path: Path, line: str) -> None:

@@ -89,8 +89,8 @@ def test_the_cache_holds_what_the_encoder_says(
 ) -> None:
     lines: list[str] = []
     progress = Progress(lines.append)
-    done = encode_triplets([source], triplets, str(tmp_path / "out"), encoder=encoder_name, progress=progress)
-    here = encode_here([source], triplets, str(tmp_path / "here"), encoder=encoder_name)
+    done = encode_triplets([source], [triplets], str(tmp_path / "out"), encoder=encoder_name, progress=progress)
+    here = encode_here([source], [triplets], str(tmp_path / "here"), encoder=encoder_name)
     assert here.info == done.info
     assert done.info.counts == {"images": 3, "texts": 8, "triplets": 6}
     assert sum(count for reason, count in done.info.rejected.items() if reason.startswith("image_")) == 2
@@ -112,14 +112,14 @@ def test_a_rerun_encodes_nothing_and_more_triplets_only_what_is_new(
     source: str, triplets: str, tmp_path: Path, encoder_name: str
 ) -> None:
     out = str(tmp_path / "out")
-    first = encode_here([source], triplets, out, encoder=encoder_name)
+    first = encode_here([source], [triplets], out, encoder=encoder_name)
     files = {path: path.stat().st_mtime_ns for path in Path(out).rglob("*")}
-    again = encode_here([source], triplets, out, encoder=encoder_name)
+    again = encode_here([source], [triplets], out, encoder=encoder_name)
     assert again.info == first.info
     assert {path: path.stat().st_mtime_ns for path in Path(out).rglob("*")} == files
 
     write_triplets(triplets, [triplet("red", "red", "blue"), triplet("red", "red", "pink")], {})
-    more = encode_here([source], triplets, out, encoder=encoder_name)
+    more = encode_here([source], [triplets], out, encoder=encoder_name)
     assert (more.reused_images, more.reused_texts) == (1, 3)
     assert more.info.counts == {"images": 1, "texts": 5, "triplets": 2}
 
@@ -128,11 +128,11 @@ def test_hidden_states_of_pictures_and_edits_are_kept_where_they_are_wanted(
     source: str, triplets: str, tmp_path: Path, encoder_name: str, encoder: ClipEncoder
 ) -> None:
     out = str(tmp_path / "out")
-    encode_here([source], triplets, out, encoder=encoder_name)
-    told = encode_here([source], triplets, out, encoder=encoder_name, states=True)
+    encode_here([source], [triplets], out, encoder=encoder_name)
+    told = encode_here([source], [triplets], out, encoder=encoder_name, states=True)
     edits = 3  # the captions' vectors are taken over
     assert (told.reused_images, told.reused_texts) == (0, told.info.counts["texts"] - edits)
-    again = encode_here([source], triplets, out, encoder=encoder_name, states=True)
+    again = encode_here([source], [triplets], out, encoder=encoder_name, states=True)
     assert again.info == told.info
     assert again.reused_images == told.info.counts["images"]
 
@@ -156,21 +156,21 @@ def test_hidden_states_of_pictures_and_edits_are_kept_where_they_are_wanted(
 def test_states_of_another_encoder_are_not_taken_over(source: str, triplets: str, tmp_path: Path) -> None:
     first, second = (save_random_encoder(tmp_path / name, seed=seed) for seed, name in enumerate(("one", "two")))
     out = str(tmp_path / "out")
-    encode_here([source], triplets, out, encoder=first, states=True)
-    encode_here([source], triplets, out, encoder=second)
-    again = encode_here([source], triplets, out, encoder=second, states=True)
-    fresh = encode_here([source], triplets, str(tmp_path / "fresh"), encoder=second, states=True)
+    encode_here([source], [triplets], out, encoder=first, states=True)
+    encode_here([source], [triplets], out, encoder=second)
+    again = encode_here([source], [triplets], out, encoder=second, states=True)
+    fresh = encode_here([source], [triplets], str(tmp_path / "fresh"), encoder=second, states=True)
     assert again.info.hash == fresh.info.hash
 
 
 def test_a_run_that_was_killed_ends_as_one_that_was_not(
     source: str, triplets: str, tmp_path: Path, encoder_name: str
 ) -> None:
-    whole = encode_here([source], triplets, str(tmp_path / "whole"), encoder=encoder_name)
+    whole = encode_here([source], [triplets], str(tmp_path / "whole"), encoder=encoder_name)
     shutil.copytree(tmp_path / "whole", tmp_path / "killed")
     (tmp_path / "killed" / "_manifest.json").unlink()
     shutil.rmtree(tmp_path / "killed" / "texts")
-    resumed = encode_here([source], triplets, str(tmp_path / "killed"), encoder=encoder_name)
+    resumed = encode_here([source], [triplets], str(tmp_path / "killed"), encoder=encoder_name)
     assert resumed.reused_images == 3
     assert resumed.info.hash == whole.info.hash
 
@@ -178,20 +178,46 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
 def test_nothing_left_is_refused_with_the_reason(source: str, tmp_path: Path, encoder_name: str) -> None:
     write_triplets(tmp_path / "t", [triplet("text", "text", "red")], {})
     with pytest.raises(InvalidInput, match="none of the 1 triplets has a usable picture"):
-        encode_here([source], str(tmp_path / "t"), str(tmp_path / "out"), encoder=encoder_name)
+        encode_here([source], [str(tmp_path / "t")], str(tmp_path / "out"), encoder=encoder_name)
     assert not (tmp_path / "out" / "_manifest.json").exists()
 
 
 def test_bad_input_is_told_before_anything_starts(source: str, triplets: str, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     with pytest.raises(NotFound, match="nothing at"):
-        encode_here([str(tmp_path / "absent")], triplets, out)
+        encode_here([str(tmp_path / "absent")], [triplets], out)
     with pytest.raises(NotFound, match="there is no folder"):
-        encode_here([source], str(tmp_path / "absent"), out)
+        encode_here([source], [str(tmp_path / "absent")], out)
     with pytest.raises(InvalidInput, match="cannot be loaded"):
-        encode_here([source], triplets, out, encoder=f"local-dir:{tmp_path}/absent")
+        encode_here([source], [triplets], out, encoder=f"local-dir:{tmp_path}/absent")
     with pytest.raises(InvalidInput, match="there are none"):
-        encode_here([source], triplets, out, use_gpu=True)
+        encode_here([source], [triplets], out, use_gpu=True)
+
+
+def test_triplets_of_several_engines_are_one_cache(
+    source: str, triplets: str, tmp_path: Path, encoder_name: str
+) -> None:
+    pink = triplet("red", "red", "pink")
+    write_triplets(tmp_path / "more", [triplet("red", "red", "blue"), pink], {})
+    both = [triplets, str(tmp_path / "more")]
+    done = encode_here([source], both, str(tmp_path / "out"), encoder=encoder_name)
+    assert done.info.counts["triplets"] == 7
+    assert done.info.rejected["duplicate_triplet"] == 1
+    assert load_cache(tmp_path / "out").triplet_ids[-1] == pink.triplet_id
+
+
+def test_captions_alone_stand_in_for_their_images(triplets: str, tmp_path: Path, encoder_name: str) -> None:
+    out = str(tmp_path / "out")
+    done = encode_here([], [triplets], out, encoder=encoder_name, captions_only=True, states=True)
+    assert done.info.captions_only
+    assert done.info.counts["triplets"] == 9  # those whose images are broken or absent, too
+    data = load_cache(out)
+    assert [data.image_ids[n] for n in data.image_N] == [data.texts[n] for n in data.caption_N]
+    torch.testing.assert_close(data.image_ND, data.caption_ND, rtol=0, atol=0)
+    assert not data.states(torch.arange(9))[0].mask_BL.any()
+    assert encode_here([], [triplets], out, encoder=encoder_name, captions_only=True, states=True).info == done.info
+    with pytest.raises(InvalidInput, match="takes no source"):
+        encode_here([out], [triplets], out, captions_only=True)
 
 
 @pytest.mark.usefixtures("ray")

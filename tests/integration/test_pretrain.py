@@ -106,6 +106,22 @@ def test_a_composer_that_loses_to_a_baseline_is_published_and_not_released(
     assert Registry(config.composers).released() is None
 
 
+def test_captions_stand_in_for_images_and_the_run_says_how(
+    config: pretrain.PretrainConfig, embeddings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = write_synthetic_cache(tmp_path / "others", synthetic_triplets(images=50, seed=3))
+    for name, images in (("own", ""), ("other", str(others))):
+        captions = changed(config, from_captions=1.0, images=images, name=name)
+        assert pretrain.main(captions) == 0
+        assert (
+            "captions stand in for 100% of the references, moved by the gap of the means, " in capsys.readouterr().out
+        )
+    with pytest.raises(Conflict, match="was started with images None"):
+        pretrain.main(changed(config, from_captions=1.0, images=str(others), name="own"))
+    with pytest.raises(InvalidInput, match="--images needs --from-captions"):
+        pretrain.main(changed(config, images=str(others)))
+
+
 def test_a_run_that_was_killed_ends_as_one_that_was_not(config: pretrain.PretrainConfig, tmp_path: Path) -> None:
     long = changed(config, steps=400, patience=0)
     arguments = [sys.executable, "ray_jobs/pretrain.py", *command_line(long)]

@@ -5,7 +5,7 @@ caption, T_u the edited caption, and V_c = f(I, T_m) the composed query. R is an
 I, T_m, T_o, T_u and R come from a frozen encoder and carry no gradient. Centring is part of the composers.
 """
 
-from scot.training.objectives.batch import TargetQueue, TripletBatch, noised
+from scot.training.objectives.batch import TargetQueue, TripletBatch, from_captions, noised, stand_in
 from scot.training.objectives.config import LossConfig
 from scot.training.objectives.contrastive import info_nce, sigmoid_loss
 from scot.training.objectives.direction import direction_loss, modality_gap, moved, preservation_loss
@@ -19,10 +19,12 @@ __all__ = [
     "TargetQueue",
     "TripletBatch",
     "direction_loss",
+    "from_captions",
     "info_nce",
     "modality_gap",
     "moved",
     "noised",
     "preservation_loss",
     "sigmoid_loss",
+    "stand_in",
 ]

@@ -93,7 +93,7 @@ def worker(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-SHARED = dataclasses.replace(SMALL, steps=40, dropout=0.0, loss=EVERY_TERM)
+SHARED = dataclasses.replace(SMALL, steps=40, dropout=0.0, loss=EVERY_TERM, from_captions=0.3)
 
 
 def test_two_workers_train_what_one_trains_with_every_term(tmp_path: Path) -> None:
