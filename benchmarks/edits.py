@@ -3,11 +3,13 @@
     python benchmarks/edits.py --output edits.json
     .venv-vllm/bin/python benchmarks/edits.py --engine vllm --model MODEL --captions 500
     python benchmarks/edits.py --endpoint-s 2 --captions 2000
+    python benchmarks/edits.py --mined 1000000
 
 All parts answer the same captions in one run, the raw engine and the service in turn (the median of three rounds is
 told). *Raw* is the engine alone: the same chats, without parsing, filters or gRPC. The job is measured where Ray is
 installed, its memory with the rules engine. ``--endpoint-s`` puts an OpenAI endpoint in the place of the model, which
-takes as long for each answer and no processor: what is left is what the service and the job add.
+takes as long for each answer and no processor: what is left is what the service and the job add. ``--mined`` measures
+the pairs engine alone, in processor time: finding the pairs of drawn captions, and writing the edits of some of them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import dataclasses
 import importlib.util
 import json
 import random
+import resource
 import signal
 import socket
 import statistics
@@ -41,6 +44,8 @@ from scot.edits.engines.base import Completion
 from scot.edits.filters import TextFilters
 from scot.edits.generators import load_generator
 from scot.edits.generators.base import ModelGenerator
+from scot.edits.generators.pairs import PairsGenerator
+from scot.edits.pairs import mine
 from scot.edits.prompt import Prompt
 from scot.edits.rules import RulesEngine
 from scot.errors import Unavailable
@@ -68,12 +73,16 @@ class EditsBenchmark(EngineConfig):
     """Sizes of the corpora on which the job's memory is compared; none: not measured."""
     endpoint_s: float = 0.0
     """Seconds that an endpoint over the rules takes to answer a chat; 0: no endpoint."""
+    mined: int = 0
+    """Measure the pairs engine alone, on a corpus of this size; 0: the others."""
     output: Path | None = None
     """Also write the numbers as JSON."""
 
 
 def main(config: EditsBenchmark) -> int:
     """Measure and print."""
+    if config.mined:
+        return mined(config)
     engine = EngineConfig(**{name: getattr(config, name) for name in EngineConfig.__dataclass_fields__})
     if not config.endpoint_s:
         return measure(config, engine)
@@ -103,9 +112,31 @@ def measure(config: EditsBenchmark, engine: EngineConfig) -> int:
             numbers["memory_gib"] = {}
             for size in config.corpora:
                 corpus = write_corpus(Path(scratch) / f"corpus-{size}", drawn(size))
-                seconds, memory = job(corpus, Path(scratch) / f"triplets-{size}")
+                seconds, memory = job(corpus, Path(scratch) / f"triplets-{size}", "--engine", "rules")
                 numbers["memory_gib"][size] = memory
                 print(f"job with rules on {size:,} captions: {memory:.2f} GiB, {seconds:.1f} s", flush=True)
+    if config.output:
+        config.output.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def mined(config: EditsBenchmark) -> int:
+    """Measure the pairs engine and print."""
+    captions = drawn(config.mined)
+    rows = [(f"i{n}", caption) for n, caption in enumerate(captions)]
+    begun = time.process_time()
+    index = mine(rows, seed=0)
+    seconds = time.process_time() - begun
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(machine())
+    numbers = {"machine": machine(), "mining": told("mining", seconds, captions), "memory_gib": memory}
+    print(
+        f"{index.share_with_pairs():.1%} of {config.mined:,} captions have a pair; at most {memory:.2f} GiB", flush=True
+    )
+    generator, some = PairsGenerator(index, TextFilters()), captions[: config.captions]
+    begun = time.process_time()
+    asyncio.run(generator.generate(some, count=COUNT, seed=0))
+    numbers["writing"] = told("writing", time.process_time() - begun, some)
     if config.output:
         config.output.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -115,7 +115,7 @@ def triplets(config: QualityBenchmark, edits: int) -> Path:
     """The folder of the triplets with so many edits of each caption; existing ones are reused."""
     folder = config.work / f"triplets-{edits}"
     generate = ["ray_jobs/generate_edits.py", "--source", *sources(config), "--edits-per-caption", str(edits)]
-    call(*generate, "--output", str(folder))
+    call(*generate, "--engine", "rules", "--output", str(folder))
     return folder
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from scot.edits.grammar import AUXILIARIES, CONJUNCTIONS, DETERMINERS, PREPOSITIONS, is_verb
 from scot.edits.record import MAX_KEPT_CHARS
 from scot.edits.rules.change import Dice
 from scot.edits.rules.reading import article, with_article
@@ -64,7 +65,7 @@ _ADD = {
     "verb": ("{new}", "should be {new}", "now {new}"),
     "modifier": ("{a_new} {noun}", "make it {a_new} {noun}", "I want {a_new} {noun}", "{new} {noun} please"),
     "noun": ("add {the_new}", "with {the_new}", "I want {the_new} too"),
-    "other": ("add {new}", "with {new}", "{new} too"),
+    "other": ("{new}", "now {new}", "{new} too"),
 }
 _REMOVE = {
     "quality": ("not {old}", "the {noun} should not be {old}", "no longer {old}", "{a_noun} that is not {old}"),
@@ -111,14 +112,35 @@ class Phrase:
             return "place"
         if words[0] in _JOINS and len(words) > 1:
             return "joined"
+        if _verb(words[0]) and not self.noun:
+            return "verb"
         if self.noun:
             qualities = [term.kind for term in terms if term.kind in QUALITIES]
             return ("colour" if qualities[0] == "colour" else "quality") if qualities else "modifier"
         if "noun" in kinds or any(term.kind == "noun" for term in TERMS.get(words[-1], ())):
             return "noun"
-        if kinds & {"swap", "known"} and words[-1].endswith("ing"):
-            return "verb"
         return "noun" if self.article else "other"
+
+
+def shape(phrase: Phrase) -> str:
+    """``verb``, ``preposition`` or ``noun``, by the first word; empty if the words are no whole phrase."""
+    words = phrase.text.split()
+    first, last = words[0], words[-1]
+    dangling = last in PREPOSITIONS or last in CONJUNCTIONS or last in AUXILIARIES or last in DETERMINERS
+    found = "verb" if _verb(first) else "preposition" if first in PREPOSITIONS or first in _JOINS else "noun"
+    inside = any(_verb(word) for word in words[1:]) if found == "noun" else bool(phrase.noun)
+    return "" if len(words) > 1 and (dangling or inside) else found
+
+
+def participle(text: str) -> str:
+    """A phrase with its verb in *-ing*, if it begins with a known one in *-s*."""
+    first, _, rest = text.partition(" ")
+    term = next((term for term in TERMS.get(first, ()) if term.form == "s"), None)
+    return f"{term.value.plurals[0]} {rest}".strip() if term and _verb(first) else text
+
+
+def _verb(word: str) -> bool:
+    return is_verb(word) and not any(term.kind == "noun" for term in TERMS.get(word, ()))
 
 
 def swap(old: Phrase, new: Phrase, dice: Dice, *, them: str = "it", subject: bool = True) -> tuple[str, str]:

@@ -115,7 +115,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     assert killed["service"] >= 5
     assert "were done already" in said
 
-    undisturbed = start_job(corpus, tmp_path / "whole")
+    undisturbed = start_job(corpus, tmp_path / "whole", "--engine", "rules")
     said = undisturbed.communicate(timeout=300)[0]
     assert undisturbed.returncode == 0, said
     one, other = (read_triplets(folder)["triplet_id"].to_pylist() for folder in (output, tmp_path / "whole"))

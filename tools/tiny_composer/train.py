@@ -48,7 +48,7 @@ def main(config: TinyComposer) -> int:
         _run("-m", "scot.cli", "draw", "--world", world, "--split", "train", "--size", str(config.size),
              "--output", folder, *seed)  # fmt: skip
     triplets, embeddings, composers = (str(work / name) for name in ("triplets", "embeddings", "composers"))
-    _run("ray_jobs/generate_edits.py", "--source", *trains, "--output", triplets,
+    _run("ray_jobs/generate_edits.py", "--engine", "rules", "--source", *trains, "--output", triplets,
          "--edits-per-caption", str(config.edits_per_caption), *seed)  # fmt: skip
     _run("ray_jobs/encode.py", "--num-workers", "0", "--states", "--source", *trains, "--triplets", triplets,
          "--output", embeddings)  # fmt: skip

@@ -12,10 +12,11 @@ from scot.edits.grammar import is_follower
 from scot.edits.pairs import PAIRS, PairIndex
 from scot.edits.pairs.index import lemmas_of
 from scot.edits.pairs.normalize import SMALL
-from scot.edits.phrasing import Phrase, addition, kept_words, removal, swap
+from scot.edits.phrasing import QUALITIES, Phrase, addition, kept_words, participle, removal, shape, swap
 from scot.edits.prompt import clean
 from scot.edits.record import CaptionEdits, EditRecord
 from scot.edits.rules.change import Dice
+from scot.edits.vocabulary import TERMS
 from scot.errors import InvalidInput
 
 _TRIES = 8  # rows of a caption in which one of another image is looked for
@@ -59,13 +60,15 @@ class PairsGenerator:
         first = dice.one_of(range(len(partners)))
         made: list[EditRecord] = []
         refused: Counter[str] = Counter()
-        for number in (*partners[first:], *partners[:first]):
+        # The fewest differing words first; among equals, another order for each image.
+        order = sorted(range(len(partners)), key=lambda n: (partners[n][1], (n - first) % len(partners)))
+        for number in (partners[n][0] for n in order):
             if len(made) == count:
                 break
             row = self._target(number, image_id, dice)
             record = _record(text, lemmas, clean(self._index.captions[row]), self._index.images[row], dice)
             if record is None:
-                refused["edit_too_long"] += 1
+                refused["unclear_difference"] += 1
                 continue
             accepted, reasons = self._filters.accept(text, [*made, record])
             made, refused = list(accepted), refused + reasons
@@ -80,14 +83,14 @@ class PairsGenerator:
 
 
 def _record(caption: str, lemmas: _Lemmas, target: str, target_image_id: str, dice: Dice) -> EditRecord | None:
-    """The edit from one caption to another; None if it is too long."""
+    """The edit from one caption to another; None if what differs is no phrase, or too long."""
     others = lemmas_of(target)
     begin = _common([one for one, *_ in lemmas], [one for one, *_ in others])
     rest = min(len(lemmas), len(others)) - begin
     end = min(rest, _common([one for one, *_ in reversed(lemmas)], [one for one, *_ in reversed(others)]))
     old = _phrase(caption, lemmas[begin : len(lemmas) - end])
     new = _phrase(target, others[begin : len(others) - end])
-    if old is None and new is None:
+    if not _sayable(old, new):
         return None
     if old is None and new is not None:
         aspect, edit = addition(new, dice)
@@ -105,11 +108,29 @@ def _phrase(caption: str, span: _Lemmas) -> Phrase | None:
     """The words of a span as a phrase of the caption; None without words."""
     if not span:
         return None
+    while len(span) > 1 and span[-1][0] == "be":
+        span = span[:-1]
+    while len(span) > 1 and span[0][0] == "be":
+        span = span[1:]
     start, stop = span[0][1], span[-1][2]
-    before, behind = _ARTICLE_BEFORE.search(caption[:start]), _WORD_BEHIND.match(caption, stop)
-    word = behind[1].lower() if behind else ""
-    noun = word if word and word not in SMALL and not word.endswith("ing") and not is_follower(word) else ""
-    return Phrase(caption[start:stop].lower(), before[1].lower() if before else "", noun)
+    before, noun, at = _ARTICLE_BEFORE.search(caption[:start]), "", stop
+    while behind := _WORD_BEHIND.match(caption, at):  # the noun behind further adjectives
+        word, at = behind[1].lower(), behind.end()
+        if word in SMALL or word.endswith("ing") or is_follower(word):
+            break
+        noun = word
+        if not any(term.kind in QUALITIES for term in TERMS.get(word, ())):
+            break
+    return Phrase(participle(caption[start:stop].lower()), before[1].lower() if before else "", noun)
+
+
+def _sayable(old: Phrase | None, new: Phrase | None) -> bool:
+    """Whether what differs are phrases of one shape, or single words."""
+    phrases = [phrase for phrase in (old, new) if phrase is not None]
+    if all(" " not in phrase.text for phrase in phrases):
+        return bool(phrases)
+    shapes = {shape(phrase) for phrase in phrases}
+    return len(shapes) == 1 and "" not in shapes
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> int:

@@ -14,14 +14,15 @@ from scot.edits.pairs.normalize import BASE, MASK, WORD, Lemmas, body, random_va
 from scot.errors import InvalidInput
 
 _FILE = "pairs.npz"
-_FIELDS = ("hashes", "row_begins", "rows", "partner_begins", "partners", "images", "captions")
+_FIELDS = ("hashes", "row_begins", "rows", "partner_begins", "partners", "sizes", "images", "captions")
 
 
 @dataclass(frozen=True)
 class PairIndex:
     """N different captions (as lemmas, sorted by hash) of R rows.
 
-    ``rows[row_begins[n]:row_begins[n + 1]]`` are the rows of caption n, ``partners[…]`` its pairs.
+    ``rows[row_begins[n]:row_begins[n + 1]]`` are the rows of caption n, ``partners[…]`` its pairs, and ``sizes[…]``
+    how many words differ.
     """
 
     hashes: npt.NDArray[np.uint64]
@@ -29,6 +30,7 @@ class PairIndex:
     rows: npt.NDArray[np.int32]
     partner_begins: npt.NDArray[np.int64]
     partners: npt.NDArray[np.int32]
+    sizes: npt.NDArray[np.int32]
     images: _Texts
     captions: _Texts
 
@@ -39,22 +41,22 @@ class PairIndex:
         captions: Sequence[str],
         hash_N: npt.NDArray[np.uint64],
         node_R: npt.NDArray[np.int64],
-        pairs_P2: npt.NDArray[np.int64],
+        pairs_P5: npt.NDArray[np.int64],
     ) -> PairIndex:
-        """From rows, the sorted hashes of their captions, the caption of each row, and the pairs (caption, caption)."""
+        """From rows, the sorted hashes of their captions, the caption of each row, and the pairs that mining found."""
         row_begins, rows = _grouped(node_R, len(hash_N))
-        partner_begins, order = _grouped(pairs_P2[:, 0], len(hash_N))
-        partners = pairs_P2[order, 1].astype(np.int32)
-        return cls(hash_N, row_begins, rows, partner_begins, partners, _Texts.of(images), _Texts.of(captions))
+        partner_begins, order = _grouped(pairs_P5[:, 0], len(hash_N))
+        partners, sizes = (pairs_P5[order, column].astype(np.int32) for column in (1, 4))
+        return cls(hash_N, row_begins, rows, partner_begins, partners, sizes, _Texts.of(images), _Texts.of(captions))
 
-    def partners_of(self, caption: str) -> list[int] | None:
-        """The captions that are pairs of this one; None if the corpus does not have it."""
+    def partners_of(self, caption: str) -> list[tuple[int, int]] | None:
+        """The captions that are pairs of this one, with the words that differ; None if the corpus does not have it."""
         hashed = _hash(caption)
         at = int(np.searchsorted(self.hashes, np.uint64(hashed)))
         if at == len(self.hashes) or int(self.hashes[at]) != hashed:
             return None
-        found: list[int] = self.partners[self.partner_begins[at] : self.partner_begins[at + 1]].tolist()
-        return found
+        of = slice(self.partner_begins[at], self.partner_begins[at + 1])
+        return list(zip(self.partners[of].tolist(), self.sizes[of].tolist(), strict=True))
 
     def rows_of(self, number: int) -> npt.NDArray[np.int32]:
         """The rows of a caption."""
@@ -67,8 +69,8 @@ class PairIndex:
 
     def write(self, folder: Folder) -> None:
         """Write the index; a reader sees all of it or none."""
-        arrays = {name: getattr(self, name) for name in _FIELDS[:5]}
-        for name in _FIELDS[5:]:
+        arrays = {name: getattr(self, name) for name in _FIELDS[:-2]}
+        for name in _FIELDS[-2:]:
             texts: _Texts = getattr(self, name)
             arrays |= {f"{name}_data": texts.data, f"{name}_begins": texts.begins}
         sink = io.BytesIO()
@@ -84,8 +86,8 @@ class PairIndex:
         """
         try:
             stored = np.load(io.BytesIO(folder.read(_FILE)), allow_pickle=False)
-            texts = [_Texts(stored[f"{name}_data"], stored[f"{name}_begins"]) for name in _FIELDS[5:]]
-            return cls(*(stored[name] for name in _FIELDS[:5]), *texts)
+            texts = [_Texts(stored[f"{name}_data"], stored[f"{name}_begins"]) for name in _FIELDS[-2:]]
+            return cls(*(stored[name] for name in _FIELDS[:-2]), *texts)
         except (OSError, ValueError, KeyError) as error:
             raise InvalidInput(f"{folder.name} has no index of pairs: start the run again") from error
 

@@ -22,6 +22,8 @@ from scot.edits.record import MAX_CAPTION_WORDS
 
 Hashes = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
+# The key, the caption, the hash of the span, its first and last word, its length.
+_Masked = tuple[Hashes, npt.NDArray[np.int32], Hashes, npt.NDArray[np.int32], npt.NDArray[np.int8]]
 
 MAX_SPAN = 3
 _NEIGHBORS = 3  # in a group of captions with an equal key, each is paired with this many behind it
@@ -41,7 +43,7 @@ def mine(rows: Iterable[tuple[str, str]], *, seed: int) -> PairIndex:
     words = _Words(captions)
     hash_N, first_N, node_R = np.unique(words.full(), return_index=True, return_inverse=True)
     pairs = _balanced(_pairs(words.of(first_N), hash_N), seed)
-    return PairIndex.build(images, captions, hash_N, node_R, pairs[:, :2])
+    return PairIndex.build(images, captions, hash_N, node_R, pairs)
 
 
 class _Words:
@@ -88,9 +90,9 @@ class _Words:
 
 
 def _pairs(words: _Words, full_N: Hashes) -> Numbers:
-    """All pairs ``(P, 4)``: caption, other caption, and the hashes of the words that go and come, as signed."""
+    """All pairs ``(P, 5)``: caption, other caption, hashes of the words that go and come (signed), their number."""
     value_W = words.value[words.flat]
-    owner_W = np.repeat(np.arange(len(words.start)), words.length)
+    owner_W = np.repeat(np.arange(len(words.start), dtype=np.int32), words.length)
     start_W, stop_W = words.start[owner_W], words.stop[owner_W]
     place_W = np.arange(len(words.flat)) - start_W
     head, tail = _sums(value_W, place_W), _sums(value_W, stop_W - 1 - np.arange(len(words.flat)))
@@ -98,7 +100,7 @@ def _pairs(words: _Words, full_N: Hashes) -> Numbers:
     code = np.concatenate([[0], np.cumsum(words.code[words.flat])])
     usable_W = (stop_W - start_W > 1) & (stop_W - start_W <= MAX_CAPTION_WORDS)
     known = _Known(full_N)
-    masked: list[tuple[Hashes, Numbers, Hashes, npt.NDArray[np.int32]]] = []
+    masked: list[_Masked] = []
     found: list[Numbers] = []
     inverse = pow(BASE, -1, 1 << 64)
     for size in range(1, MAX_SPAN + 1):
@@ -112,41 +114,44 @@ def _pairs(words: _Words, full_N: Hashes) -> Numbers:
         place = place_W[at]
         before, behind = head[at] - head[first], tail[last] - tail[end]
         span = (head[end] - head[at]) * _powers(inverse)[place]
-        masked.append((_mixed(_mixed(before) + behind), owner_W[at], span, _ends(words.flat, at, end)))
+        sizes = np.full(len(at), size, np.int8)
+        masked.append((_mixed(_mixed(before) + behind), owner_W[at], span, _ends(words.flat, at, end), sizes))
         removed = before + (head[last] - head[end]) * np.uint64(pow(inverse, size, 1 << 64))
         other = known.find(removed)
         hit = other >= 0
-        longer, shorter, gone = owner_W[at][hit], other[hit], span[hit].view(np.int64)
-        found.append(np.stack([longer, shorter, gone, np.zeros_like(gone)], axis=1))
-        found.append(np.stack([shorter, longer, np.zeros_like(gone), gone], axis=1))
+        longer, shorter, gone, lost = owner_W[at][hit], other[hit], span[hit].view(np.int64), sizes[hit]
+        found.append(np.stack([longer, shorter, gone, np.zeros_like(gone), lost], axis=1))
+        found.append(np.stack([shorter, longer, np.zeros_like(gone), gone, lost], axis=1))
     pairs: Numbers = np.concatenate([*found, _swaps(masked)])
     return pairs
 
 
-def _swaps(masked: Sequence[tuple[Hashes, Numbers, Hashes, npt.NDArray[np.int32]]]) -> Numbers:
+def _swaps(masked: Sequence[_Masked]) -> Numbers:
     """Pairs of captions with an equal masked key, both ways."""
-    key, owner, span = (np.concatenate([part[field] for part in masked]) for field in range(3))
-    ends = np.concatenate([part[3] for part in masked])
-    again = _repeated(key)
-    key, owner, span, ends = key[again], owner[again], span[again], ends[again]
+    keys = np.concatenate([part[0] for part in masked])
+    again = np.split(_repeated(keys), np.cumsum([len(part[0]) for part in masked])[:-1])
+    key, owner, span, ends, size = (
+        np.concatenate([part[field][few] for part, few in zip(masked, again, strict=True)]) for field in range(5)
+    )
     # Sorting keys whose last bits are their place is twice as quick as argsort. Captions are numbered by their hashes,
     # so the order of equal keys is a random one.
     bits = np.uint64(len(key).bit_length())
     order = np.sort((key >> bits << bits) | np.arange(len(key), dtype=np.uint64))
     order = (order & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
-    key, owner, span, ends = key[order], owner[order], span[order], ends[order]
-    found = [np.zeros((0, 4), np.int64)]
+    key, owner, span, ends, size = key[order], owner[order], span[order], ends[order], size[order]
+    found = [np.zeros((0, 5), np.int64)]
     for step in range(1, _NEIGHBORS + 1):
         # Spans that begin or end with the same word are a longer span than needed: the pair is found without it.
         same = (key[step:] == key[:-step]) & (ends[step:] != ends[:-step]).all(axis=1) & (owner[step:] != owner[:-step])
         one, other = np.flatnonzero(same), np.flatnonzero(same) + step
         for a, b in ((one, other), (other, one)):
-            found.append(np.stack([owner[a], owner[b], span[a].view(np.int64), span[b].view(np.int64)], axis=1))
+            words = span[a].view(np.int64), span[b].view(np.int64), size[a] + size[b]
+            found.append(np.stack([owner[a], owner[b], *words], axis=1))
     return np.concatenate(found)
 
 
 def _balanced(pairs: Numbers, seed: int) -> Numbers:
-    """Pairs in random order, without those of swaps, words and captions that have more than their share."""
+    """Pairs, the shortest first, without those of swaps, words and captions that have more than their share."""
     pairs = pairs[np.unique(_both(pairs[:, 0], pairs[:, 1]), return_index=True)[1]]
     pairs = pairs[np.argsort(_mixed(_both(pairs[:, 0], pairs[:, 1]) + np.uint64(seed & MASK)), kind="stable")]
     if not len(pairs):
@@ -157,6 +162,7 @@ def _balanced(pairs: Numbers, seed: int) -> Numbers:
         rank, distinct = _rank(pairs[:, side].view(np.uint64))
         # Insertions and removals have no word on one side (0).
         pairs = pairs[(rank < max(_LEAST_WORDS, _MOST_WORDS * len(pairs) // distinct)) | (pairs[:, side] == 0)]
+    pairs = pairs[np.argsort(pairs[:, 4], kind="stable")]  # the fewer words differ, the clearer the edit
     return pairs[_rank(pairs[:, 0].view(np.uint64))[0] < _MAX_PARTNERS]
 
 
@@ -188,15 +194,16 @@ class _Known:
         return number
 
 
-def _repeated(key: Hashes) -> Numbers:
-    """The places of keys that occur more than once, and of few others."""
+def _repeated(key: Hashes) -> npt.NDArray[np.bool_]:
+    """Which keys occur more than once; and a few others."""
     bits = max(10, int(2 * len(key)).bit_length())
     place = _top(key, bits)
     last = np.zeros(1 << bits, np.uint32)
     last[place] = np.arange(len(key), dtype=np.uint32)
     several = np.zeros(1 << bits, bool)
     several[place[last[place] != np.arange(len(key), dtype=np.uint32)]] = True
-    return np.flatnonzero(several[place])
+    again: npt.NDArray[np.bool_] = several[place]
+    return again
 
 
 def _ends(flat: npt.NDArray[np.int32], at: Numbers, end: Numbers) -> npt.NDArray[np.int32]:
