@@ -152,7 +152,15 @@ def _print(config: SearchConfig, found: SearchResult) -> None:
     if found.text_truncated:
         console.print("An edit was longer than the input of the text encoder; its end was not used.")
     if not found.hits:
-        console.print("No hits. If the collection is empty, `scot index DIR` fills it.")
+        console.print(f"No hits. {_no_hits(config)}")
+
+
+def _no_hits(config: SearchConfig) -> str:
+    """What may be the cause of a result without hits."""
+    limits = {"--filter": config.filter.strip(), "--threshold": config.threshold is not None, "--offset": config.offset}
+    if used := [flag for flag, value in limits.items() if value]:
+        return f"Perhaps no item is left after {' and '.join(used)}: search without to see what there is."
+    return "If the collection is empty, `scot index DIR` fills it."
 
 
 def hits_table(offset: int, found: SearchResult) -> Table:

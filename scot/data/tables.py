@@ -7,10 +7,9 @@ Recognised columns, in any case and with blanks around them: ``image`` (also ``f
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scot.data.csv_kinds import ColumnKind
 from scot.data.csv_rows import read_csv
-from scot.data.payload import EXACT_BELOW, RESERVED, nest
+from scot.data.payload import RESERVED, nest
 from scot.data.records import Refusals
 from scot.errors import InvalidInput
 
@@ -30,9 +30,8 @@ IMAGE_COLUMNS = (
 CAPTION_COLUMNS = ("text", "texts", "sentence", "sentences", "alt_text", "alt", "comment")
 """Taken when there is neither ``caption`` nor ``captions``: the first one that is there."""
 
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_JSON_KINDS = {bool: "boolean", int: "number", float: "number", str: "text", list: "list", dict: "object"}
 _READ_ROWS = 4_096
 _READ_IMAGES = 64  # rows with images inside
 _LINES_LOOKED_AT = 1_000
@@ -49,6 +48,8 @@ class Columns:
     captions: tuple[str, ...]
     id: str | None
     payload: tuple[str, ...]
+    kinds: Mapping[str, str]
+    """What the values of a payload column are, where that is not plain text."""
 
     def __str__(self) -> str:
         parts = [f"image from {self.image!r}"]
@@ -58,7 +59,10 @@ class Columns:
             parts.append("no captions")
         parts.append(f"id from {self.id!r}" if self.id else "the image's path is its id")
         if self.payload:
-            names = ", ".join(map(str.strip, self.payload[:12]))
+            shown = self.payload[:12]
+            names = ", ".join(
+                f"{name.strip()} ({self.kinds[name]})" if name in self.kinds else name.strip() for name in shown
+            )
             parts.append(f"payload: {names}{f', … ({len(self.payload)} in all)' if len(self.payload) > 12 else ''}")
         return "; ".join(parts)
 
@@ -113,7 +117,7 @@ def column_names(file: Path) -> list[str]:
             case ".parquet":
                 return [str(name) for name in pq.read_schema(file).names]
             case ".jsonl":
-                return _json_names(file)
+                return _json_columns(file)[0]
             case suffix:
                 return _header(file, suffix)[1]
     except (pa.ArrowException, OSError, ValueError, InvalidInput):
@@ -159,7 +163,11 @@ def _choose(table: str, names: Sequence[str], captions: str) -> Columns:
         nest((name.strip(), 0) for name in rest)
     except ValueError as error:
         raise InvalidInput(f"{table} has a column that cannot become payload: {error}; rename it") from None
-    return Columns(image, tuple(texts), known.get("id"), rest)
+    return Columns(image, tuple(texts), known.get("id"), rest, {})
+
+
+def _with_kinds(columns: Columns, kinds: Mapping[str, str]) -> Columns:
+    return replace(columns, kinds={name: kind for name, kind in kinds.items() if kind not in ("", "text")})
 
 
 def _notes(columns: Columns, names: Sequence[str]) -> list[str]:
@@ -208,8 +216,17 @@ def _open_parquet(files: Sequence[Path], captions: str) -> Table:
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise InvalidInput(f"{file.name} is broken after its header ({type(error).__name__})") from error
 
+    columns = _with_kinds(columns, {name: _arrow_kind(schema.field(name).type) for name in columns.payload})
     rows = sum(part.metadata.num_rows for part in parts)
     return Table(name, columns, rows, "row", embedded, "; ".join(notes), read)
+
+
+def _arrow_kind(kind: Any) -> str:
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "number"
+    return "list" if pa.types.is_list(kind) or pa.types.is_large_list(kind) else ""
 
 
 def _is_binary(kind: Any) -> bool:
@@ -226,42 +243,34 @@ def _whole_microseconds(batch: Any) -> Any:
 
 
 def _open_csv(table: Path, captions: str) -> Table:
-    """The table, after a pass over the file that finds wrong bytes and which payload columns are numbers."""
+    """The table, after a pass over the file that finds wrong bytes and the kinds of the payload columns."""
     delimiter, names = _header(table, table.suffix.lower())
     columns = _choose(table.name, names, captions)
-    kinds: dict[str, type] = dict.fromkeys(columns.payload, int)
+    kinds = {name: ColumnKind() for name in columns.payload}
+    undecided = dict(kinds)
     count = 0
     try:
-        for _, cells in _csv_rows(table, delimiter, names, Refusals(keep=0)):
+        for line, cells in _csv_rows(table, delimiter, names, Refusals(keep=0)):
             count += 1
-            for name, kind in list(kinds.items()):
-                if cell := cells.get(name):
-                    if (better := _number(cell, kind)) is None:
-                        del kinds[name]
-                    else:
-                        kinds[name] = better
+            for name, kind in list(undecided.items()):
+                if (cell := cells.get(name)) and not kind.add(line, cell):
+                    del undecided[name]
     except UnicodeDecodeError:
         raise InvalidInput(f"{table.name} is not UTF-8 text: save it again as UTF-8") from None
     except OSError as error:
         raise InvalidInput(f"{table.name} cannot be read ({error.strerror})") from error
 
+    convert = {name: kind.convert for name, kind in kinds.items() if kind.convert is not str}
+
     def read(refusals: Refusals) -> Iterator[Row]:
         for number, cells in _csv_rows(table, delimiter, names, refusals):
-            yield number, {name: kinds[name](cell) if name in kinds else cell for name, cell in cells.items()}
+            yield number, {name: convert[name](cell) if name in convert else cell for name, cell in cells.items()}
 
     notes = _notes(columns, names)
     if delimiter != ("\t" if table.suffix.lower() == ".tsv" else ","):
         notes.append(f"cells are separated by {_DELIMITERS[delimiter]}")
+    columns = _with_kinds(columns, {name: str(kind) for name, kind in kinds.items()})
     return Table(table.name, columns, count, "line", False, "; ".join(notes), read)
-
-
-def _number(cell: str, kind: type) -> type | None:
-    """The type of a column with this cell; None: it stays text, as a double could not give every cell back."""
-    if _INTEGER.fullmatch(cell) and abs(int(cell)) < EXACT_BELOW:
-        return kind
-    if not _NUMBER.fullmatch(cell) or abs(float(cell)) >= EXACT_BELOW:
-        return None
-    return float
 
 
 def _header(table: Path, suffix: str) -> tuple[str, list[str]]:
@@ -305,8 +314,8 @@ def _csv_rows(
 
 def _open_jsonl(table: Path, captions: str) -> Table:
     try:
-        names = _json_names(table)
-        columns = _choose(table.name, names, captions)
+        names, kinds = _json_columns(table)
+        columns = _with_kinds(_choose(table.name, names, captions), kinds)
         with table.open("rb") as lines:
             count = sum(1 for line in lines if line.strip())
     except OSError as error:
@@ -318,10 +327,15 @@ def _open_jsonl(table: Path, captions: str) -> Table:
     return Table(table.name, columns, count, "line", False, "; ".join(_notes(columns, names)), read)
 
 
-def _json_names(table: Path) -> list[str]:
-    """The keys of the first lines, in order."""
-    rows = islice(_json_rows(table, Refusals(keep=0)), _LINES_LOOKED_AT)
-    return list(dict.fromkeys(key for _, cells in rows for key in cells))
+def _json_columns(table: Path) -> tuple[list[str], dict[str, str]]:
+    """The keys of the first lines, in order, and the kinds of their values."""
+    kinds: dict[str, dict[str, None]] = {}
+    for _, cells in islice(_json_rows(table, Refusals(keep=0)), _LINES_LOOKED_AT):
+        for key, value in cells.items():
+            kind = kinds.setdefault(key, {})
+            if value is not None:
+                kind[_JSON_KINDS[type(value)]] = None
+    return list(kinds), {key: " and ".join(kind) for key, kind in kinds.items()}
 
 
 def _json_rows(table: Path, refusals: Refusals) -> Iterator[tuple[int, dict[str, Any]]]:

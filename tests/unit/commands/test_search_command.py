@@ -36,6 +36,8 @@ class Search(search_pb2_grpc.SearchServiceServicer):
         self.recorded.requests.append(request)
         if request.collection == "absent":
             context.abort(grpc.StatusCode.NOT_FOUND, "there is no collection absent")
+        if request.collection == "empty":
+            return search_pb2.ComposeSearchResponse(composer="sum", encoder="tiny@1")
         origin = search_pb2.Origin(source="/photos", path="a b.png")
         hits = [search_pb2.Hit(item_id="a[red]", score=0.5, origin=origin), search_pb2.Hit(item_id="b", score=0.25)]
         hits[0].payload.update({"caption": "[bold]rot", "price": 20})
@@ -186,6 +188,21 @@ def test_the_table_has_clickable_paths_and_takes_no_markup(
     with console.capture() as captured:
         console.print(hits_table(0, result))
     assert "file:///photos/a%20b.png" in captured.get()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "No hits. If the collection is empty, `scot index DIR` fills it."),
+        (["--filter", "price<5", "--offset", "9"], "No hits. Perhaps no item is left after --filter and --offset:"),
+        (["--threshold", "0"], "No hits. Perhaps no item is left after --threshold:"),
+    ],
+)
+def test_no_hits_names_what_may_exclude_them(
+    service: Recorded, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert scot(service, "search", "--edit", "a", "--collection", "empty", *arguments) == 0
+    assert message in " ".join(capsys.readouterr().out.split())
 
 
 def test_get(service: Recorded, capsys: pytest.CaptureFixture[str]) -> None:
