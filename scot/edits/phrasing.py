@@ -112,7 +112,7 @@ class Phrase:
             return "place"
         if words[0] in _JOINS and len(words) > 1:
             return "joined"
-        if _verb(words[0]) and not self.noun:
+        if _verb(words[0]) and not self.noun and "noun" not in kinds:
             return "verb"
         if self.noun:
             qualities = [term.kind for term in terms if term.kind in QUALITIES]

@@ -85,6 +85,23 @@ def until_parts(output: Path, count: int, job: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("engine", ["pairs", "slots"])
+def test_engines_without_a_model_go_on_after_kills(tmp_path: Path, engine: str) -> None:
+    corpus, output, rng = tmp_path / "corpus", tmp_path / "killed", random.Random(3)
+    write_corpus(corpus)
+    flags = ("--engine", engine, "--num-workers", "0")
+    for _ in range(3):
+        job = start_job(corpus, output, *flags)
+        until_parts(output, parts_of(output) + rng.randrange(1, 4), job)
+        kill_with_all_it_started(job)
+    for folder in (output, tmp_path / "whole"):
+        job = start_job(corpus, folder, *flags)
+        said = job.communicate(timeout=600)[0]
+        assert job.returncode == 0, said
+        assert ("were done already" in said) == (folder == output)
+    assert read_manifest(output).hash == read_manifest(tmp_path / "whole").hash
+
+
 def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     rng, corpus, output = random.Random(7), tmp_path / "corpus", tmp_path / "killed"
     write_corpus(corpus)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scot.edits import phrasing
-from scot.edits.grammar import is_follower
+from scot.edits.grammar import DETERMINERS
 from scot.edits.phrasing import QUALITIES, Phrase
 from scot.edits.rules.change import Change, Dice
 from scot.edits.slots.reading import NounPhrase, Reading
@@ -69,8 +69,8 @@ def _other_nouns(reading: Reading, phrase: NounPhrase) -> list[str]:
 
 
 def _other_people(reading: Reading, phrase: NounPhrase) -> list[str]:
-    gendered = bool(reading.words & (PRONOUNS | FUNCTION_WORDS["of hair"]))
-    if phrase.adjectives and gendered:
+    gendered = bool(reading.words & PRONOUNS)
+    if (phrase.adjectives and gendered) or reading.words & FUNCTION_WORDS["of hair"]:
         return []
     names = (_SAME_GENDER if gendered else _PEOPLE).get(phrase.term.group.name, ())
     # A young boy becomes a young girl, but not a young man.
@@ -202,8 +202,8 @@ def _can_be_many(reading: Reading, phrase: NounPhrase) -> bool:
 
 
 def _is_subject(reading: Reading, at: int) -> bool:
-    """Whether the caption is about the noun phrase of a unit: nothing that follows a noun phrase stands before it."""
-    return not any(is_follower(unit.text.split()[0]) for unit in reading.units[:at] if unit.text != "of")
+    """Whether the caption is about the noun phrase of a unit: nothing but a determiner and adjectives is before it."""
+    return all(unit.text in DETERMINERS or unit.term(*QUALITIES) for unit in reading.units[:at])
 
 
 def _them(noun: str) -> str:
