@@ -37,7 +37,7 @@ from scot.composers.base import States
 from scot.embeddings.cache import TripletEmbeddings, load_cache
 from scot.encoders import load_encoder
 from scot.errors import InvalidInput, ScotError
-from scot.evaluation.comparison import ORACLE, compare, measure
+from scot.evaluation.comparison import ORACLE, ORACLE_MOVED, compare, measure
 from scot.evaluation.model import EncodedBenchmark, encode_benchmark
 from scot.evaluation.scoring import Estimate
 from scot.evaluation.worlds import read_gallery
@@ -173,7 +173,7 @@ def call(*command: str) -> None:
 
 
 def references(results: Path, galleries: Sequence[EncodedBenchmark]) -> None:
-    """The oracle and the baselines at their best weights, once."""
+    """Both oracles and the baselines at their best weights, once."""
     file = results / "references.json"
     if file.exists():
         return
@@ -181,8 +181,8 @@ def references(results: Path, galleries: Sequence[EncodedBenchmark]) -> None:
     for encoded in galleries:
         result = compare(encoded, [])
         best = result.best_baseline()
-        oracle = next(row for row in result.rows if row.name == ORACLE)
-        named = {ORACLE: oracle, f"best baseline ({best.name})": best}
+        oracles = {row.name: row for row in result.rows if row.name in (ORACLE, ORACLE_MOVED)}
+        named = {**oracles, f"best baseline ({best.name})": best}
         found[result.world] = {name: as_json(row.metrics) for name, row in named.items()}
     file.write_text(json.dumps(found, indent=1), encoding="utf-8")
 

@@ -45,6 +45,11 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
         f"evaluate {name}": (entry.config, "scot.evaluation.run:evaluate_benchmark", entry.summary)
         for name, entry in BENCHMARKS.items()
     },
+    "evaluate pairs": (
+        "scot.evaluation.run:PairsConfig",
+        "evaluate_pairs",
+        "compare composers and baselines on your own captioned images",
+    ),
     "evaluate validate-submission": (
         "scot.evaluation.submissions:SubmissionConfig",
         "validate_submission",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class GateRequest:
     galleries: tuple[str, ...]
     encoder: str
     force: bool = False
+    cache: str = "/tmp/gate"
+    """The folder of the galleries' embeddings in the cluster: where its evaluation job wrote them."""
 
 
 def readable_here(request: GateRequest) -> bool:
@@ -63,13 +66,14 @@ class GateHere:
         from scot.evaluation import promotion
 
         request = self._request
-        with tempfile.TemporaryDirectory(prefix="scot-gate-") as cache:
+        with tempfile.TemporaryDirectory(prefix="scot-gate-") as private:
+            cached = Path(request.cache).is_dir() and os.access(request.cache, os.W_OK)
             return promotion.promote(
                 Registry(request.composers),
                 request.version,
                 galleries=[Path(gallery) for gallery in request.galleries],
                 encoder=request.encoder,
-                cache=Path(cache),
+                cache=Path(request.cache if cached else private),
                 force=request.force,
                 progress=Progress(self._show),
             )
@@ -100,7 +104,7 @@ class GateInCluster:
         request = self._request
         words = [request.version, "--json", "--composers", request.composers, "--encoder", request.encoder]
         words += ["--gallery", *request.galleries] if request.galleries else []
-        words += ["--cache", "/tmp/gate", *(["--force"] if request.force else [])]
+        words += ["--cache", request.cache, *(["--force"] if request.force else [])]
         outcome = self._run("promote", ["python", "-m", "scot.cli", "composers", "promote", *words])
         if outcome.result is not None:
             return Decision.from_json(outcome.result)

@@ -67,6 +67,7 @@ def promote(config: PromoteConfig) -> int:
         tuple(config.gallery) or tuple(f"{release.root}/gallery/{world}" for world in jobs.WORLDS),
         config.encoder or release.encoder,
         config.force,
+        f"{release.root}/evaluation/cache",
     )
 
     def run(title: str, words: Sequence[str]) -> Outcome:

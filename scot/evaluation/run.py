@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from scot.evaluation.comparison import Comparison, compare
 from scot.evaluation.config import BenchmarkConfig
 from scot.evaluation.contact_sheet import save_sheet
 from scot.evaluation.model import encode_benchmark
+from scot.evaluation.pairs import read_pairs
 from scot.evaluation.query_sheet import best_and_worst, even_sample
 from scot.evaluation.rankings import read_rankings, write_rankings
 from scot.evaluation.scoring import score
@@ -35,16 +37,9 @@ from scot.results import print_json
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
-    """Measure composers, the baselines and the oracle on drawn galleries with exact answers.
+class ComparisonConfig:
+    """Composers side by side with the baselines and the oracles."""
 
-    The published benchmarks have commands of their own: `scot evaluate cirr --help`.
-
-    Example: scot evaluate --gallery data/wardrobe data/scenes --composers data/composers
-    """
-
-    gallery: list[Path] = field(default_factory=list)
-    """Galleries drawn by `scot draw WORLD --split eval`."""
     composers: str | None = None
     """A registry of composers, a folder or a URL; its released one is evaluated."""
     composer: list[str] = field(default_factory=list)
@@ -59,6 +54,39 @@ class EvaluateConfig:
     """Print one line of JSON, the content of results.json."""
 
 
+@dataclass(frozen=True)
+class EvaluateConfig(ComparisonConfig):
+    """Measure composers, the baselines and the oracles on drawn galleries with exact answers.
+
+    The published benchmarks have commands of their own: `scot evaluate cirr --help`.
+
+    Example: scot evaluate --gallery data/wardrobe data/scenes --composers data/composers
+    """
+
+    gallery: list[Path] = field(default_factory=list)
+    """Galleries drawn by `scot draw WORLD --split eval`."""
+
+
+@dataclass(frozen=True)
+class PairsConfig(ComparisonConfig):
+    """Measure composers, the baselines and the oracles on your own captioned images, without labels.
+
+    Queries are pairs of images whose captions differ in a few words; the right answer is the other image.
+
+    Example: scot evaluate pairs --source catalogue --composers work/composers --encoder local-dir:my-model
+    """
+
+    source: list[str] = field(default_factory=list)
+    """Captioned images, as folders or tables, to search and to take the queries from."""
+    queries: int = 1_000
+    """Queries at most."""
+    held_out: float = 0.0
+    """Take the references from this share of the captions, those that pretrain.py holds out with the same --held-out;
+    0: from all, for images that were not trained on."""
+    seed: int = 0
+    """Chooses among the pairs of a caption, and among ways of saying an edit."""
+
+
 def evaluate(config: EvaluateConfig) -> int:
     """Evaluate on drawn galleries, print the tables, and write everything into ``config.output``.
 
@@ -67,23 +95,47 @@ def evaluate(config: EvaluateConfig) -> int:
     """
     if not config.gallery:
         raise InvalidInput("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
+    return _side_by_side(config, [(folder, partial(read_gallery, folder)) for folder in config.gallery])
+
+
+def evaluate_pairs(config: PairsConfig) -> int:
+    """Evaluate on pairs of captioned images, print the table, and write everything into ``config.output``.
+
+    Raises:
+        InvalidInput, NotFound, EncoderMismatch: a source, composer or encoder cannot be used, or there are few pairs.
+    """
+    if not config.source:
+        raise InvalidInput("--source is missing: a folder or table of captioned images")
+    if config.queries < 1 or not 0.0 <= config.held_out < 1.0:
+        raise InvalidInput("--queries must be at least 1, and --held-out at least 0 and below 1")
+    read = partial(read_pairs, config.source, queries=config.queries, held_out=config.held_out, seed=config.seed)
+    return _side_by_side(config, [(Path(), read)], skip_missing=True)
+
+
+def _side_by_side(
+    config: ComparisonConfig, benchmarks: Sequence[tuple[Path, Callable[[], Benchmark]]], *, skip_missing: bool = False
+) -> int:
+    """Compare on benchmarks, each with the folder of its images."""
     console = report_console(stderr=config.json)
     encoder = load_encoder(config.encoder)
     composers = load_composers(config.composers, config.composer, encoder)
     results: list[Comparison] = []
-    for folder in config.gallery:
+    for folder, read in benchmarks:
         encoded = encode_benchmark(
-            read_gallery(folder),
+            read(),
             encoder,
             folder,
             config.output / "cache",
             best_of_vectors=config.best_of_vectors,
+            skip_missing=skip_missing,
             progress=Progress.on(sys.stderr),
         )
         names = [composer.name for composer in composers]
         composed = list(zip(names, encoded.compose(*composers), strict=True))
         result = compare(encoded, composed)
         print_comparison(result, console)
+        for deviation in encoded.benchmark.deviations:
+            _print(console, deviation)
         results.append(result)
         for name, queries in composed[:1]:
             sheet = even_sample(encoded, encoded.rank(queries), title=f"{result.world} · {name}")

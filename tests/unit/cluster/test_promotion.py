@@ -259,12 +259,15 @@ def test_a_pointer_that_moved_for_nothing_is_moved_back() -> None:
     assert gate.rolled_back == 1
 
 
-REQUEST = GateRequest("v2", "/artifacts/composers", ("/artifacts/gallery/wardrobe",), "tiny")
+REQUEST = GateRequest(
+    "v2", "/artifacts/composers", ("/artifacts/gallery/wardrobe",), "tiny", cache="/artifacts/evaluation/cache"
+)
 
 
 def gate_of(result: Decision | None, *, succeeded: bool) -> GateInCluster:
     def run(title: str, words: Sequence[str]) -> Outcome:
         assert list(words[:7]) == ["python", "-m", "scot.cli", "composers", "promote", "v2", "--json"]
+        assert list(words[-2:]) == ["--cache", "/artifacts/evaluation/cache"]
         return Outcome(succeeded, "failed (AppFailed)", result and result.to_json())
 
     return GateInCluster(REQUEST, run)
@@ -360,6 +363,16 @@ def test_a_gate_here_moves_the_pointer_once_and_writes_nothing_beside(
     assert registry.released() == "v1"
     assert list(work.iterdir()) == []
     assert list(tmp_path.glob("scot-gate*")) == []  # the embeddings of the galleries, in a private folder
+
+    cache = tmp_path / "cache"  # where an evaluation has left them
+    cache.mkdir()
+    shared = GateRequest("v2", registry.root, (str(tmp_path / "gallery"),), "tiny", cache=str(cache))
+    assert GateHere(shared).promote().outcome == "passed"
+    shards = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
+    assert shards
+    registry.rollback()
+    assert GateHere(shared).promote().outcome == "passed"
+    assert {file: file.stat().st_mtime_ns for file in cache.iterdir()} == shards
 
 
 def test_the_key_that_the_chart_made_is_found_where_its_pods_mount_it() -> None:

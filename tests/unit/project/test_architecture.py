@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "edits": SMALL | {"data", "encoders", "embeddings", "v1"},
     "index": SMALL | {"data", "encoders", "embeddings", "v1"},
     "training": SMALL | {"data", "encoders", "embeddings", "composers"},
-    "evaluation": SMALL | {"data", "worlds", "encoders", "embeddings", "composers"},
+    "evaluation": SMALL | {"data", "worlds", "edits", "encoders", "embeddings", "composers"},
     "client": SMALL | {"index", "data", "v1"},
     "cluster": SMALL | {"client", "composers", "evaluation"},
     "commands": SMALL | LIBRARY_ROOMS | {"cluster"},
