@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,11 @@ def print_outcome(as_json: bool, values: Mapping[str, Any], sentence: str) -> No
 def words_aside(as_json: bool) -> contextlib.AbstractContextManager[object]:
     """With ``--json``, what the block prints goes to standard error: standard output is for the JSON alone."""
     return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+
+
+def printable(text: str) -> str:
+    """A text from elsewhere for a terminal: control characters, which could move the cursor, are replaced."""
+    return "".join("\ufffd" if unicodedata.category(char)[0] == "C" else char for char in text)
 
 
 def _plain(value: Any) -> Any:

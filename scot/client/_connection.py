@@ -40,6 +40,8 @@ class Connection:
         self, target: str = "localhost:9000", *, timeout: float = 30.0, api_key: str | None = None, tls: bool = False
     ) -> None:
         self.target, self.timeout = checks.text("target", target), checks.number("timeout", timeout)
+        if not target.strip():
+            raise InvalidInput("the address of the service is empty; it is HOST:PORT")
         self._metadata = _key_metadata(api_key)
         credentials = grpc.ssl_channel_credentials() if tls else None
         self._channel = open_channel(self._grpc, target, credentials, CHANNEL_OPTIONS)

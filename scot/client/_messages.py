@@ -29,8 +29,9 @@ from scot.client._types import (
     StoredItem,
     UpsertResult,
 )
-from scot.data.images import upright
-from scot.errors import InvalidInput, ScotError, install_hint
+from scot.data.images import DEFAULT_LIMITS, upright
+from scot.data.records import read_file
+from scot.errors import ImageRefused, InvalidInput, ScotError, install_hint
 from scot.index.filters import Filter, filter_to_proto
 from scot.index.origin import Origin, origin_from_proto, origin_to_proto
 from scot.index.payload import payload_from_proto
@@ -261,14 +262,16 @@ def image_bytes(image: ImageInput, field: str = "image") -> bytes:
     if not isinstance(image, str | PathLike):
         raise InvalidInput(f"{field}: must be a path, bytes or a PIL image, not {checks.shown(image)}")
     path = Path(fspath(image))
+    limit = DEFAULT_LIMITS.max_bytes
     try:
-        return path.read_bytes()
+        data = read_file(path, limit)
     except ValueError:  # a NUL byte
         raise InvalidInput(f"{field}: is not the path of a file: {checks.shown(str(path))}") from None
-    except FileNotFoundError:
-        raise InvalidInput(f"there is no image file {path}") from None
-    except OSError as error:
-        raise InvalidInput(f"the image file {path} cannot be read: {error.strerror or error}") from None
+    except ImageRefused as error:
+        raise InvalidInput(f"there is no image file {path}" if error.reason == "missing" else str(error)) from None
+    if len(data) > limit:
+        raise InvalidInput(f"the image file {path} has more than {limit:,} bytes")
+    return data
 
 
 def _item_to_proto(field: str, item: NewItem) -> index_pb2.Item:

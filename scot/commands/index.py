@@ -20,7 +20,7 @@ from scot.errors import ImageRefused, InvalidInput, NotFound, Overloaded, Unavai
 from scot.index.origin import Origin
 from scot.index.sync import Gallery, Outcome, Pending, Report, sync
 from scot.progress import Progress
-from scot.results import print_json, words_aside
+from scot.results import print_json, printable, words_aside
 
 _BATCH = 16  # a message holds this many images of the largest size
 _AT_ONCE = 4  # requests: while one is embedded, others are decoded and stored
@@ -81,7 +81,7 @@ def index(config: IndexConfig) -> int:
             print(f"reading {source}", flush=True)
         report = asyncio.run(work())
         for line in report.lines():
-            print(line)
+            print(printable(line))
     report.check()
     if config.json:
         print_json(report.to_json())

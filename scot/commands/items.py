@@ -11,7 +11,7 @@ from scot import flags
 from scot.client import Origin, StoredItem
 from scot.commands.service import ServicePlace
 from scot.errors import InvalidInput, NotFound
-from scot.results import print_json, print_outcome
+from scot.results import print_json, print_outcome, printable
 
 _AT_ONCE = 1_000
 _INPUTS = 64
@@ -74,6 +74,7 @@ class EncodeConfig:
 
 def get(config: GetConfig) -> int:
     """Print the items. Raises NotFound when one is missing; the others are printed first."""
+    _check_named(config.item_ids)
     found: dict[str, StoredItem] = {}
     with config.service.client() as client:
         for start in range(0, len(config.item_ids), _AT_ONCE):
@@ -93,7 +94,7 @@ def get(config: GetConfig) -> int:
         if item.origin is not None:
             print(f"  {place_of(item.origin)}")
         for name, value in item.payload.items():
-            print(f"  {name}: {value}")
+            print(printable(f"  {name}: {value}"))
     if missing:
         raise NotFound(f"there is no item {missing[0]!r}" + (f" ({len(missing)} are missing)" if missing[1:] else ""))
     return 0
@@ -101,6 +102,7 @@ def get(config: GetConfig) -> int:
 
 def delete(config: DeleteConfig) -> int:
     """Delete the items and print how many existed."""
+    _check_named(config.item_ids)
     deleted, ids = 0, list(dict.fromkeys(config.item_ids))
     with config.service.client() as client:
         for start in range(0, len(ids), _AT_ONCE):
@@ -110,6 +112,11 @@ def delete(config: DeleteConfig) -> int:
         config.json, {"deleted": deleted, "missing": given - deleted}, f"deleted {deleted:,} of {given:,} items"
     )
     return 0
+
+
+def _check_named(item_ids: tuple[str, ...]) -> None:
+    if not item_ids:
+        raise InvalidInput("name at least one item")
 
 
 def encode(config: EncodeConfig) -> int:

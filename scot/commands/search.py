@@ -24,7 +24,7 @@ from scot.data.images import decode_image
 from scot.errors import InvalidInput
 from scot.evaluation.contact_sheet import SheetRow, check_file, contact_sheet, save_sheet
 from scot.index.filter_text import parse_filter
-from scot.results import print_json
+from scot.results import print_json, printable
 
 _PICTURES_AT_ONCE = 64  # the limit of one GetPictures request
 _TEXT_ONLY = "text_only"
@@ -106,13 +106,12 @@ def search(config: SearchConfig) -> int:
             collection=config.collection,
         )
         ids = {hit.item_id: None for hit in found.hits} | ({} if config.item_id is None else {config.item_id: None})
-        images = thumbnails(client, list(ids), config.collection) if config.sheet or config.show else {}
-    if config.json:
-        print_json(result_json(found))
-    else:
-        _print(config, found)
-    if config.sheet is not None or config.show:
-        _sheet(config, found.hits, images)
+        if config.json:
+            print_json(result_json(found))
+        else:
+            _print(config, found)
+        if config.sheet is not None or config.show:
+            _sheet(config, found.hits, thumbnails(client, list(ids), config.collection))
     return 0
 
 
@@ -170,7 +169,7 @@ def hits_table(offset: int, found: SearchResult) -> Table:
     table = Table(*columns, title=Text(f"composer {found.composer}, encoder {found.encoder}"))
     for rank, hit in enumerate(found.hits, offset + 1):
         cells = [str(rank), f"{hit.score:.3f}", hit.item_id, str(hit.payload.get("caption", ""))]
-        table.add_row(*map(Text, cells), *[_place(hit.origin)] * origins)
+        table.add_row(*(Text(printable(cell)) for cell in cells), *[_place(hit.origin)] * origins)
     return table
 
 
@@ -181,7 +180,7 @@ def _place(origin: Origin | None) -> Text:
     url = origin.path if "://" in origin.path else f"{origin.source.rstrip('/')}/{origin.path}"
     if url.startswith("/"):
         url = f"file://{quote(url)}"
-    return Text(origin.path, Style(link=url))
+    return Text(printable(origin.path), Style(link=url))
 
 
 def thumbnails(client: ScotClient, ids: Sequence[str], collection: str = "") -> dict[str, Image.Image]:

@@ -58,11 +58,11 @@ def contact_sheet(rows: Sequence[SheetRow], *, title: str) -> Image.Image:
 
 
 def save_sheet(sheet: Image.Image, file: Path) -> None:
-    """Save as PNG, making the folder. Raises InvalidInput when the file cannot be written."""
+    """Save as the PNG, JPEG or WebP that the name says. Raises InvalidInput when the file cannot be written."""
     check_file(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(file, "PNG")
+        sheet.save(file)
     except OSError as error:
         raise InvalidInput(f"the contact sheet {file} cannot be written: {error.strerror or error}") from error
 
@@ -71,6 +71,8 @@ def check_file(file: Path) -> None:
     """Raise InvalidInput when the file of a contact sheet cannot be one, before the work for it begins."""
     if file.is_dir():
         raise InvalidInput(f"the contact sheet {file} is a folder; name a PNG file in it")
+    if file.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise InvalidInput(f"the contact sheet {file} must end with .png, .jpg or .webp")
     folder = next(parent for parent in file.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise InvalidInput(f"the contact sheet {file} cannot be written: {folder} is no folder")

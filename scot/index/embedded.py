@@ -75,6 +75,7 @@ class EmbeddedEngine:
         self._aliases: dict[str, str] = {}
         self._collections: dict[str, _Collection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._making = asyncio.Lock()
         if not wait:
             self._acquire()
 
@@ -84,8 +85,9 @@ class EmbeddedEngine:
         if not _NAME.fullmatch(name):
             raise InvalidInput(f"{name!r} is not a valid name of a collection")
         folder = self._folder(name)
-        if not folder.exists():
-            await self._run(Shard.create, folder, dim, config, metadata)
+        async with self._making:  # several callers may need a collection at once: the first one makes it
+            if not folder.exists():
+                await self._run(Shard.create, folder, dim, config, metadata)
 
     async def describe(self, name: str) -> Stored:
         shard = (await self._collection(name)).shard
@@ -217,13 +219,15 @@ class EmbeddedEngine:
     async def _collection(self, name: str) -> _Collection:
         await self._ready()
         name = self._aliases.get(name, name)
-        if name not in self._collections:
-            folder = self._folder(name)
-            if not (folder / MANIFEST).is_file():
-                raise NotFound(f"there is no collection {name!r}")
-            shard = await self._run(Shard, folder)
-            self._collections.setdefault(name, _Collection(shard))
-        return self._collections[name]
+        if name in self._collections:
+            return self._collections[name]
+        async with self._making:  # the engine opens a shard once
+            if name not in self._collections:
+                folder = self._folder(name)
+                if not (folder / MANIFEST).is_file():
+                    raise NotFound(f"there is no collection {name!r}")
+                self._collections[name] = _Collection(await self._run(Shard, folder))
+            return self._collections[name]
 
     async def _ready(self) -> None:
         if self._open is None:

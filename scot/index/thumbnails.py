@@ -77,7 +77,8 @@ class Thumbnails:
             except FileNotFoundError:
                 return item_id, b""
             except OSError as error:
-                raise Unavailable(f"the thumbnail folder {self.url} cannot be read: {error}") from error
+                reason = error.strerror or type(error).__name__  # callers of a service need not know its folders
+                raise Unavailable(f"the thumbnails cannot be read: {reason}") from error
             return item_id, data if _is_whole(data) else b""
 
         return {item_id: data for item_id, data in self._each(one, item_ids) if data}

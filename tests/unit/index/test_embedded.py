@@ -209,3 +209,21 @@ def test_without_room_for_a_copy_no_graph_is_built(tmp_path: Path, monkeypatch: 
         assert (await nearest(store, 1_500))[0] == "1500"
 
     on_store(tmp_path, work)
+
+
+def test_many_callers_may_need_a_new_collection_at_once(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = GalleryStore.open(path=tmp_path)
+
+        async def fill(start: int) -> None:
+            await store.ensure("fresh", "enc", DIM)
+            await store.upsert("fresh", items(start, start + 10))
+
+        await asyncio.gather(*(fill(start) for start in range(0, 80, 10)))
+        assert (await store.info("fresh")).items == 80
+        await store.close()
+        again = GalleryStore.open(path=tmp_path)
+        assert {info.items for info in await asyncio.gather(*(again.info("fresh") for _ in range(8)))} == {80}
+        await again.close()
+
+    asyncio.run(run())
