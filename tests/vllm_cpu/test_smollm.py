@@ -23,6 +23,10 @@ pytestmark = [
 ]
 
 
+STRUCTURAL = {"not_json", "wrong_fields", "empty_answer", "unknown_aspect", "chat_refused"}
+"""Reasons that the schema rules out."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_smollm(tmp_path_factory.mktemp("model") / "smollm2-135m")
@@ -70,19 +74,19 @@ def judged(made: list[CaptionEdits]) -> tuple[int, int]:
     return accepted, good
 
 
-def told(name: str, made: list[CaptionEdits], count: int) -> int:
+def told(name: str, made: list[CaptionEdits], count: int) -> None:
+    """Print the acceptance and the precision: a model of this size, asked for whole records, gives few or none."""
     accepted, good = judged(made)
     refused = sum((result.refused for result in made), Counter[str]())
     print(f"\n{name}: {accepted} of {count * len(CAPTIONS)} edits accepted, {good} good; refused: {dict(refused)}")
-    return accepted
 
 
 def test_vllm_writes_one_edit_a_chat(folder: Path) -> None:
     config = EngineConfig(engine="vllm", model=str(folder), one_aspect=True, concurrency=8, temperature=0.3)
     made = edits(config, 2)
-    assert told("SmolLM2 in vLLM", made, 2) >= 2
-    structural = {"not_json", "wrong_fields", "empty_answer", "unknown_aspect", "failed"}
-    assert not structural & set().union(*(result.refused for result in made))
+    told("SmolLM2 in vLLM", made, 2)
+    assert not STRUCTURAL & set().union(*(result.refused for result in made))
+    assert all(result.prompt_tokens > 1_000 for result in made)
 
 
 def test_llama_cpps_server_answers_the_openai_engine(llama_cpp: str) -> None:
@@ -90,7 +94,8 @@ def test_llama_cpps_server_answers_the_openai_engine(llama_cpp: str) -> None:
         engine="openai", model="smollm2", url=llama_cpp, one_aspect=True, concurrency=8, timeout_s=600, temperature=0.3
     )
     made = edits(config, 1)
-    assert told("SmolLM2 behind llama.cpp", made, 1) >= 1
+    told("SmolLM2 behind llama.cpp", made, 1)
+    assert not STRUCTURAL & set().union(*(result.refused for result in made))
     assert all(result.prompt_tokens > 500 for result in made)
 
 

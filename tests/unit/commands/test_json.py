@@ -163,7 +163,7 @@ def test_an_index_run_without_a_picture_is_an_error(home: Path, run: Run) -> Non
 
 
 def test_the_progress_of_drawing_is_put_aside(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Drawing, "draw", lambda self: Image.new("RGB", (1, 1)))
+    monkeypatch.setattr(Drawing, "draw", lambda self, world: Image.new("RGB", (1, 1)))
     found, error = run("draw --size 2000 --num-workers 1 --output many")
     assert (found["pictures"], error) == (2_000, "2,000 of 2,000 drawn\n")
 
