@@ -88,13 +88,14 @@ _ASPECTS = {
 class Phrase:
     """Words of a caption, without the article in front of them (``article``), and the ``noun`` that they qualify.
 
-    ``many``: a noun in the plural, where the text does not say so.
+    ``many``: a noun in the plural, where the text does not say so; ``bare``: its noun has no article in the caption.
     """
 
     text: str
     article: str = ""
     noun: str = ""
     many: bool = False
+    bare: bool = False
 
     @property
     def kind(self) -> str:
@@ -210,11 +211,12 @@ def _say(dice: Dice, templates: tuple[str, ...], old: Phrase, new: Phrase, conte
 
 def _whole(phrase: Phrase) -> Phrase:
     """The phrase together with its noun."""
-    return Phrase(f"{phrase.text} {phrase.noun}", "" if _many(phrase.noun) else article(phrase.text))
+    bare = phrase.bare or _many(phrase.noun)
+    return Phrase(f"{phrase.text} {phrase.noun}", "" if bare else article(phrase.text), many=bare)
 
 
 def _a(phrase: Phrase, many: bool) -> str:
-    return phrase.text if many or not phrase.text else f"{article(phrase.text)} {phrase.text}"
+    return phrase.text if many or phrase.bare or not phrase.text else f"{article(phrase.text)} {phrase.text}"
 
 
 def _many(noun: str) -> bool:

@@ -93,11 +93,11 @@ def _record(caption: str, lemmas: _Lemmas, target: str, target_image_id: str, di
     if not _sayable(old, new):
         return None
     if old is None and new is not None:
-        aspect, edit = addition(new, dice)
+        aspect, edit = addition(new, dice, subject=begin == 0)
     elif new is None and old is not None:
-        aspect, edit = removal(old, dice)
+        aspect, edit = removal(old, dice, subject=begin == 0)
     elif old is not None and new is not None:
-        aspect, edit = swap(old, new, dice)
+        aspect, edit = swap(old, new, dice, subject=begin == 0)
     try:
         return EditRecord(aspect, edit, target, kept_words(caption, target), target_image_id)
     except InvalidInput:
@@ -121,7 +121,8 @@ def _phrase(caption: str, span: _Lemmas) -> Phrase | None:
         noun = word
         if not any(term.kind in QUALITIES for term in TERMS.get(word, ())):
             break
-    return Phrase(participle(caption[start:stop].lower()), before[1].lower() if before else "", noun)
+    text, article = participle(caption[start:stop].lower()), before[1].lower() if before else ""
+    return Phrase(text, article, noun, bare=bool(noun) and not article)
 
 
 def _sayable(old: Phrase | None, new: Phrase | None) -> bool:
