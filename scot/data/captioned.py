@@ -85,6 +85,8 @@ def open_source(source: str | Path, *, images: str | Path | None = None, caption
     if place is not None and not place.is_dir():
         raise NotFound(f"there is no image folder {str(place)!r}")
     name = str(source)
+    if not name.strip():
+        raise InvalidInput("the name of a source is empty: name a folder (is a variable of the command line not set?)")
     if not paths.encodable(name):
         raise InvalidInput(f"the source {name!a} is not UTF-8: rename it")
     if webdataset.is_pattern(name):
@@ -147,8 +149,9 @@ def _of_folder(name: str, path: Path, images: Path | None, captions: Captions) -
     if table is not None:
         _check_rows(table, path)
         root = images or path
-        layout = "; ".join(filter(None, (str(table), unread)))
-        return Source(name, root, layout, captions, False, partial(folder.read_table, table, root))
+        others = "" if captions == "required" or table.embedded else "images that it does not name have no caption"
+        layout = "; ".join(filter(None, (str(table), others, unread)))
+        return Source(name, root, layout, captions, False, partial(folder.read_folder, table, root, captions))
     found = folder.survey(path)
     shards = [] if found.images else paths.files_below(path, ".tar")
     if any(not paths.hidden(shard.name) for shard in shards):
@@ -218,6 +221,8 @@ def _checked(source: Source, refusals: Refusals, seen: dict[str, str]) -> Iterat
         reason = _id_refusal(image_id, seen)
         if reason == "duplicate_id" and seen[image_id] != source.name:
             where = "; ".join(filter(None, (where, f"also in {seen[image_id]}")))
+        elif reason == "duplicate_id" and not where and paths.normal_path(record.path) == image_id:
+            where = "the same name as an earlier file, in another Unicode form"
         payload = {}
         if not all(map(paths.encodable, (image_id, *record.captions))):
             reason, image_id = "broken_record", ascii(image_id)

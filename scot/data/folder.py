@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from scot.data.tables import Row, Table, column_names, has_images, open_table
 from scot.errors import ImageRefused, InvalidInput
 
 _MAX_TEXT_BYTES = 2**20
+_UNREADABLE_ROWS = ("open_quote", "too_many_cells", "broken_record")
+"""Reasons for which a row is refused before it is known which image it names."""
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _LIST = re.compile(rf"\[[\s,]*(?:(?:{_QUOTED})[\s,]*)+\]", re.DOTALL)
 _PART = re.compile(r"(.+)-\d{5}-of-\d{5}\b.*\.parquet")  # how Hugging Face names the parts of one table
@@ -103,10 +106,38 @@ def read_table(table: Table, images: Path, refusals: Refusals) -> Iterator[RawRe
     Raises:
         InvalidInput: the table breaks off.
     """
-    reader = _TableReader(table, images, refusals)
-    if table.columns.id is None and not table.embedded:
-        return reader.by_image()
-    return (record for row in table.read(refusals) for record in reader.record(row))
+    return _TableReader(table, images, refusals).records()
+
+
+def read_folder(table: Table, images: Path, captions: str, refusals: Refusals) -> Iterator[RawRecord]:
+    """The records of the table of a folder, then the image files below the folder that the table does not name.
+
+    These are records without captions if captions are optional and every row could be read; else they are counted as
+    ``not_in_table``. Subfolders with a table of their own are left out, and all files beside a table that holds the
+    images itself.
+    """
+    reader, before = _TableReader(table, images, refusals), refusals.counts.copy()
+    yield from reader.records()
+    if table.embedded:
+        return
+    without_captions = captions == "optional" and not refusals.since(before, _UNREADABLE_ROWS)
+
+    @cache
+    def has_table(folder: str) -> bool:
+        """Whether a subfolder or one above it has a table of captions."""
+        if not folder:
+            return False
+        stems = {Path(name).stem.lower() for name in paths.names(images / folder, paths.TABLE_SUFFIXES)}
+        return bool(stems & {"captions", "metadata"}) or has_table(folder.rpartition("/")[0])
+
+    skipped = refusals if captions == "optional" else Refusals(keep=0)
+    for path in paths.walk(images, skipped, known=reader.named):
+        if has_table(path.rpartition("/")[0]):
+            continue
+        if without_captions:
+            yield RawRecord(paths.normal_path(path), images / path, (), {}, path, f"not in {table.name}")
+        else:
+            refusals.add("not_in_table", path)
 
 
 def _names_images(file: Path, folder: Path) -> bool:
@@ -141,6 +172,14 @@ class _TableReader:
         self._table, self._images, self._refusals = table, images, refusals
         self._columns = table.columns
         self._roles = {table.columns.image, table.columns.id, *table.columns.captions}
+        self.named: set[str] = set()
+        """The paths of the images that the rows read so far name, whether or not they are there."""
+
+    def records(self) -> Iterator[RawRecord]:
+        """The records of all rows."""
+        if self._columns.id is None and not self._table.embedded:
+            return self.by_image()
+        return (record for row in self._table.read(self._refusals) for record in self.record(row))
 
     def record(self, row: Row) -> Iterator[RawRecord]:
         """The record of one row, if its image is there."""
@@ -148,6 +187,8 @@ class _TableReader:
         name, embedded = _cell(cells.get(self._columns.image))
         where = f"{self._table.name} {self._table.unit} {number}"
         image_id = paths.normal_path(name) if name else f"row-{number}"
+        if embedded is None:
+            self.named.add(paths.normal_path(paths.inside(self._images, name) or ""))
         if self._columns.id is not None:
             id_cell = _id(cells.get(self._columns.id))
             if not id_cell:

@@ -9,7 +9,7 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from scot.data.records import Refusals
@@ -63,6 +63,8 @@ _OTHER_SUFFIXES = frozenset(
 _ARCHIVE_SUFFIXES = frozenset({".tar", ".tgz", ".zip", ".rar", ".7z"})
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 """The tables of captions that are read."""
+CACHE_TAG, CACHE_SIGNATURE = "CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
+"""The file that marks a folder as a cache, and how it begins (https://bford.info/cachedir/)."""
 _HIDDEN = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
 _SORTED_ENTRIES = 65_536
@@ -155,25 +157,34 @@ def similar_name(folder: Path, relative: str) -> str | None:
     return by_case[close[0]] if close else None
 
 
-def walk(root: Path, refusals: Refusals, others: Counter[str] | None = None) -> Iterator[str]:
+def walk(
+    root: Path, refusals: Refusals, others: Counter[str] | None = None, *, known: Container[str] = ()
+) -> Iterator[str]:
     """The image files below a folder, relative to it, as the disk spells them, folder by folder.
 
     Names come in order, but for folders of more than 65,536 entries, which are streamed in the file system's order.
-    Links to files are followed, links to folders are not: no loop, and nothing twice.
+    Links to files are followed, links to folders are not: no loop, and nothing twice. A folder below ``root`` that is
+    marked as a cache is left out.
 
     Args:
         root: the folder.
         refusals: counts what is skipped and could have been an image.
         others: counts all other files by their suffix.
+        known: files to pass over, whatever they are, by their :func:`normal_path`.
     """
     others = Counter() if others is None else others
     pending = [""]
     while pending:
         folder = pending.pop()
+        if folder and _is_cache(root / folder):
+            refusals.add("cache_folder", folder)
+            continue
         below: list[str] = []
         try:
             for entry in _entries(root / folder):
                 path = folder + entry.name
+                if known and normal_path(path) in known and not entry.is_dir():
+                    continue
                 kind = _kind(entry, top=not folder)
                 if kind == "folder":
                     below.append(f"{path}/")
@@ -223,10 +234,10 @@ def _kind(entry: os.DirEntry[str], *, top: bool) -> str:
     suffix = suffix_of(name)
     if hidden(name):
         return "hidden_file"
+    if entry.is_dir(follow_symlinks=False):
+        return "folder" if encodable(name) else "not_utf8_folder"
     if not encodable(name):
         return "not_utf8"
-    if entry.is_dir(follow_symlinks=False):
-        return "folder"
     if entry.is_symlink() and is_folder(entry.path):
         return "linked_folder"
     if suffix in IMAGE_SUFFIXES or not suffix:
@@ -241,6 +252,14 @@ def _kind(entry: os.DirEntry[str], *, top: bool) -> str:
         return "archive"
     stem = name[: -len(suffix)].lower()
     return "table_below" if not top and stem in ("captions", "metadata") and suffix in TABLE_SUFFIXES else "other"
+
+
+def _is_cache(folder: Path) -> bool:
+    try:
+        with (folder / CACHE_TAG).open("rb") as file:
+            return file.read(len(CACHE_SIGNATURE)) == CACHE_SIGNATURE
+    except OSError:
+        return False
 
 
 def _is_image(path: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,12 @@ REASONS: dict[str, str] = {
     "url": "an image that is a URL; download it first, for example with img2dataset",
     "not_a_file": "a pipe, a device, a socket or a folder where an image file is expected",
     "not_utf8": "a file name that is not UTF-8; rename the file, for example with convmv",
+    "not_utf8_folder": "a folder whose name is not UTF-8, which is not read; rename it, for example with convmv",
     "hidden_file": "a hidden or system file or folder (._*, .DS_Store, __MACOSX, @eaDir, Thumbs.db)",
     "linked_folder": "a link to a folder, which is not followed; name that folder as a source",
     "unreadable_folder": "a folder that cannot be listed",
+    "cache_folder": "a folder that a program marks as its cache (CACHEDIR.TAG)",
+    "not_in_table": "an image file that no readable row of the table of captions names",
     "unsupported_format": "a drawing, document, camera RAW file or video, which SCOT does not decode",
     "archive": "an archive (tar, zip) among image files; name a tar as a source, unpack the others",
     "table_below": "a table of captions in a subfolder; name the subfolder as a source",
@@ -114,11 +117,21 @@ class Refusals:
         """One sentence with the counts, reasons and examples."""
         if not self.total:
             return "nothing was refused"
-        return f"{self.total:,} refused: {'; '.join(self._reason(*item) for item in self.counts.most_common())}"
+        return f"{self.total:,} refused: {self.since(Counter())}"
 
-    def _reason(self, reason: str, count: int) -> str:
-        names = self.examples[reason]
-        return f"{count:,} {reason} ({', '.join(names)}{', …' if count > len(names) else ''})"
+    def since(self, before: Counter[str], reasons: Container[str] | None = None) -> str:
+        """The counts and examples of what was added after ``counts`` were ``before``; ``reasons`` limits them."""
+        added = (self.counts - before).most_common()
+        return "; ".join(
+            self._reason(reason, count, before[reason])
+            for reason, count in added
+            if reasons is None or reason in reasons
+        )
+
+    def _reason(self, reason: str, count: int, before: int) -> str:
+        names = self.examples[reason][before:]
+        examples = f" ({', '.join(names)}{', …' if count > len(names) else ''})" if names else ""
+        return f"{count:,} {reason}{examples}"
 
 
 @dataclass(frozen=True, slots=True)

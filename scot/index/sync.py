@@ -42,7 +42,7 @@ _SETTLED_NS = 2_000_000_000
 """A file that was modified less than two seconds ago, or in the future, may change again with the same time."""
 _GONE = "missing"
 """The one reason for a refusal after which a picture is no longer in its source."""
-_NOT_READ_WHOLE = ("unreadable_folder", "broken_shard", "broken_record", "open_quote", "not_utf8")
+_NOT_READ_WHOLE = ("unreadable_folder", "not_utf8_folder", "broken_shard", "broken_record", "open_quote")
 """Reasons for a refusal that may hide any number of pictures."""
 
 
@@ -146,8 +146,8 @@ class Report:
     """How many items are no longer in their source, by source, if they were not removed."""
     empty: list[str] = field(default_factory=list)
     """The sources of which no picture could be indexed."""
-    not_read_whole: list[str] = field(default_factory=list)
-    """The sources whose vanished items were not removed, because a part of the source could not be read."""
+    not_read_whole: dict[str, str] = field(default_factory=dict)
+    """The sources whose vanished items are not removed, because a part of the source could not be read: which part."""
     _begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -171,14 +171,17 @@ class Report:
         verb = "would index" if self.dry_run else "indexed"
         done = f"{verb} {changed:,} pictures" if changed else "nothing to index"
         lines = [f"{done} in {self.seconds:.1f} s: {self.summary()}"]
+        replaced = "would replace" if self.dry_run else "replaced"
         lines += [
-            f"{number:,} replaced {_items(number)} of {source}: ids are unique in a collection"
+            f"{replaced} {number:,} {_items(number)} of {source}: ids are unique in a collection"
             for source, number in self.replaced.items()
         ]
         for source, number in self.vanished.items():
-            if source in self.not_read_whole:
+            if part := self.not_read_whole.get(source):
+                kept = "it stays" if number == 1 else "they stay"
                 lines.append(
-                    f"{number:,} {_items(number)} not found in {source}, which was not read whole: not removed"
+                    f"{number:,} {_items(number)} not found in {source}, which was not read whole: {part}; "
+                    f"{kept}, even with --prune"
                 )
             else:
                 them = "it" if number == 1 else "them"
@@ -187,9 +190,14 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The counts, as plain values: of refusals by reason, of replaced and vanished items by source."""
-        names = ("dry_run", "new", "updated", "unchanged", "removed", "replaced", "vanished", "not_read_whole")
+        names = ("dry_run", "new", "updated", "unchanged", "removed", "replaced", "vanished")
         counts = {name: getattr(self, name) for name in names}
-        return {**counts, "refused": self.refusals.counts, "seconds": round(self.seconds, 3)}
+        return {
+            **counts,
+            "not_read_whole": list(self.not_read_whole),
+            "refused": self.refusals.counts,
+            "seconds": round(self.seconds, 3),
+        }
 
     def check(self) -> None:
         """Raise InvalidInput if no picture of a source could be indexed."""
@@ -237,7 +245,7 @@ async def _sync(
     dry_run: bool,
 ) -> None:
     name, refusals = source_name(source), report.refusals
-    before, broken = report.pictures, _not_read(refusals)
+    before, refused_before = report.pictures, refusals.counts.copy()
     refusals.names.clear()
     known = await gallery.items_of(name)
     loop = asyncio.get_running_loop()
@@ -273,8 +281,9 @@ async def _sync(
         report.empty.append(source.name)
         return
     vanished = [item_id for item_id in known if item_id not in refusals.names]
-    if prune and vanished and _not_read(refusals) != broken:
-        report.not_read_whole.append(source.name)
+    not_read = refusals.since(refused_before, _NOT_READ_WHOLE)
+    if vanished and not_read:
+        report.not_read_whole[source.name] = not_read
     elif prune:
         for start in range(0, 0 if dry_run else len(vanished), _DELETED_AT_ONCE):
             await gallery.delete(vanished[start : start + _DELETED_AT_ONCE])
@@ -381,10 +390,6 @@ def _digest(payload: Mapping[str, Any]) -> str:
 
 def _take(plan: Iterator[Pending], number: int) -> list[Pending]:
     return list(islice(plan, number))
-
-
-def _not_read(refusals: Refusals) -> int:
-    return sum(refusals.counts[reason] for reason in _NOT_READ_WHOLE)
 
 
 def _refused(refusals: Refusals) -> str:

@@ -1,6 +1,7 @@
 """Thumbnails of the items: small WebP images, made once while indexing, in a folder beside the store or at a URL.
 
 A thumbnail is ``COLLECTION/NN/POINT_ID.webp``: names that SCOT makes, so no id of a caller can lead out of the folder.
+A new local folder is marked as a cache (``CACHEDIR.TAG``), so that no thumbnail is ever indexed as an image.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
+from scot.data import paths
 from scot.data.atomic_io import write_bytes, writing
 from scot.errors import InvalidInput, Unavailable
 from scot.index.payload import point_id
@@ -61,6 +63,9 @@ class Thumbnails:
         """
         path, data = self._path(collection, item_id), encode(image)
         if self._local:
+            if not any(Path(self._root).glob("*")):  # a new folder
+                tag = paths.CACHE_SIGNATURE + b"\n# SCOT's thumbnails; see https://bford.info/cachedir/\n"
+                write_bytes(Path(self._root, paths.CACHE_TAG), tag, what=f"the thumbnail folder {self.url}")
             # Not flushed to the disk: a thumbnail that a power cut has damaged is read as missing.
             write_bytes(Path(path), data, what=f"the thumbnail folder {self.url}", durable=False)
             return

@@ -161,7 +161,8 @@ def test_ids_are_composed_unicode(tmp_path: Path) -> None:
     images(tmp_path, composed)
     records, refusals = read(tmp_path)
     assert len(records) == 1
-    assert refusals.counts == {"duplicate_id": 1}
+    same = "the same name as an earlier file, in another Unicode form"
+    assert refusals.summary() == f"1 refused: 1 duplicate_id ({composed} ({same}))"
 
 
 def test_other_formats_are_named_and_other_files_are_not(tmp_path: Path) -> None:
@@ -316,7 +317,8 @@ def test_an_unquoted_comma_costs_its_row_and_says_so(tmp_path: Path) -> None:
     table(tmp_path, "image,caption\na.jpg,a red shirt, with long sleeves\nb.jpg,blue\nc.jpg,empty cells behind,, \n")
     records, refusals = read(tmp_path)
     assert captions_of(records) == {"b.jpg": ("blue",), "c.jpg": ("empty cells behind",)}
-    assert refusals.summary() == "1 refused: 1 too_many_cells (a.jpg (captions.csv line 2: 3 cells, 2 columns))"
+    row = "1 too_many_cells (a.jpg (captions.csv line 2: 3 cells, 2 columns))"
+    assert refusals.summary() == f"2 refused: {row}; 1 not_in_table (a.jpg)"
 
 
 @pytest.mark.parametrize(
@@ -327,7 +329,7 @@ def test_an_open_quote_costs_its_own_line(tmp_path: Path, rest: str) -> None:
     table(tmp_path, f'image,caption\na.jpg,"red\n{rest}')
     records, refusals = read(tmp_path)
     assert captions_of(records) == {"b.jpg": ("green",), "c.jpg": ("blue",)}
-    assert refusals.summary() == "1 refused: 1 open_quote (captions.csv (line 2))"
+    assert refusals.summary() == "2 refused: 1 open_quote (captions.csv (line 2)); 1 not_in_table (a.jpg)"
 
 
 def test_lines_are_counted_as_an_editor_counts_them(tmp_path: Path) -> None:
@@ -335,7 +337,11 @@ def test_lines_are_counted_as_an_editor_counts_them(tmp_path: Path) -> None:
     table(tmp_path, 'image,caption\r\n\r\na.jpg,"two\r\nlines"\r\nb.jpg,"open\r\ngone.jpg,x\r\n')
     records, refusals = read(tmp_path)
     assert captions_of(records) == {"a.jpg": ("two\r\nlines",)}
-    assert refusals.examples == {"open_quote": ["captions.csv (line 5)"], "missing": ["gone.jpg (captions.csv line 6)"]}
+    assert refusals.examples == {
+        "open_quote": ["captions.csv (line 5)"],
+        "missing": ["gone.jpg (captions.csv line 6)"],
+        "not_in_table": ["b.jpg"],
+    }
     table(tmp_path, 'image,"caption\na.jpg,x\n')
     with pytest.raises(InvalidInput, match="an open quote in line 1, where its column names"):
         open_source(tmp_path)

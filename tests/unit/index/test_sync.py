@@ -259,11 +259,42 @@ def test_nothing_is_pruned_from_a_source_that_could_not_be_read_whole(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    report = room.index(pictures, prune=True)
+    reports = [room.index(pictures, prune=prune) for prune in (False, True)]
     monkeypatch.undo()
-    assert counts(report) == (0, 0, 6, 0)
-    assert report.lines()[1:] == [f"1 item not found in {pictures}, which was not read whole: not removed"]
+    for report in reports:
+        assert counts(report) == (0, 0, 6, 0)
+        assert report.lines()[1:] == [
+            f"1 item not found in {pictures}, which was not read whole: "
+            "1 unreadable_folder (below/ (Permission denied)); it stays, even with --prune"
+        ]
     assert "below/x.png" in room.items()
+
+
+def test_a_row_that_cannot_be_read_costs_an_item_neither_its_caption_nor_itself(room: Room, pictures: Path) -> None:
+    rows = ["image,caption", *(f"{name},text" for name in SHADES)]
+    (pictures / "captions.csv").write_text("\n".join(rows), encoding="utf-8")
+    room.index(pictures)
+    draw(pictures / "new.png", 90)
+    (pictures / "captions.csv").write_text("\n".join([*rows[:-1], f"{rows[-1]},,one, more"]), encoding="utf-8")
+    report = room.index(pictures, prune=True)
+    assert counts(report) == (0, 0, 5, 0)
+    assert "2 not_in_table (f.png, new.png)" in report.refusals.summary()
+    assert room.items()["f.png"].payload["caption"] == "text"
+    (pictures / "captions.csv").write_text("\n".join(rows), encoding="utf-8")
+    assert counts(room.index(pictures)) == (1, 0, 6, 0)
+
+
+def test_a_name_that_is_not_utf8_blocks_pruning_only_for_a_folder(room: Room, pictures: Path) -> None:
+    room.index(pictures)
+    (pictures / "a.png").unlink()
+    bad = os.fsencode(pictures) + b"/caf\xe9"
+    Path(os.fsdecode(bad + b".png")).write_bytes(b"")
+    assert counts(room.index(pictures, prune=True)) == (0, 0, 5, 1)
+    (pictures / "b.png").unlink()
+    Path(os.fsdecode(bad)).mkdir()
+    report = room.index(pictures, prune=True)
+    assert counts(report) == (0, 0, 4, 0)
+    assert r"not read whole: 1 not_utf8_folder (caf\udce9); it stays" in report.lines()[1]
 
 
 def test_an_item_of_another_source_is_not_replaced_without_a_word(room: Room, pictures: Path, tmp_path: Path) -> None:
@@ -279,10 +310,11 @@ def test_an_item_of_another_source_is_not_replaced_without_a_word(room: Room, pi
     room.do(add)
     for dry_run in (True, False):
         report = room.index(other, dry_run=dry_run)
+        replaced = "would replace" if dry_run else "replaced"
         assert counts(report) == (2, 0, 0, 0)
         assert sorted(report.lines()[1:]) == [
-            f"1 replaced item of {pictures}: ids are unique in a collection",
-            "1 replaced item of no named source: ids are unique in a collection",
+            f"{replaced} 1 item of {pictures}: ids are unique in a collection",
+            f"{replaced} 1 item of no named source: ids are unique in a collection",
         ]
     assert room.items()["a.png"].origin.source == str(other)
     assert len(room.items()) == 7
