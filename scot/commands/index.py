@@ -155,6 +155,10 @@ class NoGallery:
         """See :class:`~scot.index.sync.Gallery`."""
         return {}
 
+    def incomplete(self, item_id: str) -> bool:
+        """See :class:`~scot.index.sync.Gallery`."""
+        return False
+
     async def store(self, pictures: Iterator[Pending], done: Callable[[Outcome], None]) -> None:
         """See :class:`~scot.index.sync.Gallery`."""
         raise NotImplementedError
@@ -195,6 +199,10 @@ class ServiceGallery:
             return {}
         stored = await self._client.get(item_ids, collection=self._collection)
         return {item.item_id: item.origin for item in stored.values()}
+
+    def incomplete(self, item_id: str) -> bool:
+        """See :class:`~scot.index.sync.Gallery`: the service is not asked for the thumbnail of every item."""
+        return False
 
     async def store(self, pictures: Iterator[Pending], done: Callable[[Outcome], None]) -> None:
         """See :class:`~scot.index.sync.Gallery`."""

@@ -61,9 +61,10 @@ class StoreGallery:
         embed: Callable[[Iterator[Pending]], Batches] | None = None,
     ) -> None:
         self._store, self._collection, self._encoder, self._layout = store, collection, encoder, layout
+        self._thumbnails_of = thumbnails_of or collection
         self._embed = embed or partial(
             embed_images,
-            load=partial(load_image, store.thumbnails, thumbnails_of or collection),
+            load=partial(load_image, store.thumbnails, self._thumbnails_of),
             encoder=encoder,
             batch_size=batch_size,
             threads=threads,
@@ -97,6 +98,11 @@ class StoreGallery:
         if not self._exists:
             return {}
         return {item.item_id: item.origin for item in (await self._store.get(self._collection, item_ids)).values()}
+
+    def incomplete(self, item_id: str) -> bool:
+        """See :class:`~scot.index.sync.Gallery`: an item without a thumbnail."""
+        thumbnails = self._store.thumbnails
+        return thumbnails is not None and thumbnails.missing(self._thumbnails_of, item_id)
 
     async def store(self, pictures: Iterator[Pending], done: Callable[[Outcome], None]) -> None:
         """See :class:`~scot.index.sync.Gallery`."""

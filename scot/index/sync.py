@@ -101,6 +101,9 @@ class Gallery(Protocol):
     async def origins(self, item_ids: Sequence[str]) -> dict[str, Origin | None]:
         """Those of the ids that exist."""
 
+    def incomplete(self, item_id: str) -> bool:
+        """Whether an item lacks something that storing its image again gives it, such as its thumbnail."""
+
     async def store(self, pictures: Iterator[Pending], done: Callable[[Outcome], None]) -> None:
         """Embed pictures and store them, and report each batch when it is stored.
 
@@ -267,7 +270,7 @@ async def _sync(
                     report.replaced["no named source" if origin is None else origin.source] += 1
         task.advance(len(outcome.stored) + len(outcome.refused), _refused(refusals))
 
-    plan = _Plan(source, known, refusals, update, task)
+    plan = _Plan(source, known, refusals, update, gallery.incomplete, task=task)
     pictures = plan.of(source.read(refusals, seen))
     if dry_run:
         while some := await asyncio.to_thread(_take, pictures, _UPDATED_AT_ONCE):
@@ -307,8 +310,11 @@ class _Plan:
         known: dict[str, Origin],
         refusals: Refusals,
         update: Callable[[Sequence[Pending]], None],
+        incomplete: Callable[[str], bool],
+        *,
         task: Task,
     ) -> None:
+        self._incomplete = incomplete
         self.updated = self.unchanged = 0
         self._name, self._root = source_name(source), os.path.realpath(source.root)
         self._known, self._refusals, self._update, self._task = known, refusals, update, task
@@ -325,7 +331,7 @@ class _Plan:
                 self._refusals.add(error.reason, record.image_id)
                 self._task.advance(1, _refused(self._refusals))
                 continue
-            if before is None or not same:
+            if before is None or not same or self._incomplete(record.image_id):
                 yield picture
             else:
                 self._keep(picture, before)

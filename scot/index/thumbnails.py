@@ -7,6 +7,7 @@ A new local folder is marked as a cache (``CACHEDIR.TAG``), so that no thumbnail
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -72,6 +73,10 @@ class Thumbnails:
         with writing(f"the thumbnail folder {self.url}"):
             self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._fs.pipe_file(path, data)  # object stores replace a file as a whole
+
+    def missing(self, collection: str, item_id: str) -> bool:
+        """Whether an item has no thumbnail in a local folder; at a URL, where each look is a request, False."""
+        return self._local and not os.path.exists(self._path(collection, item_id))  # noqa: PTH110  # ten times as fast
 
     def read(self, collection: str, item_ids: Iterable[str]) -> dict[str, bytes]:
         """The thumbnails that exist, as WebP. Raises Unavailable: the folder cannot be read."""

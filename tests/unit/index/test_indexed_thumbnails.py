@@ -74,9 +74,12 @@ def test_scot_index_makes_them_and_a_service_shows_them(home: Path, encoder: str
         assert list(client.get_pictures(["big.png", "small.png"])) == ["big.png"]
 
 
-def test_none_are_made_if_none_are_wanted(home: Path, encoder: str) -> None:
-    assert main(["index", "pictures", "--encoder", encoder, "--device", "cpu", "--no-thumbnails"]) == 0
+def test_none_are_made_if_none_are_wanted_and_all_that_are_missing_later(home: Path, encoder: str) -> None:
+    words = ["index", "pictures", "--encoder", encoder, "--device", "cpu"]
+    assert main([*words, "--no-thumbnails"]) == 0
     assert not (home / "scot-data" / "thumbnails").exists()
+    assert main(words) == 0
+    assert sizes(home / "scot-data" / "thumbnails") == BOTH
 
 
 def test_the_job_makes_them_beside_the_store_or_where_it_is_told(home: Path, encoder: str) -> None:
