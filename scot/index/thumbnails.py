@@ -20,8 +20,8 @@ from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from scot.data import paths
-from scot.data.atomic_io import write_bytes, writing
-from scot.errors import InvalidInput, Unavailable
+from scot.data.atomic_io import atomic_folder, write_bytes, writing
+from scot.errors import Conflict, InvalidInput, Unavailable
 from scot.index.payload import point_id
 
 Result = TypeVar("Result")
@@ -64,9 +64,7 @@ class Thumbnails:
         """
         path, data = self._path(collection, item_id), encode(image)
         if self._local:
-            if not any(Path(self._root).glob("*")):  # a new folder
-                tag = paths.CACHE_SIGNATURE + b"\n# SCOT's thumbnails; see https://bford.info/cachedir/\n"
-                write_bytes(Path(self._root, paths.CACHE_TAG), tag, what=f"the thumbnail folder {self.url}")
+            self._make_folder(Path(self._root))
             # Not flushed to the disk: a thumbnail that a power cut has damaged is read as missing.
             write_bytes(Path(path), data, what=f"the thumbnail folder {self.url}", durable=False)
             return
@@ -107,6 +105,14 @@ class Thumbnails:
         """Delete all thumbnails of a collection. Raises Unavailable: the folder cannot be written."""
         with writing(f"the thumbnail folder {self.url}"), suppress(FileNotFoundError):
             self._fs.rm(f"{self._root}/{_folder(collection)}", recursive=True)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make the folder, if it is missing, with the mark in it: it may lie in a folder that is being indexed."""
+        if folder.exists():
+            return
+        with suppress(Conflict), atomic_folder(folder, what=f"the thumbnail folder {self.url}") as new:
+            tag = paths.CACHE_SIGNATURE + b"\n# SCOT's thumbnails; see https://bford.info/cachedir/\n"
+            (new / paths.CACHE_TAG).write_bytes(tag)
 
     def _path(self, collection: str, item_id: str) -> str:
         name = point_id(item_id)

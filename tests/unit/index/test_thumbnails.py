@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scot.data import atomic_io
 from scot.errors import InvalidInput, NotFound, Unavailable
 from scot.index.store import GalleryStore, Item
 from scot.index.thumbnails import SIDE, Thumbnails, encode
@@ -57,6 +58,21 @@ def test_a_new_image_replaces_the_thumbnail(thumbnails: Thumbnails) -> None:
 
 
 NAMES = ["../../secret", "/etc/passwd", "..", ".", "a/b", "a\\b", "ä 💚", "a" * 500, "%2E%2E", "*"]
+
+
+def test_a_new_folder_is_marked_as_a_cache_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk of `scot index .` that meets the folder while it is made must not read thumbnails as images."""
+    folder = tmp_path / "data" / "thumbnails"
+    flushed = []
+
+    def look(path: Path) -> None:
+        flushed.append(path)
+        assert not folder.exists() or (folder / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28d172")
+
+    monkeypatch.setattr(atomic_io, "_flush", look)
+    Thumbnails(folder).write("gallery", "a", RED)
+    assert flushed
+    assert (folder / "CACHEDIR.TAG").is_file()
 
 
 def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
