@@ -25,7 +25,7 @@ from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
 from scot.training.data import Prefetcher, gather_batch, map_tensors, reference_pool, samples
 from scot.training.distributed import all_or_none, check_shares, from_first, rank_and_world, reduced
-from scot.training.network import new_network
+from scot.training.network import Objective, new_network
 from scot.training.objectives import (
     ContrastiveLoss,
     MinedTargets,
@@ -117,7 +117,7 @@ class Trainer:
             self.composer.compile()
         self.loss = ContrastiveLoss(config.loss).to(self.device)
         self.mined = MinedTargets.mine(self.data, self.training_N, config.loss, self.device)
-        self.objective = _Objective(self.composer, self.loss, computes_in_bfloat16(config.precision, self.device))
+        self.objective = Objective(self.composer, self.loss, computes_in_bfloat16(config.precision, self.device))
         self._step_module: nn.Module = self.objective
         if self.world > 1:
             # Searching for unused parameters keeps the first layout of the buckets, and so the order in which gradients
@@ -310,18 +310,3 @@ class Trainer:
     @staticmethod
     def _weights(module: nn.Module) -> State:
         return {key: value.detach().cpu().clone() for key, value in module.state_dict().items()}
-
-
-class _Objective(nn.Module):
-    """Composer and loss as one module, so that data parallelism has all parameters."""
-
-    def __init__(self, composer: ComposerModule, loss: ContrastiveLoss, bfloat16: bool) -> None:
-        super().__init__()
-        self.composer, self.loss, self._bfloat16 = composer, loss, bfloat16
-
-    def forward(self, batch: TripletBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        with torch.autocast(batch.image_BD.device.type, torch.bfloat16, enabled=self._bfloat16):
-            query_BD = self.composer(batch.image_BD, batch.edit_BD, *batch.states)
-        # The loss is in float32: logits of a large scale need the mantissa.
-        loss: tuple[torch.Tensor, dict[str, torch.Tensor]] = self.loss(query_BD, batch)
-        return loss
