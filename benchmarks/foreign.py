@@ -12,6 +12,7 @@ icons come from the npm registry (``npm pack`` puts them into ``--packages``), t
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from scot.machine import machine
 STEPS = ("--projection", "512", "--hidden", "1024", "--steps", "400", "--patience", "0")
 """The settings of benchmarks/quality.py, so that the tables can be compared."""
 ANALOGY = ("--analogy-weight", "10")
+EDITS = 2
+"""Edits of each caption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,10 @@ def measure(folder: Path, encoder: str, name: str, seed: int) -> None:
     run, train = RUNS[name], str(folder / "train")
     triplets, embeddings = folder / f"triplets-{run.engine}", folder / f"embeddings-{run.engine}"
     here = ("--num-workers", "0")
-    call("ray_jobs/generate_edits.py", "--source", train, "--output", str(triplets), "--engine", run.engine, *here)
+    generate = ("--source", train, "--output", str(triplets), "--engine", run.engine, "--edits-per-caption", str(EDITS))
+    call("ray_jobs/generate_edits.py", *generate, *here)
+    if not embeddings.exists() and (others := sorted(folder.glob("embeddings-*"))):
+        shutil.copytree(others[0], embeddings)  # the images are the same
     encode = ("--source", train, "--triplets", str(triplets), "--output", str(embeddings), "--encoder", encoder)
     call("ray_jobs/encode.py", *encode, *here)
     pretrain = ("--embeddings", str(embeddings), "--composers", str(place / "composers"), "--runs", str(place / "run"))
