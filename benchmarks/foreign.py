@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.foreign_report import write_report
-from benchmarks.foreign_sets import SETS, write_encoder, write_set
+from benchmarks.foreign_sets import SETS, TRAINING, write_encoder, write_set
 from benchmarks.quality import call
 from scot import flags
 from scot.composers import Registry
@@ -30,9 +30,10 @@ from scot.data.atomic_io import write_json
 from scot.errors import InvalidInput
 from scot.machine import machine
 
-STEPS = ("--projection", "512", "--hidden", "1024", "--steps", "400", "--patience", "0")
-"""The settings of benchmarks/quality.py, so that the tables can be compared."""
+SETTINGS = ("--projection", "512", "--hidden", "1024", "--steps", "400", "--batch-size", "512", "--patience", "0")
+"""The small Combiner and the short schedule of benchmarks/quality.py, with half of its batch."""
 ANALOGY = ("--analogy-weight", "10")
+MOVED = ("--contrastive-weight", "0", "--moved-weight", "1")
 EDITS = 2
 """Edits of each caption."""
 
@@ -47,7 +48,10 @@ class Run:
 
 RUNS: Mapping[str, Run] = {
     "rules": Run("rules"),
-    "rules, analogy": Run("rules", ANALOGY),
+    "slots": Run("slots"),
+    "pairs": Run("pairs"),
+    "pairs, analogy": Run("pairs", ANALOGY),
+    "pairs, to the moved image": Run("pairs", MOVED),
 }
 
 
@@ -91,6 +95,8 @@ def main(config: ForeignBenchmark) -> int:
             raise InvalidInput(f"{what} knows {'; '.join(known)}, not {'; '.join(wrong)}")
     print(machine(), flush=True)
     packages = config.packages or config.work / "packages"
+    about = f"{machine()}; {config.size:,} captioned pictures of each set with {EDITS} edits each"
+    encoders: list[str] = []
     results: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for name in config.sets:
         folder = write_set(
@@ -101,12 +107,14 @@ def main(config: ForeignBenchmark) -> int:
             name, folder, packages, steps=config.encoder_steps, groups=config.encoder_groups,
             num_workers=config.num_workers,
         )  # fmt: skip
+        trained = json.loads((folder / "encoder" / TRAINING).read_text(encoding="utf-8"))
+        encoders.append(f"Encoder of {name}: {trained['steps']} steps on {trained['pictures']:,} pictures")
         for run in config.runs:
             for seed in config.seeds:
                 measure(folder, encoder, run, seed)
         results[name] = finished(folder)
     write_json(config.work / "foreign.json", results)
-    write_report(results, config.report, about=f"{machine()}; {config.size:,} captioned pictures of each set")
+    write_report(results, config.report, about=". ".join([about, *encoders]) + ".")
     return 0
 
 
@@ -125,7 +133,7 @@ def measure(folder: Path, encoder: str, name: str, seed: int) -> None:
     encode = ("--source", train, "--triplets", str(triplets), "--output", str(embeddings), "--encoder", encoder)
     call("ray_jobs/encode.py", *encode, *here)
     pretrain = ("--embeddings", str(embeddings), "--composers", str(place / "composers"), "--runs", str(place / "run"))
-    call("ray_jobs/pretrain.py", *pretrain, "--seed", str(seed), *STEPS, *run.pretrain, *here)
+    call("ray_jobs/pretrain.py", *pretrain, "--seed", str(seed), *SETTINGS, *run.pretrain, *here)
     registry = Registry(place / "composers")
     version = registry.versions()[-1]
     evaluate = ("--gallery", str(folder / "gallery"), "--encoder", encoder, "--output", str(folder / "evaluation"))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import foreign_icons, foreign_people
+from scot.data.atomic_io import write_json
 from scot.errors import ScotError
 from scot.worlds import World
 from scot.worlds.drawing import write_drawings
@@ -20,6 +21,8 @@ from scot.worlds.queries import QUERIES, write_queries
 from tools.tiny_encoder.train import TinyTraining, train
 
 WIDTH, DIM, SIDE = 12, 256, 64
+TRAINING = "training.json"
+"""In an encoder's folder: how long it was trained, on how many pictures."""
 
 
 def icons(packages: Path) -> tuple[World, World]:
@@ -71,6 +74,7 @@ def write_encoder(name: str, folder: Path, packages: Path, *, steps: int, groups
             writer="world", num_workers=num_workers,
         )  # fmt: skip
         train([learned], config)
+        write_json(out / TRAINING, {"steps": steps, "pictures": 4 * groups})
     return f"local-dir:{out}"
 
 
