@@ -34,6 +34,7 @@ SETTINGS = ("--projection", "512", "--hidden", "1024", "--steps", "400", "--batc
 """The small Combiner and the short schedule of benchmarks/quality.py, with half of its batch."""
 ANALOGY = ("--analogy-weight", "10")
 MOVED = ("--contrastive-weight", "0", "--moved-weight", "1")
+CAPTIONS = ("--from-captions", "1")
 EDITS = 2
 """Edits of each caption."""
 
@@ -52,6 +53,7 @@ RUNS: Mapping[str, Run] = {
     "pairs": Run("pairs"),
     "pairs, analogy": Run("pairs", ANALOGY),
     "pairs, to the moved image": Run("pairs", MOVED),
+    "pairs, to the moved image, captions alone": Run("pairs", (*MOVED, *CAPTIONS)),
 }
 
 
