@@ -78,7 +78,7 @@ class ForeignBenchmark:
     """Captioned pictures of each set to learn from."""
     queries: int = 2_000
     """Queries of each set, over twice as many pictures."""
-    encoder_steps: int = 450
+    encoder_steps: int = 1_000
     """Steps of the encoder's training, of 256 pictures each."""
     encoder_groups: int = 4_000
     """Groups of four pictures that the encoder learns from."""

@@ -19,7 +19,11 @@ packages, in a color and on a ground that the caption tells; *people*, avatars w
 pictures to search are those of one vendor more, whose drawings neither the encoder nor the composers saw. `python
 benchmarks/foreign.py --work foreign --report docs/quality.md` writes this section. The encoder of each set is a small
 open_clip model trained from nothing on the vendors to learn from. *oracle* is T_u of the true edited caption; *I + T_u
-− T_o* moves the picture by the true captions. The intervals are 95 % over the queries."""
+− T_o* moves the picture by the true captions. The intervals are 95 % over the queries.
+
+The encoders are much weaker than a real CLIP, so the numbers are low and only lines of one table can be compared. Where
+the oracle is below *image_only*, the encoder does not carry the captions over to the new vendor, and the table says
+little about composers."""
 
 Results = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 """Of each set and run, the evaluations, one a seed."""
