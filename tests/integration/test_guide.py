@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw
 
 from scot import cli
 from scot.client import ScotClient
+from scot.composers import Registry
 from scot.ports import free_port
 from tests.support.random_encoder import save_random_encoder
 
@@ -84,7 +85,8 @@ def trained(home: Path) -> Path:
         *("ray_jobs/encode.py", "--source", "pictures", "--triplets", "work/triplets"),
         *("--output", "work/embeddings", "--encoder", "local-dir:my-model", "--num-workers", "0"),
     )
-    pretrain(home)
+    pretrain(home)  # thirty steps over a random encoder may lose to a sum, and would then not be released
+    Registry(home / "work" / "composers").release("v1")
     return home
 
 
