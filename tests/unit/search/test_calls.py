@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ class Generator:
 
     generator, prompt_version = "none", "0"
 
-    async def generate(self, captions: list[str], *, count: int, seed: int) -> list[CaptionEdits]:
+    async def generate(
+        self, captions: list[str], *, count: int, seed: int, image_ids: Sequence[str] = ()
+    ) -> list[CaptionEdits]:
         if "break" in captions:
             raise RuntimeError("pid=7, ip=10.0.0.1")
         return [CaptionEdits() for _ in captions]
