@@ -67,8 +67,9 @@ def source(tmp_path: Path) -> str:
         picture(name).save(folder / f"{name}.png")
         lines.append(f"{name},{name}.png,a {name} square")
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(folder / "whole.png")
-    (folder / "cut.png").write_bytes((folder / "whole.png").read_bytes()[:3000])
+    whole = tmp_path / "whole.png"
+    Image.fromarray(noise).save(whole)
+    (folder / "cut.png").write_bytes(whole.read_bytes()[:3000])
     (folder / "text.png").write_text("not a picture")
     lines += ["cut,cut.png,a cut square", "text,text.png,a text square"]
     (folder / "captions.csv").write_text("\n".join(lines) + "\n")
