@@ -25,7 +25,6 @@ from scot.results import print_json, printable, words_aside
 _BATCH = 16  # a message holds this many images of the largest size
 _AT_ONCE = 4  # requests: while one is embedded, others are decoded and stored
 _ATTEMPTS, _PAUSE_S = 6, 0.5
-_UPDATED_AT_ONCE = 256
 
 
 @dataclass(frozen=True)

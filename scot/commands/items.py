@@ -92,7 +92,7 @@ def get(config: GetConfig) -> int:
     for item in found.values():
         print(item.item_id)
         if item.origin is not None:
-            print(f"  {place_of(item.origin)}")
+            print(f"  {item.origin.location}")
         for name, value in item.payload.items():
             print(printable(f"  {name}: {value}"))
     if missing:
@@ -140,13 +140,6 @@ def encode(config: EncodeConfig) -> int:
         raise InvalidInput(f"--output {config.output} cannot be written: {error.strerror or error}") from error
     print_json(rows | {"output": str(config.output), "shape": list(encoded.vectors.shape)})
     return 0
-
-
-def place_of(origin: Origin) -> str:
-    """The path or URL of an item's image."""
-    if "://" in origin.path or origin.path.startswith("/") or not origin.source:
-        return origin.path
-    return f"{origin.source.rstrip('/')}/{origin.path}"
 
 
 def origin_json(origin: Origin | None) -> dict[str, object] | None:

@@ -177,9 +177,7 @@ def _place(origin: Origin | None) -> Text:
     """Where the image is: its path within the source, which a terminal links to the file or the URL."""
     if origin is None:
         return Text()
-    url = origin.path if "://" in origin.path else f"{origin.source.rstrip('/')}/{origin.path}"
-    if url.startswith("/"):
-        url = f"file://{quote(url)}"
+    url = f"file://{quote(origin.location)}" if origin.location.startswith("/") else origin.location
     return Text(printable(origin.path), Style(link=url))
 
 

@@ -157,8 +157,8 @@ def _search(
             for query in chosen
         }
         references = client.get([query.reference_id for query in chosen])
-        shown = {hit.item_id for result in found.values() for hit in result.hits[:_HITS]}
-        images = thumbnails(client, sorted(shown | {query.reference_id for query in chosen}))
+        best = {hit.item_id for result in found.values() for hit in result.hits[:_HITS]}
+        images = thumbnails(client, sorted(best | {query.reference_id for query in chosen}))
         for query in chosen:
             hits = found[query.query_id].hits
             ranks[query.query_id] = _rank(query, [hit.item_id for hit in hits])

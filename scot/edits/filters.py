@@ -83,12 +83,12 @@ class TextFilters:
         accepted: dict[str, EditRecord] = {}
         refused: Counter[str] = Counter()
         for record in records:
-            plain = " ".join(words(record.edited_caption))
-            reason = "duplicate" if plain in accepted else self._reason(caption, record)
+            text = plain(record.edited_caption)
+            reason = "duplicate" if text in accepted else self._reason(caption, record)
             if reason:
                 refused[reason] += 1
             else:
-                accepted[plain] = record
+                accepted[text] = record
         return tuple(accepted.values()), refused
 
     def _reason(self, caption: str, record: EditRecord) -> str | None:
@@ -119,6 +119,11 @@ class TextFilters:
 def words(text: str) -> list[str]:
     """The words of a text in lower case, without punctuation."""
     return _WORD.findall(text.casefold())
+
+
+def plain(text: str) -> str:
+    """A text without case and punctuation."""
+    return " ".join(words(text))
 
 
 def in_language(text: str, language: str, least: float) -> bool:

@@ -22,7 +22,7 @@ from scot.data.triplets import KIND, read_manifest
 from scot.edits.auto import SAMPLE, choose_engine
 from scot.edits.chunk_generator import GenerationConfig
 from scot.edits.chunks import ChunkResults, Tally, read_chunks
-from scot.edits.engines.config import WITHOUT_MODEL
+from scot.edits.engines.config import MODELS, WITHOUT_MODEL
 from scot.edits.generator_pool import MODEL_CHUNK, GeneratorPool, open_pool
 from scot.edits.generators.base import MAX_COUNT
 from scot.edits.generators.load import names
@@ -185,8 +185,8 @@ def _settings(config: GenerationConfig, generator: str, prompt_version: str) -> 
         "format": _FORMAT,
         "generator": generator,
         "prompt_version": prompt_version,
-        "temperature": engine.temperature if engine.engine in ("openai", "vllm") else None,
-        "one_aspect": engine.one_aspect if engine.engine in ("openai", "vllm") else None,
+        "temperature": engine.temperature if engine.engine in MODELS else None,
+        "one_aspect": engine.one_aspect if engine.engine in MODELS else None,
         "edits_per_caption": config.edits_per_caption,
         "seed": config.seed,
         "filters": asdict(config.filters) if engine.engine not in ("rules", "service") else None,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from scot.edits.chunk_generator import ChunkGenerator
 from scot.edits.chunks import Chunk, Tally
 from scot.edits.engines import EngineConfig
-from scot.edits.engines.config import WITHOUT_MODEL
+from scot.edits.engines.config import MODELS, WITHOUT_MODEL
 from scot.errors import Unavailable, our_cause
 
 MODEL_CHUNK = 16
@@ -79,7 +79,7 @@ class RayGenerators:
             options = {"num_cpus": 1}
             room = max(1, int(resources.get("CPU", 1)) - 1) if engine.engine in WITHOUT_MODEL else 1
         self._chunks_each = _CHUNKS_EACH
-        if engine.engine in ("openai", "vllm"):  # enough chunks for the chats that the engine answers at once
+        if engine.engine in MODELS:  # enough chunks for the chats that the engine answers at once
             self._chunks_each += engine.concurrency // MODEL_CHUNK
         options |= {"max_restarts": -1, "max_task_retries": -1, "max_concurrency": self._chunks_each}
         make: Any = ray.remote(**options)(ChunkGenerator)

@@ -14,7 +14,7 @@ import tyro
 
 from scot.data.shards import Manifest
 from scot.data.triplets import iterate_triplets, read_manifest
-from scot.edits.filters import words
+from scot.edits.filters import plain
 from scot.edits.similarity import Similarities
 from scot.errors import InvalidInput
 from scot.results import print_outcome
@@ -130,11 +130,6 @@ def measure(config: ReportConfig) -> Report:
     sample = rng.sample(sampled, min(config.sample, len(sampled)))
     repeated = manifest.count - len(pairs)
     return Report(manifest, aspects, edits, repeated, given_away, with_target, lengths, similarities, sample)
-
-
-def plain(text: str) -> str:
-    """A text without case and punctuation."""
-    return " ".join(words(text))
 
 
 def verdict(made: Report) -> str:

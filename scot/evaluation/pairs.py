@@ -61,6 +61,8 @@ def read_pairs(sources: Sequence[str], *, queries: int = 1_000, held_out: float 
     generator = PairsGenerator(mine(rows, seed=seed), TextFilters())
     found: dict[str, Query] = {}
     for start in range(0, len(chosen), _AT_ONCE):
+        if len(found) == queries:
+            break
         some = chosen[start : start + _AT_ONCE]
         captions, ids = [caption for *_, caption in some], [image_id for _, image_id, _ in some]
         made = asyncio.run(generator.generate(captions, count=1, seed=seed, image_ids=ids))

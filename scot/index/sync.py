@@ -64,7 +64,7 @@ class Pending:
     def read(self) -> bytes:
         """The encoded picture; the origin is that of these very bytes from now on. Raises ImageRefused."""
         # Before reading: if the file is replaced meanwhile, the next run finds another time and compares the content.
-        modified_ns = _modified_ns(self.record.image)
+        _, modified_ns = _stat(self.record.image)
         data = self.record.read()
         self.origin = replace(self.origin, size=len(data), modified_ns=modified_ns, sha256=_sha256(data))
         return data
@@ -379,10 +379,6 @@ def _stat(image: Path | bytes) -> tuple[int, int]:
         return 0, 0  # reading it says what is wrong
     settled = stat.st_mtime_ns < time.time_ns() - _SETTLED_NS
     return stat.st_size, stat.st_mtime_ns if settled else 0
-
-
-def _modified_ns(image: Path | bytes) -> int:
-    return _stat(image)[1]
 
 
 def _sha256(data: bytes) -> str:

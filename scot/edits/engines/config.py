@@ -14,6 +14,8 @@ captions of photographs, pairs of captions of the corpus that differ in a few wo
 OpenAI's protocol; vllm, in this process; service, SCOT's own."""
 WITHOUT_MODEL = ("rules", "slots", "pairs")
 """The engines that compute in the job's own processes, and write the same edits on any machine."""
+MODELS = ("openai", "vllm")
+"""The engines that ask a language model themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise InvalidInput(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
-        if self.engine in ("openai", "vllm") and not self.model:
+        if self.engine in MODELS and not self.model:
             raise InvalidInput(f"the {self.engine} engine needs --model")
         if self.engine in ("openai", "service") and not self.url:
             raise InvalidInput(f"the {self.engine} engine needs --url")

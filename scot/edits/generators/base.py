@@ -6,7 +6,6 @@ import asyncio
 import zlib
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from scot.edits.engines.base import Completion, Sampling, TextEngine
@@ -116,16 +115,12 @@ class ModelGenerator:
         text, count = clean(caption), min(count, len(self._prompt.aspects))  # a model writes one edit for each aspect
         if reason := reason_to_refuse(text, self._filters):
             return CaptionEdits(refused=Counter({reason: 1}))
-        sampling = Sampling(
-            self._temperature,
-            max_tokens=0,
-            # Caption and image are part of the seed: otherwise similar captions would get similar edits.
-            seed=zlib.crc32("\n".join((str(seed), text, *filter(None, [image_id]))).encode("utf-8", "surrogatepass")),
-        )
         aspects = self._prompt.aspects_for(text, count, seed)
         chats = [(aspect,) for aspect in aspects] if self._one_aspect else [aspects]
-        answers = await gather_or_cancel(self._chat(text, chat, sampling) for chat in chats)
-        refused = Counter[str](chat_refused=answers.count(None)) if None in answers else Counter[str]()
+        # Caption and image are part of the seed: otherwise similar captions would get similar edits.
+        own_seed = zlib.crc32("\n".join((str(seed), text, *filter(None, [image_id]))).encode("utf-8", "surrogatepass"))
+        answers = await gather_or_cancel(self._chat(text, chat, own_seed) for chat in chats)
+        refused = Counter[str](chat_refused=answers.count(None))
         records: list[EditRecord] = []
         found = [answer for answer in answers if answer is not None]
         for answer in found:
@@ -138,12 +133,12 @@ class ModelGenerator:
         tokens = sum(answer.prompt_tokens for answer in found), sum(answer.completion_tokens for answer in found)
         return CaptionEdits(edits[:count], +refused + others, *tokens)
 
-    async def _chat(self, text: str, aspects: tuple[str, ...], sampling: Sampling) -> Completion | None:
+    async def _chat(self, text: str, aspects: tuple[str, ...], seed: int) -> Completion | None:
         """The answer of one chat, None if the model or endpoint refuses it."""
-        room = replace(sampling, max_tokens=TOKENS_PER_EDIT * len(aspects) + 32)
+        sampling = Sampling(self._temperature, max_tokens=TOKENS_PER_EDIT * len(aspects) + 32, seed=seed)
         try:
             schema = self._prompt.answer_schema(aspects)
-            return await self._engine.complete(self._prompt.messages(text, aspects), schema, room)
+            return await self._engine.complete(self._prompt.messages(text, aspects), schema, sampling)
         except ChatRefused:
             return None
 

@@ -51,11 +51,9 @@ class PairsGenerator:
         if reason := reason_to_refuse(text, self._filters):
             return CaptionEdits(refused=Counter({reason: 1}))
         lemmas = lemmas_of(text)
-        if len(lemmas) < 2 and not self._index.partners_of(caption):
-            return CaptionEdits(refused=Counter(caption_one_word=1))
-        partners = self._index.partners_of(caption) or []
+        partners = self._index.partners_of(caption)
         if not partners:
-            return CaptionEdits(refused=Counter(no_similar_caption=1))
+            return CaptionEdits(refused=Counter(["caption_one_word" if len(lemmas) < 2 else "no_similar_caption"]))
         dice = Dice(f"{text}\n{image_id}", seed)
         first = dice.one_of(range(len(partners)))
         made: list[EditRecord] = []

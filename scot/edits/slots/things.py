@@ -7,8 +7,8 @@ from scot.edits.grammar import DETERMINERS
 from scot.edits.phrasing import QUALITIES, Phrase
 from scot.edits.rules.change import Change, Dice
 from scot.edits.slots.reading import NounPhrase, Reading
-from scot.edits.vocabulary import GROUPS, TERMS, Term, Value, other_values
-from scot.edits.vocabulary.words import FUNCTION_WORDS, NUMBERS
+from scot.edits.vocabulary import GROUPS, TERMS, Term, other_values
+from scot.edits.vocabulary.words import FUNCTION_WORDS, NUMBERS, in_form
 
 _PEOPLE = {
     "man": ("woman", "boy"), "woman": ("man", "girl"), "boy": ("girl", "man"), "girl": ("boy", "woman"),
@@ -57,7 +57,7 @@ def _other_nouns(reading: Reading, phrase: NounPhrase) -> list[str]:
         return []
     if governor in _RIDE or (governor == "on" and group in _RIDDEN):
         values = [value for name in _RIDDEN if group in _RIDDEN for value in GROUPS[name].values]
-        texts = [_in_form(value, phrase.term) for value in values if unit.text not in value.texts + value.plurals]
+        texts = [in_form(value, phrase.term) for value in values if unit.text not in value.texts + value.plurals]
         return [text for text in texts if text not in reading.text.lower()]
     if governor in _NO_OBJECTS or group in _KEEP or (group == "electronics" and reading.words & _NO_OBJECTS):
         return []
@@ -75,12 +75,8 @@ def _other_people(reading: Reading, phrase: NounPhrase) -> list[str]:
     names = (_SAME_GENDER if gendered else _PEOPLE).get(phrase.term.group.name, ())
     # A young boy becomes a young girl, but not a young man.
     names = names[:1] if phrase.adjectives else names
-    texts = [_in_form(GROUPS[name].values[0], phrase.term) for name in names]
+    texts = [in_form(GROUPS[name].values[0], phrase.term) for name in names]
     return [text for text in texts if text not in reading.words]
-
-
-def _in_form(value: Value, term: Term) -> str:
-    return value.plurals[0] if term.form == "many" and value.plurals else value.texts[0]
 
 
 def swap_quality(reading: Reading, dice: Dice) -> Change | None:

@@ -138,11 +138,12 @@ def value_of(text: str, kind: str) -> Term | None:
 
 def other_values(term: Term) -> list[str]:
     """The first texts of the other values of a term's group, in its form."""
-    return [
-        value.plurals[0] if term.form == "many" else value.texts[0]
-        for value in term.group.values
-        if value is not term.value
-    ]
+    return [in_form(value, term) for value in term.group.values if value is not term.value]
+
+
+def in_form(value: Value, term: Term) -> str:
+    """The first text of a value, in the form of a term."""
+    return value.plurals[0] if term.form == "many" and value.plurals else value.texts[0]
 
 
 @cache
