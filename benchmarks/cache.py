@@ -28,8 +28,9 @@ from scot.composers import baseline
 from scot.encoders import Encoder, load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.machine import machine
-from services.search.composer.compose_batch import ComposeJob, compose_batch
+from services.search.composer.compose_batch import compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
+from services.search.composer.messages import ComposeJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,14 @@ def main(config: CacheBenchmark) -> int:
     print(machine(), flush=True)
     encoder = made(config.model)
     noise = np.random.default_rng(0).integers(0, 255, (config.queries, 64, 64, 3), np.uint8)
-    texts = encoder.tokenize([f"make it {number} times larger, red and striped" for number in range(config.queries)])
     jobs = [
-        ComposeJob(encoder.preprocess(Image.fromarray(picture)), None, (Edit("larger"),), (text.tokens,), "sum")
-        for picture, text in zip(noise, texts, strict=True)
+        ComposeJob(
+            encoder.preprocess(Image.fromarray(picture)),
+            None,
+            (Edit(f"make it {number} times larger, red and striped"),),
+            "sum",
+        )
+        for number, picture in enumerate(noise)
     ]
     batches = [jobs[start : start + config.batch] for start in range(0, len(jobs), config.batch)]
 

@@ -32,7 +32,8 @@ from scot.data.captioned import read_captioned
 from scot.data.images import decode_image
 from scot.data.records import Refusals
 from scot.encoders import load_encoder
-from scot.encoders.clip import TINY_DIR, ClipEncoder
+from scot.encoders.clip import ClipEncoder
+from scot.encoders.packaged import TINY_DIR
 from scot.evaluation.comparison import measure
 from scot.evaluation.embedding_store import SHARD, StoredVectors, write_shard
 from scot.evaluation.model import EncodedBenchmark, encode_benchmark
@@ -111,7 +112,7 @@ def main(config: MultiVectorBenchmark) -> int:
 
 def recall_of_pooling(config: MultiVectorBenchmark) -> list[dict[str, Any]]:
     """Train the queries, then rank held-out galleries by the best of all vectors, their mean, and the first."""
-    encoder = load_encoder("tiny", device="cpu")
+    encoder = load_encoder(f"local-dir:{TINY_DIR}", device="cpu")
     assert isinstance(encoder, ClipEncoder)
     visual = open_clip.create_model(f"local-dir:{TINY_DIR}").visual.eval()
     rows: list[dict[str, Any]] = []

@@ -212,7 +212,7 @@ def indexed(command: Sequence[str], config: ServeBenchmark) -> dict[str, float]:
     with ThreadPoolExecutor(2) as pool:
         begun = time.perf_counter()
         for batch in batches:
-            encoder.encode_pixels(list(pool.map(lambda picture: preprocess(encoder, picture), batch)))
+            encoder.encode_pixels(list(pool.map(lambda picture: preprocess(encoder.resizing, picture), batch)))
         raw = len(pictures) / (time.perf_counter() - begun)
     with server(command) as running, ScotClient(running.target, timeout=120) as client, ThreadPoolExecutor(4) as pool:
 

@@ -22,8 +22,9 @@ from scot.encoders import load_encoder
 from scot.index.payload import payload_to_proto
 from scot.index.store import GalleryStore
 from scot.v1 import search_pb2, search_pb2_grpc
-from services.search.composer.compose_batch import ComposeJob, compose_batch
+from services.search.composer.compose_batch import compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
+from services.search.composer.messages import ComposeJob
 from services.search.gateway.context import preprocess
 from services.search.rpc.query import parse_query
 
@@ -40,11 +41,8 @@ async def serve(store_path: str, encoder_name: str, threads: int, port: int) -> 
             query = parse_query(request, dim=encoder.dim, default_collection="gallery")
 
             def compose() -> Any:
-                pixels = preprocess(encoder, query.image or b"")
-                tokens = tuple(text.tokens for text in encoder.tokenize([edit.text for edit in query.edits]))
-                return compose_batch(cached, baseline, [ComposeJob(pixels, None, query.edits, tokens, query.composer)])[
-                    0
-                ]
+                pixels = preprocess(encoder.resizing, query.image or b"")
+                return compose_batch(cached, baseline, [ComposeJob(pixels, None, query.edits, query.composer)])[0]
 
             composed = await asyncio.get_running_loop().run_in_executor(pool, compose)
             hits = await store.search(query.collection, composed.vector, limit=query.limit)

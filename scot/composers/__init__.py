@@ -2,13 +2,11 @@
 
 from scot.composers.artifact import load_composer, save_composer
 from scot.composers.base import Composer, LearnedComposer
-from scot.composers.baselines import BASELINES, FITTED_BASELINES, baseline, fitted_baseline, tuned_baselines
+from scot.composers.baselines import baseline, fitted_baseline, tuned_baselines
 from scot.composers.packaged import packaged_composers, packaged_for
 from scot.composers.registry import Registry, composer_path
 
 __all__ = [
-    "BASELINES",
-    "FITTED_BASELINES",
     "Composer",
     "LearnedComposer",
     "Registry",

@@ -7,14 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import normalize
 
+from scot.baselines import FITTED_BASELINES, parse_baseline
 from scot.composers.base import Composer, States
-from scot.errors import InvalidInput
-
-BASELINES = ("sum", "slerp", "text_only", "image_only")
-"""The names :func:`baseline` knows: these need only the query."""
-
-FITTED_BASELINES = ("centred_sum",)
-"""The names :func:`fitted_baseline` knows: these also need vectors of the pool, which evaluation has."""
 
 TRIED_WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 """The weights that are tried for each baseline that has one."""
@@ -30,7 +24,7 @@ class Sum:
     reads_states = False
 
     def __init__(self, weight: float = 0.5) -> None:
-        self.weight = _share(self.architecture, weight)
+        self.weight = weight
         self.name = self.architecture if weight == 0.5 else f"{self.architecture}:{weight:g}"
 
     def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
@@ -68,7 +62,7 @@ class Slerp:
     reads_states = False
 
     def __init__(self, t: float = 0.5) -> None:
-        self.t = _share("slerp", t)
+        self.t = t
         self.name = "slerp" if t == 0.5 else f"slerp:{t:g}"
 
     def compose(self, image_BD: torch.Tensor, text_BD: torch.Tensor, *states: States) -> torch.Tensor:
@@ -113,14 +107,15 @@ def baseline(name: str) -> Composer:
     Raises:
         InvalidInput: no baseline has this name, or its weight is not a number from 0 to 1.
     """
-    kind, colon, _ = name.partition(":")
-    if kind not in BASELINES:
-        raise InvalidInput(f"there is no baseline {name!r}; the baselines are {', '.join(BASELINES)}")
-    if kind in ("text_only", "image_only"):
-        if colon:
-            raise InvalidInput(f"the baseline {kind} takes no weight, but {name!r} names one")
-        return TextOnly() if kind == "text_only" else ImageOnly()
-    return Sum(_weight(name)) if kind == "sum" else Slerp(_weight(name))
+    kind, weight = parse_baseline(name)
+    match kind:
+        case "sum":
+            return Sum(weight)
+        case "slerp":
+            return Slerp(weight)
+        case "text_only":
+            return TextOnly()
+    return ImageOnly()
 
 
 def fitted_baseline(name: str, image_ND: torch.Tensor, text_MD: torch.Tensor) -> Composer:
@@ -129,9 +124,8 @@ def fitted_baseline(name: str, image_ND: torch.Tensor, text_MD: torch.Tensor) ->
     Raises:
         InvalidInput: no such baseline has this name, or its weight is not a number from 0 to 1.
     """
-    if name.partition(":")[0] not in FITTED_BASELINES:
-        raise InvalidInput(f"there is no baseline {name!r} to fit; known: {', '.join(FITTED_BASELINES)}")
-    return CenteredSum(image_ND, text_MD, _weight(name))
+    _, weight = parse_baseline(name, FITTED_BASELINES)
+    return CenteredSum(image_ND, text_MD, weight)
 
 
 def tuned_baselines(
@@ -145,17 +139,3 @@ def tuned_baselines(
     plain = [[name] for name in ("image_only", "text_only")]
     weighted = [[f"{name}:{weight}" for weight in weights] for name in ("sum", "slerp", *FITTED_BASELINES)]
     return [{name: fitted(name) for name in names} for names in plain + weighted]
-
-
-def _weight(name: str) -> float:
-    _, colon, weight = name.partition(":")
-    try:
-        return float(weight) if colon else 0.5
-    except ValueError:
-        raise InvalidInput(f"the weight in {name!r} is not a number") from None
-
-
-def _share(name: str, value: float) -> float:
-    if not 0.0 <= value <= 1.0:
-        raise InvalidInput(f"the weight of the text in {name} must be from 0 to 1, not {value:g}")
-    return value

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from scot.baselines import BASELINES, FITTED_BASELINES
 from scot.composers import artifact, release_history
-from scot.composers.baselines import BASELINES, FITTED_BASELINES
 from scot.composers.packaged import PACKAGED, packaged_composers
 from scot.data.atomic_io import atomic_folder, locked
 from scot.data.shards import Folder

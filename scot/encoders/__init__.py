@@ -2,7 +2,6 @@
 
 from scot.encoders.base import (
     Encoder,
-    Frontend,
     HiddenStates,
     MultiVectorEncoder,
     MultiVectors,
@@ -13,20 +12,20 @@ from scot.encoders.base import (
     Vectors,
     state_encoder,
 )
-from scot.encoders.loading import load_encoder, load_frontend
+from scot.encoders.loading import load_encoder
+from scot.encoders.resizing import Resizing
 
 __all__ = [
     "Encoder",
-    "Frontend",
     "HiddenStates",
     "MultiVectorEncoder",
     "MultiVectors",
     "Pixels",
+    "Resizing",
     "StateEncoder",
     "TokenizedText",
     "Tokens",
     "Vectors",
     "load_encoder",
-    "load_frontend",
     "state_encoder",
 ]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from scot.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from scot.encoders.resizing import Resizing
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3), resized and cropped, not yet normalised
 Tokens = npt.NDArray[np.int64]  # (L,)
@@ -27,21 +30,19 @@ class TokenizedText:
     truncated: bool
 
 
-class Frontend(Protocol):
-    """The part of an encoder without weights: it can run in another process than the towers."""
+class Encoder(Protocol):
+    """A frozen image–text model. ``id`` covers its weights, dimension and preprocessing: equal ids, equal vectors."""
+
+    id: str
+    dim: int
+    resizing: Resizing
+    """What :meth:`preprocess` does; it can be sent to a process without towers."""
 
     def preprocess(self, image: Image.Image) -> Pixels:
         """Resize and crop an RGB image as in the model's training, to uint8 ``(H, W, 3)``."""
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Token ids of texts, each padded or cut to the model's context length."""
-
-
-class Encoder(Frontend, Protocol):
-    """A frozen image–text model. ``id`` covers its weights, dimension and preprocessing: equal ids, equal vectors."""
-
-    id: str
-    dim: int
 
     def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
         """Embed preprocessed images: N × (H, W, 3) uint8 to ``(N, D)`` float32 rows of unit length."""

@@ -21,16 +21,11 @@ from transformers import AutoTokenizer, Blip2Config, Blip2ForImageTextRetrieval
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from scot.encoders.base import MultiVectors, Pixels, TokenizedText, Tokens, Vectors
+from scot.encoders.resizing import Resizing
 from scot.encoders.towers import Towers, in_batches, unit_rows, weights_hash
 from scot.errors import InvalidInput
 
 _CLASS = "Blip2ForImageTextRetrieval"
-
-
-def frontend(name: str) -> Blip2Frontend:
-    """The preprocessing and tokenizer of a model, without its weights; see :func:`scot.encoders.load_frontend`."""
-    place = _place(name)
-    return Blip2Frontend(_config(name, place), *_frontend_parts(place))
 
 
 def encoder(name: str, *, device: str, dtype: torch.dtype) -> Blip2Encoder:
@@ -45,24 +40,35 @@ def encoder(name: str, *, device: str, dtype: torch.dtype) -> Blip2Encoder:
         )
     # The id of a folder is that of its weights, wherever the folder is and whatever its name.
     label = "blip2:local-dir" if name.startswith("blip2:local-dir:") else name
-    return Blip2Encoder(label, model, config, *_frontend_parts(place), device=device, dtype=dtype)
+    return Blip2Encoder(label, model, config, *_processor_and_tokenizer(place), device=device, dtype=dtype)
 
 
-class Blip2Frontend:
-    """A BLIP-2 model's preprocessing and tokenizer."""
+class Blip2Encoder(Towers):
+    """A BLIP-2 retrieval model as a frozen encoder (see :class:`scot.encoders.base.MultiVectorEncoder`)."""
 
-    def __init__(self, config: Any, processor: Any, tokenizer: Any) -> None:
-        self._processor, self._tokenizer = processor, tokenizer
+    def __init__(
+        self,
+        name: str,
+        model: Any,
+        config: Any,
+        processor: Any,
+        tokenizer: Any,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.resizing = _resizing(processor)
+        self._tokenizer = tokenizer
         self._context = min(int(tokenizer.model_max_length), int(config.qformer_config.max_position_embeddings))
         self._mean = torch.tensor(processor.image_mean, dtype=torch.float32).view(1, 3, 1, 1)
         self._std = torch.tensor(processor.image_std, dtype=torch.float32).view(1, 3, 1, 1)
-        self.preprocessing = processor.to_json_string()
-
-    def preprocess(self, image: Image.Image) -> Pixels:
-        """Resize an RGB image as in the model's training, to uint8 ``(H, W, 3)``."""
-        # Scaling and normalising run batched, on the device.
-        pixels_CHW = self._processor(image.convert("RGB"), do_rescale=False, do_normalize=False)["pixel_values"][0]
-        return np.ascontiguousarray(pixels_CHW.transpose(1, 2, 0), dtype=np.uint8)
+        self.dim = int(config.image_text_hidden_size)
+        self.vectors_per_image = int(config.num_query_tokens)
+        digest = hashlib.sha256(f"{weights_hash(model)}|{processor.to_json_string()}".encode()).hexdigest()[:12]
+        self.id = f"{name}@{digest}-{self.dim}d"
+        self._device, self._dtype = torch.device(device), dtype
+        self._model = model.eval().requires_grad_(False).to(self._device)
+        self._model.vision_model.to(dtype)  # the Q-Former stays in float32, as its authors keep it
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Token ids of texts, each padded or cut to the context of the Q-Former."""
@@ -79,30 +85,6 @@ class Blip2Frontend:
             TokenizedText(np.asarray(row, np.int64), len(more) > self._context)
             for row, more in zip(rows, longer, strict=True)
         ]
-
-
-class Blip2Encoder(Blip2Frontend, Towers):
-    """A BLIP-2 retrieval model as a frozen encoder (see :class:`scot.encoders.base.MultiVectorEncoder`)."""
-
-    def __init__(
-        self,
-        name: str,
-        model: Any,
-        config: Any,
-        processor: Any,
-        tokenizer: Any,
-        *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__(config, processor, tokenizer)
-        self.dim = int(config.image_text_hidden_size)
-        self.vectors_per_image = int(config.num_query_tokens)
-        digest = hashlib.sha256(f"{weights_hash(model)}|{self.preprocessing}".encode()).hexdigest()[:12]
-        self.id = f"{name}@{digest}-{self.dim}d"
-        self._device, self._dtype = torch.device(device), dtype
-        self._model = model.eval().requires_grad_(False).to(self._device)
-        self._model.vision_model.to(dtype)  # the Q-Former stays in float32, as its authors keep it
 
     def encode_pixels_multi(self, pixels: Sequence[Pixels]) -> MultiVectors:
         """Embed preprocessed images: N × (H, W, 3) uint8 to ``(N, V, D)`` float32, the last dimension unit."""
@@ -179,5 +161,13 @@ def _config(name: str, place: str) -> Any:
     return Blip2Config.from_pretrained(place)
 
 
-def _frontend_parts(place: str) -> tuple[Any, Any]:
+def _processor_and_tokenizer(place: str) -> tuple[Any, Any]:
     return BlipImageProcessorPil.from_pretrained(place), AutoTokenizer.from_pretrained(place)
+
+
+def _resizing(processor: Any) -> Resizing:
+    """What the processor does to the size of an image. Raises InvalidInput: anything else than to one size."""
+    size = dict(processor.size)
+    if not processor.do_resize or set(size) != {"height", "width"} or getattr(processor, "do_center_crop", None):
+        raise InvalidInput(f"the image processor must resize to one height and width, not {size}")
+    return Resizing((size["height"], size["width"]), "squash", Image.Resampling(int(processor.resample)))

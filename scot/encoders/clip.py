@@ -1,6 +1,6 @@
 """open_clip models as encoders: any built-in name, hub repository or local folder that open_clip itself can load.
 
-Names: ``tiny`` (in this package), ``NAME/PRETRAINED`` (``ViT-L-14/openai``), ``hf-hub:ORG/REPO``, ``local-dir:PATH``.
+Names: ``NAME/PRETRAINED`` (``ViT-L-14/openai``), ``hf-hub:ORG/REPO``, ``local-dir:PATH``.
 Preprocessing and tokenizer are the model's own.
 """
 
@@ -9,54 +9,56 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import open_clip
 import torch
-from PIL import Image
 
 from scot.encoders import open_clip_hooks
 from scot.encoders.base import Pixels, TokenizedText, Tokens, Vectors
-from scot.encoders.towers import Towers, in_batches, unit_rows, weights_hash
+from scot.encoders.towers import Towers, unit_rows, weights_hash
 from scot.errors import InvalidInput
-
-TINY_DIR = Path(__file__).parent / "tiny"
-"""The packaged tiny encoder: an open_clip ``local-dir`` folder."""
-
-
-def frontend(name: str) -> ClipFrontend:
-    """The preprocessing and tokenizer of a model, without its weights; see :func:`scot.encoders.load_frontend`."""
-    return ClipFrontend(*open_clip_hooks.frontend_parts(*_split(name)))
 
 
 def encoder(name: str, *, device: str, dtype: torch.dtype) -> ClipEncoder:
     """A model; see :func:`scot.encoders.load_encoder`."""
     model_name, pretrained = _split(name)
-    preprocess_cfg, tokenizer = open_clip_hooks.frontend_parts(model_name, pretrained)
+    preprocess_cfg, tokenizer = open_clip_hooks.preprocessing_and_tokenizer(model_name, pretrained)
     model = open_clip.create_model(model_name, pretrained=pretrained, precision="fp32", require_pretrained=True)
     # The id of a folder is that of its weights, wherever the folder is and whatever its name.
     label = "local-dir" if name.startswith("local-dir:") else name
     return ClipEncoder(label, model, preprocess_cfg, tokenizer, device=device, dtype=dtype)
 
 
-class ClipFrontend:
-    """An open_clip model's preprocessing and tokenizer."""
+class ClipEncoder(Towers):
+    """An open_clip model as a frozen encoder (see :class:`scot.encoders.base.Encoder`)."""
 
-    def __init__(self, preprocess_cfg: dict[str, Any], tokenizer: Any) -> None:
-        self._resize, mean, std = open_clip_hooks.preprocessing(preprocess_cfg)
+    def __init__(
+        self,
+        name: str,
+        model: Any,
+        preprocess_cfg: dict[str, Any],
+        tokenizer: Any,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.resizing, mean, std = open_clip_hooks.preprocessing(preprocess_cfg)
         self._tokenizer = tokenizer
         self._mean = torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1)
         self._std = torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1)
-        self.preprocessing = json.dumps(preprocess_cfg, sort_keys=True)
-
-    def preprocess(self, image: Image.Image) -> Pixels:
-        """Resize and crop an RGB image as in the model's training, to uint8 ``(H, W, 3)``."""
-        for step in self._resize:
-            image = step(image)
-        return np.asarray(image.convert("RGB"), dtype=np.uint8)
+        weights = weights_hash(model)
+        self._device, self._dtype = torch.device(device), dtype
+        self._model = model.eval().requires_grad_(False).to(device=self._device, dtype=dtype)
+        self._towers = open_clip_hooks.shorter_towers(self._model)
+        with torch.inference_mode():
+            probe = self._model.encode_text(torch.from_numpy(self.tokenize(["a"])[0].tokens)[None].to(self._device))
+        self.dim = int(probe.shape[-1])
+        preprocessing = json.dumps(preprocess_cfg, sort_keys=True)
+        digest = hashlib.sha256(f"{weights}|{preprocessing}".encode()).hexdigest()[:12]
+        self.id = f"{name}@{digest}-{self.dim}d"
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Token ids of texts at the model's context length."""
@@ -76,36 +78,6 @@ class ClipFrontend:
         # If the last two places differ, the longer context is full too, or the end token is not the padding token
         # (which it is for SigLIP) and needed one more place.
         return bool(longer[-1] != longer[-2]) or _end(longer, longer[-1]) > _end(tokens, longer[-1])
-
-
-class ClipEncoder(ClipFrontend, Towers):
-    """An open_clip model as a frozen encoder (see :class:`scot.encoders.base.Encoder`)."""
-
-    def __init__(
-        self,
-        name: str,
-        model: Any,
-        preprocess_cfg: dict[str, Any],
-        tokenizer: Any,
-        *,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__(preprocess_cfg, tokenizer)
-        weights = weights_hash(model)
-        self._device, self._dtype = torch.device(device), dtype
-        self._model = model.eval().requires_grad_(False).to(device=self._device, dtype=dtype)
-        self._towers = open_clip_hooks.shorter_towers(self._model)
-        with torch.inference_mode():
-            probe = self._model.encode_text(torch.from_numpy(self.tokenize(["a"])[0].tokens)[None].to(self._device))
-        self.dim = int(probe.shape[-1])
-        digest = hashlib.sha256(f"{weights}|{self.preprocessing}".encode()).hexdigest()[:12]
-        self.id = f"{name}@{digest}-{self.dim}d"
-
-    def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
-        """Embed preprocessed images: N × (H, W, 3) uint8 to ``(N, D)`` float32 rows of unit length."""
-        rows = [self._image_rows(np.stack(chunk)) for chunk in in_batches(pixels)]
-        return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
     @torch.inference_mode()
     def _image_rows(self, pixels_BHWC: Pixels) -> Vectors:
@@ -160,8 +132,6 @@ def _end(tokens: Tokens, pad: int) -> int:
 
 def _split(name: str) -> tuple[str, str | None]:
     """``(model name for open_clip, pretrained tag)``."""
-    if name == "tiny":
-        return f"local-dir:{TINY_DIR}", None
     if name.startswith(("hf-hub:", "local-dir:")):
         return name, None
     model, slash, tag = name.partition("/")

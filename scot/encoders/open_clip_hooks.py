@@ -9,13 +9,17 @@ import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import open_clip
 from open_clip.transformer import TextTransformer
+from PIL import Image
+
+from scot.encoders.resizing import Fit, Resizing
+from scot.errors import InvalidInput
 
 
-def frontend_parts(model_name: str, pretrained: str | None) -> tuple[dict[str, Any], Any]:
+def preprocessing_and_tokenizer(model_name: str, pretrained: str | None) -> tuple[dict[str, Any], Any]:
     """The preprocessing settings and the tokenizer of a model, without loading its weights.
 
     Raises:
@@ -39,11 +43,20 @@ def frontend_parts(model_name: str, pretrained: str | None) -> tuple[dict[str, A
     return settings, open_clip.get_tokenizer(model_name)
 
 
-def preprocessing(settings: dict[str, Any]) -> tuple[list[Any], Sequence[float], Sequence[float]]:
-    """The transforms that resize and crop an image, and the mean and standard deviation that normalise it."""
+def preprocessing(settings: dict[str, Any]) -> tuple[Resizing, Sequence[float], Sequence[float]]:
+    """How an image is resized and cropped, and the mean and standard deviation that normalise it.
+
+    Raises:
+        InvalidInput: the settings name a way to resize that open_clip does not have.
+    """
     config = open_clip.transform.PreprocessCfg(**settings)
-    # The last two transforms are ToTensor and Normalize; the encoder does both batched, on the device.
-    return open_clip.transform.image_transform_v2(config, is_train=False).transforms[:-2], config.mean, config.std
+    if config.resize_mode not in get_args(Fit):
+        raise InvalidInput(f"resize_mode must be one of {', '.join(get_args(Fit))}, not {config.resize_mode!r}")
+    height, width = (config.size, config.size) if isinstance(config.size, int) else tuple(config.size)
+    # As in open_clip: if the size is not square and the shorter edge fits, interpolation is always bicubic.
+    bilinear = config.interpolation == "bilinear" and (config.resize_mode != "shortest" or height == width)
+    resample = Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
+    return Resizing((height, width), config.resize_mode, resample, config.fill_color), config.mean, config.std
 
 
 def shorter_towers(model: Any) -> dict[int, Any]:

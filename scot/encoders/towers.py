@@ -24,6 +24,15 @@ class Towers(Encoder, Protocol):
     _mean: torch.Tensor
     _std: torch.Tensor
 
+    def preprocess(self, image: Image.Image) -> Pixels:
+        """Resize and crop an RGB image as in the model's training, to uint8 ``(H, W, 3)``."""
+        return self.resizing(image)
+
+    def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Embed preprocessed images: N × (H, W, 3) uint8 to ``(N, D)`` float32 rows of unit length."""
+        rows = [self._image_rows(np.stack(chunk)) for chunk in in_batches(pixels)]
+        return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
+
     def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
         """Embed tokenized texts: N × (L,) int64 to ``(N, D)`` float32 rows of unit length."""
         vectors_ND = np.zeros((len(tokens), self.dim), np.float32)
@@ -78,6 +87,10 @@ class Towers(Encoder, Protocol):
     @abstractmethod
     def _used_lengths(self, tokens_NL: Tokens) -> npt.NDArray[np.int64]:
         """An upper bound of the places of each row, from the first, that are not padding."""
+
+    @abstractmethod
+    def _image_rows(self, pixels_BHWC: Pixels) -> Any:
+        """The unit rows of a batch of images: one for each, or the V of each of a MultiVectorEncoder."""
 
     @abstractmethod
     def _text_rows(self, tokens_BL: Tokens, used: int) -> Vectors:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scot.composers import BASELINES, FITTED_BASELINES, Composer, tuned_baselines
+from scot.baselines import BASELINES, FITTED_BASELINES
+from scot.composers import Composer, tuned_baselines
 from scot.composers.baselines import TRIED_WEIGHTS
 from scot.evaluation.model import EncodedBenchmark, QueryVectors
 from scot.evaluation.scoring import Estimate, estimates, score

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scot.composers import BASELINES, Composer, LearnedComposer, Registry, baseline, composer_path, load_composer
+from scot.baselines import BASELINES
+from scot.composers import Composer, LearnedComposer, Registry, baseline, composer_path, load_composer
 from scot.encoders import Encoder, load_encoder
 from scot.errors import InvalidInput, NotFound
 from scot.evaluation.base import Benchmark

@@ -7,16 +7,19 @@ In a Serve config: ``import_path: services.search.app:build``, with ``args`` as 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ray.serve import Application
 
 from services.search.composer.encoder_replica import EncoderDeployment
 from services.search.composer.replica import ComposerDeployment
 from services.search.gateway.gateway import GatewayDeployment
-from services.search.settings import from_args
+from services.search.settings import SearchSettings, from_args
 
 SERVICERS = [f"services.search.servicers.{name}" for name in ("add_search", "add_index", "add_health")]
 """The gRPC services that the Gateway answers; Serve adds reflection for them."""
+
+_FOREVER_S = 1e9
 
 
 def build(args: Mapping[str, object]) -> Application:
@@ -29,6 +32,14 @@ def build(args: Mapping[str, object]) -> Application:
     composer = ComposerDeployment.options(
         num_replicas=settings.composer_replicas, user_config=settings.service.rollout.user_config
     )
-    encoder = EncoderDeployment.options(num_replicas=settings.encoder_replicas)
+    encoder = EncoderDeployment.options(**_encoder_replicas(settings))
     gateway = GatewayDeployment.options(num_replicas=settings.gateways)
     return gateway.bind(settings, composer.bind(settings), encoder.bind(settings))
+
+
+def _encoder_replicas(settings: SearchSettings) -> dict[str, Any]:
+    if not settings.encoder_on_demand:
+        return {"num_replicas": settings.encoder_replicas}
+    # None until the first call, which starts them; from then on they stay.
+    replicas = {"min_replicas": 0, "initial_replicas": 0, "max_replicas": settings.encoder_replicas}
+    return {"autoscaling_config": {**replicas, "downscale_delay_s": _FOREVER_S}}

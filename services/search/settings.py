@@ -101,7 +101,7 @@ class SearchSettings:
     encoder_replicas: int = 1
     """Encoder replicas."""
     encoder_on_demand: bool = False
-    """Load the towers of the encoder replicas after the first answer: a small machine answers queries sooner."""
+    """Start the encoder replicas with their first call: a small machine answers queries sooner."""
 
     def __post_init__(self) -> None:
         if (self.store is None) == (self.service.qdrant.qdrant_url is None):

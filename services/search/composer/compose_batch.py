@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,48 +13,7 @@ from scot.client import Edit
 from scot.composers import Composer
 from scot.composers.base import States, padded
 from services.search.composer.embedding_cache import CachedEncoder, Embedded
-
-if TYPE_CHECKING:
-    from scot.encoders.base import Pixels, Tokens
-
-Vector = npt.NDArray[np.float32]  # (D,), unit length
-
-
-@dataclass(frozen=True, slots=True)
-class ComposeJob:
-    """One query: at most one of ``pixels`` ``(H, W, 3)`` and ``vector`` ``(D,)``; edits with their tokens ``(L,)``."""
-
-    pixels: Pixels | None
-    vector: Vector | None
-    edits: tuple[Edit, ...]
-    tokens: tuple[Tokens, ...]
-    composer: str = ""
-    """Empty: the rollout chooses (:mod:`services.search.rollout`)."""
-    caller: str = ""
-    """Any text that identifies the caller; the rollout depends on it."""
-    with_shadow: bool = False
-    """Whether to compose the query vector of the shadow too."""
-
-    @property
-    def needs_composer(self) -> bool:
-        """Whether there is an edit to compose with something: a reference, or the edit before."""
-        has_reference = self.pixels is not None or self.vector is not None
-        return len(self.edits) > (0 if has_reference else 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """The query vector ``(D,)``, its composer, its seconds in the queue and in the batch, and the size of the batch."""
-
-    vector: Vector
-    composer: str
-    queue_s: float = 0.0
-    compose_s: float = 0.0
-    batch: int = 1
-    shadow: str = ""
-    """The shadow composer of this query; empty: none."""
-    shadow_vector: Vector | None = None
-    """Its query vector ``(D,)``; None when it was not requested, or failed."""
+from services.search.composer.messages import Composed, ComposeJob, Vector
 
 
 def compose_batch(
@@ -78,7 +35,7 @@ def compose_batch(
     states = any(composer is not None and composer.reads_states for composer in composers.values())
     queries, images = _starts(encoder, jobs, live, states)
     edits = {place: jobs[place].edits for place in live}
-    embedded = encoder.tokens([tokens for place in live for tokens in jobs[place].tokens], states=states)
+    embedded = encoder.texts([edit.text for place in live for edit in edits[place]], states=states)
     offsets = dict(zip(live, np.cumsum([0] + [len(edits[place]) for place in live]).tolist(), strict=False))
     for turn in range(max((len(each) for each in edits.values()), default=0)):
         groups: dict[int, list[int]] = defaultdict(list)
@@ -102,8 +59,14 @@ def compose_batch(
                 continue
             for row, place in enumerate(places):
                 queries[place] = _applied(start_BD[row], end_BD[row], edits[place][turn])
+    truncated = {
+        place: any(each.truncated for each in embedded[offsets[place] : offsets[place] + len(edits[place])])
+        for place in live
+    }
     return [
-        failed[place] if place in failed else Composed(queries[place], _answered_by(job, composers[place]))
+        failed[place]
+        if place in failed
+        else Composed(queries[place], _answered_by(job, composers[place]), truncated[place])
         for place, job in enumerate(jobs)
     ]
 

@@ -13,7 +13,9 @@ from cachetools import LRUCache
 from scot.encoders.base import encode_pixels, encode_tokens
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Encoder, HiddenStates, Pixels, Tokens, Vectors
+    from scot.encoders.base import Encoder, HiddenStates, Pixels, Vectors
+
+    _Encoded = tuple[Vectors, HiddenStates, list[bool]]
 
 Kind = Literal["image", "text"]
 Count = Callable[[Kind, Literal["hit", "miss"], int], None]
@@ -29,6 +31,8 @@ class Embedded(NamedTuple):
     vector_D: npt.NDArray[np.float32]
     states_LW: npt.NDArray[np.float16] | None = None
     """Only when requested."""
+    truncated: bool = False
+    """Of a text: whether it did not fit the context."""
 
     @property
     def size(self) -> int:
@@ -40,7 +44,7 @@ class Embedded(NamedTuple):
 class CachedEncoder:
     """An encoder behind an LRU of at most ``max_bytes``; 0: no cache. For one thread.
 
-    The key of an entry is the SHA-256 of the encoder's id and of the pixels or tokens, never a file name. So the same
+    The key of an entry is the SHA-256 of the encoder's id and of the pixels or text, never a file name. So the same
     image in two files is one entry, and nobody can get the vector of another image.
     """
 
@@ -55,23 +59,27 @@ class CachedEncoder:
 
     def pixels(self, images: Sequence[Pixels], *, states: bool = False) -> list[Embedded]:
         """Preprocessed images ``(H, W, 3)``. Raises InvalidInput: states are requested, and the encoder has none."""
-        return self._embedded("image", images, states, encode_pixels)
+        return self._embedded("image", images, states, self._encode_pixels)
 
-    def tokens(self, texts: Sequence[Tokens], *, states: bool = False) -> list[Embedded]:
-        """Tokenized texts ``(L,)``. Raises InvalidInput: states are requested, and the encoder has none."""
-        return self._embedded("text", texts, states, encode_tokens)
+    def texts(self, texts: Sequence[str], *, states: bool = False) -> list[Embedded]:
+        """Texts, tokenized here. Raises InvalidInput: states are requested, and the encoder has none."""
+        return self._embedded("text", texts, states, self._encode_texts)
+
+    def _encode_texts(self, texts: Sequence[str], states: bool) -> _Encoded:
+        tokenized = self._encoder.tokenize(texts)
+        vectors_ND, states_NLW = encode_tokens(self._encoder, [text.tokens for text in tokenized], states=states)
+        return vectors_ND, states_NLW, [text.truncated for text in tokenized]
+
+    def _encode_pixels(self, images: Sequence[Pixels], states: bool) -> _Encoded:
+        return *encode_pixels(self._encoder, images, states=states), [False] * len(images)
 
     def _embedded(
-        self,
-        kind: Kind,
-        inputs: Sequence[npt.NDArray[Any]],
-        states: bool,
-        encode: Callable[..., tuple[Vectors, HiddenStates]],
+        self, kind: Kind, inputs: Sequence[Any], states: bool, encode: Callable[[list[Any], bool], _Encoded]
     ) -> list[Embedded]:
         # A query and its shadow have the very same arrays, which are looked up once.
         keys = self._keys(kind, {id(each): each for each in inputs})
         found: dict[bytes, Embedded] = {}
-        missing: dict[bytes, npt.NDArray[Any]] = {}
+        missing: dict[bytes, Any] = {}
         for each in inputs:
             key = keys[id(each)]
             cached = self._cache.get(key)
@@ -79,10 +87,11 @@ class CachedEncoder:
                 found[key] = cached
             else:
                 missing[key] = each
-        vectors_ND, states_NLW = encode(self._encoder, list(missing.values()), states=states)
+        vectors_ND, states_NLW, truncated_N = encode(list(missing.values()), states)
         for place, key in enumerate(missing):
             # Copies: a view of a row would keep the whole batch in memory.
-            embedded = Embedded(_copy(vectors_ND[place]), _copy(states_NLW[place]) if states else None)
+            row_LW = _copy(states_NLW[place]) if states else None
+            embedded = Embedded(_copy(vectors_ND[place]), row_LW, truncated_N[place])
             found[key] = embedded
             if embedded.size <= self._cache.maxsize:
                 self._cache[key] = embedded
@@ -91,13 +100,16 @@ class CachedEncoder:
             self._count(kind, "miss", len(missing))
         return [found[keys[id(each)]] for each in inputs]
 
-    def _keys(self, kind: Kind, inputs: Mapping[int, npt.NDArray[Any]]) -> dict[int, bytes]:
+    def _keys(self, kind: Kind, inputs: Mapping[int, str | Pixels]) -> dict[int, bytes]:
         if not self._cache.maxsize:
             return {place: str(place).encode() for place in inputs}
         keys = {}
         for place, each in inputs.items():
-            digest = hashlib.sha256(f"{self._encoder.id}|{kind}|{each.dtype}|{each.shape}|".encode())
-            digest.update(each.tobytes())
+            digest = hashlib.sha256(f"{self._encoder.id}|{kind}|".encode())
+            if isinstance(each, str):
+                digest.update(each.encode())
+            else:
+                digest.update(f"{each.shape}|".encode() + each.tobytes())
             keys[place] = digest.digest()
         return keys
 

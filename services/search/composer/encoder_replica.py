@@ -2,57 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from itertools import chain
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from ray import serve
 
 from services.search.composer.batcher import DynamicBatcher
+from services.search.composer.messages import EncodedText
 from services.search.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Pixels, Tokens, Vectors
+    from scot.encoders.base import Pixels, Vectors
 
 _BATCH = 64
 
 
 class EncoderReplica:
-    """Embeds preprocessed images and tokenized texts, many at a time."""
+    """Embeds preprocessed images and texts, many at a time."""
 
     def __init__(self, settings: SearchSettings) -> None:
-        self._settings, self._loading = settings, asyncio.Lock()
-        self._towers = None if settings.encoder_on_demand else _Towers(settings)
+        self._encoder = encoder = settings.service.load_encoder()
+        self._pixels = DynamicBatcher(_together(encoder.encode_pixels), most=_BATCH, size=len)
+        self._texts = DynamicBatcher(_together(self._encode_texts), most=_BATCH, size=len)
 
     async def pixels(self, pixels: list[Pixels]) -> Vectors:
         """N images ``(H, W, 3)`` to ``(N, D)``."""
-        return await (await self._loaded()).pixels.answer(pixels)
+        rows: Vectors = await self._pixels.answer(pixels)
+        return rows
 
-    async def tokens(self, tokens: list[Tokens]) -> Vectors:
-        """N texts ``(L,)`` to ``(N, D)``."""
-        return await (await self._loaded()).tokens.answer(tokens)
+    async def texts(self, texts: list[str]) -> list[EncodedText]:
+        """N texts to N vectors ``(D,)``."""
+        rows: list[EncodedText] = await self._texts.answer(texts)
+        return rows
 
-    async def _loaded(self) -> _Towers:
-        async with self._loading:
-            if self._towers is None:
-                self._towers = await asyncio.to_thread(_Towers, self._settings)
-        return self._towers
-
-
-class _Towers:
-    def __init__(self, settings: SearchSettings) -> None:
-        encoder = settings.service.load_encoder()
-        self.pixels = DynamicBatcher(_together(encoder.encode_pixels), most=_BATCH, size=len)
-        self.tokens = DynamicBatcher(_together(encoder.encode_tokens), most=_BATCH, size=len)
+    def _encode_texts(self, texts: list[str]) -> list[EncodedText]:
+        tokenized = self._encoder.tokenize(texts)
+        vectors_ND = self._encoder.encode_tokens([text.tokens for text in tokenized])
+        return [EncodedText(row, text.truncated) for row, text in zip(vectors_ND, tokenized, strict=True)]
 
 
-def _together(encode: Callable[[list[Any]], Vectors]) -> Callable[[list[list[Any]]], list[Vectors]]:
+def _together(encode: Callable[[list[Any]], Any]) -> Callable[[list[list[Any]]], list[Any]]:
     """Encode the inputs of several calls in one batch; each call gets its own rows."""
 
-    def of_each(calls: list[list[Any]]) -> list[Vectors]:
-        return np.split(encode([*chain.from_iterable(calls)]), np.cumsum([len(call) for call in calls])[:-1])
+    def of_each(calls: list[list[Any]]) -> list[Any]:
+        rows, ends = encode([*chain.from_iterable(calls)]), [*accumulate(len(call) for call in calls)]
+        return [rows[end - len(call) : end] for call, end in zip(calls, ends, strict=True)]
 
     return of_each
 

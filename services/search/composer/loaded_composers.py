@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
+from scot.baselines import BASELINES
 from scot.client import ComposerInfo
 from scot.composers import (
-    BASELINES,
     Composer,
     Registry,
     baseline,

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ray import serve
 
 from scot.client import ComposerInfo
-from scot.composers import Registry
 from scot.errors import ScotError
 from services.search.composer.batcher import DynamicBatcher
-from services.search.composer.compose_batch import Composed, ComposeJob, Vector, compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
 from services.search.composer.last_rollout import load_last_rollout, save_last_rollout
-from services.search.composer.loaded_composers import LoadedComposers
+from services.search.composer.messages import Composed, ComposeJob, EncoderInfo
 from services.search.metrics import ComposerMetrics
 from services.search.rollout import Rollout
 from services.search.settings import SearchSettings
@@ -26,56 +24,24 @@ from services.search.settings import SearchSettings
 logger = logging.getLogger("ray.serve")
 
 
-@dataclass(frozen=True, slots=True)
-class EncoderInfo:
-    """The encoder of a service: its vectors are ``(dim,)``, and fit those of the same id alone."""
-
-    encoder_id: str
-    dim: int
-
-
-def compose_rolled_out(
-    encoder: CachedEncoder, composers: LoadedComposers, jobs: Sequence[ComposeJob]
-) -> list[Composed | Exception]:
-    """:func:`compose_batch`, with the rollout's composer and shadow for jobs that name no composer.
-
-    Shadows are composed in the same call: they share the towers' work with their queries, and may fail alone.
-    """
-    rollout = composers.rollout  # read once: it may change meanwhile
-    answering = [job if job.composer else replace(job, composer=rollout.answering(job.caller)) for job in jobs]
-    shadowed = [
-        place
-        for place, job in enumerate(jobs)
-        if rollout.shadow and not job.composer and job.needs_composer and answering[place].composer != rollout.shadow
-    ]
-    requested = [place for place in shadowed if jobs[place].with_shadow]
-    shadows = [replace(jobs[place], composer=rollout.shadow) for place in requested]
-    answers = compose_batch(encoder, composers.get, [*answering, *shadows])
-    vectors: dict[int, Vector] = {}
-    for place, shadow in zip(requested, answers[len(jobs) :], strict=True):
-        if isinstance(shadow, Composed):
-            vectors[place] = shadow.vector
-        else:
-            logger.error("the shadow %s fails", rollout.shadow, exc_info=shadow)
-    for place in shadowed:
-        answer = answers[place]
-        if isinstance(answer, Composed):
-            answers[place] = replace(answer, shadow=rollout.shadow, shadow_vector=vectors.get(place))
-    return answers[: len(jobs)]
-
-
 class ComposerReplica:
     """Has both towers and the composers; queries that arrive together are composed together."""
 
     def __init__(self, settings: SearchSettings) -> None:
+        # Imported here: a process that only deploys the application should not wait for PyTorch.
+        from scot.composers import Registry
+        from services.search.composer.loaded_composers import LoadedComposers
+        from services.search.composer.rolled_out import compose_rolled_out
+
         encoder = settings.service.load_encoder()
-        self._encoder_info = EncoderInfo(encoder.id, encoder.dim)
+        self._encoder_info = EncoderInfo(encoder.id, encoder.dim, encoder.resizing)
         registry = Registry(settings.composers) if settings.composers else None
         self._composers = LoadedComposers(registry, encoder.id, encoder.dim)
         self._serving = False
         self._user_config: dict[str, Any] = {}
         self._metrics = ComposerMetrics()
         self._encoder = CachedEncoder(encoder, settings.service.cache_mb * 2**20, self._metrics.looked_up)
+        self._compose_rolled_out = partial(compose_rolled_out, self._encoder, self._composers)
         self._batcher = DynamicBatcher(self._compose, most=settings.batch)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -117,7 +83,7 @@ class ComposerReplica:
         begun = time.perf_counter()
         self._metrics.batch(len(arrivals))
         jobs = [job for job, _ in arrivals]
-        answers = compose_rolled_out(self._encoder, self._composers, jobs)
+        answers = self._compose_rolled_out(jobs)
         self._metrics.cache_size(self._encoder.size)
         took = time.perf_counter() - begun
         return [

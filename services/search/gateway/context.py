@@ -16,7 +16,7 @@ from scot.data.images import decode_image
 from scot.errors import ImageRefused
 from scot.index.store import GalleryStore
 from services.access import Keys
-from services.search.composer.replica import EncoderInfo
+from services.search.composer.messages import EncoderInfo
 from services.search.gateway.health import Health
 from services.search.gateway.shadow import Shadow
 from services.search.metrics import GatewayMetrics
@@ -24,7 +24,8 @@ from services.search.rpc.limits import HANDLE_BYTES
 from services.search.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Frontend, Pixels, TokenizedText, Vectors
+    from scot.encoders.base import Pixels, Vectors
+    from scot.encoders.resizing import Resizing
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,6 @@ class Context:
     store: GalleryStore
     composer: DeploymentHandle[Any]
     encoder: DeploymentHandle[Any]
-    frontend: Frontend
     metrics: GatewayMetrics
     shadow: Shadow
     health: Health
@@ -51,15 +51,10 @@ class Context:
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self.threads, preprocess, self.frontend, image, decoded
+                self.threads, preprocess, self.encoder_info.resizing, image, decoded
             )
         except ImageRefused as error:
             raise ImageRefused(error.reason, f"{field}: {error}") from error
-
-    async def tokens(self, text: str) -> TokenizedText:
-        """Tokenize off the event loop."""
-        tokenized = await asyncio.get_running_loop().run_in_executor(self.threads, self.frontend.tokenize, [text])
-        return tokenized[0]
 
     async def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
         """N images to ``(N, D)`` in calls small enough for Serve's message limit."""
@@ -68,9 +63,9 @@ class Context:
         return np.concatenate(await asyncio.gather(*calls))
 
 
-def preprocess(frontend: Frontend, image: bytes, decoded: Callable[[Image.Image], None] | None = None) -> Pixels:
+def preprocess(resizing: Resizing, image: bytes, decoded: Callable[[Image.Image], None] | None = None) -> Pixels:
     """Decode safely, then resize and crop as the encoder was trained, to ``(H, W, 3)`` uint8. Raises ImageRefused."""
     rgb = decode_image(image)
     if decoded is not None:
         decoded(rgb)
-    return frontend.preprocess(rgb)
+    return resizing(rgb)

@@ -31,6 +31,7 @@ from services.search.settings import SearchSettings
 
 logger = logging.getLogger("ray.serve")
 
+_ENCODER_DELAY_S = 10.0  # the first queries have the processors for themselves
 _COUNT_S = 5.0  # the longest wait for the collection's number of items; Serve waits for 30 seconds
 
 
@@ -59,12 +60,8 @@ class Gateway:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, settings: SearchSettings, composer: DeploymentHandle[Any], encoder: DeploymentHandle[Any]
     ) -> None:
-        # Imported here: a process that only deploys the application should not wait for open_clip.
-        from scot.encoders import load_frontend
-
         logger.addFilter(drop_reported)
         service = settings.service
-        frontend = load_frontend(service.encoder)  # while the composer starts
         metrics = GatewayMetrics()
         if settings.store:
             store = GalleryStore.open(
@@ -79,7 +76,6 @@ class Gateway:
             store,
             composer,
             encoder,
-            frontend,
             metrics,
             Shadow(store, metrics),
             Health(store, composer),
@@ -97,12 +93,15 @@ class Gateway:
         query.reference.image = buffer.getvalue()
         query.edits.add(text="warm")
         await search_service.answer_query(self.context, query)
-        text = search_pb2.EncodeInput(text="warm")
-        encoding = search_service.encode(self.context, search_pb2.EncodeRequest(inputs=[text]))
         if settings.encoder_on_demand:
-            self._warming = asyncio.create_task(encoding)
+            self._warming = asyncio.create_task(self._start_encoder(delay_s=_ENCODER_DELAY_S))
         else:
-            await encoding
+            await self._start_encoder()
+
+    async def _start_encoder(self, delay_s: float = 0.0) -> None:
+        await asyncio.sleep(delay_s)
+        text = search_pb2.EncodeInput(text="warm")
+        await search_service.encode(self.context, search_pb2.EncodeRequest(inputs=[text]))
 
     async def check_health(self) -> None:
         """Serve calls this every ten seconds. It never fails: another gateway could not repair an absent store."""

@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from scot.errors import InvalidInput, NotFound
 from scot.index.origin import origin_to_proto
 from scot.index.payload import payload_to_proto
@@ -18,7 +16,7 @@ from scot.index.store import ScoredItem
 from scot.v1 import search_pb2
 from services.calls import count_request, request_id
 from services.ordered_map import ordered_map
-from services.search.composer.compose_batch import Composed, ComposeJob, Vector
+from services.search.composer.messages import Composed, ComposeJob, EncodedText, Vector
 from services.search.gateway.context import Context
 from services.search.gateway.shadow import AnsweredQuery
 from services.search.rpc import limits
@@ -28,7 +26,7 @@ from services.search.serve_calls import public_error
 from services.search.tracing import span
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Pixels, TokenizedText
+    from scot.encoders.base import Pixels
 
 logger = logging.getLogger("ray.serve")
 
@@ -68,24 +66,19 @@ async def compose_search_stream(
 
 
 async def answer_query(context: Context, request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
-    """Check the request, decode and tokenize, compose in one call to the towers, search the store."""
+    """Check the request, decode, compose in one call to the towers, search the store."""
     begun = time.perf_counter()
     info = context.encoder_info
     query = parse_query(request, dim=info.dim, default_collection=context.settings.service.collection)
     with context.metrics.store("check"):
         await context.store.check(query.collection, info.encoder_id, info.dim)
     with span("decode"):
-        pixels, texts, vector = await asyncio.gather(
-            _pixels(context, query),
-            asyncio.gather(*(context.tokens(edit.text) for edit in query.edits)),
-            _vector(context, query),
-        )
+        pixels, vector = await asyncio.gather(_pixels(context, query), _vector(context, query))
     decoded = time.perf_counter()
     job = ComposeJob(
         pixels,
         vector,
         query.edits,
-        tuple(text.tokens for text in texts),
         query.composer,
         caller=query.session or request_id.get(),
         with_shadow=context.shadow.has_capacity,
@@ -117,7 +110,7 @@ async def answer_query(context: Context, request: search_pb2.ComposeSearchReques
         hits=[_hit(hit) for hit in hits],
         composer=composed.composer,
         encoder=info.encoder_id,
-        text_truncated=any(text.truncated for text in texts),
+        text_truncated=composed.text_truncated,
         timings=search_pb2.Timings(
             decode=decoded - begun,
             queue=composed.queue_s,
@@ -134,23 +127,25 @@ async def encode(context: Context, request: search_pb2.EncodeRequest) -> search_
     """Embed images and texts in any mix, in the order of the request."""
     checked_number("inputs", len(request.inputs), limits.MAX_INPUTS)
 
-    async def prepared(field: str, each: search_pb2.EncodeInput) -> Pixels | TokenizedText:
+    async def prepared(field: str, each: search_pb2.EncodeInput) -> Pixels | str:
         match each.WhichOneof("source"):
             case "image":
                 return await context.pixels(f"{field}.image", checked_image(f"{field}.image", each.image))
             case "text":
-                return await context.tokens(checked_text(f"{field}.text", each.text))
+                return checked_text(f"{field}.text", each.text)
         raise InvalidInput(f"{field}: set image or text")
 
     inputs = await asyncio.gather(*(prepared(f"inputs[{place}]", each) for place, each in enumerate(request.inputs)))
-    images = [each for each in inputs if isinstance(each, np.ndarray)]
-    texts = [each for each in inputs if not isinstance(each, np.ndarray)]
-    text_rows = iter(await context.encoder.tokens.remote([text.tokens for text in texts]) if texts else ())
+    images = [each for each in inputs if not isinstance(each, str)]
+    texts = [each for each in inputs if isinstance(each, str)]
+    encoded: list[EncodedText] = await context.encoder.texts.remote(texts) if texts else []
+    text_rows = iter(encoded)
     image_rows = iter(await context.encode_pixels(images) if images else ())
+    rows = [next(text_rows) if isinstance(each, str) else EncodedText(next(image_rows), False) for each in inputs]
     return search_pb2.EncodeResponse(
-        vectors=[vector_message(next(image_rows if isinstance(each, np.ndarray) else text_rows)) for each in inputs],
+        vectors=[vector_message(row.vector) for row in rows],
         encoder=context.encoder_info.encoder_id,
-        truncated=[not isinstance(each, np.ndarray) and each.truncated for each in inputs],
+        truncated=[row.truncated for row in rows],
         request_id=request_id.get(),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scot.index.store import GalleryStore
-from services.search.composer.compose_batch import Composed, Vector
+from services.search.composer.messages import Composed, Vector
 from services.search.metrics import GatewayMetrics
 from services.search.rpc.limits import SHADOWS
 from services.search.rpc.query import SearchQuery

@@ -1,8 +1,8 @@
 """A Ray of this process's own, with Serve on it.
 
 The one place that uses private parts of Ray: ``serve._run`` deploys without waiting (``serve.run`` would return only
-when the application is ready), and ``ray.init`` takes the node's address and the metrics port as ``_node_ip_address``
-and ``_metrics_export_port``. A test names them.
+when the application is ready), Serve's controller is found by the name of its actor, and ``ray.init`` takes the node's
+address and the metrics port as ``_node_ip_address`` and ``_metrics_export_port``. A test names them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 APP = "search"
 _ATTEMPTS = 3
+_POLL_S = 0.05
 _RELOAD_S = 120.0
 
 
@@ -98,11 +101,22 @@ def start_serve(grpc_port: int) -> None:
     )
 
 
-def deploy(application: Application) -> None:
-    """Deploy the application; returns at once."""
+def start_application(application: Application, grpc_port: int) -> None:
+    """Start Serve, and the application's replicas while Serve's proxies start; returns when the proxies answer."""
+    import ray
     from ray import serve
+    from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
-    serve._run(application, _blocking=False, name=APP, route_prefix="/")
+    with ThreadPoolExecutor(1) as pool:
+        proxies = pool.submit(start_serve, grpc_port)
+        while not proxies.done():
+            try:
+                ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+                break
+            except ValueError:
+                time.sleep(_POLL_S)
+        serve._run(application, _blocking=False, name=APP, route_prefix="/")
+        proxies.result()
 
 
 def reload_composers() -> str:

@@ -28,17 +28,16 @@ from services.search.local.child_processes import adopt_orphans, wait_or_kill
 from services.search.local.config import LocalConfig
 from services.search.local.ray_runtime import (
     APP,
-    deploy,
     environment,
     import_application,
     reload_composers,
+    start_application,
     start_ray,
-    start_serve,
     stop_ray,
 )
 from services.search.settings import SearchSettings
 
-_START_S, _POLL_S = 900.0, 0.5
+_START_S, _POLL_S = 900.0, 0.2
 _STOP_S = 60.0
 _FOLLOW_S, _RETRY_S = 1.0, 10.0
 _RELEASED = "released.json"  # scot.composers.registry.RELEASED, without importing torch
@@ -90,8 +89,7 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: Signals, stop
         build = imported.result().build
     from ray import serve
 
-    start_serve(config.port)
-    deploy(build(flags.flat(settings)))
+    start_application(build(flags.flat(settings)), config.port)
     deadline = time.monotonic() + _START_S
     while not stop.is_set():
         app = serve.status().applications.get(APP)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf import struct_pb2
 
-from scot.composers import BASELINES, baseline
+from scot.baselines import BASELINES, parse_baseline
 from scot.data.payload import dotted_key
 from scot.errors import InvalidInput
 from scot.index.filters import Filter, filter_from_proto
@@ -83,7 +83,7 @@ def checked_composer(field: str, name: str) -> str:
         raise InvalidInput(f"{field}: a baseline's weight is a number from 0 to 1, as in sum:0.7")
     if colon:
         try:
-            baseline(name)
+            parse_baseline(name)
         except InvalidInput as error:
             raise InvalidInput(f"{field}: {error}") from None
     return name

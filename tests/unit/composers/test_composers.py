@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from scot.composers import BASELINES, baseline, fitted_baseline
+from scot.baselines import BASELINES
+from scot.composers import baseline, fitted_baseline
 from scot.composers.architectures import ARCHITECTURES, build
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.composers.film import FilmBlock, FilmConfig
@@ -71,7 +72,7 @@ def test_the_centred_sum_takes_the_means_of_its_pool_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("sum", "no baseline 'sum' to fit"), ("centred_sum:x", "not a number"),
+    ("name", "says"), [("sum", "no baseline 'sum'; the baselines are centred_sum"), ("centred_sum:x", "not a number"),
     ("centred_sum:2", "text in centred_sum must be from 0 to 1")],
 )  # fmt: skip
 def test_a_baseline_that_cannot_be_fitted_is_refused(name: str, says: str) -> None:

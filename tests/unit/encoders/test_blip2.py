@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval, Blip2Processor
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from scot.encoders import Encoder, MultiVectorEncoder, load_encoder, load_frontend
+from scot.encoders import Encoder, MultiVectorEncoder, load_encoder
 from scot.errors import InvalidInput
 from scot.evaluation.topk import similarity
 from tests.support.random_blip2 import CONTEXT, save_random_blip2
@@ -117,15 +117,22 @@ def test_a_special_token_that_is_spelled_out_is_text(encoder: Encoder) -> None:
     assert not np.allclose(*encoder.encode_texts(["red [SEP] blue", "red blue"]))
 
 
-def test_the_frontend_prepares_what_the_encoder_would(
-    folder: Path, encoder: Encoder, pictures: list[Image.Image]
-) -> None:
-    frontend = load_frontend(f"blip2:local-dir:{folder}")
+def test_images_are_resized_as_the_processor_does(folder: Path, encoder: Encoder, pictures: list[Image.Image]) -> None:
+    processor = BlipImageProcessorPil.from_pretrained(folder)
     for picture in pictures:
-        pixels = frontend.preprocess(picture)
+        pixels = encoder.preprocess(picture)
         assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
-        np.testing.assert_array_equal(pixels, encoder.preprocess(picture))
-    np.testing.assert_array_equal(frontend.tokenize(TEXTS)[1].tokens, encoder.tokenize(TEXTS)[1].tokens)
+        expected_CHW = processor(picture, do_rescale=False, do_normalize=False)["pixel_values"][0]
+        np.testing.assert_array_equal(pixels.transpose(2, 0, 1), expected_CHW)
+
+
+@pytest.mark.parametrize("change", [{"do_resize": False}, {"size": {"shortest_edge": 32}}])
+def test_a_processor_that_does_not_resize_to_one_size_is_refused(change: dict[str, object], tmp_path: Path) -> None:
+    name = save_random_blip2(tmp_path / "model")
+    settings = tmp_path / "model" / "preprocessor_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | change))
+    with pytest.raises(InvalidInput, match="must resize to one height and width"):
+        load_encoder(name)
 
 
 def test_half_precision_keeps_the_q_former_whole(folder: Path, encoder: Encoder, pictures: list[Image.Image]) -> None:
@@ -136,10 +143,9 @@ def test_half_precision_keeps_the_q_former_whole(folder: Path, encoder: Encoder,
 
 
 def test_a_missing_folder_is_one_sentence() -> None:
-    for load in (load_encoder, load_frontend):
-        with pytest.raises(InvalidInput, match="cannot be loaded: there is no folder /no/such") as caught:
-            load("blip2:local-dir:/no/such")
-        assert "\n" not in str(caught.value)
+    with pytest.raises(InvalidInput, match="cannot be loaded: there is no folder /no/such") as caught:
+        load_encoder("blip2:local-dir:/no/such")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["blip2:", "blip2:local-dir:"])

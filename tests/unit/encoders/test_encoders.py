@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from scot.encoders import Encoder, load_encoder, load_frontend
-from scot.encoders.clip import TINY_DIR
+from scot.encoders import Encoder, load_encoder
+from scot.encoders.packaged import TINY_DIR
 from scot.errors import InvalidInput
 from scot.worlds import load_world
 from scot.worlds.gallery import catalogue
@@ -79,14 +79,6 @@ def test_a_text_finds_its_picture(tiny: Encoder) -> None:
     texts, images = zip(*((drawing.caption(world), drawing.draw(world)) for drawing in drawings), strict=True)
     scores = tiny.encode_texts(texts) @ tiny.encode_images(images).T
     assert (scores.argmax(1) == np.arange(60)).mean() > 0.8
-
-
-def test_the_frontend_prepares_what_the_encoder_would(tiny: Encoder, pictures: list[Image.Image]) -> None:
-    frontend = load_frontend("tiny")
-    np.testing.assert_array_equal(frontend.preprocess(pictures[0]), tiny.preprocess(pictures[0]))
-    np.testing.assert_array_equal(
-        frontend.tokenize(["make it red"])[0].tokens, tiny.tokenize(["make it red"])[0].tokens
-    )
 
 
 @pytest.mark.parametrize("name", ["tiny", "random"])

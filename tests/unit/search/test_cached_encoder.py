@@ -18,9 +18,10 @@ from torch.nn.functional import normalize
 from scot.client import Edit
 from scot.composers import baseline
 from scot.composers.base import States
-from scot.encoders import Encoder, load_encoder
-from services.search.composer.compose_batch import Composed, ComposeJob, compose_batch
+from scot.encoders import Encoder, Resizing, TokenizedText, load_encoder
+from services.search.composer.compose_batch import compose_batch
 from services.search.composer.embedding_cache import ENTRY_BYTES, CachedEncoder
+from services.search.composer.messages import Composed, ComposeJob
 
 MB = 2**20
 
@@ -51,9 +52,7 @@ def pictures(encoder: Encoder) -> list[np.ndarray[Any, Any]]:
     return list(np.random.default_rng(0).integers(0, 255, (6, *size), np.uint8))
 
 
-def texts(encoder: Encoder) -> list[Any]:
-    edits = ["red", "make it blue", "with long sleeves and a collar", "striped", "much larger", "a red shirt"]
-    return [text.tokens for text in encoder.tokenize(edits)]
+TEXTS = ["red", "make it blue", "with long sleeves and a collar", "striped", "much larger", "a red shirt"]
 
 
 def vectors(answers: list[Composed | Exception]) -> np.ndarray[Any, Any]:
@@ -77,18 +76,16 @@ def test_answers_are_the_same_with_and_without(
     batches: list[list[tuple[int | None, list[int], str]]],
     size: int,
 ) -> None:
-    words = texts(encoder)
     counted: Counter[tuple[str, str]] = Counter()
     cached = CachedEncoder(encoder, size, lambda kind, outcome, number: counted.update({(kind, outcome): number}))
     requested: Counter[str] = Counter()
     for batch in batches:
-        # A copy of each array, as every request brings its own.
+        # A copy of each array and text, as every request brings its own.
         jobs = [
             ComposeJob(
                 None if picture is None else pictures[picture].copy(),
                 None,
-                tuple(Edit(str(edit)) for edit in edits),
-                tuple(words[edit].copy() for edit in edits),
+                tuple(Edit("".join([*TEXTS[edit]])) for edit in edits),
                 composer,
             )
             for picture, edits, composer in batch
@@ -128,11 +125,14 @@ class Towers:
     encode_tokens_states = partialmethod(_states, "tokens and states")
     encode_texts_states = partialmethod(_states, "texts and states")
 
+    resizing = Resizing((4, 4))
+
     def preprocess(self, image: Any) -> Any:
         raise AssertionError
 
     def tokenize(self, texts: Any) -> Any:
-        raise AssertionError
+        self.calls += [("tokenize", len(texts))] if texts else []
+        return [TokenizedText(np.zeros(4, np.int64), text == "long") for text in texts]
 
 
 PICTURES = [np.full((4, 4, 3), number, np.uint8) for number in range(3)]
@@ -153,6 +153,16 @@ def test_what_is_kept_skips_the_towers() -> None:
     assert first is second
 
 
+def test_a_text_that_is_kept_is_not_tokenized_again() -> None:
+    towers = Towers()
+    cached = CachedEncoder(towers, MB)
+    assert [each.truncated for each in cached.texts(["red", "long"])] == [False, True]
+    assert towers.calls == [("tokenize", 2), ("tokens", 2)]
+    towers.calls.clear()
+    assert [each.truncated for each in cached.texts(["long", "red"])] == [True, False]
+    assert towers.calls == []
+
+
 def test_without_a_cache_one_array_still_goes_through_a_tower_once() -> None:
     """A query and its shadow."""
     towers = Towers()
@@ -164,14 +174,15 @@ def test_without_a_cache_one_array_still_goes_through_a_tower_once() -> None:
 
 
 def test_other_encoders_kinds_and_shapes_are_other_entries() -> None:
-    row = np.arange(12)
+    row = np.arange(12, dtype=np.uint8)
+    inputs: list[tuple[Any, Any]] = [("image", each) for each in (row, row.reshape(3, 4), row + 1)]
+    inputs += [("text", each) for each in ("red", "blue", "")]
     keys = [
         CachedEncoder(Towers(encoder), MB)._keys(kind, {0: each})[0]
         for encoder in ("one", "another")
-        for kind in ("image", "text")
-        for each in (row, row.reshape(3, 4), row.astype(np.int32), row + 1)
+        for kind, each in inputs
     ]
-    assert len(set(keys)) == 16
+    assert len(set(keys)) == 12
     assert CachedEncoder(Towers("one"), MB)._keys("image", {0: row.copy()})[0] == keys[0]
 
 
@@ -211,7 +222,7 @@ def test_bytes_are_what_memory_is_taken(states: bool, dim: int) -> None:
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     for start in range(200):
-        cached.tokens([np.array([start, place]) for place in range(30)], states=states)
+        cached.texts([f"{start} {place}" for place in range(30)], states=states)
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert 0.99 * 4 * MB < cached.size <= 4 * MB

@@ -12,8 +12,9 @@ from scot.client import Edit
 from scot.composers import baseline
 from scot.composers.base import States
 from scot.encoders import Encoder, load_encoder
-from services.search.composer.compose_batch import Composed, ComposeJob, compose_batch
+from services.search.composer.compose_batch import compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
+from services.search.composer.messages import Composed, ComposeJob
 
 
 class Reader:
@@ -42,17 +43,14 @@ def jobs(encoder: Encoder, *, composer: str) -> list[ComposeJob]:
     red, blue = "red", "make it blue and much larger"
     vector = encoder.encode_texts(["a"])[0]
     starts = ((pixels, None, (red,)), (None, vector, (blue,)), (pixels, None, (blue, red)), (None, None, (red, blue)))
-    return [
-        ComposeJob(image, start, tuple(map(Edit, texts)), tuple(t.tokens for t in encoder.tokenize(texts)), composer)
-        for image, start, texts in starts
-    ]
+    return [ComposeJob(image, start, tuple(map(Edit, texts)), composer) for image, start, texts in starts]
 
 
 def test_only_the_start_of_a_query_shows_its_patches(encoder: Encoder) -> None:
     reader = Reader()
     answers = compose_batch(CachedEncoder(encoder), lambda _: reader, jobs(encoder, composer="reader"))
     assert all(isinstance(answer, Composed) for answer in answers)
-    long = len(encoder.encode_tokens_states([jobs(encoder, composer="")[1].tokens[0]])[1][0])  # type: ignore[attr-defined]
+    long = len(encoder.encode_texts_states(["make it blue and much larger"])[1][0])  # type: ignore[attr-defined]
     # A picture, a vector, a picture; then second edits, and a text-only query, which start from what came before.
     assert sorted(reader.lengths) == sorted([(9, 3), (0, long), (9, long), (0, 3), (0, long)])
 
@@ -64,3 +62,11 @@ def test_answers_are_those_of_a_composer_that_reads_none(encoder: Encoder) -> No
         assert isinstance(ours, Composed)
         assert isinstance(theirs, Composed)
         np.testing.assert_allclose(ours.vector, theirs.vector, atol=1e-5)
+
+
+def test_a_text_that_does_not_fit_the_context_is_told(encoder: Encoder) -> None:
+    long = "much larger " * 200
+    queries = [("red",), ("red", long), (long,)]
+    queued = [ComposeJob(None, None, tuple(map(Edit, texts)), "sum") for texts in queries]
+    answers = compose_batch(CachedEncoder(encoder), lambda _: baseline("sum"), queued)
+    assert [answer.text_truncated for answer in answers if isinstance(answer, Composed)] == [False, True, True]

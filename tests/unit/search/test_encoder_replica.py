@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from scot.encoders import load_encoder
+from services.search.app import build
 from services.search.composer.encoder_replica import EncoderReplica
-from services.search.settings import ServiceSettings, from_args
+from services.search.composer.messages import EncodedText
+from services.search.settings import from_args
 from tests.support.random_encoder import save_random_encoder
 
 
@@ -28,22 +31,32 @@ def test_calls_that_go_together_get_their_own_rows(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, alone.encode_pixels(call), atol=1e-5)
 
 
-def test_on_demand_the_first_calls_load_the_towers_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_text_has_its_vector_and_tells_whether_it_fits(tmp_path: Path) -> None:
     encoder = save_random_encoder(tmp_path / "encoder")
-    settings = from_args({"encoder": encoder, "store": "unused", "device": "cpu", "encoder_on_demand": True})
-    loads: list[str] = []
-    load = ServiceSettings.load_encoder
-    monkeypatch.setattr(ServiceSettings, "load_encoder", lambda self: loads.append(self.encoder) or load(self))
-    pixels = list(np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8))
+    calls = [["red"], ["a " * 500, "make it blue"], ["red"]]
 
-    async def run() -> list[np.ndarray]:
-        replica = EncoderReplica(settings)
-        assert not loads
-        return await asyncio.gather(replica.pixels(pixels), replica.pixels(pixels))
+    async def run() -> list[list[EncodedText]]:
+        replica = EncoderReplica(from_args({"encoder": encoder, "store": "unused", "device": "cpu"}))
+        return await asyncio.gather(*(replica.texts(call) for call in calls))
 
-    first, second = asyncio.run(run())
-    assert len(loads) == 1
-    np.testing.assert_array_equal(first, second)
+    alone = load_encoder(encoder, device="cpu")
+    answers = asyncio.run(run())
+    assert [[each.truncated for each in answer] for answer in answers] == [[False], [True, False], [False]]
+    for found, call in zip(answers, calls, strict=True):
+        np.testing.assert_allclose([each.vector for each in found], alone.encode_texts(call), atol=1e-5)
+
+
+def test_on_demand_there_is_no_replica_until_it_is_needed() -> None:
+    settings: dict[str, object] = {"store": "unused"}
+    always, on_demand = (build({**settings, "encoder_on_demand": each}) for each in (False, True))
+
+    def scaling(app: Any) -> Any:
+        encoder = app._bound_deployment.init_args[2]._bound_deployment
+        return encoder._deployment_config.autoscaling_config
+
+    assert scaling(always) is None
+    found = scaling(on_demand)
+    assert (found.min_replicas, found.initial_replicas, found.max_replicas) == (0, 0, 1)
 
 
 def test_the_towers_have_the_dtype_that_was_asked_for(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 import ray
 from ray import serve
 from ray.experimental import internal_kv
-from ray.serve._private.constants import GRPC_CONTEXT_ARG_NAME
+from ray.serve import context as serve_context
+from ray.serve._private.constants import GRPC_CONTEXT_ARG_NAME, SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve._private.grpc_util import gRPCGenericServer
 from ray.serve.exceptions import BackPressureError
 
@@ -47,6 +48,14 @@ def test_serve_reports_a_full_queue_in_the_known_words() -> None:
 def test_serve_run_deploys_without_waiting(name: str) -> None:
     """services/search/local/ray_runtime.py calls it."""
     assert name in inspect.signature(serve._run).parameters
+
+
+def test_the_controller_has_a_known_name() -> None:
+    """services/search/local/ray_runtime.py waits for the actor of this name, and deploys while the proxies start."""
+    assert (SERVE_CONTROLLER_NAME, SERVE_NAMESPACE) == ("SERVE_CONTROLLER_ACTOR", "serve")
+    assert "SERVE_CONTROLLER_NAME" in inspect.getsource(serve_context._get_global_client) + inspect.getsource(
+        serve_context._connect
+    )
 
 
 @pytest.mark.parametrize("name", ["_node_ip_address", "_metrics_export_port"])

@@ -22,10 +22,11 @@ from scot.errors import Unavailable
 from scot.index.filters import Filter, Match
 from scot.index.store import GalleryStore, Item
 from scot.v1 import search_pb2
-from services.search.composer.compose_batch import Composed, ComposeJob, compose_batch
+from services.search.composer.compose_batch import compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
 from services.search.composer.loaded_composers import LoadedComposers
-from services.search.composer.replica import compose_rolled_out
+from services.search.composer.messages import Composed, ComposeJob
+from services.search.composer.rolled_out import compose_rolled_out
 from services.search.gateway.shadow import AnsweredQuery, Shadow, overlap
 from services.search.rollout import Rollout
 from services.search.rpc.limits import SHADOWS
@@ -57,8 +58,7 @@ def jobs(encoder: Encoder) -> list[ComposeJob]:
     one = two[:1]
 
     def job(image: Any, texts: tuple[str, ...], composer: str = "", **fields: Any) -> ComposeJob:
-        tokens = tuple(text.tokens for text in encoder.tokenize(texts)) if texts else ()
-        return ComposeJob(image, None, tuple(map(Edit, texts)), tokens, composer, **fields)
+        return ComposeJob(image, None, tuple(map(Edit, texts)), composer, **fields)
 
     return [
         job(pixels, two, caller="a", with_shadow=True),
