@@ -45,10 +45,15 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
         """The spans of a trace by name."""
         return {span.name: span for span in list(self.spans) if span.trace_id.hex() == trace}
 
+    def whole(self, trace: str) -> bool:
+        """Whether every span's parent has come too, up to the caller's."""
+        spans = self.of(trace).values()
+        return {span.parent_span_id for span in spans} <= {span.span_id for span in spans} | {bytes.fromhex(PARENT)}
+
     def wait(self, trace: str, *names: str) -> dict[str, Any]:
-        """The same, once these have come."""
+        """The same, once these have come, with their parents: each process sends its spans by itself."""
         deadline = time.monotonic() + 60
-        while not set(names) <= self.of(trace).keys():
+        while not (set(names) <= self.of(trace).keys() and self.whole(trace)):
             assert time.monotonic() < deadline, sorted(self.of(trace))
             time.sleep(0.1)
         return self.of(trace)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -49,6 +49,8 @@ def environment(config: LocalConfig) -> dict[str, str]:
         "RAY_agent_register_timeout_ms": "120000",
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_MESSAGE_BYTES),
         "RAY_SERVE_ENABLE_HA_PROXY": haproxy,
+        # Proxies and replicas start at the same time; after five seconds, the default, Serve would replace the proxy.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": haproxy,
         **tracing.environment(),
     }
@@ -105,6 +107,7 @@ def start_application(application: Application, grpc_port: int) -> None:
     """Start Serve, and the application's replicas while Serve's proxies start; returns when the proxies answer."""
     import ray
     from ray import serve
+    from ray.exceptions import RayActorError
     from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
     with ThreadPoolExecutor(1) as pool:
@@ -116,7 +119,8 @@ def start_application(application: Application, grpc_port: int) -> None:
             except ValueError:
                 time.sleep(_POLL_S)
         serve._run(application, _blocking=False, name=APP, route_prefix="/")
-        proxies.result()
+        with suppress(RayActorError):  # a proxy that was late on a busy machine: the controller starts another
+            proxies.result()
 
 
 def reload_composers() -> str:
