@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 from PIL import Image
 
 from scot.data.captioned import open_source
@@ -31,6 +32,8 @@ from scot.embeddings.ray_encode import EncoderPool, encode_stream
 from scot.encoders import Encoder, load_encoder, state_encoder
 from scot.errors import InvalidInput, NotFound
 from scot.progress import SILENT, Progress
+
+_SAVE_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ def encode_triplets(
 ) -> Encoded:
     """Write the embedding cache of ``triplets`` into ``output``; with workers, Ray must be running.
 
-    Vectors that an earlier run with the same encoder and sources wrote to ``output`` are reused.
+    Vectors that an earlier run with the same encoder and sources wrote to ``output`` are reused, also those of a run
+    that was killed: without ``states`` they are stored every half minute.
 
     Args:
         sources: captioned images (:func:`scot.data.captioned.open_source`) with the images of the triplets.
@@ -86,7 +90,7 @@ def encode_triplets(
         captions_only: encode the texts alone; each caption's vector stands in for its images.
         encoder: the name of the encoder.
         num_workers: the number of actors that encode and share the machine's cores; 0: this process, without Ray.
-        use_gpu: give each actor a GPU.
+        use_gpu: give each actor a GPU; without actors this process uses one.
         states: store the hidden states of images and edits too, for composers that read them.
         progress: shows how many images and texts are encoded.
 
@@ -96,8 +100,8 @@ def encode_triplets(
     started = time.monotonic()
     if num_workers < 0:
         raise InvalidInput(f"num_workers must not be negative, not {num_workers}")
-    if use_gpu and not num_workers:
-        raise InvalidInput("use_gpu gives each worker a GPU, and there are none; set num_workers to 1 or more")
+    if use_gpu and not num_workers and not torch.cuda.is_available():
+        raise InvalidInput("use_gpu encodes on a GPU, and PyTorch finds none here")
     if captions_only and sources:
         raise InvalidInput("captions_only encodes no image, so it takes no source")
     if not sources and not captions_only:
@@ -136,6 +140,7 @@ def encode_triplets(
     new_texts = list(set(texts) - set(known.keys))
     refusals: Counter[str] = Counter()
     truncated = 0
+    saved = time.monotonic()
     if missing or new_texts:
         pool = EncoderPool(encoder, num_workers, use_gpu, states)
         stream = encode_stream(list(sources) if missing else [], missing, sorted(new_texts), edits, pool)
@@ -152,6 +157,13 @@ def encode_triplets(
                     known.add(row.text, row.vector, row.states)
                     truncated += row.count
                     task.advance()
+                if not states and time.monotonic() - saved > _SAVE_EVERY_S:
+                    for part, key, collected, source in (
+                        (cache.IMAGES, "image_id", images, images_source), (cache.TEXTS, "text", known, source_hash)
+                    ):  # fmt: skip
+                        table = cache.vector_table(key, collected.keys, collected.matrix(dim), dim)
+                        cache.write_vectors(output, part, [table], encoder_id=encoder_id, dim=dim, source=source)
+                    saved = time.monotonic()
 
     if captions_only:
         vector_of = dict(zip(known.keys, known.vectors, strict=True))

@@ -24,7 +24,7 @@ def preprocessing_and_tokenizer(model_name: str, pretrained: str | None) -> tupl
     """The preprocessing settings and the tokenizer of a model, without loading its weights.
 
     Raises:
-        ValueError: open_clip knows no such model.
+        ValueError: open_clip knows no such model, or it has no text tower.
     """
     if model_name.startswith(("local-dir:", "hf-hub:")):
         place = model_name.split(":", 1)[1]
@@ -40,6 +40,8 @@ def preprocessing_and_tokenizer(model_name: str, pretrained: str | None) -> tupl
         known = open_clip.pretrained.get_pretrained_cfg(model_name, str(pretrained)) or {}
         names = open_clip.transform.PreprocessCfg.__dataclass_fields__
         settings = {name: value for name, value in known.items() if name in names and value is not None}
+    if not model.get("text_cfg"):
+        raise ValueError("it has no text tower")
     settings.setdefault("size", model["vision_cfg"].get("image_size", 224))
     return settings, open_clip.get_tokenizer(model_name)
 
