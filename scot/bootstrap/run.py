@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from scot.bootstrap.corpus import read_corpus, triplets
+from scot.bootstrap.corpus import VERSION, read_corpus, triplets
 from scot.composers import Registry
 from scot.data.shards import MANIFEST, Folder
 from scot.data.triplets import write_triplets
@@ -128,7 +128,7 @@ def check_text_tower(encoder: Encoder, rows: list[dict[str, str]]) -> None:
 def _encoded(config: BootstrapConfig, corpus: pa.Table, place: Path, progress: Progress) -> tuple[CacheInfo, str]:
     """The embedding cache of the corpus, and its folder."""
     part = "" if config.share == 1.0 else f"-{config.share:g}"
-    folder, embeddings = str(config.work / f"corpus{part}"), str(place / f"embeddings{part}")
+    folder, embeddings = str(config.work / f"{VERSION}{part}"), str(place / f"{VERSION}{part}")
     if not Folder(folder).exists(MANIFEST):
         write_triplets(folder, triplets(corpus), {})
     done = encode_triplets(

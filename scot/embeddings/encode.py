@@ -62,8 +62,9 @@ class _Collected:
         self.vectors.append(vector)
         self.states.append(states)
 
-    def matrix(self, dim: int) -> npt.NDArray[np.float16]:
-        return np.stack(self.vectors) if self.vectors else np.zeros((0, dim), np.float16)
+    def table(self, key: str, dim: int) -> pa.Table:
+        vectors_ND = np.stack(self.vectors) if self.vectors else np.zeros((0, dim), np.float16)
+        return cache.vector_table(key, self.keys, vectors_ND, dim)
 
 
 def encode_triplets(
@@ -140,6 +141,7 @@ def encode_triplets(
     new_texts = list(set(texts) - set(known.keys))
     refusals: Counter[str] = Counter()
     truncated = 0
+    write = partial(cache.write_vectors, output, encoder_id=encoder_id, dim=dim)
     saved = time.monotonic()
     if missing or new_texts:
         pool = EncoderPool(encoder, num_workers, use_gpu, states)
@@ -158,11 +160,8 @@ def encode_triplets(
                     truncated += row.count
                     task.advance()
                 if not states and time.monotonic() - saved > _SAVE_EVERY_S:
-                    for part, key, collected, source in (
-                        (cache.IMAGES, "image_id", images, images_source), (cache.TEXTS, "text", known, source_hash)
-                    ):  # fmt: skip
-                        table = cache.vector_table(key, collected.keys, collected.matrix(dim), dim)
-                        cache.write_vectors(output, part, [table], encoder_id=encoder_id, dim=dim, source=source)
+                    write(cache.IMAGES, [images.table("image_id", dim)], source=images_source)
+                    write(cache.TEXTS, [known.table("text", dim)], source=source_hash)
                     saved = time.monotonic()
 
     if captions_only:
@@ -176,12 +175,9 @@ def encode_triplets(
         raise InvalidInput(
             f"none of the {table.num_rows} triplets has a usable picture in {', '.join(sources)} ({reasons})"
         )
-    image_table = cache.vector_table("image_id", images.keys, images.matrix(dim), dim)
-    text_table = cache.vector_table("text", known.keys, known.matrix(dim), dim)
-    write = partial(cache.write_vectors, output, encoder_id=encoder_id, dim=dim)
     parts = [
-        write(cache.IMAGES, [image_table], source=images_source),
-        write(cache.TEXTS, [text_table], source=source_hash),
+        write(cache.IMAGES, [images.table("image_id", dim)], source=images_source),
+        write(cache.TEXTS, [known.table("text", dim)], source=source_hash),
         cache.write_triplet_rows(output, rows),
     ]
     counts = {"images": len(images.keys), "texts": len(known.keys), "triplets": rows.num_rows}

@@ -32,7 +32,8 @@ class Moments:
         """
         count, total_D, products_DD = 0, torch.zeros(()), torch.zeros(())
         for part in parts:
-            rows_ND = normalize(torch.as_tensor(part).double(), dim=-1)
+            rows_ND = torch.from_numpy(np.array(part, np.float64)) if isinstance(part, np.ndarray) else part.double()
+            rows_ND = normalize(rows_ND, dim=-1)
             count += len(rows_ND)
             total_D, products_DD = total_D + rows_ND.sum(0), products_DD + rows_ND.T @ rows_ND
         if not count:
