@@ -90,7 +90,9 @@ def bootstrap(config: BootstrapConfig) -> int:
     dim = encoder.dim
     del encoder  # encoding loads it again, in its own settings
     data, embeddings = _encoded(config, corpus, place, progress)
-    run = RunFolder(place / "runs", f"bootstrap-{RunFolder.default_name(settings, data, seen)[-8:]}", settings, data, seen)
+    run = RunFolder(
+        place / "runs", f"bootstrap-{RunFolder.default_name(settings, data, seen)[-8:]}", settings, data, seen
+    )
     registry = Registry(config.composers)
     version = _trained(run, Source(embeddings, images=images), registry, progress.line, release=config.release)
     metrics = registry.metrics(version)
@@ -142,9 +144,7 @@ def _encoded(config: BootstrapConfig, corpus: pa.Table, place: Path, progress: P
     return check_cache(embeddings)[0], embeddings
 
 
-def _trained(
-    run: RunFolder, source: Source, registry: Registry, say: Callable[[str], None], *, release: bool
-) -> str:
+def _trained(run: RunFolder, source: Source, registry: Registry, say: Callable[[str], None], *, release: bool) -> str:
     """Train unless it is done, and publish; the version."""
     with run.locked():
         run.open()

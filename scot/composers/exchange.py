@@ -158,7 +158,9 @@ class _Hub:
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError):
             if absent is not None:
                 return absent
-            raise NotFound(f"the hub has no {self.url}, or does not show it to you: log in with `hf auth login`") from None
+            raise NotFound(
+                f"the hub has no {self.url}, or does not show it to you: log in with `hf auth login`"
+            ) from None
         except (errors.LocalTokenNotFoundError, errors.HfHubHTTPError) as error:
             status = getattr(getattr(error, "response", None), "status_code", 401)
             if status in (401, 403):

@@ -74,15 +74,13 @@ def triplets(written: Iterable[tuple[str, str]], seed: int) -> Rows:
     index = mine([(caption, caption) for caption in domain], seed=seed)
     second = _edits(PairsGenerator(index, filters), list(domain), 1, seed)
     rows: Rows = {}
-    for caption in domain:
+    for caption, about in domain.items():
         for edit in (*first.get(caption, ()), *second[caption]):
-            rows.setdefault((caption, edit.edit, edit.edited_caption), (edit.aspect, domain[caption]))
+            rows.setdefault((caption, edit.edit, edit.edited_caption), (edit.aspect, about))
     return rows
 
 
-def _edits(
-    generator: EditGenerator, texts: list[str], count: int, seed: int
-) -> dict[str, tuple[EditRecord, ...]]:
+def _edits(generator: EditGenerator, texts: list[str], count: int, seed: int) -> dict[str, tuple[EditRecord, ...]]:
     made = asyncio.run(generator.generate(texts, count=count, seed=seed, image_ids=texts))
     return {text: found.edits for text, found in zip(texts, made, strict=True)}
 

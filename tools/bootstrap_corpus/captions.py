@@ -61,11 +61,11 @@ def fill(template: str, draw: random.Random) -> str:
 
 
 def _option(draw: random.Random, found: re.Match[str]) -> str:
-    return found[1] if draw.random() < 0.5 else ""
+    return str(found[1]) if draw.random() < 0.5 else ""
 
 
 def _choice(draw: random.Random, found: re.Match[str]) -> str:
-    return draw.choice(found[1].split("|"))
+    return draw.choice(str(found[1]).split("|"))
 
 
 def _filled(slot: re.Match[str], draw: random.Random, used: set[str]) -> str:

@@ -54,7 +54,9 @@ def test_the_tool_writes_the_same_again(tmp_path: Path) -> None:
 
 
 def test_no_caption_and_edited_caption_of_the_drawn_galleries_is_in_it() -> None:
-    texts = {text.casefold() for name in ("caption", "edited_caption") for text in read_corpus().column(name).to_pylist()}
+    texts = {
+        text.casefold() for name in ("caption", "edited_caption") for text in read_corpus().column(name).to_pylist()
+    }
     for name in WORLDS:
         gallery = evaluation_gallery(load_world(name), size=240, queries=120, seed=7, split="eval")
         assert not texts & {query.edited_caption.casefold() for query in gallery.queries}

@@ -72,9 +72,7 @@ def test_without_pictures_it_says_what_it_cannot_know(
     assert Registry(config.composers).released() is None
 
 
-def test_what_cannot_work_is_one_sentence(
-    tmp_path: Path, encoder: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_work_is_one_sentence(tmp_path: Path, encoder: str, capfd: pytest.CaptureFixture[str]) -> None:
     folder = Path(encoder.removeprefix("local-dir:"))
     config = json.loads((folder / "open_clip_config.json").read_text())
     blind = tmp_path / "blind"  # without a text tower

@@ -36,7 +36,11 @@ def registry(tmp_path: Path) -> Registry:
 
 @pytest.fixture(params=["file", "folder", "memory"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    places = {"file": f"file://{tmp_path}/there/fashion", "folder": str(tmp_path / "there"), "memory": f"memory://{uuid.uuid4().hex}"}
+    places = {
+        "file": f"file://{tmp_path}/there/fashion",
+        "folder": str(tmp_path / "there"),
+        "memory": f"memory://{uuid.uuid4().hex}",
+    }
     return places[request.param]
 
 
@@ -113,7 +117,7 @@ def test_damaged_files_are_not_published(folder: Path, registry: Registry) -> No
 def test_pickles_are_refused_and_never_copied(folder: Path, registry: Registry) -> None:
     (folder / "more.pt").write_bytes(b"\x80\x04")
     assert pull(str(folder), registry) == "v1"
-    assert sorted(os.listdir(registry.path("v1"))) == sorted(artifact.FILES)
+    assert sorted(file.name for file in Path(registry.path("v1")).iterdir()) == sorted(artifact.FILES)
     (folder / artifact.WEIGHTS).rename(folder / "composer.bin")
     with pytest.raises(InvalidInput, match=r"has its weights in composer\.bin, which can run code"):
         pull(str(folder), registry)
