@@ -97,7 +97,7 @@ class _Url:
     folder: Folder
 
     def holds(self, name: str) -> bool:
-        return self._try("read", self.folder.exists, name)
+        return bool(self._try("read", self.folder.exists, name))
 
     def names(self) -> list[str]:
         names: list[str] = self._try("read", self.folder.names)
@@ -133,7 +133,7 @@ class _Hub:
     api: Any
 
     def holds(self, name: str) -> bool:
-        return self._try(lambda: name in self.names(), absent=False)
+        return name in self.names()
 
     def names(self) -> list[str]:
         names: list[str] = self._try(lambda: self.api.list_repo_files(self.repo, revision=self.revision), absent=[])

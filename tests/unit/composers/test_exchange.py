@@ -132,10 +132,8 @@ def test_a_place_that_cannot_be_written_says_so(folder: Path, tmp_path: Path) ->
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a bucket of an S3 server of this process, which knows one user."""
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
     moto = pytest.importorskip("moto.server")
-    import s3fs
-
     port = free_port()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
