@@ -37,6 +37,8 @@ MOVED = ("--contrastive-weight", "0", "--moved-weight", "1")
 CAPTIONS = ("--from-captions", "1")
 EDITS = 2
 """Edits of each caption."""
+BOOTSTRAP = "bootstrap"
+"""The packaged corpus and the set's gallery without captions, in the place of an engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ RUNS: Mapping[str, Run] = {
     "pairs, analogy": Run("pairs", ANALOGY),
     "pairs, to the moved image": Run("pairs", MOVED),
     "pairs, to the moved image, captions alone": Run("pairs", (*MOVED, *CAPTIONS)),
+    "bootstrap": Run(BOOTSTRAP),
 }
 
 
@@ -126,7 +129,23 @@ def measure(folder: Path, encoder: str, name: str, seed: int) -> None:
     place = folder / "runs" / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
     if (place / "results.json").exists():
         return
-    run, train = RUNS[name], str(folder / "train")
+    composers = place / "composers"
+    if RUNS[name].engine == BOOTSTRAP:
+        bootstrap = ("--images", str(folder / "gallery"), "--work", str(folder / BOOTSTRAP), "--seed", str(seed))
+        call("-m", "scot.cli", "composers", BOOTSTRAP, "--encoder", encoder, "--composers", str(composers), *bootstrap)
+    else:
+        _learn(folder, encoder, RUNS[name], seed, place)
+    registry = Registry(composers)
+    version = registry.versions()[-1]
+    evaluate = ("--gallery", str(folder / "gallery"), "--encoder", encoder, "--output", str(folder / "evaluation"))
+    call("ray_jobs/evaluate.py", *evaluate, "--composer", str(registry.path(version)))
+    (world,) = json.loads((folder / "evaluation" / "results.json").read_text(encoding="utf-8"))["worlds"].values()
+    write_json(place / "results.json", {"run": name, "seed": seed, "composer": version, **world})
+
+
+def _learn(folder: Path, encoder: str, run: Run, seed: int, place: Path) -> None:
+    """Generate, encode and pretrain from the captions of the set."""
+    train = str(folder / "train")
     triplets, embeddings = folder / f"triplets-{run.engine}", folder / f"embeddings-{run.engine}"
     here = ("--num-workers", "0")
     generate = ("--source", train, "--output", str(triplets), "--engine", run.engine, "--edits-per-caption", str(EDITS))
@@ -137,12 +156,6 @@ def measure(folder: Path, encoder: str, name: str, seed: int) -> None:
     call("ray_jobs/encode.py", *encode, *here)
     pretrain = ("--embeddings", str(embeddings), "--composers", str(place / "composers"), "--runs", str(place / "run"))
     call("ray_jobs/pretrain.py", *pretrain, "--seed", str(seed), *SETTINGS, *run.pretrain, *here)
-    registry = Registry(place / "composers")
-    version = registry.versions()[-1]
-    evaluate = ("--gallery", str(folder / "gallery"), "--encoder", encoder, "--output", str(folder / "evaluation"))
-    call("ray_jobs/evaluate.py", *evaluate, "--composer", str(registry.path(version)))
-    (world,) = json.loads((folder / "evaluation" / "results.json").read_text(encoding="utf-8"))["worlds"].values()
-    write_json(place / "results.json", {"run": name, "seed": seed, "composer": version, **world})
 
 
 def finished(folder: Path) -> dict[str, list[dict[str, Any]]]:

@@ -40,7 +40,7 @@ class PretrainConfig:
     embeddings: str = ""
     """The embedding cache that ray_jobs/encode.py wrote."""
     images: str = ""
-    """With --from-captions: a cache with images like those to search, for their mean; by default --embeddings."""
+    """With --from-captions: a cache with images like those to search, for their moments; by default --embeddings."""
     composers: str = "composers"
     """The registry to publish to."""
     runs: str = "runs"

@@ -103,6 +103,21 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
         "rollback",
         "release the previously released composer",
     ),
+    "composers push": (
+        "scot.commands.exchange:PushConfig",
+        "push",
+        "copy a composer to a URL or the Hugging Face hub",
+    ),
+    "composers pull": (
+        "scot.commands.exchange:PullConfig",
+        "pull",
+        "publish a composer of a URL or the Hugging Face hub",
+    ),
+    "composers bootstrap": (
+        "scot.bootstrap.run:BootstrapConfig",
+        "bootstrap",
+        "learn a composer for any encoder from the packaged corpus",
+    ),
     "cluster submit": ("scot.commands.cluster:SubmitConfig", "submit", "run a job on Kubernetes and show its log"),
     "cluster list": ("scot.commands.cluster:ListConfig", "list_jobs", "list the jobs of a release"),
     "cluster logs": ("scot.commands.cluster:LogsConfig", "logs", "show the log of a job until it ends"),

@@ -158,6 +158,14 @@ def read_json(path: str | Path, name: str) -> dict[str, Any]:
     return value
 
 
+def front_matter(config: Mapping[str, Any]) -> str:
+    """The YAML at the head of a card, as the Hugging Face hub reads it, and an empty line."""
+    name = str(config["encoder_id"]).partition("@")[0]
+    base = f"base_model: {name.removeprefix('hf-hub:')}\n" if name.startswith("hf-hub:") else ""
+    tags = "".join(f"- {tag}\n" for tag in ("composed-image-retrieval", "image-search", "scot"))
+    return f"---\nlibrary_name: scot-search\npipeline_tag: image-feature-extraction\n{base}tags:\n{tags}---\n\n"
+
+
 def _checked_weights(folder: Folder, config: Mapping[str, Any]) -> bytes:
     name = _name(folder.name)
     try:
@@ -181,7 +189,7 @@ def _card(config: Mapping[str, Any], metrics: Mapping[str, float], module: Compo
     dtype = str(next(module.parameters()).dtype).removeprefix("torch.")
     measured = "\n".join(f"| {key} | {value:.4f} |" for key, value in metrics.items()) or "| (nothing) | |"
     settings = {**config["config"], **config["training"]}
-    return f"""# SCOT composer ({config["architecture"]})
+    return f"""{front_matter(config)}# SCOT composer ({config["architecture"]})
 
 Turns a reference image and an edit ("the same, but blue") into one query vector for image search. Trained without
 labelled triplets, on edited captions as stand-ins for target images (SCOT, arXiv 2501.08347).

@@ -258,21 +258,6 @@ def vector_shards(
         yield keys, vectors_ND
 
 
-def image_mean(folder: str | Path, encoder_id: str) -> torch.Tensor:
-    """The mean ``(D,)`` of the unit vectors of a cache's images, shard by shard.
-
-    Raises:
-        NotFound, EncoderMismatch, InvalidInput: the cache cannot be used, is of another encoder, or has no images.
-    """
-    info, manifests = check_cache(folder, encoder_id)
-    if info.captions_only or not manifests[IMAGES].count:
-        raise InvalidInput(f"the embedding cache {folder} has no images")
-    total_D = torch.zeros(info.dim)
-    for _, vectors_ND in vector_shards(folder, IMAGES, manifests[IMAGES], info.dim):
-        total_D += normalize(torch.from_numpy(vectors_ND.astype(np.float32)), dim=-1).sum(0)
-    return total_D / manifests[IMAGES].count
-
-
 def row_shards(
     folder: str | Path, manifests: Mapping[str, Manifest]
 ) -> Iterator[tuple[pa.StringArray, npt.NDArray[np.int64]]]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 from PIL import Image
 
 from scot.data.captioned import open_source
@@ -31,6 +32,8 @@ from scot.embeddings.ray_encode import EncoderPool, encode_stream
 from scot.encoders import Encoder, load_encoder, state_encoder
 from scot.errors import InvalidInput, NotFound
 from scot.progress import SILENT, Progress
+
+_SAVE_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,9 @@ class _Collected:
         self.vectors.append(vector)
         self.states.append(states)
 
-    def matrix(self, dim: int) -> npt.NDArray[np.float16]:
-        return np.stack(self.vectors) if self.vectors else np.zeros((0, dim), np.float16)
+    def table(self, key: str, dim: int) -> pa.Table:
+        vectors_ND = np.stack(self.vectors) if self.vectors else np.zeros((0, dim), np.float16)
+        return cache.vector_table(key, self.keys, vectors_ND, dim)
 
 
 def encode_triplets(
@@ -77,7 +81,8 @@ def encode_triplets(
 ) -> Encoded:
     """Write the embedding cache of ``triplets`` into ``output``; with workers, Ray must be running.
 
-    Vectors that an earlier run with the same encoder and sources wrote to ``output`` are reused.
+    Vectors that an earlier run with the same encoder and sources wrote to ``output`` are reused, also those of a run
+    that was killed: without ``states`` they are stored every half minute.
 
     Args:
         sources: captioned images (:func:`scot.data.captioned.open_source`) with the images of the triplets.
@@ -86,7 +91,7 @@ def encode_triplets(
         captions_only: encode the texts alone; each caption's vector stands in for its images.
         encoder: the name of the encoder.
         num_workers: the number of actors that encode and share the machine's cores; 0: this process, without Ray.
-        use_gpu: give each actor a GPU.
+        use_gpu: give each actor a GPU; without actors this process uses one.
         states: store the hidden states of images and edits too, for composers that read them.
         progress: shows how many images and texts are encoded.
 
@@ -96,8 +101,8 @@ def encode_triplets(
     started = time.monotonic()
     if num_workers < 0:
         raise InvalidInput(f"num_workers must not be negative, not {num_workers}")
-    if use_gpu and not num_workers:
-        raise InvalidInput("use_gpu gives each worker a GPU, and there are none; set num_workers to 1 or more")
+    if use_gpu and not num_workers and not torch.cuda.is_available():
+        raise InvalidInput("use_gpu encodes on a GPU, and PyTorch finds none here")
     if captions_only and sources:
         raise InvalidInput("captions_only encodes no image, so it takes no source")
     if not sources and not captions_only:
@@ -136,6 +141,8 @@ def encode_triplets(
     new_texts = list(set(texts) - set(known.keys))
     refusals: Counter[str] = Counter()
     truncated = 0
+    write = partial(cache.write_vectors, output, encoder_id=encoder_id, dim=dim)
+    saved = time.monotonic()
     if missing or new_texts:
         pool = EncoderPool(encoder, num_workers, use_gpu, states)
         stream = encode_stream(list(sources) if missing else [], missing, sorted(new_texts), edits, pool)
@@ -152,6 +159,10 @@ def encode_triplets(
                     known.add(row.text, row.vector, row.states)
                     truncated += row.count
                     task.advance()
+                if not states and time.monotonic() - saved > _SAVE_EVERY_S:
+                    write(cache.IMAGES, [images.table("image_id", dim)], source=images_source)
+                    write(cache.TEXTS, [known.table("text", dim)], source=source_hash)
+                    saved = time.monotonic()
 
     if captions_only:
         vector_of = dict(zip(known.keys, known.vectors, strict=True))
@@ -164,12 +175,9 @@ def encode_triplets(
         raise InvalidInput(
             f"none of the {table.num_rows} triplets has a usable picture in {', '.join(sources)} ({reasons})"
         )
-    image_table = cache.vector_table("image_id", images.keys, images.matrix(dim), dim)
-    text_table = cache.vector_table("text", known.keys, known.matrix(dim), dim)
-    write = partial(cache.write_vectors, output, encoder_id=encoder_id, dim=dim)
     parts = [
-        write(cache.IMAGES, [image_table], source=images_source),
-        write(cache.TEXTS, [text_table], source=source_hash),
+        write(cache.IMAGES, [images.table("image_id", dim)], source=images_source),
+        write(cache.TEXTS, [known.table("text", dim)], source=source_hash),
         cache.write_triplet_rows(output, rows),
     ]
     counts = {"images": len(images.keys), "texts": len(known.keys), "triplets": rows.num_rows}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import open_clip
+import torch
 from open_clip.transformer import TextTransformer
 from PIL import Image
 
@@ -23,7 +24,7 @@ def preprocessing_and_tokenizer(model_name: str, pretrained: str | None) -> tupl
     """The preprocessing settings and the tokenizer of a model, without loading its weights.
 
     Raises:
-        ValueError: open_clip knows no such model.
+        ValueError: open_clip knows no such model, or it has no text tower.
     """
     if model_name.startswith(("local-dir:", "hf-hub:")):
         place = model_name.split(":", 1)[1]
@@ -39,6 +40,8 @@ def preprocessing_and_tokenizer(model_name: str, pretrained: str | None) -> tupl
         known = open_clip.pretrained.get_pretrained_cfg(model_name, str(pretrained)) or {}
         names = open_clip.transform.PreprocessCfg.__dataclass_fields__
         settings = {name: value for name, value in known.items() if name in names and value is not None}
+    if not model.get("text_cfg"):
+        raise ValueError("it has no text tower")
     settings.setdefault("size", model["vision_cfg"].get("image_size", 224))
     return settings, open_clip.get_tokenizer(model_name)
 
@@ -62,15 +65,19 @@ def preprocessing(settings: dict[str, Any]) -> tuple[Resizing, Sequence[float], 
 def shorter_towers(model: Any) -> dict[int, Any]:
     """The text tower for each number of tokens, if tokens after the end token cannot change the output.
 
-    This holds for a causal TextTransformer that is pooled at the end token. The towers share their weights; each has
-    the part of the causal mask that it needs. Empty for any other text tower.
+    This holds for a causal text tower that is pooled at the end token, a TextTransformer or the parts of a CLIP model
+    itself (all of OpenAI's). The towers share their weights; each has the part of the causal mask that it needs. Empty
+    for any other text tower.
     """
     text: Any = getattr(model, "text", None)
-    if not isinstance(text, TextTransformer) or text.attn_mask is None or text.cls_emb is not None:
+    if isinstance(text, TextTransformer):
+        causal = text.attn_mask is not None and text.cls_emb is None and not text.use_pad_mask
+        if not causal or text.pool_type not in ("argmax", "eos") or text.output_tokens:
+            return {}
+        return {used: shorter_tower(text, used) for used in range(1, text.attn_mask.shape[0])}
+    if type(model) is not open_clip.CLIP or model.attn_mask is None or model.text_pool_type not in ("argmax", "eos"):
         return {}
-    if text.pool_type not in ("argmax", "eos") or text.use_pad_mask or text.output_tokens:
-        return {}
-    return {used: shorter_tower(text, used) for used in range(1, text.attn_mask.shape[0])}
+    return {used: ShorterClip(model, used) for used in range(1, model.attn_mask.shape[0])}
 
 
 def shorter_tower(text: TextTransformer, used: int) -> Any:
@@ -78,3 +85,28 @@ def shorter_tower(text: TextTransformer, used: int) -> Any:
     shorter = copy.copy(text)
     shorter._buffers = {**text._buffers, "attn_mask": text.attn_mask[:used, :used].contiguous()}
     return shorter
+
+
+class ShorterClip:
+    """The same of a CLIP model whose text tower is no module of its own; it is called as a TextTransformer is."""
+
+    def __init__(self, model: open_clip.CLIP, used: int) -> None:
+        self._model = copy.copy(model)
+        self._model._buffers = {**model._buffers, "attn_mask": model.attn_mask[:used, :used].contiguous()}
+        places = torch.nn.Parameter(model.positional_embedding[:used], requires_grad=False)
+        self._model._parameters = {**model._parameters, "positional_embedding": places}
+
+    def __call__(self, text_BL: torch.Tensor) -> torch.Tensor:
+        """The text features ``(B, D)``, not normalised."""
+        features_BD: torch.Tensor = self._model.encode_text(text_BL)
+        return features_BD
+
+    def forward_intermediates(
+        self, text: torch.Tensor, *, indices: int, output_fmt: str, normalize_intermediates: bool
+    ) -> dict[str, Any]:
+        """The features, and the hidden states of the last ``indices`` layers."""
+        found: dict[str, Any] = self._model.forward_intermediates(
+            text=text, text_indices=indices, text_output_fmt=output_fmt, normalize=False,
+            normalize_intermediates=normalize_intermediates,
+        )  # fmt: skip
+        return found

@@ -9,6 +9,7 @@ from typing import Any
 from scot.composers.architectures import settings_of
 from scot.errors import InvalidInput
 from scot.training.objectives.config import LossConfig
+from scot.training.objectives.stand_ins import MATCHED
 
 _SIZES = ("projection", "hidden", "width", "depth", "heads")
 
@@ -37,8 +38,8 @@ class TrainConfig:
     """The terms of the objective."""
     from_captions: float = 0.0
     """Share of the references for which their captions stand in, between the modality means; 1: no image is needed."""
-    caption_noise: float = 0.03
-    """The σ of the noise on those captions, for what they do not say."""
+    caption_noise: float = MATCHED
+    """The σ of the noise on those captions, for what they do not say; below 0: as images vary around captions."""
     batch_size: int = 1024
     """The global batch, for any number of workers."""
     steps: int = 1500
@@ -95,8 +96,8 @@ class TrainConfig:
             raise InvalidInput(f"held_out must be between 0 and 1, not {self.held_out}")
         if not 0.0 <= self.warmup < 1.0:
             raise InvalidInput(f"warmup must be at least 0 and below 1, not {self.warmup}")
-        if not 0.0 <= self.from_captions <= 1.0 or not 0.0 <= self.caption_noise < float("inf"):
-            raise InvalidInput("from_captions must be from 0 to 1, caption_noise a number and not negative")
+        if not 0.0 <= self.from_captions <= 1.0 or not self.caption_noise < float("inf"):
+            raise InvalidInput("from_captions must be from 0 to 1, caption_noise a number")
         if self.patience < 0 or self.weight_decay < 0:
             raise InvalidInput("patience and weight_decay must not be negative")
         if self.precision not in ("auto", "float32", "bfloat16"):

@@ -20,9 +20,10 @@ import torch
 
 from scot.composers.base import States
 from scot.embeddings.cache import TripletEmbeddings, unit_rows
+from scot.embeddings.moments import Moments
 from scot.errors import InvalidInput
 from scot.training.config import TrainConfig
-from scot.training.objectives import MinedTargets, TripletBatch, stand_in
+from scot.training.objectives import MinedTargets, StandIns, TripletBatch
 
 _ROUNDS = 6
 _NO_TARGETS = MinedTargets()
@@ -83,11 +84,11 @@ def gather_batch(
 
 
 def reference_pool(
-    data: TripletEmbeddings, rows_S: torch.Tensor, config: TrainConfig, image_mean_D: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """μ_I − μ_T ``(D,)`` for captions that stand in for images, and references ``(S, D)`` as training sees them.
+    data: TripletEmbeddings, rows_S: torch.Tensor, config: TrainConfig, images: Moments | None = None
+) -> tuple[StandIns, torch.Tensor]:
+    """How captions stand in for images, and references ``(S, D)`` as training sees them.
 
-    μ_I is ``image_mean_D`` or the mean of the data's images; without either the gap is zero.
+    ``images`` are the moments of the images that will be searched; by default those of the data's images.
 
     Raises:
         InvalidInput: the data has captions alone, and the settings need images.
@@ -98,8 +99,12 @@ def reference_pool(
         raise InvalidInput("this embedding cache has no images: a retrieved target (--retrieved-weight) needs them")
     image_SD = unit_rows(data.image_UD, data.image_N[rows_S])
     caption_SD = unit_rows(data.text_VD, data.caption_N[rows_S])
-    gap_D = (image_SD.mean(0) if image_mean_D is None else image_mean_D) - caption_SD.mean(0)
-    return gap_D, stand_in(caption_SD, gap_D) if config.from_captions == 1.0 else image_SD
+    if images is None and not data.info.captions_only:
+        images = Moments.of([image_SD])
+    stand_ins = StandIns.fit(caption_SD, images, config.caption_noise)
+    if config.from_captions < 1.0:
+        return stand_ins, image_SD
+    return stand_ins, stand_ins.of(caption_SD, torch.Generator().manual_seed(config.seed))
 
 
 def map_tensors(batch: TripletBatch, change: Callable[[torch.Tensor], torch.Tensor]) -> TripletBatch:

@@ -9,8 +9,8 @@ import torch
 from scot.composers import Composer, tuned_baselines
 from scot.composers.base import ComposerModule
 from scot.embeddings.cache import TripletEmbeddings, unit_rows
-from scot.training.objectives.batch import stand_in
 from scot.training.objectives.direction import moved as moved_image
+from scot.training.objectives.stand_ins import StandIns
 
 _MOST = 4096  # triplets measured; more would change only the third digit
 _CHUNK = 512
@@ -30,16 +30,17 @@ def evaluate(
     rows_M: torch.Tensor,
     device: str | torch.device = "cpu",
     *,
-    gap_D: torch.Tensor | None = None,
+    stand_ins: StandIns | None = None,
 ) -> Recall:
     """How well V_c finds its T_u among all distinct T_u of the held-out triplets; ``module`` is on ``device``.
 
-    References are images, or where the data has none captions that stand in for them, moved by ``gap_D``, μ_I − μ_T.
+    References are images, or where the data has none captions that stand in for them, with noise that is the same in
+    every call.
     """
 
     def query(rows_B: torch.Tensor) -> torch.Tensor:
         states = [each.to(device) for each in data.states(rows_B)] if module.reads_states else []
-        image_BD, edit_BD = (each.to(device) for each in _inputs(data, rows_B, gap_D))
+        image_BD, edit_BD = (each.to(device) for each in _inputs(data, rows_B, stand_ins))
         query_BD: torch.Tensor = module(image_BD, edit_BD, *states)
         return query_BD.float()
 
@@ -52,7 +53,7 @@ def evaluate(
 
 
 def references(
-    data: TripletEmbeddings, training_N: torch.Tensor, rows_M: torch.Tensor, gap_D: torch.Tensor | None = None
+    data: TripletEmbeddings, training_N: torch.Tensor, rows_M: torch.Tensor, stand_ins: StandIns | None = None
 ) -> dict[str, Recall]:
     """The same measure for what needs no training, by name, as ``scot evaluate`` names it.
 
@@ -60,16 +61,16 @@ def references(
     oracle finds it always; I + T_u − T_o (:data:`ORACLES`) lies beside it as far as a caption leaves things out.
     """
     pool_N = training_N[:: max(1, len(training_N) // _MOST)]
-    image_ND, edit_ND = _inputs(data, pool_N, gap_D)
+    image_ND, edit_ND = _inputs(data, pool_N, stand_ins)
     found: dict[str, Recall] = {}
     for composers in tuned_baselines(image_ND, edit_ND):
-        tried = {name: _measure(_composed(each, data, gap_D), data, rows_M) for name, each in composers.items()}
+        tried = {name: _measure(_composed(each, data, stand_ins), data, rows_M) for name, each in composers.items()}
         best = max(tried, key=lambda name: tried[name]["recall@1"])
         found[best] = tried[best]
     to_text_D = unit_rows(data.text_VD, data.caption_N[pool_N]).mean(0) - image_ND.mean(0)
 
     def moved(rows_B: torch.Tensor) -> torch.Tensor:
-        image_BD, _ = _inputs(data, rows_B, gap_D)
+        image_BD, _ = _inputs(data, rows_B, stand_ins)
         caption_BD, edited_BD = (unit_rows(data.text_VD, each[rows_B]) for each in (data.caption_N, data.edited_N))
         return moved_image(image_BD, caption_BD, edited_BD, to_text_D, share=1.0)
 
@@ -94,18 +95,18 @@ def objection(metrics: Mapping[str, float]) -> str:
 
 
 def _composed(
-    composer: Composer, data: TripletEmbeddings, gap_D: torch.Tensor | None
+    composer: Composer, data: TripletEmbeddings, stand_ins: StandIns | None
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda rows_B: composer.compose(*_inputs(data, rows_B, gap_D))
+    return lambda rows_B: composer.compose(*_inputs(data, rows_B, stand_ins))
 
 
 def _inputs(
-    data: TripletEmbeddings, rows_B: torch.Tensor, gap_D: torch.Tensor | None
+    data: TripletEmbeddings, rows_B: torch.Tensor, stand_ins: StandIns | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """References and edits."""
     image_BD = unit_rows(data.image_UD, data.image_N[rows_B])
-    if data.info.captions_only and gap_D is not None:
-        image_BD = stand_in(image_BD, gap_D)
+    if data.info.captions_only and stand_ins is not None:
+        image_BD = stand_ins.of(image_BD, torch.Generator().manual_seed(int(rows_B[0])))
     return image_BD, unit_rows(data.text_VD, data.edit_N[rows_B])
 
 

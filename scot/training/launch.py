@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from scot.embeddings.cache import image_mean
 from scot.embeddings.memory_mapped import open_cache
+from scot.embeddings.moments import image_moments
 from scot.errors import InvalidInput, ScotError
 from scot.training.checkpoint import checkpoint_name, checkpoints, keep_newest
 from scot.training.config import TrainConfig
@@ -36,8 +36,8 @@ OnLine = Callable[[str], None]
 class Source:
     """The embeddings of a worker.
 
-    They are the cache, the memory limit, the folder of a memory-mapped copy, and the cache whose images give the mean
-    of images (by default the same).
+    They are the cache, the memory limit, the folder of a memory-mapped copy, and the cache whose images show where
+    images lie (by default the same).
     """
 
     embeddings: str
@@ -48,8 +48,8 @@ class Source:
     def trainer(self, config: TrainConfig, device: str | torch.device) -> Trainer:
         """The embeddings' trainer. Raises NotFound, EncoderMismatch, InvalidInput, Unavailable."""
         data = open_cache(self.embeddings, memory_gib=self.memory_gib, scratch=self.scratch)
-        mean_D = image_mean(self.images, data.info.encoder_id) if self.images else None
-        return Trainer(data, config, device, image_mean_D=mean_D)
+        images = image_moments(self.images, data.info.encoder_id) if self.images else None
+        return Trainer(data, config, device, images=images)
 
 
 def train_in_process(run: RunFolder, source: Source, on_line: OnLine) -> None:
@@ -206,11 +206,15 @@ def _train(run: RunFolder, trainer: Trainer, note: OnLine, report: Callable[[Pro
 
 def _gap(trainer: Trainer) -> str:
     """How captions are moved to the images, and what a composer that reads patches gets of them."""
-    gap = float(trainer.gap_D.norm())
-    unknown = trainer.data.info.captions_only and not gap
+    stand_ins = trainer.stand_ins
+    unknown = trainer.data.info.captions_only and not stand_ins.gap
+    if stand_ins.root_DD is not None:
+        noise = f", scaled by {stand_ins.scale:.2f} and blurred by noise of {stand_ins.noise:.2f}, as the images vary"
+    else:
+        noise = f", blurred by noise of σ {stand_ins.sigma:g}"
     moved = "; no image says how far images lie from texts: name some with --images" if unknown else ""
     blind = "; these are trained blind, without patches" if trainer.composer.reads_states else ""
-    return f", moved by the gap of the means, {gap:.2f}{moved}{blind}"
+    return f", moved by the gap of the means, {stand_ins.gap:.2f}{noise}{moved}{blind}"
 
 
 def _resume(trainer: Trainer, root: Path, note: OnLine) -> None:

@@ -19,6 +19,7 @@ from torch import nn
 
 from scot.composers.base import ComposerModule
 from scot.embeddings.cache import TripletEmbeddings, unit_rows
+from scot.embeddings.moments import Moments
 from scot.errors import InvalidInput, ScotError
 from scot.training import held_out
 from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
@@ -82,8 +83,8 @@ class Trainer:
         data: the triplets, in memory or memory-mapped; batches are gathered on the CPU, ahead of the steps.
         config: the settings.
         device: the device to train on.
-        image_mean_D: the mean of the images that will be searched, for captions that stand in for images; by default
-            that of the data's images.
+        images: the moments of the images that will be searched, for captions that stand in for images; by default
+            those of the data's images.
 
     Raises:
         InvalidInput: too few triplets, a batch that the workers cannot share evenly, or captions alone where images
@@ -96,7 +97,7 @@ class Trainer:
         config: TrainConfig,
         device: str | torch.device = "cpu",
         *,
-        image_mean_D: torch.Tensor | None = None,
+        images: Moments | None = None,
     ) -> None:
         self.config, self.device = config, torch.device(device)
         self.rank, self.world = rank_and_world()
@@ -110,7 +111,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.composer = new_network(config, data.info)
         rows_S = self.training_N[:: math.ceil(len(self.training_N) / _STATISTICS_ROWS)]
-        self.gap_D, pool_SD = reference_pool(data, rows_S, config, image_mean_D)
+        self.stand_ins, pool_SD = reference_pool(data, rows_S, config, images)
         self.composer.fit_statistics(pool_SD, unit_rows(data.text_VD, data.edit_N[rows_S]))
         self.composer.to(self.device)
         if config.compile:
@@ -180,7 +181,7 @@ class Trainer:
     @cached_property
     def references(self) -> dict[str, held_out.Recall]:
         """What the baselines and the true captions reach on the held-out triplets, by name."""
-        return held_out.references(self.data, self.training_N, self.measured_M, self.gap_D)
+        return held_out.references(self.data, self.training_N, self.measured_M, self.stand_ins)
 
     def best_composer(self) -> ComposerModule:
         """The composer with the weights of its best evaluation."""
@@ -227,7 +228,7 @@ class Trainer:
         config = self.config
         batch = gather_batch(self.data, rows_B, self.mined, states=self.composer.reads_states)
         seed = (config.seed * 1_000_003 + step) * 4096
-        batch = from_captions(batch, config.from_captions, self.gap_D, config.caption_noise, seed=seed + 4094)
+        batch = from_captions(batch, config.from_captions, self.stand_ins, seed=seed + 4094)
         batch = noised(batch, config.loss, seed=seed + 4095)
         return batch if self.device.type == "cpu" else map_tensors(batch, torch.Tensor.pin_memory)
 
@@ -281,7 +282,7 @@ class Trainer:
         return measured
 
     def _recall(self) -> held_out.Recall:
-        return held_out.evaluate(self.composer, self.data, self.measured_M, self.device, gap_D=self.gap_D)
+        return held_out.evaluate(self.composer, self.data, self.measured_M, self.device, stand_ins=self.stand_ins)
 
     def _check_finite(self) -> None:
         """Raise :class:`Diverged` for the first step whose loss or gradient was not finite."""

@@ -5,17 +5,19 @@ caption, T_u the edited caption, and V_c = f(I, T_m) the composed query. R is an
 I, T_m, T_o, T_u and R come from a frozen encoder and carry no gradient. Centring is part of the composers.
 """
 
-from scot.training.objectives.batch import TargetQueue, TripletBatch, from_captions, noised, stand_in
+from scot.training.objectives.batch import TargetQueue, TripletBatch, noised
 from scot.training.objectives.config import LossConfig
 from scot.training.objectives.contrastive import info_nce, sigmoid_loss
 from scot.training.objectives.direction import direction_loss, modality_gap, moved, preservation_loss
 from scot.training.objectives.mined_targets import MinedTargets
 from scot.training.objectives.objective import ContrastiveLoss
+from scot.training.objectives.stand_ins import StandIns, from_captions
 
 __all__ = [
     "ContrastiveLoss",
     "LossConfig",
     "MinedTargets",
+    "StandIns",
     "TargetQueue",
     "TripletBatch",
     "direction_loss",
@@ -26,5 +28,4 @@ __all__ = [
     "noised",
     "preservation_loss",
     "sigmoid_loss",
-    "stand_in",
 ]

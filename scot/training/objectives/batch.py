@@ -52,34 +52,6 @@ def gather(rows_BX: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def stand_in(
-    caption_BD: torch.Tensor, gap_D: torch.Tensor, sigma: float = 0.0, generator: torch.Generator | None = None
-) -> torch.Tensor:
-    """Captions in the place of their images: normalize(T_o + μ_I − μ_T), then noise of ``sigma`` as in :func:`noised`.
-
-    LinCIR (arXiv 2312.01998) trains on captions with noise alone. The means close the gap between the modalities, the
-    noise stands for what a caption does not say. ``gap_D`` is μ_I − μ_T.
-    """
-    moved_BD = normalize(caption_BD + gap_D, dim=-1)
-    return moved_BD if generator is None else _add_noise(moved_BD, sigma, generator)
-
-
-def from_captions(batch: TripletBatch, share: float, gap_D: torch.Tensor, sigma: float, seed: int) -> TripletBatch:
-    """The batch with captions (:func:`stand_in`) in the place of a ``share`` of the references.
-
-    Such a row has no hidden states of an image. The rows are drawn for the global batch, as in :func:`noised`.
-    """
-    if not share:
-        return batch
-    rows, (rank, world) = len(batch.image_BD), rank_and_world()
-    generator = torch.Generator().manual_seed(seed)
-    chosen_B1 = (torch.rand((rows * world, 1), generator=generator) < share)[rank * rows : (rank + 1) * rows]
-    captions_BD = stand_in(batch.caption_BD, gap_D, sigma, generator)
-    image_BD = torch.where(chosen_B1, captions_BD, batch.image_BD)
-    states = batch.states and (batch.states[0]._replace(mask_BL=batch.states[0].mask_BL & ~chosen_B1), batch.states[1])
-    return replace(batch, image_BD=image_BD, states=states)
-
-
 def noised(batch: TripletBatch, config: LossConfig, seed: int) -> TripletBatch:
     """The batch with noise on T_m and T_u: normalize(t + σ u ε), u ~ U(0, 1) a row, ε ~ N(0, 1) a component.
 
@@ -90,11 +62,12 @@ def noised(batch: TripletBatch, config: LossConfig, seed: int) -> TripletBatch:
     if not config.edit_noise and not config.target_noise:
         return batch
     generator = torch.Generator(batch.edit_BD.device).manual_seed(seed)
-    edit_BD = _add_noise(batch.edit_BD, config.edit_noise, generator)
-    return replace(batch, edit_BD=edit_BD, edited_BD=_add_noise(batch.edited_BD, config.target_noise, generator))
+    edit_BD = add_noise(batch.edit_BD, config.edit_noise, generator)
+    return replace(batch, edit_BD=edit_BD, edited_BD=add_noise(batch.edited_BD, config.target_noise, generator))
 
 
-def _add_noise(text_BD: torch.Tensor, sigma: float, generator: torch.Generator) -> torch.Tensor:
+def add_noise(text_BD: torch.Tensor, sigma: float, generator: torch.Generator) -> torch.Tensor:
+    """The noise of :func:`noised` on the rows of one side, ``(B, D)``."""
     if not sigma:
         return text_BD
     rows, dim = text_BD.shape

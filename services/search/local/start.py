@@ -40,6 +40,7 @@ from services.search.settings import SearchSettings
 _START_S, _POLL_S = 900.0, 0.2
 _STOP_S = 60.0
 _FOLLOW_S, _RETRY_S = 1.0, 10.0
+_WITH_COMPOSER = "tiny"  # the encoder of scot.composers.packaged, without importing torch
 _RELEASED = "released.json"  # scot.composers.registry.RELEASED, without importing torch
 
 
@@ -70,6 +71,8 @@ def main(config: LocalConfig) -> int:
             if stop.is_set():
                 return 130
             print(f"SCOT listens on localhost:{config.port} (gRPC); data in {config.data}; Ctrl-C stops it", flush=True)
+            if hint := composer_hint(settings, released):
+                print(hint, flush=True)
             follow_releases(registry, released, stop, reload_composers)
             return 0
         finally:
@@ -111,6 +114,18 @@ def released_file(registry: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns
+
+
+def composer_hint(settings: SearchSettings, released: tuple[int, int] | None) -> str:
+    """How to get a learned composer, where none answers; empty where one does, or another default was chosen."""
+    encoder = settings.service.encoder
+    if released is not None or settings.service.rollout.default or encoder == _WITH_COMPOSER:
+        return ""
+    return (
+        f"no composer of {encoder} is released yet, so the sum of image and edit answers; `scot composers bootstrap "
+        f"--encoder {encoder} --images PICTURES --composers {settings.composers}` learns one, which answers without a "
+        "restart"
+    )
 
 
 def follow_releases(

@@ -20,7 +20,8 @@ from scot.edits.generators import load_generator
 from scot.edits.generators.slots import SlotsGenerator
 from scot.edits.record import CaptionEdits, EditRecord
 from scot.edits.slots import SlotsEngine
-from scot.edits.vocabulary import lemma
+from scot.edits.vocabulary import TERMS, lemma
+from scot.edits.vocabulary import words as vocabulary_words
 
 CAPTIONS = Path(__file__).with_name("natural_captions.txt").read_text(encoding="utf-8").splitlines()
 ENGINE = SlotsEngine()
@@ -145,3 +146,9 @@ def test_a_model_chooses_among_more_edits_than_asked() -> None:
     lengths = sorted(len(edit.edited_caption) for edit in without.edits)
     assert sorted(len(edit.edited_caption) for edit in made.edits) == lengths[:2]
     assert generator.generator == "slots+shortest"
+
+
+def test_no_group_of_the_vocabulary_hides_another_of_its_name() -> None:
+    names = [group.name for file in vocabulary_words.FILES for group in vocabulary_words._read(file)]
+    assert len(set(names)) == len(names)
+    assert all(TERMS[text] for text in ("dress", "skirt", "gown", "barefoot"))

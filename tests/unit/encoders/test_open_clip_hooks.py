@@ -9,6 +9,7 @@ import open_clip
 import pytest
 import torch
 
+from scot.encoders.open_clip_hooks import shorter_towers
 from scot.encoders.packaged import TINY_DIR
 
 
@@ -46,3 +47,27 @@ def test_a_text_tower_has_the_attributes_that_decide_whether_it_can_be_shortened
     assert isinstance(text.attn_mask, torch.Tensor)
     assert callable(model.forward_intermediates)
     assert callable(text.forward_intermediates)
+
+
+def test_a_clip_model_with_the_text_tower_in_itself_gives_the_same_vectors_and_states_from_fewer_tokens() -> None:
+    torch.manual_seed(0)
+    vision = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}
+    text = {"context_length": 16, "vocab_size": 49_408, "width": 64, "heads": 2, "layers": 2}
+    model = open_clip.CLIP(32, vision, text).eval()
+    towers = shorter_towers(model)
+    assert sorted(towers) == list(range(1, 16))
+    text_BL = open_clip.tokenize(["a red dog", "it is blue"], context_length=16)
+    with torch.inference_mode():
+        whole = model.forward_intermediates(text=text_BL, text_indices=1, normalize=False, normalize_intermediates=True)
+        short = towers[5].forward_intermediates(
+            text=text_BL[:, :5], indices=1, output_fmt="NLC", normalize_intermediates=True
+        )
+        torch.testing.assert_close(towers[5](text_BL[:, :5]), model.encode_text(text_BL))
+    torch.testing.assert_close(short["text_features"], whole["text_features"])
+    torch.testing.assert_close(short["text_intermediates"][0], whole["text_intermediates"][0][:, :5])
+
+
+def test_a_text_tower_that_reads_all_places_is_not_shortened() -> None:
+    vision = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}
+    text = {"context_length": 16, "vocab_size": 100, "width": 64, "heads": 2, "layers": 1, "no_causal_mask": True}
+    assert not shorter_towers(open_clip.CLIP(32, vision, text))

@@ -12,7 +12,7 @@ SMALL = frozenset(
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
 SHARED = frozenset({"services/access", "services/calls", "services/ordered_map"})
-LIBRARY_ROOMS = frozenset({*INDEX, "worlds", "composers", "edits", "training", "evaluation", "client"})
+LIBRARY_ROOMS = frozenset({*INDEX, "worlds", "composers", "edits", "training", "bootstrap", "evaluation", "client"})
 
 # Each room with the rooms that it may import; a room stands below all rooms that may import it.
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "index": SMALL | {"data", "encoders", "embeddings", "v1"},
     "training": SMALL | {"data", "encoders", "embeddings", "composers"},
     "evaluation": SMALL | {"data", "worlds", "edits", "encoders", "embeddings", "composers"},
+    "bootstrap": SMALL | {"data", "encoders", "embeddings", "composers", "training"},
     "client": SMALL | {"index", "data", "v1"},
     "cluster": SMALL | {"client", "composers", "evaluation"},
     "commands": SMALL | LIBRARY_ROOMS | {"cluster"},

@@ -14,8 +14,10 @@ from scot.composers.packaged import PACKAGED
 from scot.errors import EncoderMismatch, NotFound
 from services.search.composer.loaded_composers import LoadedComposers
 from services.search.local import start
-from services.search.local.start import follow_releases, released_file
+from services.search.local.config import LocalConfig
+from services.search.local.start import composer_hint, follow_releases, released_file
 from services.search.rollout import Rollout
+from services.search.settings import ServiceSettings
 
 DIM = 8
 PACKAGED_NAME = "tiny-1"
@@ -124,3 +126,18 @@ def test_every_release_is_another_file(registry: Registry) -> None:
     registry.publish(f"{registry.root}/v1")
     assert first is not None
     assert released_file(root) not in (None, first)
+
+
+def test_a_start_without_a_composer_says_how_to_get_one(tmp_path: Path, registry: Registry) -> None:
+    def hint(released: tuple[int, int] | None, **service: str) -> str:
+        config = LocalConfig(data=tmp_path, service=ServiceSettings(**service))  # type: ignore[arg-type]
+        return composer_hint(config.settings(), released)
+
+    assert hint(None, encoder="ViT-B-32/openai") == (
+        "no composer of ViT-B-32/openai is released yet, so the sum of image and edit answers; `scot composers "
+        f"bootstrap --encoder ViT-B-32/openai --images PICTURES --composers {tmp_path / 'composers'}` learns one, "
+        "which answers without a restart"
+    )
+    assert hint(None, encoder="tiny") == ""  # it has a packaged composer
+    assert hint((1, 2), encoder="ViT-B-32/openai") == ""
+    assert hint(None, encoder="ViT-B-32/openai", composer="slerp") == ""

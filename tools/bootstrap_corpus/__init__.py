@@ -1,0 +1,1 @@
+"""What writes the packaged corpus of ``scot composers bootstrap``: captions by a grammar, edits by the engines."""
