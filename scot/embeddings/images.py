@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 
 from PIL import Image
 
-from scot.encoders.base import Encoder, HiddenStates, Pixels, Vectors, encode_pixels
+from scot.encoders.base import Encoder, HiddenStates, Vectors, encode_pixels
+from scot.encoders.resizing import Pixels
 from scot.errors import ImageRefused
 
 Source = TypeVar("Source")

@@ -5,7 +5,6 @@ from scot.encoders.base import (
     HiddenStates,
     MultiVectorEncoder,
     MultiVectors,
-    Pixels,
     StateEncoder,
     TokenizedText,
     Tokens,
@@ -13,7 +12,7 @@ from scot.encoders.base import (
     state_encoder,
 )
 from scot.encoders.loading import load_encoder
-from scot.encoders.resizing import Resizing
+from scot.encoders.resizing import Pixels, Resizing
 
 __all__ = [
     "Encoder",

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from scot.encoders.resizing import Pixels, Resizing
 from scot.errors import InvalidInput
 
-if TYPE_CHECKING:
-    from scot.encoders.resizing import Resizing
-
-Pixels = npt.NDArray[np.uint8]  # (H, W, 3), resized and cropped, not yet normalised
 Tokens = npt.NDArray[np.int64]  # (L,)
 Vectors = npt.NDArray[np.float32]  # (N, D), rows of unit length
 MultiVectors = npt.NDArray[np.float32]  # (N, V, D), each of an image's V vectors of unit length

@@ -20,8 +20,8 @@ from torch.nn.functional import normalize
 from transformers import AutoTokenizer, Blip2Config, Blip2ForImageTextRetrieval
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from scot.encoders.base import MultiVectors, Pixels, TokenizedText, Tokens, Vectors
-from scot.encoders.resizing import Resizing
+from scot.encoders.base import MultiVectors, TokenizedText, Tokens, Vectors
+from scot.encoders.resizing import Pixels, Resizing
 from scot.encoders.towers import Towers, in_batches, unit_rows, weights_hash
 from scot.errors import InvalidInput
 

@@ -17,7 +17,8 @@ import open_clip
 import torch
 
 from scot.encoders import open_clip_hooks
-from scot.encoders.base import Pixels, TokenizedText, Tokens, Vectors
+from scot.encoders.base import TokenizedText, Tokens, Vectors
+from scot.encoders.resizing import Pixels
 from scot.encoders.towers import Towers, unit_rows, weights_hash
 from scot.errors import InvalidInput
 

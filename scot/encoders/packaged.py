@@ -24,8 +24,8 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
 
-from scot.encoders.base import Pixels, TokenizedText, Tokens, Vectors
-from scot.encoders.resizing import Resizing
+from scot.encoders.base import TokenizedText, Tokens, Vectors
+from scot.encoders.resizing import Pixels, Resizing
 from scot.encoders.towers import Towers, unit_rows, weights_hash
 
 TINY_DIR = Path(__file__).parent / "tiny"

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from scot.encoders.base import Pixels
-
+Pixels = npt.NDArray[np.uint8]
+"""An image ``(H, W, 3)`` as an encoder reads it: resized and cropped, not yet normalised."""
 Fit = Literal["shortest", "longest", "squash"]
 """Which edge fits the size: the shorter one (then cropped), the longer one (then padded), or both (distorted)."""
 

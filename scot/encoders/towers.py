@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from scot.encoders.base import Encoder, HiddenStates, Pixels, Tokens, Vectors
+from scot.encoders.base import Encoder, HiddenStates, Tokens, Vectors
+from scot.encoders.resizing import Pixels
 
 _BATCH = 128
 

@@ -31,8 +31,8 @@ from torch.nn import functional as F
 
 from scot import flags
 from scot.edits.rules import RulesEngine
-from scot.encoders.base import Pixels
 from scot.encoders.open_clip_hooks import shorter_tower
+from scot.encoders.resizing import Pixels
 from scot.worlds import WORLDS, Attributes, World, load_world, split_of
 from tools.tiny_encoder.tokenizer import train_tokenizer
 

@@ -13,7 +13,8 @@ from cachetools import LRUCache
 from scot.encoders.base import encode_pixels, encode_tokens
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Encoder, HiddenStates, Pixels, Vectors
+    from scot.encoders.base import Encoder, HiddenStates, Vectors
+    from scot.encoders.resizing import Pixels
 
     _Encoded = tuple[Vectors, HiddenStates, list[bool]]
 

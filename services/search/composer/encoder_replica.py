@@ -13,7 +13,8 @@ from services.search.composer.messages import EncodedText
 from services.search.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Pixels, Vectors
+    from scot.encoders.base import Vectors
+    from scot.encoders.resizing import Pixels
 
 _BATCH = 64
 

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from scot.client import Edit
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Pixels
-    from scot.encoders.resizing import Resizing
+    from scot.encoders.resizing import Pixels, Resizing
 
 Vector = npt.NDArray[np.float32]  # (D,), unit length
 

@@ -24,8 +24,8 @@ from services.search.rpc.limits import HANDLE_BYTES
 from services.search.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Pixels, Vectors
-    from scot.encoders.resizing import Resizing
+    from scot.encoders.base import Vectors
+    from scot.encoders.resizing import Pixels, Resizing
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from services.search.rpc.validation import (
 )
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Pixels
+    from scot.encoders.resizing import Pixels
 
 
 async def upsert_items(context: Context, request: index_pb2.UpsertItemsRequest) -> index_pb2.UpsertItemsResponse:

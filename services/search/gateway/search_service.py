@@ -26,7 +26,7 @@ from services.search.serve_calls import public_error
 from services.search.tracing import span
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Pixels
+    from scot.encoders.resizing import Pixels
 
 logger = logging.getLogger("ray.serve")
 

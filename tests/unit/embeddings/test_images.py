@@ -12,8 +12,9 @@ from PIL import Image
 from scot.data.records import CaptionedImage
 from scot.embeddings.images import embed_images
 from scot.encoders import load_encoder
-from scot.encoders.base import Pixels, Vectors
+from scot.encoders.base import Vectors
 from scot.encoders.clip import ClipEncoder
+from scot.encoders.resizing import Pixels
 from tests.support.random_encoder import save_random_encoder
 
 
