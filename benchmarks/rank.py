@@ -1,6 +1,6 @@
 """What ranking by a language model's log-probabilities does to the edits of captions: acceptance, and a sheet to judge.
 
-    .venv-vllm/bin/python benchmarks/rank.py --captions captions.txt --engine.engine vllm --engine.model MODEL \
+    .venv-vllm/bin/python benchmarks/rank.py --captions captions.txt --engine vllm --model MODEL \
         --output rank.json --sheet sheet.txt
 
 The slots engine edits every caption alone and with its edits ranked. The sheet has as many edits of each, drawn with a

@@ -194,6 +194,7 @@ def _settings(config: GenerationConfig, generator: str, prompt_version: str) -> 
         "encoder": config.encoder,
         "similarity": asdict(config.similarity) if config.encoder else None,
         **({"rank_margin": engine.rank_margin} if engine.rank else {}),
+        **({"reverse": True} if config.reverse else {}),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import openai
@@ -157,7 +158,7 @@ class OpenAIEngine:
         await self._client.close()
 
     def _unavailable(self, error: Exception) -> Unavailable | EngineRefused:
-        if isinstance(error, _REFUSED_ALWAYS):
+        if isinstance(error, _REFUSED_ALWAYS) or getattr(error, "status_code", 0) == HTTPStatus.NOT_IMPLEMENTED:
             return self._refused(error)
         return Unavailable(f"the endpoint did not answer ({type(error).__name__})")
 

@@ -48,7 +48,7 @@ class VllmEngine:
             tensor_parallel_size=config.tensor_parallel_size,
             enable_prefix_caching=True,
             enable_log_requests=False,
-            **_whole_prompts(config),
+            **_on_cpu(config),
         )
         with _written() as written:
             try:
@@ -161,13 +161,15 @@ def _in_log(line: str) -> str:
     return line.rpartition("] ")[2].strip()
 
 
-def _whole_prompts(config: EngineConfig) -> dict[str, Any]:
+def _on_cpu(config: EngineConfig) -> dict[str, Any]:
     """On a CPU, prompts are read whole: vLLM 0.32 dies there when it reads a part of a chat that has a seed.
 
-    It then rewinds the chat's random generator, which torch's CPU generator does not support.
+    It then rewinds the chat's random generator, which torch's CPU generator does not support. Nothing is compiled: that
+    takes minutes at every start with another model, for work that a CPU is too slow for anyway.
     """
     from vllm.platforms import current_platform
 
     if not current_platform.is_cpu():
         return {}
-    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(config.max_model_len, _CPU_BATCH)}
+    most = max(config.max_model_len, _CPU_BATCH)
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": most, "enforce_eager": True}

@@ -25,7 +25,8 @@ class SlotsGenerator:
     """Edits by grammar and vocabulary.
 
     With a ``ranker``, more edits are made than asked. Those stay whose edited caption is at least as likely as the
-    caption, log-probability a word, less ``margin``; the likeliest come first, of other places before of the same.
+    caption, log-probability a word, less ``margin`` nats; the likeliest come first, of other places before of the same.
+    Where the model does not tell the texts apart, the grammar's own order stands, and is counted.
     """
 
     def __init__(self, filters: TextFilters, *, ranker: Ranker | None = None, margin: float = 0.5) -> None:
@@ -45,35 +46,34 @@ class SlotsGenerator:
         text = clean(caption)
         if reason := reason_to_refuse(text, self._filters):
             return CaptionEdits(refused=Counter({reason: 1}))
-        if self._ranker is not None:
-            made = self._engine.candidates(
-                text, count=count * _CHOICES, seed=seed, image_id=image_id, at_a_place=_CHOICES
-            )
-            edits, refused = self._filters.accept(text, [record for _, record in made])
-            candidates = [candidate for candidate in made if candidate[1] in edits]
-            if candidates:
-                return await self._ranked(self._ranker, text, candidates, count, refused)
-        plain = self._engine.edits(text, count=count, seed=seed, image_id=image_id)
-        edits, refused = self._filters.accept(text, plain.edits)
-        return CaptionEdits(edits, plain.refused + refused)
-
-    async def _ranked(
-        self, ranker: Ranker, text: str, candidates: list[Candidate], count: int, refused: Counter[str]
-    ) -> CaptionEdits:
-        """The likeliest of the candidates; in the grammar's order where the model does not tell them apart."""
+        if self._ranker is None:
+            return self._in_order(text, image_id, count, seed)
+        made = self._engine.candidates(text, count=count * _CHOICES, seed=seed, image_id=image_id, at_a_place=_CHOICES)
+        edits, refused = self._filters.accept(text, [record for _, record in made])
+        candidates = [candidate for candidate in made if candidate[1] in edits]
+        if not candidates:
+            return self._in_order(text, image_id, count, seed)
         texts = [text, *(record.edited_caption for _, record in candidates)]
         try:
-            found = await ranker.likelihoods(texts)
+            found = await self._ranker.likelihoods(texts)
         except ChatRefused:
-            return CaptionEdits(_spread(candidates, count), refused + Counter(chat_refused=1))
+            return self._in_order(text, image_id, count, seed, Counter(chat_refused=1))
         tokens = sum(each.tokens for each in found)
         if not _tells_apart(found):
-            return CaptionEdits(_spread(candidates, count), refused + Counter(not_ranked=1), tokens)
+            return self._in_order(text, image_id, count, seed, Counter(not_ranked=1), tokens)
         own, *scores = (each.log_probability / len(words.split()) for each, words in zip(found, texts, strict=True))
         order = sorted(range(len(candidates)), key=lambda n: -scores[n])  # equal scores keep their order
         likely = [candidates[n] for n in order if scores[n] >= own - self._margin]
         missing = min(count, len(candidates)) - len(likely)  # of those asked: many more were made
         return CaptionEdits(_spread(likely, count), +(refused + Counter(unlikely=missing)), tokens)
+
+    def _in_order(
+        self, text: str, image_id: str, count: int, seed: int, why: Counter[str] | None = None, tokens: int = 0
+    ) -> CaptionEdits:
+        """The edits in the order in which the grammar makes them; ``why`` counts that no model ranked them."""
+        made = self._engine.edits(text, count=count, seed=seed, image_id=image_id)
+        edits, refused = self._filters.accept(text, made.edits)
+        return CaptionEdits(edits, made.refused + refused + (why or Counter()), tokens)
 
     async def check(self) -> None:
         """Raise Unavailable when the model cannot answer; grammar and vocabulary are always available."""
