@@ -84,9 +84,7 @@ async def _both(config: RankConfig, captions: list[str]) -> dict[str, tuple[list
     return made
 
 
-async def _edits(
-    generator: EditGenerator, captions: list[str], config: RankConfig
-) -> tuple[list[CaptionEdits], float]:
+async def _edits(generator: EditGenerator, captions: list[str], config: RankConfig) -> tuple[list[CaptionEdits], float]:
     results: list[CaptionEdits] = []
     started = time.process_time()
     for start in range(0, len(captions), _AT_ONCE):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, TypeVar
 
 import openai
@@ -29,7 +28,7 @@ _RETRIES = 8  # with the client's exponential backoff
 _NO_ENDPOINT = "the server at --url is not an OpenAI-compatible endpoint"
 _MAX_WORDS = 300  # characters of an endpoint's words in a message
 _REFUSED = (openai.BadRequestError, openai.UnprocessableEntityError)
-_REFUSED_ALWAYS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+_REFUSED_ALWAYS = (401, 403, 404, 501)  # wrong key, no right, no such model or URL, a way the server does not have
 
 Answer = TypeVar("Answer")
 Found = TypeVar("Found")
@@ -158,7 +157,7 @@ class OpenAIEngine:
         await self._client.close()
 
     def _unavailable(self, error: Exception) -> Unavailable | EngineRefused:
-        if isinstance(error, _REFUSED_ALWAYS) or getattr(error, "status_code", 0) == HTTPStatus.NOT_IMPLEMENTED:
+        if isinstance(error, openai.APIStatusError) and error.status_code in _REFUSED_ALWAYS:
             return self._refused(error)
         return Unavailable(f"the endpoint did not answer ({type(error).__name__})")
 

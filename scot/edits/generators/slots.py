@@ -57,10 +57,10 @@ class SlotsGenerator:
         try:
             found = await self._ranker.likelihoods(texts)
         except ChatRefused:
-            return self._in_order(text, image_id, count, seed, Counter(chat_refused=1))
+            return self._in_order(text, image_id, count, seed, why="chat_refused")
         tokens = sum(each.tokens for each in found)
         if not _tells_apart(found):
-            return self._in_order(text, image_id, count, seed, Counter(not_ranked=1), tokens)
+            return self._in_order(text, image_id, count, seed, why="not_ranked", tokens=tokens)
         own, *scores = (each.log_probability / len(words.split()) for each, words in zip(found, texts, strict=True))
         order = sorted(range(len(candidates)), key=lambda n: -scores[n])  # equal scores keep their order
         likely = [candidates[n] for n in order if scores[n] >= own - self._margin]
@@ -68,12 +68,12 @@ class SlotsGenerator:
         return CaptionEdits(_spread(likely, count), +(refused + Counter(unlikely=missing)), tokens)
 
     def _in_order(
-        self, text: str, image_id: str, count: int, seed: int, why: Counter[str] | None = None, tokens: int = 0
+        self, text: str, image_id: str, count: int, seed: int, *, why: str = "", tokens: int = 0
     ) -> CaptionEdits:
         """The edits in the order in which the grammar makes them; ``why`` counts that no model ranked them."""
         made = self._engine.edits(text, count=count, seed=seed, image_id=image_id)
         edits, refused = self._filters.accept(text, made.edits)
-        return CaptionEdits(edits, made.refused + refused + (why or Counter()), tokens)
+        return CaptionEdits(edits, made.refused + refused + Counter([why] if why else []), tokens)
 
     async def check(self) -> None:
         """Raise Unavailable when the model cannot answer; grammar and vocabulary are always available."""
