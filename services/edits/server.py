@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -24,6 +23,7 @@ from scot.edits.generators import load_generator
 from scot.errors import Conflict, EngineRefused, InvalidInput, ScotError, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from services.access import Keys
+from services.child_processes import adopt_orphans, wait_or_kill
 from services.edits.config import EditServiceConfig
 from services.edits.metrics import ENGINE
 from services.edits.servicer import EditContext, EditServicer
@@ -134,8 +134,8 @@ def _leave() -> NoReturn:
     """End the process while a thread loads the engine, which nothing can interrupt; its own processes are killed."""
     # vLLM holds standard error meanwhile (scot.edits.engines.vllm), so this goes where the other lines go.
     print("the edit service ends: it was stopped while the engine was loading", flush=True)
-    for child in multiprocessing.active_children():
-        child.kill()
+    adopt_orphans()
+    wait_or_kill(patience_s=0.0)
     os._exit(0)
 
 

@@ -8,10 +8,23 @@ from tests.support.source_imports import LIBRARY, cycles, import_graph
 
 # Small modules at the bottom of scot, which every room may import.
 SMALL = frozenset(
-    {"scot", "errors", "flags", "progress", "machine", "ports", "keys", "channels", "bundled", "local_ray", "results"}
+    {
+        "scot",
+        "errors",
+        "flags",
+        "progress",
+        "machine",
+        "ports",
+        "keys",
+        "channels",
+        "bundled",
+        "local_ray",
+        "results",
+        "signals",
+    }
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
-SHARED = frozenset({"services/access", "services/calls", "services/ordered_map"})
+SHARED = frozenset({"services/access", "services/calls", "services/child_processes", "services/ordered_map"})
 LIBRARY_ROOMS = frozenset({*INDEX, "worlds", "composers", "edits", "training", "evaluation", "client"})
 
 # Each room with the rooms that it may import; a room stands below all rooms that may import it.
@@ -23,7 +36,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "machine": frozenset(),
     "results": frozenset(),
     "local_ray": frozenset({"errors"}),
-    "flags": frozenset({"errors", "keys"}),
+    "signals": frozenset(),
+    "flags": frozenset({"errors", "keys", "signals"}),
     "progress": frozenset({"errors"}),
     "ports": frozenset({"errors"}),
     "keys": frozenset({"errors"}),
@@ -47,6 +61,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "ray_jobs": SMALL | LIBRARY_ROOMS | {"cluster"},
     "services/access": SMALL,
     "services/ordered_map": SMALL,
+    "services/child_processes": SMALL,
     "services/calls": SMALL | {"services/access"},
     "services/edits": SMALL | SHARED | {"edits", "v1"},
     "services/search/tracing": SMALL,
