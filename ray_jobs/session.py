@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import ray
-
 from scot.bundled import python_path
-from scot.errors import Unavailable
+from scot.errors import InvalidInput, Unavailable, install_hint
 from scot.local_ray import LOCAL_RAY, temporary_folder
 from scot.signals import sigterm_raises
 
@@ -30,8 +28,13 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
     :class:`scot.signals.Terminated` in the block, so that what was started stops.
 
     Raises:
+        InvalidInput: Ray is not installed.
         Unavailable: Ray does not start, or none answers at ``RAY_ADDRESS``.
     """
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise InvalidInput(f"this job needs Ray: {install_hint('train')}") from error
     if ray.is_initialized():
         yield
         return

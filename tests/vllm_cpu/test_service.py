@@ -20,7 +20,9 @@ import grpc
 import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from PIL import Image
 
+from scot.data.captioned_writer import write_captioned
 from scot.edits.engines import EngineConfig
 from scot.edits.generators import load_generator
 from scot.ports import free_port
@@ -178,6 +180,22 @@ def test_sigterm_ends_a_service_whose_engine_loads_at_once(model: Path) -> None:
         until(lambda: not any(process.is_running() and process.status() != "zombie" for process in begun), 30)
     finally:
         kill(service)
+
+
+def test_sigterm_ends_a_job_whose_engine_loads(model: Path, tmp_path: Path) -> None:
+    source = tmp_path / "p"
+    write_captioned(source, [("i0", Image.new("RGB", (4, 4)), [CAPTIONS[0]], {})])
+    command = [sys.executable, "ray_jobs/generate_edits.py", "--source", str(source), "--output", str(tmp_path / "t")]
+    command += ["--engine", "vllm", "--model", str(model), "--num-workers", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        children = psutil.Process(job.pid).children
+        until(lambda: job.poll() is not None or bool(children(recursive=True)))  # vLLM's own process has started
+        begun = children(recursive=True)
+        job.terminate()
+        _, said = job.communicate(timeout=60)
+    assert job.returncode == 143
+    assert said.splitlines()[-1] == "generate_edits.py: ended by SIGTERM"
+    until(lambda: not any(process.is_running() and process.status() != "zombie" for process in begun), 30)
 
 
 def test_an_openai_server_is_an_endpoint(model: Path) -> None:

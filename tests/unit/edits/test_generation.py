@@ -103,6 +103,19 @@ def test_sigterm_ends_a_run_at_once_with_one_sentence(tmp_path: Path) -> None:
             assert job.stderr.read().splitlines()[-1] == "generate_edits.py: ended by SIGTERM"
 
 
+@pytest.mark.parametrize(("workers", "code"), [("0", 0), ("1", 1)])
+def test_a_job_where_ray_is_not_installed(tmp_path: Path, workers: str, code: int) -> None:
+    source = corpus(tmp_path / "p", ["a red cat on the left"])
+    script = "import sys; sys.modules['ray'] = None; import runpy; sys.argv = sys.argv[1:]; "
+    script += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-c", script, "ray_jobs/generate_edits.py", "--source", source]
+    command += ["--output", str(tmp_path / "t"), "--num-workers", workers]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == code, made.stderr
+    if code:
+        assert made.stderr == "generate_edits.py: this job needs Ray: pip install 'scot-search[train]'\n"
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
