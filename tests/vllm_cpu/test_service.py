@@ -204,6 +204,7 @@ def test_an_openai_server_is_an_endpoint(model: Path) -> None:
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     command += ["--served-model-name", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", "4096", "--max-num-seqs", "16"]
+    command += ["--enforce-eager"]  # compiling takes minutes
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
