@@ -12,7 +12,6 @@ continues where it stopped.
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from scot.edits.generation import generate_triplets
 from scot.edits.similarity import SimilarityFilters
 from scot.errors import InvalidInput
 from scot.progress import Progress
+from scot.signals import sigterm_raises
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class GenerateEditsConfig:
     """Processes that generate; -1: one for each spare core (no model) or GPU (vllm), else one; 0: no Ray."""
     patience_s: float = 300.0
     """Seconds to wait for an unavailable endpoint or service."""
+    reverse: bool = False
+    """Also write the way back of every edit, from the edited caption to the image; for encode.py --captions-only."""
     overwrite: bool = False
     """Replace the triplets of another run."""
     language: str = "en"
@@ -67,6 +69,7 @@ class GenerateEditsConfig:
             self.encoder,
             self.similarity,
             self.patience_s,
+            self.reverse,
         )
 
 
@@ -75,7 +78,7 @@ def main(config: GenerateEditsConfig) -> int:
     for name in ("source", "output"):
         if not getattr(config, name):
             raise InvalidInput(f"--{name} is missing")
-    with ray_session() if config.num_workers else nullcontext():
+    with ray_session() if config.num_workers else sigterm_raises():
         done = generate_triplets(
             config.source,
             config.output,

@@ -24,6 +24,7 @@ from tyro._backends._tyro_backend import _LiteralValue
 
 from scot.errors import InvalidInput, ScotError, grpc_status
 from scot.keys import key_of, text_of
+from scot.signals import Terminated
 
 Config = TypeVar("Config")
 
@@ -128,6 +129,9 @@ def run(command: str, main: object, config: type[Config], argv: Sequence[str] | 
             print(json.dumps({"error": {"status": grpc_status(error), "message": str(error)}}))
         print(f"{command}: {error}", file=sys.stderr)
         return 1
+    except Terminated:
+        print(f"{command}: ended by SIGTERM", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print(f"{command}: interrupted", file=sys.stderr)
         return 130

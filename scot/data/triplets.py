@@ -85,6 +85,11 @@ class Triplet:
         )
 
 
+def reference_of(caption: str) -> str:
+    """The ``image_id`` of a reference that has a caption and no image, which ``encode --captions-only`` encodes."""
+    return f"caption:{hashlib.sha256(caption.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+
+
 def triplet_id(
     image_id: str, caption: str, edit: str, edited_caption: str, *, generator: str, prompt_version: str
 ) -> str:

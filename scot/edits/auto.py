@@ -25,7 +25,8 @@ def choose_engine(config: EngineConfig, rows: Sequence[tuple[str, str]], *, seed
     """
     if config.model:
         name = "openai" if config.url else "vllm"
-        return replace(config, engine=name), f"engine {name}: the model {config.model} is configured"
+        does = "ranks the edits of the engine slots" if config.rank else "is configured"
+        return replace(config, engine=name), f"engine {name}: the model {config.model} {does}"
     if config.url:
         return replace(config, engine="service"), f"engine service: {config.url} is configured"
     share = mine(rows, seed=seed).share_with_pairs()

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from scot.data.records import CaptionedImage
-from scot.data.triplets import Triplet
+from scot.data.triplets import Triplet, reference_of
 from scot.edits.chunks import Chunk, ChunkResults, Tally
+from scot.edits.difference import difference
 from scot.edits.engines import EngineConfig
 from scot.edits.filters import TextFilters
 from scot.edits.generators import load_generator
+from scot.edits.prompt import clean
 from scot.edits.record import CaptionEdits, EditRecord
+from scot.edits.rules.change import Dice
 from scot.edits.similarity import Similarities, SimilarityFilters
 from scot.embeddings.images import embed_images
 from scot.errors import ScotError, Unavailable
@@ -40,6 +43,8 @@ class GenerationConfig:
     similarity: SimilarityFilters = field(default_factory=SimilarityFilters)
     patience_s: float = 300.0
     """Seconds to wait for an unavailable engine."""
+    reverse: bool = False
+    """Also write the way back of every edit."""
 
     @property
     def needs_images(self) -> bool:
@@ -80,6 +85,8 @@ class ChunkGenerator:
                 tally.refuse(chunk.captions[place], Counter([reason] if reason else []))
             rows = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
         triplets = list(self._triplets(chunk, rows))
+        if self._config.reverse and self._config.engine.engine != "pairs":  # which writes both ways
+            triplets += self._ways_back(chunk, rows, tally)
         tally.accepted = len(triplets)
         each = Counter(place for place, _ in rows)
         tally.edited = len(each)
@@ -135,6 +142,27 @@ class ChunkGenerator:
                 target_image_id=edit.target_image_id or None,
                 **self._names,
             )
+
+    def _ways_back(self, chunk: Chunk, rows: Iterable[tuple[int, EditRecord]], tally: Tally) -> Iterable[Triplet]:
+        """From each edited caption to the caption, whose image is a real target; the edit says how the two differ."""
+        for place, made in rows:
+            caption, image_id = clean(chunk.captions[place]), chunk.image_ids[place]
+            dice = Dice(f"{made.edited_caption}\n{image_id}", self._config.seed)
+            back = difference(made.edited_caption, caption, image_id, dice)
+            accepted, refused = self._config.filters.accept(made.edited_caption, [back] if back else [])
+            tally.refuse(chunk.captions[place], refused if back else Counter(not_reversible=1))
+            for edit in accepted:
+                yield Triplet.make(
+                    reference_of(made.edited_caption),
+                    made.edited_caption,
+                    edit.edit,
+                    caption,
+                    aspect=edit.aspect,
+                    seed=self._config.seed,
+                    kept=edit.kept or None,
+                    target_image_id=image_id,
+                    **self._names,
+                )
 
     def _similarity_reasons(self, chunk: Chunk, rows: list[tuple[int, EditRecord]]) -> list[str | None]:
         """Why the similarity filters refuse each edit, or None."""

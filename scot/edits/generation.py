@@ -181,17 +181,20 @@ def generate_triplets(
 def _settings(config: GenerationConfig, generator: str, prompt_version: str) -> dict[str, Any]:
     """Everything that decides the triplets, except the captions."""
     engine = config.engine
+    writes = engine.engine in MODELS and not engine.rank
     return {
         "format": _FORMAT,
         "generator": generator,
         "prompt_version": prompt_version,
-        "temperature": engine.temperature if engine.engine in MODELS else None,
-        "one_aspect": engine.one_aspect if engine.engine in MODELS else None,
+        "temperature": engine.temperature if writes else None,
+        "one_aspect": engine.one_aspect if writes else None,
         "edits_per_caption": config.edits_per_caption,
         "seed": config.seed,
         "filters": asdict(config.filters) if engine.engine not in ("rules", "service") else None,
         "encoder": config.encoder,
         "similarity": asdict(config.similarity) if config.encoder else None,
+        **({"rank_margin": engine.rank_margin} if engine.rank else {}),
+        **({"reverse": True} if config.reverse else {}),
     }
 
 

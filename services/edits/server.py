@@ -1,15 +1,18 @@
 """The process: a gRPC server that answers health checks immediately, and calls once its engine is loaded.
 
 When the engine dies, the process ends with exit code 1, so that Kubernetes starts another one. While an endpoint is
-unavailable, the service is NOT_SERVING. At SIGTERM, health turns NOT_SERVING and calls under way are answered.
+unavailable, the service is NOT_SERVING. At SIGTERM, health turns NOT_SERVING and calls under way are answered; while
+the engine loads, the process ends at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+from typing import NoReturn
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -20,6 +23,7 @@ from scot.edits.generators import load_generator
 from scot.errors import Conflict, EngineRefused, InvalidInput, ScotError, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from services.access import Keys
+from services.child_processes import adopt_orphans, wait_or_kill
 from services.edits.config import EditServiceConfig
 from services.edits.metrics import ENGINE
 from services.edits.servicer import EditContext, EditServicer
@@ -56,6 +60,8 @@ class EditServer:
                 ENGINE.state("dead")
                 await self._set_health(_NOT_SERVING)
                 raise error
+            if not engine.done() and self._context.generator is None:
+                _leave()
         finally:
             engine.cancel()
             await self._health.enter_graceful_shutdown()
@@ -122,6 +128,15 @@ class EditServer:
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for service in ("", SERVICE):
             await self._health.set(service, status)
+
+
+def _leave() -> NoReturn:
+    """End the process while a thread loads the engine, which nothing can interrupt; its own processes are killed."""
+    # vLLM holds standard error meanwhile (scot.edits.engines.vllm), so this goes where the other lines go.
+    print("the edit service ends: it was stopped while the engine was loading", flush=True)
+    adopt_orphans()
+    wait_or_kill(patience_s=0.0)
+    os._exit(0)
 
 
 def main(config: EditServiceConfig) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +15,11 @@ from scot.edits.engines import EngineConfig, Sampling
 from scot.edits.engines.vllm import VllmEngine
 from scot.edits.prompt import Prompt
 from scot.errors import InvalidInput
+from tests.vllm_cpu.loop import Loop
 
 pytestmark = pytest.mark.timeout(600)
 
 PROMPT = Prompt.load()
-
-
-class Loop:
-    """The engine with the event loop it lives in."""
-
-    def __init__(self, model: Path) -> None:
-        self._runner = asyncio.Runner()
-
-        async def load() -> VllmEngine:
-            return VllmEngine(EngineConfig(engine="vllm", model=str(model), concurrency=16))
-
-        self.engine = self._runner.run(load())
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self._runner.run(work)
-
-    def close(self) -> None:
-        self._runner.run(self.engine.close())
-        self._runner.close()
 
 
 @pytest.fixture(scope="module")

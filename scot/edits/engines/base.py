@@ -28,6 +28,39 @@ class Completion:
     cut_off: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """The log-probability of a whole text, in nats, and the tokens that it has."""
+
+    log_probability: float
+    tokens: int = 0
+
+
+BEFORE_TEXTS = "A photo of "
+"""What a model reads before a text whose log-probability is asked: without it the first word has none."""
+
+
+class Ranker(Protocol):
+    """A language model that says how likely texts are. Triplets store its ``id``."""
+
+    id: str
+
+    async def likelihoods(self, texts: Sequence[str]) -> list[Likelihood]:
+        """How likely each text is, in order; a text of infinite or no log-probability has a value that is not finite.
+
+        Raises:
+            ChatRefused: a text is too long for the model; other calls are not affected.
+            EngineRefused: the endpoint gives no log-probabilities, or refuses everything.
+            Unavailable: the engine is unavailable.
+        """
+
+    async def check(self) -> None:
+        """Raise Unavailable when the engine cannot answer."""
+
+    async def close(self) -> None:
+        """Release all resources."""
+
+
 class TextEngine(Protocol):
     """A language model. Triplets store its ``id``."""
 

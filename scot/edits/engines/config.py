@@ -36,6 +36,11 @@ class EngineConfig:
     """The version of the prompt."""
     one_aspect: bool = False
     """openai, vllm: ask for each edit in a chat of its own, which small models need."""
+    rank: bool = False
+    """openai, vllm: code writes the edits, as the engine slots does, and the model ranks them by log-probability; for
+    models that write no good records themselves."""
+    rank_margin: float = 0.5
+    """With --rank: how much less likely than the caption an edited caption may be, in nats a word."""
     temperature: float = -1.0
     """Below 0: the prompt's own."""
     concurrency: int = 64
@@ -56,6 +61,10 @@ class EngineConfig:
             raise InvalidInput(f"the {self.engine} engine needs --model")
         if self.engine in ("openai", "service") and not self.url:
             raise InvalidInput(f"the {self.engine} engine needs --url")
+        if self.rank and (self.engine not in (*MODELS, "auto") or not self.model):
+            raise InvalidInput("--rank needs a language model: --engine openai or vllm, with --model")
+        if not self.rank_margin >= 0:
+            raise InvalidInput(f"rank_margin must not be negative, not {self.rank_margin:g}")
         if not (self.api_key.isascii() and self.api_key.isprintable()):
             raise InvalidInput("api_key must be printable ASCII characters")
         if self.concurrency < 1:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 import openai
 from openai.types.chat import ChatCompletion
 
-from scot.edits.engines.base import Completion, Sampling
+from scot.edits.concurrency import gather_or_cancel
+from scot.edits.engines.base import BEFORE_TEXTS, Completion, Likelihood, Sampling
 from scot.edits.engines.config import EngineConfig, model_id
+from scot.edits.engines.likelihoods import (
+    echo_request,
+    first_of_text,
+    forced_request,
+    read_echo,
+    read_forced,
+    read_tokens,
+)
 from scot.edits.prompt import Message
 from scot.errors import ChatRefused, EngineRefused, Unavailable
 
@@ -19,7 +28,10 @@ _RETRIES = 8  # with the client's exponential backoff
 _NO_ENDPOINT = "the server at --url is not an OpenAI-compatible endpoint"
 _MAX_WORDS = 300  # characters of an endpoint's words in a message
 _REFUSED = (openai.BadRequestError, openai.UnprocessableEntityError)
-_REFUSED_ALWAYS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+_REFUSED_ALWAYS = (401, 403, 404, 501)  # wrong key, no right, no such model or URL, a way the server does not have
+
+Answer = TypeVar("Answer")
+Found = TypeVar("Found")
 
 
 class OpenAIEngine:
@@ -40,6 +52,7 @@ class OpenAIEngine:
             timeout=openai.Timeout(None, connect=config.timeout_s),
         )
         self._slots = asyncio.Semaphore(config.concurrency)
+        self._echoes: bool | None = None  # whether completions repeat the prompt's log-probabilities; None: not known
         self._answered = -math.inf  # when the endpoint last finished an answer, by the event loop's clock
 
     async def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], sampling: Sampling) -> Completion:
@@ -55,9 +68,56 @@ class OpenAIEngine:
             "max_tokens": sampling.max_tokens,
             "seed": sampling.seed,
         }
+        return _completion(await self._request(lambda: self._client.chat.completions.create(**request)))
+
+    async def likelihoods(self, texts: Sequence[str]) -> list[Likelihood]:
+        """See :class:`scot.edits.engines.base.Ranker`. Without echo, each text is a request."""
+        if self._echoes is not False:
+            try:
+                answer = await self._request(
+                    lambda: self._client.completions.create(**echo_request(self._model, texts))
+                )
+            except (ChatRefused, EngineRefused):
+                if self._echoes is True:
+                    raise
+            else:
+                if (found := read_echo(answer, texts)) is not None:
+                    self._echoes = True
+                    return found
+            self._echoes = False
+        return await gather_or_cancel(map(self._forced, texts))
+
+    async def _forced(self, text: str) -> Likelihood:
+        """By the ways of llama.cpp's server."""
+        before, tokens = await self._tokens(BEFORE_TEXTS), await self._tokens(f"{BEFORE_TEXTS}{text}")
+        first = first_of_text(before, tokens)
+        request = forced_request(self._model, tokens, first)
+        answer = await self._request(lambda: self._client.completions.create(**request))
+        return self._needed(read_forced(answer, tokens, first))
+
+    async def _tokens(self, text: str) -> list[int]:
+        url = f"{self._url.rstrip('/').removesuffix('/v1')}/tokenize"
+        try:
+            answer = await self._request(lambda: self._client.post(url, cast_to=object, body={"content": text}))
+        except (ChatRefused, EngineRefused) as error:
+            if isinstance(error.__cause__, (openai.AuthenticationError, openai.PermissionDeniedError)):
+                raise
+            answer = None
+        return self._needed(read_tokens(answer))
+
+    def _needed(self, found: Found | None) -> Found:
+        if found is None:
+            raise EngineRefused(
+                f"{self._url} gives no log-probabilities of {self._model!r}, which --rank needs: it has neither "
+                "completions with echo and logprobs, nor the ways of llama.cpp's server"
+            )
+        return found
+
+    async def _request(self, start: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        """Await one answer, within the limit on concurrency."""
         async with self._slots:
             try:
-                answer = await self._in_turn(self._client.chat.completions.create(**request))
+                answer = await self._in_turn(start())
             except _REFUSED as error:
                 if self._answered > -math.inf:
                     raise ChatRefused(f"the endpoint refuses this chat (HTTP {error.status_code})") from error
@@ -67,9 +127,9 @@ class OpenAIEngine:
             except ValueError as error:  # invalid JSON
                 raise Unavailable(_NO_ENDPOINT) from error
         self._answered = asyncio.get_running_loop().time()
-        return _completion(answer)
+        return answer
 
-    async def _in_turn(self, work: Coroutine[Any, Any, ChatCompletion]) -> ChatCompletion:
+    async def _in_turn(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         """Await an answer. Raises TimeoutError when neither it nor another answer has come for ``timeout_s``."""
         loop = asyncio.get_running_loop()
         started, task = loop.time(), asyncio.ensure_future(work)
@@ -97,7 +157,7 @@ class OpenAIEngine:
         await self._client.close()
 
     def _unavailable(self, error: Exception) -> Unavailable | EngineRefused:
-        if isinstance(error, _REFUSED_ALWAYS):
+        if isinstance(error, openai.APIStatusError) and error.status_code in _REFUSED_ALWAYS:
             return self._refused(error)
         return Unavailable(f"the endpoint did not answer ({type(error).__name__})")
 

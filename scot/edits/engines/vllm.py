@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import os
 import re
 import sys
@@ -12,8 +13,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from scot.edits.engines.base import Completion, Sampling
+from scot.edits.concurrency import gather_or_cancel
+from scot.edits.engines.base import BEFORE_TEXTS, Completion, Likelihood, Sampling
 from scot.edits.engines.config import EngineConfig, model_id
+from scot.edits.engines.likelihoods import first_of_text
 from scot.edits.prompt import Message
 from scot.errors import ChatRefused, InvalidInput, Unavailable
 
@@ -45,7 +48,7 @@ class VllmEngine:
             tensor_parallel_size=config.tensor_parallel_size,
             enable_prefix_caching=True,
             enable_log_requests=False,
-            **_whole_prompts(config),
+            **_on_cpu(config),
         )
         with _written() as written:
             try:
@@ -59,7 +62,6 @@ class VllmEngine:
         """See :class:`scot.edits.engines.base.TextEngine`."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
-        from vllm.v1.engine.exceptions import EngineDeadError
 
         tokens = self._tokens(messages)
         if len(tokens) + sampling.max_tokens > self._most:
@@ -71,14 +73,40 @@ class VllmEngine:
             structured_outputs=StructuredOutputsParams(json=json.dumps(schema), disable_any_whitespace=True),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        prompt = {"prompt_token_ids": tokens}
+        final = await self._generate(tokens, parameters)
+        answer = final.outputs[0]
+        return Completion(answer.text, len(tokens), len(answer.token_ids), cut_off=answer.finish_reason == "length")
+
+    async def likelihoods(self, texts: Sequence[str]) -> list[Likelihood]:
+        """See :class:`scot.edits.engines.base.Ranker`; all texts run concurrently."""
+        return await gather_or_cancel(map(self._likelihood, texts))
+
+    async def _likelihood(self, text: str) -> Likelihood:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        tokenizer = self._engine.get_tokenizer()
+        before, tokens = (list(tokenizer.encode(each)) for each in (BEFORE_TEXTS, f"{BEFORE_TEXTS}{text}"))
+        if len(tokens) >= self._most:
+            raise ChatRefused(f"a text of {len(tokens)} tokens does not fit max_model_len {self._most}")
+        first = first_of_text(before, tokens)
+        parameters = SamplingParams(max_tokens=1, prompt_logprobs=0, output_kind=RequestOutputKind.FINAL_ONLY)
+        rows = (await self._generate(tokens, parameters)).prompt_logprobs
+        known = [row[token].logprob for token, row in zip(tokens[first:], rows[first:], strict=True)]
+        return Likelihood(math.fsum(known), len(known))
+
+    async def _generate(self, tokens: list[int], parameters: Any) -> Any:
+        """The last output of a sequence. Cancelling it aborts the sequence."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         try:
-            async for output in self._engine.generate(prompt, parameters, f"edits-{next(self._numbers)}"):
+            async for output in self._engine.generate(
+                {"prompt_token_ids": tokens}, parameters, f"edits-{next(self._numbers)}"
+            ):
                 final = output
         except EngineDeadError as error:
             raise Unavailable("the vLLM engine has died") from error
-        answer = final.outputs[0]
-        return Completion(answer.text, len(tokens), len(answer.token_ids), cut_off=answer.finish_reason == "length")
+        return final
 
     async def check(self) -> None:
         """Raise Unavailable when the engine has died."""
@@ -133,13 +161,15 @@ def _in_log(line: str) -> str:
     return line.rpartition("] ")[2].strip()
 
 
-def _whole_prompts(config: EngineConfig) -> dict[str, Any]:
+def _on_cpu(config: EngineConfig) -> dict[str, Any]:
     """On a CPU, prompts are read whole: vLLM 0.32 dies there when it reads a part of a chat that has a seed.
 
-    It then rewinds the chat's random generator, which torch's CPU generator does not support.
+    It then rewinds the chat's random generator, which torch's CPU generator does not support. Nothing is compiled: that
+    takes minutes at every start with another model, for work that a CPU is too slow for anyway.
     """
     from vllm.platforms import current_platform
 
     if not current_platform.is_cpu():
         return {}
-    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(config.max_model_len, _CPU_BATCH)}
+    most = max(config.max_model_len, _CPU_BATCH)
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": most, "enforce_eager": True}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
+from scot.edits.concurrency import gather_or_cancel
 from scot.edits.engines.base import Completion, Sampling, TextEngine
 from scot.edits.filters import TextFilters
 from scot.edits.parsing import parse_answer
@@ -19,8 +19,6 @@ from scot.errors import ChatRefused
 MAX_COUNT = 16
 """The most edits of one caption."""
 _MOST_KEPT = 10_000
-
-Result = TypeVar("Result")
 
 
 class EditGenerator(Protocol):
@@ -164,17 +162,3 @@ def reason_to_refuse(caption: str, filters: TextFilters) -> str | None:
 def with_images(captions: Sequence[str], image_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each caption with its image's id; empty ids if there are none."""
     return zip(captions, image_ids or [""] * len(captions), strict=True)
-
-
-async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Run coroutines concurrently and return their results in order.
-
-    The first failure cancels the others and is raised unchanged, with its own cause.
-    """
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in work]
-    except ExceptionGroup as failures:
-        failure = failures.exceptions[0]
-        raise failure from failure.__cause__  # not from the group, which would hide why the engine is unavailable
-    return [task.result() for task in tasks]

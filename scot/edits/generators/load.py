@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
 from scot.data.shards import Folder
-from scot.edits.engines.base import TextEngine
 from scot.edits.engines.config import EngineConfig, model_id
 from scot.edits.filters import TextFilters
 from scot.edits.generators.base import EditGenerator, ModelGenerator, RulesGenerator
 from scot.edits.pairs import PAIRS, PairIndex
 from scot.edits.prompt import Prompt
 from scot.edits.rules import RulesEngine
+from scot.edits.slots import SlotsEngine
 from scot.errors import InvalidInput, install_hint
+
+if TYPE_CHECKING:
+    from scot.edits.engines.openai import OpenAIEngine
+    from scot.edits.engines.vllm import VllmEngine
+
+_NO_OPENAI = f"the openai engine needs the package openai: {install_hint('edits')}"
 
 
 def load_generator(
@@ -42,6 +51,10 @@ def load_generator(
         from scot.edits.generators.service import ServiceGenerator
 
         return ServiceGenerator(config)
+    if config.rank:
+        from scot.edits.generators.slots import SlotsGenerator
+
+        return SlotsGenerator(filters or TextFilters(), ranker=_model(config), margin=config.rank_margin)
     prompt = Prompt.load(config.prompt)
     return ModelGenerator(
         _model(config), prompt, filters or TextFilters(), temperature=config.temperature, one_aspect=config.one_aspect
@@ -52,7 +65,7 @@ def names(config: EngineConfig) -> tuple[str, str]:
     """The generator and the prompt version that triplets will carry, without loading a model.
 
     Raises:
-        InvalidInput: there is no such prompt.
+        InvalidInput: there is no such prompt, or the package of the engine is not installed.
         Unavailable: the service, which defines both names, does not answer.
     """
     if config.engine == "pairs":
@@ -60,15 +73,18 @@ def names(config: EngineConfig) -> tuple[str, str]:
     if config.engine in ("rules", "slots", "service"):
         generator = load_generator(config)
         return generator.generator, generator.prompt_version
+    if config.engine == "openai" and find_spec("openai") is None:
+        raise InvalidInput(_NO_OPENAI)
+    if config.rank:
+        return f"{SlotsEngine.generator}+{model_id(config)}", SlotsEngine.prompt_version
     return model_id(config), Prompt.load(config.prompt).version
 
 
-def _model(config: EngineConfig) -> TextEngine:
+def _model(config: EngineConfig) -> OpenAIEngine | VllmEngine:
     if config.engine == "openai":
-        try:
-            from scot.edits.engines.openai import OpenAIEngine
-        except ModuleNotFoundError as error:
-            raise InvalidInput(f"the openai engine needs the package {error.name}: {install_hint('edits')}") from error
+        if find_spec("openai") is None:
+            raise InvalidInput(_NO_OPENAI)
+        from scot.edits.engines.openai import OpenAIEngine
 
         return OpenAIEngine(config)
     from scot.edits.engines.vllm import VllmEngine

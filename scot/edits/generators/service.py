@@ -10,8 +10,9 @@ from pathlib import Path
 import grpc
 
 from scot.channels import open_channel
+from scot.edits.concurrency import gather_or_cancel
 from scot.edits.engines.config import EngineConfig
-from scot.edits.generators.base import gather_or_cancel, with_images
+from scot.edits.generators.base import with_images
 from scot.edits.record import CaptionEdits, EditRecord
 from scot.errors import InvalidInput, PermissionDenied, Unauthenticated, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc

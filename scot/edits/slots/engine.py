@@ -39,23 +39,31 @@ class SlotsEngine:
 
         The same caption, image and seed give the same edits.
         """
-        reading = Reading(caption)
-        if not reading.units:
+        if not Reading(caption).units:
             return CaptionEdits(refused=Counter(caption_empty=1))
+        made = tuple(record for _, record in self.candidates(caption, count=count, seed=seed, image_id=image_id))
+        return CaptionEdits(made, Counter() if made else Counter(nothing_to_edit=1))
+
+    def candidates(
+        self, caption: str, *, count: int, seed: int, image_id: str = "", at_a_place: int = 1
+    ) -> list[tuple[str, EditRecord]]:
+        """Up to ``count`` distinct edits, each with its place; at most ``at_a_place`` of them change the same place."""
+        reading = Reading(caption)
         dice = Dice(f"{caption}\n{image_id}" if image_id else caption, seed)
-        made: dict[str, EditRecord] = {}
-        groups: set[str] = set()
+        made: dict[str, tuple[str, EditRecord]] = {}
+        places: Counter[str] = Counter()
         operations = (*_FIRST, *(operation for operation, share in _GENERAL if dice.chance(share)))
         drawn = (dice.one_of(operations) for _ in range(count * _ATTEMPTS))
-        for change in chain(_changes(reading, dice, drawn), _changes(reading, dice, _if_none(made))):
+        changes = chain(_changes(reading, dice, drawn), _changes(reading, dice, _if_none(made)))
+        for change in changes if reading.units else ():
             if len(made) == count:
                 break
-            if change.group in groups or change.caption in (caption, *made) or _too_long(change):
+            if places[change.group] == at_a_place or change.caption in (caption, *made) or _too_long(change):
                 continue
-            groups.add(change.group)
+            places[change.group] += 1
             kept = kept_words(caption, change.caption)
-            made[change.caption] = EditRecord(change.aspect, change.edit, change.caption, kept)
-        return CaptionEdits(tuple(made.values()), Counter() if made else Counter(nothing_to_edit=1))
+            made[change.caption] = change.group, EditRecord(change.aspect, change.edit, change.caption, kept)
+        return list(made.values())
 
 
 def _changes(reading: Reading, dice: Dice, operations: Iterable[Operation]) -> Iterator[Change]:
@@ -66,7 +74,7 @@ def _changes(reading: Reading, dice: Dice, operations: Iterable[Operation]) -> I
             yield change
 
 
-def _if_none(made: Mapping[str, EditRecord]) -> Iterator[Operation]:
+def _if_none(made: Mapping[str, object]) -> Iterator[Operation]:
     """The general operations, one after the other, as long as nothing is made."""
     return (operation for operation, _ in _GENERAL if not made)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +87,48 @@ def test_a_run_that_edits_few_captions_says_so_in_its_last_line(
     tally = read_manifest(output).extra["tally"]
     assert (tally["edited"], tally["short"]) == (1, 0)
     assert tally["examples"]["nothing_to_edit"] == ["annual report", "minutes of a meeting"]
+
+
+def test_sigterm_ends_a_run_at_once_with_one_sentence(tmp_path: Path) -> None:
+    source = corpus(tmp_path / "p", ["a red cat on the left"])
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        command = [sys.executable, "ray_jobs/generate_edits.py", "--source", source, "--output", str(tmp_path / "t")]
+        command += ["--model", "m", "--url", url, "--num-workers", "0", "--timeout-s", "600"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as job:
+            silent.accept()[0].close()  # it is asking
+            job.send_signal(signal.SIGTERM)
+            assert job.wait(timeout=60) == 143
+            assert job.stderr is not None
+            assert job.stderr.read().splitlines()[-1] == "generate_edits.py: ended by SIGTERM"
+
+
+@pytest.mark.parametrize(("workers", "code"), [("0", 0), ("1", 1)])
+def test_a_job_where_ray_is_not_installed(tmp_path: Path, workers: str, code: int) -> None:
+    source = corpus(tmp_path / "p", ["a red cat on the left"])
+    script = "import sys; sys.modules['ray'] = None; import runpy; sys.argv = sys.argv[1:]; "
+    script += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-c", script, "ray_jobs/generate_edits.py", "--source", source]
+    command += ["--output", str(tmp_path / "t"), "--num-workers", workers]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == code, made.stderr
+    if code:
+        assert made.stderr == "generate_edits.py: this job needs Ray: pip install 'scot-search[train]'\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("RAY_TMPDIR", "/proc/nowhere", "Ray does not start; is the machine very busy, or out of memory? "),
+        ("RAY_ADDRESS", "127.0.0.1:9", "no Ray answers at RAY_ADDRESS=127.0.0.1:9: "),
+        ("RAY_ADDRESS", "ray://127.0.0.1:9", "no Ray answers at RAY_ADDRESS=ray://127.0.0.1:9: "),
+    ],
+)
+def test_ray_that_does_not_start_is_one_sentence(tmp_path: Path, variable: str, value: str, sentence: str) -> None:
+    source = corpus(tmp_path / "p", ["a red cat on the left"])
+    command = [sys.executable, "ray_jobs/generate_edits.py", "--source", source, "--output", str(tmp_path / "t")]
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("RAY_")} | {variable: value}
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert made.returncode == 1
+    assert made.stderr.splitlines()[-1].startswith(f"generate_edits.py: {sentence}")
+    assert "Traceback" not in made.stderr

@@ -13,7 +13,9 @@ import pytest
 from aiohttp import web
 
 from scot.edits.engines import Completion, EngineConfig, Sampling
+from scot.edits.engines.base import Likelihood
 from scot.edits.engines.openai import OpenAIEngine
+from scot.edits.generators.load import load_generator, names
 from scot.edits.prompt import Prompt
 from scot.errors import ChatRefused, EngineRefused, InvalidInput, ScotError, Unavailable
 
@@ -399,3 +401,124 @@ def test_nothing_listening_is_unavailable() -> None:
 def test_a_key_that_no_header_can_hold_is_told_without_the_key(key: str) -> None:
     with pytest.raises(InvalidInput, match=r"^api_key must be printable ASCII characters$"):
         EngineConfig(engine="openai", model="tiny", url="http://127.0.0.1:1/v1", api_key=key)
+
+
+TEXTS = ["a red cat", "a green cat"]
+
+
+def repeated(request: dict[str, Any], *, logprobs: bool = True) -> dict[str, Any]:
+    """Completions with echo: every word of the prompts with its place, as likely as it is long, and one word more."""
+
+    def choice(index: int, prompt: str) -> dict[str, Any]:
+        found = [(match.start(), match[0]) for match in re.finditer(r" ?\S+", prompt)]
+        values = [None, *(-float(len(token)) for _, token in found[1:]), -100.0]
+        offsets, tokens = [at for at, _ in found], [token for _, token in found]
+        told = {
+            "text_offset": [*offsets, len(prompt)],
+            "tokens": [*tokens, " end"],
+            "token_logprobs": values,
+            "top_logprobs": None,
+        }
+        return {
+            "index": index, "text": f"{prompt} end", "finish_reason": "length", "logprobs": told if logprobs else None,
+        }  # fmt: skip
+
+    choices = [choice(n, prompt) for n, prompt in enumerate(request["prompt"])]
+    return {"id": "1", "object": "text_completion", "created": 1, "model": "tiny", "choices": choices[::-1]}
+
+
+def likelihoods(handler: Handler, calls: int = 1) -> list[list[Likelihood]]:
+    async def main() -> list[list[Likelihood]]:
+        async with endpoint(handler) as engine:
+            return [await engine.likelihoods(TEXTS) for _ in range(calls)]
+
+    return asyncio.run(main())
+
+
+def test_likelihoods_are_those_of_the_texts_alone() -> None:
+    """Neither the words before the text nor the one that the model writes behind it count."""
+    paths: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        paths.append(request.path)
+        body = await request.json()
+        assert (body["echo"], body["prompt"]) == (True, [f"A photo of {text}" for text in TEXTS])
+        return web.json_response(repeated(body))
+
+    # " a", " red", " cat" and " a", " green", " cat"
+    assert likelihoods(handler) == [[Likelihood(-10.0, 3), Likelihood(-12.0, 3)]]
+    assert paths == ["/v1/completions"]
+
+
+def tokens_of(text: str) -> list[int]:
+    return [sum(word.encode()) for word in re.findall(r" ?\S+| $", text)]
+
+
+def llama(told: list[str], *, logprobs: bool = True) -> Handler:
+    """The ways of llama.cpp's server: no echo, tokens, and a grammar of tokens."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        told.append(request.path)
+        body = await request.json()
+        if request.path == "/tokenize":
+            return web.json_response({"tokens": tokens_of(body["content"])})
+        allowed = [int(token) for token in re.findall(r"<\[(\d+)\]>", body.get("grammar", "<[7]>"))]
+        content = [{"id": token, "token": "x", "logprob": -token / 100, "top_logprobs": []} for token in allowed]
+        found = {"content": content} if logprobs else None
+        choice = {"index": 0, "text": "x", "finish_reason": "length", "logprobs": found}
+        return web.json_response({"id": "1", "object": "text_completion", "created": 1, "choices": [choice]})
+
+    return handler
+
+
+def test_a_server_without_echo_writes_the_texts_token_by_token() -> None:
+    paths: list[str] = []
+    expected = [Likelihood(pytest.approx(-sum(tokens_of(f" {text}")) / 100), 3) for text in TEXTS]
+    assert likelihoods(llama(paths), calls=2) == [expected, expected]
+    assert paths.count("/v1/completions") == 1 + 2 * len(TEXTS)  # echo is tried once
+    assert paths.count("/tokenize") == 2 * 2 * len(TEXTS)
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 501])
+def test_an_endpoint_without_log_probabilities_is_one_sentence(status: int) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        if "prompt" in body and status == 200:
+            return web.json_response(repeated(body, logprobs=False))
+        return web.json_response({"error": {"message": "no"}}, status=404 if status == 200 else status, headers=AT_ONCE)
+
+    with pytest.raises(EngineRefused, match="gives no log-probabilities of 'tiny', which --rank needs") as caught:
+        likelihoods(handler)
+    assert "\n" not in str(caught.value)
+
+
+def test_llamas_server_without_log_probabilities_is_the_same_sentence() -> None:
+    with pytest.raises(EngineRefused, match="gives no log-probabilities of 'tiny', which --rank needs"):
+        likelihoods(llama([], logprobs=False))
+
+
+def test_a_wrong_key_is_told_as_such_when_ranking() -> None:
+    with pytest.raises(EngineRefused, match=r"refuses the model 'tiny' \(HTTP 401\): wrong key"):
+        likelihoods(fixed(lambda: web.json_response({"error": {"message": "wrong key"}}, status=401)))
+
+
+def test_one_refused_text_is_no_reason_to_ask_in_another_way() -> None:
+    count = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal count
+        count += 1
+        body = await request.json()
+        return web.json_response(repeated(body)) if count == 1 else web.json_response({}, status=400)
+
+    with pytest.raises(ChatRefused):
+        likelihoods(handler, calls=2)
+    assert count == 2
+
+
+def test_the_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scot.edits.generators.load.find_spec", lambda name: None)
+    config = EngineConfig(engine="openai", model="tiny", url="http://localhost:1/v1")
+    for start in (names, load_generator):
+        with pytest.raises(InvalidInput, match=r"needs the package openai: pip install 'scot-search\[edits\]'"):
+            start(config)

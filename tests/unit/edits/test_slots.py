@@ -14,14 +14,18 @@ from pathlib import Path
 
 import pytest
 
+from scot.edits.auto import choose_engine
 from scot.edits.engines import EngineConfig
+from scot.edits.engines.base import Likelihood
 from scot.edits.filters import TextFilters, words
 from scot.edits.generators import load_generator
+from scot.edits.generators.load import names
 from scot.edits.generators.slots import SlotsGenerator
 from scot.edits.record import CaptionEdits, EditRecord
 from scot.edits.slots import SlotsEngine
 from scot.edits.vocabulary import TERMS, lemma
 from scot.edits.vocabulary import words as vocabulary_words
+from scot.errors import ChatRefused, InvalidInput, Unavailable
 
 CAPTIONS = Path(__file__).with_name("natural_captions.txt").read_text(encoding="utf-8").splitlines()
 ENGINE = SlotsEngine()
@@ -129,23 +133,100 @@ def test_the_image_is_part_of_the_draw() -> None:
     assert one == again != other
 
 
-class Shortest:
-    """Finds the shortest texts most natural."""
+class Model:
+    """A language model that knows how likely words are, all others less so."""
 
-    id = "shortest"
+    id = "words"
 
-    async def log_probabilities(self, texts: Sequence[str]) -> list[float]:
-        return [-float(len(text)) for text in texts]
+    def __init__(self, known: dict[str, float], other: float = -8.0, error: Exception | None = None) -> None:
+        self._known, self._other, self._error = known, other, error
+        self.asked: list[str] = []
+
+    async def likelihoods(self, texts: Sequence[str]) -> list[Likelihood]:
+        if self._error:
+            raise self._error
+        self.asked += texts
+        return [
+            Likelihood(sum(self._known.get(word, self._other) for word in text.split()), len(text.split()))
+            for text in texts
+        ]
+
+    async def check(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
-def test_a_model_chooses_among_more_edits_than_asked() -> None:
-    captions = ["a red car on a street next to a tree"]
-    generator = SlotsGenerator(TextFilters(), ranker=Shortest())
-    (made,) = asyncio.run(generator.generate(captions, count=2, seed=0))
-    (without,) = asyncio.run(SlotsGenerator(TextFilters()).generate(captions, count=8, seed=0))
-    lengths = sorted(len(edit.edited_caption) for edit in without.edits)
-    assert sorted(len(edit.edited_caption) for edit in made.edits) == lengths[:2]
-    assert generator.generator == "slots+shortest"
+CAPTION = "a red car on a street"
+
+
+def ranked(model: Model, caption: str = CAPTION, *, count: int = 2, margin: float = 0.5) -> CaptionEdits:
+    generator = SlotsGenerator(TextFilters(), ranker=model, margin=margin)
+    return asyncio.run(generator.generate([caption], count=count, seed=0))[0]
+
+
+def unranked(count: int = 2) -> CaptionEdits:
+    return asyncio.run(SlotsGenerator(TextFilters()).generate([CAPTION], count=count, seed=0))[0]
+
+
+def test_a_model_chooses_the_likeliest_of_more_edits_than_asked() -> None:
+    assert "a pink car on a street" not in [edit.edited_caption for edit in unranked(2).edits]
+    model = Model(dict.fromkeys((*CAPTION.split(), "pink"), -3.0))
+    generator = SlotsGenerator(TextFilters(), ranker=model)
+    (made,) = asyncio.run(generator.generate([CAPTION], count=2, seed=0))
+    assert [edit.edited_caption for edit in made.edits] == ["a pink car on a street"]
+    assert model.asked[0] == CAPTION
+    assert len(model.asked) > 2
+    assert made.prompt_tokens == sum(len(text.split()) for text in model.asked)
+    assert generator.generator == "slots+words"
+
+
+def test_an_edit_less_likely_than_the_caption_by_more_than_the_margin_is_refused() -> None:
+    model = Model(dict.fromkeys(CAPTION.split(), -3.0))
+    assert ranked(model) == CaptionEdits((), Counter(unlikely=2), ranked(model).prompt_tokens)
+    assert len(ranked(model, margin=5.0).edits) == 2
+
+
+def test_the_likeliest_edit_of_each_place_comes_before_the_second_of_any() -> None:
+    model = Model({})  # every word is as likely: longer captions are not less likely a word
+    candidates = ENGINE.candidates(CAPTION, count=16, seed=0, at_a_place=4)
+    places = {record.edited_caption: place for place, record in candidates}
+    likely = Model({word: -8.0 - number / 50 for number, word in enumerate(" ".join(places).split())})
+    made = ranked(likely, count=4, margin=50.0)
+    assert len({places[edit.edited_caption] for edit in made.edits}) == min(4, len(set(places.values())))
+    assert ranked(model).refused == Counter(not_ranked=1)
+
+
+@pytest.mark.parametrize("value", [0.0, -5.0, float("-inf"), float("nan")])
+def test_a_model_that_ranks_everything_equal_leaves_the_grammars_order(value: float) -> None:
+    made = ranked(Model({}, other=value))
+    assert made.edits == unranked().edits
+    assert made.refused == Counter(not_ranked=1)
+
+
+def test_a_text_that_a_model_refuses_leaves_the_grammars_order() -> None:
+    made = ranked(Model({}, error=ChatRefused("too long")))
+    assert made.edits == unranked().edits
+    assert made.refused == Counter(chat_refused=1)
+
+
+def test_a_model_that_is_away_is_waited_for_by_the_caller() -> None:
+    with pytest.raises(Unavailable, match="away"):
+        ranked(Model({}, error=Unavailable("away")))
+
+
+@pytest.mark.parametrize("engine", ["rules", "slots", "pairs", "service", "auto"])
+def test_ranking_without_a_model_is_one_sentence(engine: str) -> None:
+    url = "localhost:1" if engine == "service" else ""
+    with pytest.raises(InvalidInput, match="--rank needs a language model"):
+        EngineConfig(engine=engine, url=url, rank=True)
+
+
+def test_auto_says_that_a_model_ranks() -> None:
+    config = EngineConfig(engine="auto", model="small", url="http://localhost:1/v1", rank=True)
+    chosen, why = choose_engine(config, [("a", CAPTION)], seed=0)
+    assert (chosen.engine, chosen.rank) == ("openai", True)
+    assert why == "engine openai: the model small ranks the edits of the engine slots"
+    assert names(chosen) == ("slots+openai:small", "slots-1")
 
 
 def test_no_group_of_the_vocabulary_hides_another_of_its_name() -> None:

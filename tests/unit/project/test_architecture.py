@@ -21,10 +21,11 @@ SMALL = frozenset(
         "local_ray",
         "results",
         "baselines",
+        "signals",
     }
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
-SHARED = frozenset({"services/access", "services/calls", "services/ordered_map"})
+SHARED = frozenset({"services/access", "services/calls", "services/child_processes", "services/ordered_map"})
 LIBRARY_ROOMS = frozenset({*INDEX, "worlds", "composers", "edits", "training", "bootstrap", "evaluation", "client"})
 
 # Each room with the rooms that it may import; a room stands below all rooms that may import it.
@@ -36,7 +37,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "machine": frozenset(),
     "results": frozenset(),
     "local_ray": frozenset({"errors"}),
-    "flags": frozenset({"errors", "keys"}),
+    "signals": frozenset(),
+    "flags": frozenset({"errors", "keys", "signals"}),
     "progress": frozenset({"errors"}),
     "ports": frozenset({"errors"}),
     "baselines": frozenset({"errors"}),
@@ -62,6 +64,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "ray_jobs": SMALL | LIBRARY_ROOMS | {"cluster"},
     "services/access": SMALL,
     "services/ordered_map": SMALL,
+    "services/child_processes": SMALL,
     "services/calls": SMALL | {"services/access"},
     "services/edits": SMALL | SHARED | {"edits", "v1"},
     "services/search/tracing": SMALL,
