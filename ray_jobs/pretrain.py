@@ -29,7 +29,7 @@ from scot.training.distributed import check_shares
 from scot.training.held_out import objection
 from scot.training.launch import Source, train_in_process, train_with_ray
 from scot.training.network import network_settings
-from scot.training.run_folder import RunFolder, check_writable
+from scot.training.run_folder import RunFolder, check_writable, shown_recall
 from scot.training.split import split
 
 
@@ -134,7 +134,7 @@ def _finish(config: PretrainConfig, run: RunFolder, version: str) -> None:
 
 
 def _recall(metrics: dict[str, float]) -> str:
-    return f"held-out recall@1 {metrics['recall@1']:.3f}, recall@10 {metrics['recall@10']:.3f}"
+    return f"held-out {shown_recall(metrics)}"
 
 
 if __name__ == "__main__":
