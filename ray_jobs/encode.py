@@ -19,7 +19,7 @@ from ray_jobs.session import ray_session
 from scot import flags
 from scot.embeddings.encode import encode_triplets
 from scot.embeddings.pairs import PAIRS
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag
 from scot.evaluation.pairs import find_pairs
 from scot.progress import Progress
 
@@ -52,7 +52,7 @@ def main(config: EncodeConfig) -> int:
     """Encode, and print the result."""
     for name in ("source", "triplets", "output"):
         if not getattr(config, name) and not (name == "source" and config.captions_only):
-            raise InvalidInput(f"--{name} is missing")
+            raise InvalidFlag(f"--{name} is missing")
     with ray_session() if config.num_workers > 0 else nullcontext():
         done = encode_triplets(
             config.source,
