@@ -25,7 +25,8 @@ from scot.errors import InvalidFlag, InvalidInput
 from scot.index.config import CollectionConfig, ServerConfig
 from scot.index.gallery import Batches, StoreGallery, load_image
 from scot.index.store import GalleryStore
-from scot.index.sync import Pending, Report, sync
+from scot.index.sync import Pending, sync
+from scot.index.sync_report import Report
 from scot.index.thumbnails import Thumbnails
 from scot.progress import Progress
 
