@@ -36,7 +36,7 @@ from scot.composers import Composer, LearnedComposer
 from scot.composers.base import States
 from scot.embeddings.cache import TripletEmbeddings, load_cache
 from scot.encoders import load_encoder
-from scot.errors import InvalidInput, ScotError
+from scot.errors import InvalidFlag, InvalidInput, ScotError
 from scot.evaluation.comparison import ORACLE, ORACLE_MOVED, compare, measure
 from scot.evaluation.model import EncodedBenchmark, encode_benchmark
 from scot.evaluation.scoring import Estimate
@@ -77,9 +77,7 @@ class QualityBenchmark:
 def main(config: QualityBenchmark) -> int:
     """Prepare, train what is missing, report."""
     if wrong := set(config.only) - {run.group for run in RUNS}:
-        raise InvalidInput(
-            f"--only knows {', '.join(dict.fromkeys(run.group for run in RUNS))}, not {', '.join(wrong)}"
-        )
+        raise InvalidFlag(f"--only knows {', '.join(dict.fromkeys(run.group for run in RUNS))}, not {', '.join(wrong)}")
     print(machine(), flush=True)
     if config.seeds:
         prepare(config)

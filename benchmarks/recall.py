@@ -27,7 +27,7 @@ import qdrant_edge as edge
 from scot import flags
 from scot.composers import Composer, baseline, load_composer
 from scot.encoders import Encoder, load_encoder
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag, InvalidInput
 from scot.evaluation.model import EncodedBenchmark, encode_benchmark
 from scot.evaluation.worlds import read_gallery
 from scot.index.config import CollectionConfig, SearchParams
@@ -77,7 +77,7 @@ class RecallBenchmark:
         if self.items < 1 or self.queries < 1:
             raise InvalidInput("items and queries must be at least 1")
         if unknown := set(self.quantizations) - set(QUANTIZATIONS):
-            raise InvalidInput(f"--quantizations knows {', '.join(QUANTIZATIONS)}, not {', '.join(sorted(unknown))}")
+            raise InvalidFlag(f"--quantizations knows {', '.join(QUANTIZATIONS)}, not {', '.join(sorted(unknown))}")
 
 
 QUANTIZATIONS: Mapping[str, Any] = {

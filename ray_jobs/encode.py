@@ -18,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ray_jobs.session import ray_session
 from scot import flags
 from scot.embeddings.encode import encode_triplets
-from scot.errors import InvalidInput
+from scot.embeddings.pairs import PAIRS
+from scot.errors import InvalidFlag
+from scot.evaluation.pairs import find_pairs
 from scot.progress import Progress
 
 
@@ -40,6 +42,8 @@ class EncodeConfig:
     """Actors that encode; they share the cores of a machine. 0: encode in this process, without Ray."""
     use_gpu: bool = False
     """Give each actor a GPU."""
+    pairs: bool = True
+    """Also find pairs of the images whose captions differ in a few words: pretrain.py measures the held-out ones."""
     states: bool = False
     """Also store the hidden states of images and edits, the input of a token_combiner (docs/pretraining.md)."""
 
@@ -48,7 +52,7 @@ def main(config: EncodeConfig) -> int:
     """Encode, and print the result."""
     for name in ("source", "triplets", "output"):
         if not getattr(config, name) and not (name == "source" and config.captions_only):
-            raise InvalidInput(f"--{name} is missing")
+            raise InvalidFlag(f"--{name} is missing")
     with ray_session() if config.num_workers > 0 else nullcontext():
         done = encode_triplets(
             config.source,
@@ -59,11 +63,14 @@ def main(config: EncodeConfig) -> int:
             num_workers=config.num_workers,
             use_gpu=config.use_gpu,
             states=config.states,
+            find_pairs=find_pairs if config.pairs else None,
             progress=Progress.on(sys.stderr),
         )
     counts = done.info.counts
     images = f"{counts['images']:,} {'captions in the place of images' if config.captions_only else 'images'}"
     held = f"{counts['triplets']:,} triplets, {images}, {counts['texts']:,} texts"
+    if config.pairs and not config.captions_only:
+        held += f", {counts.get(PAIRS, 0):,} pairs to measure"
     if done.reused_images == counts["images"] and done.reused_texts == counts["texts"]:
         print(f"{config.output} is up to date: {held} of {done.info.encoder_id}; nothing to encode")
     else:

@@ -25,7 +25,7 @@ from scot.edits.engines import EngineConfig
 from scot.edits.filters import TextFilters
 from scot.edits.generation import generate_triplets
 from scot.edits.similarity import SimilarityFilters
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag
 from scot.progress import Progress
 from scot.signals import sigterm_raises
 
@@ -77,7 +77,7 @@ def main(config: GenerateEditsConfig) -> int:
     """Generate, and print the result."""
     for name in ("source", "output"):
         if not getattr(config, name):
-            raise InvalidInput(f"--{name} is missing")
+            raise InvalidFlag(f"--{name} is missing")
     with ray_session() if config.num_workers else sigterm_raises():
         done = generate_triplets(
             config.source,

@@ -21,11 +21,12 @@ from scot import flags
 from scot.data.captioned import Source, open_source
 from scot.embeddings.images import EmbeddedBatch, embed_images
 from scot.encoders import load_encoder
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag, InvalidInput
 from scot.index.config import CollectionConfig, ServerConfig
 from scot.index.gallery import Batches, StoreGallery, load_image
 from scot.index.store import GalleryStore
-from scot.index.sync import Pending, Report, sync
+from scot.index.sync import Pending, sync
+from scot.index.sync_report import Report
 from scot.index.thumbnails import Thumbnails
 from scot.progress import Progress
 
@@ -70,7 +71,7 @@ class IndexConfig:
         if self.batch_size < 1 or self.threads < 1 or self.num_workers < 0:
             raise InvalidInput("batch_size and threads must be at least 1, num_workers at least 0")
         if self.thumbnails and self.no_thumbnails:
-            raise InvalidInput("--no-thumbnails contradicts --thumbnails")
+            raise InvalidFlag("--no-thumbnails contradicts --thumbnails")
 
     def thumbnails_url(self) -> str | None:
         """Where the thumbnails are, if any are to be made."""

@@ -23,13 +23,13 @@ from scot.composers import Registry
 from scot.composers.architectures import configure
 from scot.embeddings.cache import check_cache
 from scot.embeddings.memory_mapped import open_cache
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag
 from scot.training.config import TrainConfig
 from scot.training.distributed import check_shares
 from scot.training.held_out import objection
 from scot.training.launch import Source, train_in_process, train_with_ray
 from scot.training.network import network_settings
-from scot.training.run_folder import RunFolder, check_writable
+from scot.training.run_folder import RunFolder, check_writable, shown_recall
 from scot.training.split import split
 
 
@@ -70,17 +70,17 @@ class PretrainConfig:
 def main(config: PretrainConfig) -> int:
     """Train, write the report and the artifact, publish it."""
     if not config.embeddings:
-        raise InvalidInput("--embeddings is missing")
+        raise InvalidFlag("--embeddings is missing")
     if config.num_workers < 0:
-        raise InvalidInput(f"--num-workers must not be negative, but is {config.num_workers}")
+        raise InvalidFlag(f"--num-workers must not be negative, but is {config.num_workers}")
     if config.max_workers and not 1 <= config.num_workers <= config.max_workers:
-        raise InvalidInput(f"--max-workers {config.max_workers} needs --num-workers between 1 and it")
+        raise InvalidFlag(f"--max-workers {config.max_workers} needs --num-workers between 1 and it")
     settings = config.training
     check_shares(settings.batch_size, max(1, config.num_workers), config.max_workers)
     info, _ = check_cache(config.embeddings)
     configure(settings.architecture, network_settings(settings, info))  # refused before it trains
     if config.images and not settings.from_captions:
-        raise InvalidInput("--images needs --from-captions: without it no caption is moved to the images")
+        raise InvalidFlag("--images needs --from-captions: without it no caption is moved to the images")
     images = check_cache(config.images, info.encoder_id)[0] if config.images else None
     name = config.name or RunFolder.default_name(settings, info, images)
     run = RunFolder(config.runs, name, settings, info, images)
@@ -134,7 +134,7 @@ def _finish(config: PretrainConfig, run: RunFolder, version: str) -> None:
 
 
 def _recall(metrics: dict[str, float]) -> str:
-    return f"held-out recall@1 {metrics['recall@1']:.3f}, recall@10 {metrics['recall@10']:.3f}"
+    return f"held-out {shown_recall(metrics)}"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,10 @@ class InvalidInput(ScotError):
     """An argument, file or field is malformed; the message says which and why."""
 
 
+class InvalidFlag(InvalidInput):
+    """A flag is missing, has a value that it cannot have, or contradicts another: the command line is malformed."""
+
+
 class ImageRefused(InvalidInput):
     """The bytes are not an image that SCOT decodes. ``reason`` is a stable word for counters, e.g. ``"too_large"``."""
 

@@ -70,7 +70,7 @@ def search_request(query: Query) -> search_pb2.ComposeSearchRequest:
     if not 1 <= values["limit"] < 2**32:
         raise InvalidInput(f"limit: must be at least 1 and at most 1000, not {values['limit']}")
     if not 0 <= values["offset"] < 2**32:
-        raise InvalidInput(f"offset: must be at least 0, not {values['offset']}")
+        raise InvalidInput(f"offset: must be at least 0 and at most 10000, not {values['offset']}")
     image, item_id, vector = (values.pop(name, None) for name in ("image", "item_id", "vector"))
     edits, conditions = values.pop("edits", ()), values.pop("filter", None)
     reference = None

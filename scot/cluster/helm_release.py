@@ -12,7 +12,7 @@ import yaml
 from scot import __version__
 from scot.cluster.api import Json
 from scot.cluster.jobs import ARTIFACTS
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag, InvalidInput
 
 VOLUME_LABEL = "scot/artifacts"  # by which the chart puts the pods of one volume on one node
 APPLICATION, COMPOSER = "search", "Composer"  # in serveConfigV2
@@ -25,7 +25,7 @@ def fullname(release: str, override: str = "") -> str:
         InvalidInput: ``release`` is not a valid name.
     """
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,51}[a-z0-9])?", release):
-        raise InvalidInput(f"--release {release!r} is not a valid name of a helm release")
+        raise InvalidFlag(f"--release {release!r} is not a valid name of a helm release")
     return (override or (release if "scot" in release else f"{release}-scot"))[:40].rstrip("-")
 
 

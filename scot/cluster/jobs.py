@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from scot import flags
 from scot.bundled import code_root
-from scot.errors import InvalidInput, install_hint
+from scot.errors import InvalidFlag, InvalidInput, install_hint
 
 JobName = Literal["generate_edits", "encode", "pretrain", "evaluate", "index"]
 
@@ -106,7 +106,7 @@ def check(job: JobName, words: Sequence[str]) -> None:
     config = config_of(job)
     known = _known(config)
     if not {"--help", "-h"}.isdisjoint(words):
-        raise InvalidInput(f"--help belongs before the job's name: scot cluster submit --help ({job})")
+        raise InvalidFlag(f"--help belongs before the job's name: scot cluster submit --help ({job})")
     for flag in sorted(_present(words) - known):
         near = difflib.get_close_matches(flag, known, n=1)
         raise InvalidInput(f"{job} has no flag {flag}" + (f"; did you mean {near[0]}?" if near else ""))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from scot.cluster import jobs, rayjob
 from scot.cluster.api import Cluster
 from scot.cluster.helm_release import Owner, Release, Resources
-from scot.errors import InvalidInput, NotFound
+from scot.errors import InvalidFlag, NotFound
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class JobOptions(ReleaseOptions):
 
     def __post_init__(self) -> None:
         if min(self.num_workers, self.backoff_limit, self.ttl, self.start_timeout) < 0:
-            raise InvalidInput("--num-workers, --backoff-limit, --ttl and --start-timeout must not be negative")
+            raise InvalidFlag("--num-workers, --backoff-limit, --ttl and --start-timeout must not be negative")
         if self.owner and self.owner.count("/") != 1:
-            raise InvalidInput(f"--owner {self.owner!r} must be NAME/UID")
+            raise InvalidFlag(f"--owner {self.owner!r} must be NAME/UID")
 
 
 def release_of(config: JobOptions, cluster: Cluster | None) -> Release:

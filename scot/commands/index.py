@@ -18,7 +18,8 @@ from scot.commands.service import ServicePlace
 from scot.data.captioned import open_sources
 from scot.errors import ImageRefused, InvalidInput, NotFound, Overloaded, Unavailable, install_hint
 from scot.index.origin import Origin
-from scot.index.sync import Gallery, Outcome, Pending, Report, sync
+from scot.index.sync import Gallery, Outcome, Pending, compare, sync
+from scot.index.sync_report import Report
 from scot.progress import Progress
 from scot.results import print_json, printable, words_aside
 
@@ -71,9 +72,10 @@ def index(config: IndexConfig) -> int:
 
     async def work() -> Report:
         async with _gallery(config) as gallery:
-            return await sync(
-                sources, gallery, prune=config.prune, dry_run=config.dry_run, progress=Progress.on(sys.stderr)
-            )
+            progress = Progress.on(sys.stderr)
+            if config.dry_run or isinstance(gallery, NoItems):
+                return await compare(sources, gallery, prune=config.prune, progress=progress)
+            return await sync(sources, gallery, prune=config.prune, progress=progress)
 
     with words_aside(config.json):
         for source in sources:
@@ -88,7 +90,7 @@ def index(config: IndexConfig) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _gallery(config: IndexConfig) -> AsyncIterator[Gallery]:
+async def _gallery(config: IndexConfig) -> AsyncIterator[Gallery | NoItems]:
     """The gallery of the service, if one listens at the address; else that of the workspace.
 
     Raises:
@@ -113,7 +115,7 @@ async def _gallery(config: IndexConfig) -> AsyncIterator[Gallery]:
     print(f"no service answers at {config.service.address}: ", end="")
     if config.dry_run and not store_path.exists():
         print(f"there is no store at {store_path} yet", flush=True)
-        yield NoGallery()
+        yield NoItems()
         return
     print(f"storing them in {store_path} with the encoder {config.encoder}", flush=True)
     thumbnails = None if config.no_thumbnails else Thumbnails.beside(store_path)
@@ -140,8 +142,8 @@ def _listens(address: str) -> bool:
         return False
 
 
-class NoGallery:
-    """The :class:`~scot.index.sync.Gallery` of a dry run for a store that does not exist yet."""
+class NoItems:
+    """The :class:`~scot.index.sync.KnownItems` of a dry run for a store that does not exist yet."""
 
     async def prepare(self, *, dry_run: bool) -> None:
         """See :class:`~scot.index.sync.Gallery`."""
@@ -157,18 +159,6 @@ class NoGallery:
     def incomplete(self, item_id: str) -> bool:
         """See :class:`~scot.index.sync.Gallery`."""
         return False
-
-    async def store(self, pictures: Iterator[Pending], done: Callable[[Outcome], None]) -> None:
-        """See :class:`~scot.index.sync.Gallery`."""
-        raise NotImplementedError
-
-    async def update(self, pictures: Sequence[Pending]) -> None:
-        """See :class:`~scot.index.sync.Gallery`."""
-        raise NotImplementedError
-
-    async def delete(self, item_ids: Sequence[str]) -> None:
-        """See :class:`~scot.index.sync.Gallery`."""
-        raise NotImplementedError
 
 
 class ServiceGallery:
@@ -240,7 +230,7 @@ class ServiceGallery:
     async def _send(
         self, batch: Sequence[tuple[Pending, bytes | ImageRefused]], done: Callable[[Outcome], None]
     ) -> None:
-        refused = [(each, data.reason, each.item_id) for each, data in batch if isinstance(data, ImageRefused)]
+        refused = [(each, data.reason, "") for each, data in batch if isinstance(data, ImageRefused)]
         sent = {each.item_id: (each, data) for each, data in batch if isinstance(data, bytes)}
         before = await self.origins([item_id for item_id, (each, _) in sent.items() if each.is_new])
         if sent:
@@ -250,9 +240,7 @@ class ServiceGallery:
                     for each, data in sent.values()
                 ]
             )
-            refused += [
-                (sent[item_id][0], "refused_by_service", f"{item_id}: {error}") for item_id, error in errors.items()
-            ]
+            refused += [(sent[item_id][0], "refused_by_service", error) for item_id, error in errors.items()]
             self._exists = True
             sent = {item_id: each for item_id, each in sent.items() if item_id not in errors}
         done(Outcome([each for each, _ in sent.values()], refused, before))

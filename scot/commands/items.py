@@ -10,7 +10,7 @@ import tyro
 from scot import flags
 from scot.client import Origin, StoredItem
 from scot.commands.service import ServicePlace
-from scot.errors import InvalidInput, NotFound
+from scot.errors import InvalidFlag, InvalidInput, NotFound
 from scot.results import print_json, print_outcome, printable
 
 _AT_ONCE = 1_000
@@ -124,7 +124,7 @@ def encode(config: EncodeConfig) -> int:
     if not 1 <= (count := len(config.image) + len(config.text)) <= _INPUTS:
         raise InvalidInput(f"give 1 to {_INPUTS} of --image and --text, not {count}")
     if config.output is not None and config.output.suffix != ".npy":
-        raise InvalidInput(f"--output must end with .npy, not {config.output}")
+        raise InvalidFlag(f"--output must end with .npy, not {config.output}")
     import numpy as np  # not in the base package
 
     with config.service.client() as client:

@@ -15,7 +15,7 @@ from scot import flags
 from scot.client import Query
 from scot.client._messages import image_bytes, search_request, search_result
 from scot.commands.service import ServicePlace
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag
 from scot.results import print_json
 
 STAGES: Mapping[str, str] = {
@@ -66,7 +66,7 @@ def profile(config: ProfileConfig) -> int:
         ScotError: the reference cannot be read, or the service refuses or is unavailable.
     """
     if config.queries < 1 or config.warm_up < 0:
-        raise InvalidInput("--queries must be at least 1, and --warm-up at least 0")
+        raise InvalidFlag("--queries must be at least 1, and --warm-up at least 0")
     image, edits = config.image, list(config.edit)
     encoded = image_bytes(image) if image is not None else None
     if encoded is None and config.item_id is None and not edits:

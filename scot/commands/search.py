@@ -21,7 +21,7 @@ from scot.commands.service import ServicePlace
 from scot.commands.show import check_terminal, show_image
 from scot.commands.vectors import read_vector
 from scot.data.images import decode_image
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag
 from scot.evaluation.contact_sheet import SheetRow, check_file, contact_sheet, save_sheet
 from scot.index.filter_text import parse_filter
 from scot.results import print_json, printable
@@ -82,13 +82,13 @@ def search(config: SearchConfig) -> int:
     if config.sheet is not None:
         check_file(config.sheet)
     if config.show and config.json:
-        raise InvalidInput("--show contradicts --json")
+        raise InvalidFlag("--show contradicts --json")
     if config.show:
         check_terminal()
     if not 1 <= config.limit <= 1_000:
-        raise InvalidInput(f"--limit must be 1 to 1,000, not {config.limit}")
+        raise InvalidFlag(f"--limit must be 1 to 1,000, not {config.limit}")
     if config.text_only and config.composer not in ("", _TEXT_ONLY):
-        raise InvalidInput(f"--text-only is the composer {_TEXT_ONLY}; it contradicts --composer {config.composer}")
+        raise InvalidFlag(f"--text-only is the composer {_TEXT_ONLY}; it contradicts --composer {config.composer}")
     edits = edits_of(config)
     conditions = parse_filter(config.filter) if config.filter.strip() else None
     vector = None if config.vector is None else read_vector(config.vector)
@@ -116,11 +116,11 @@ def search(config: SearchConfig) -> int:
 
 
 def edits_of(config: SearchConfig) -> list[Edit]:
-    """The edits, then the negative ones, with their weights. Raises InvalidInput when their numbers do not fit."""
+    """The edits, then the negative ones, with their weights. Raises InvalidFlag when their numbers do not fit."""
     texts = [*config.edit, *config.negative]
     weights = config.weight * len(texts) if len(config.weight) == 1 else config.weight or [1.0] * len(texts)
     if len(weights) != len(texts) or (config.weight and not texts):
-        raise InvalidInput(
+        raise InvalidFlag(
             f"--weight needs one number, or one for each of the {len(texts)} edits and negatives, "
             f"not {len(config.weight)}"
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from scot.channels import proxy_of
 from scot.client import CollectionInfo, ComposerInfo, ScotClient
 from scot.commands.service import ServicePlace
-from scot.errors import InvalidInput, NotFound, Unavailable
+from scot.errors import InvalidFlag, NotFound, Unavailable
 from scot.results import print_json
 
 _POLL_S = 1.0
@@ -43,7 +43,7 @@ def status(config: StatusConfig) -> int:
         ScotError: the service refuses; the message has the reason.
     """
     if config.wait < 0:
-        raise InvalidInput("--wait must not be negative")
+        raise InvalidFlag("--wait must not be negative")
     with config.service.client() as client:
         _await(client, config)
         composers = client.composers()

@@ -6,6 +6,7 @@
     texts/     text, vector            one row for each distinct text: edits T_m, captions T_o, edited captions T_u
     triplets/  triplet_id and the rows of its image, edit, caption and edited caption
     image_states/  text_states/        optional: hidden states of images and edits (scot/embeddings/hidden_states.py)
+    pairs/     optional: a test of pairs of its images (scot/embeddings/pairs.py)
     _manifest.json                     encoder id, dim, counts, hash of the source; written last
 
 Vectors are float16. Training gathers rows from the two tables, so a caption of a thousand triplets is stored once, and
@@ -30,6 +31,7 @@ from torch.nn.functional import normalize
 from scot.composers.base import States
 from scot.data.shards import MANIFEST, Folder, Manifest, read_manifest, read_shards, write_shards
 from scot.embeddings.hidden_states import StateTable, load_states
+from scot.embeddings.pairs import PAIRS, CachedPair, read_pairs
 from scot.errors import EncoderMismatch, InvalidInput, NotFound
 
 KIND = "embeddings"
@@ -69,7 +71,8 @@ class CacheInfo:
     @property
     def parts(self) -> dict[str, str]:
         """Each part's folder and the kind of its shards."""
-        return PARTS | {name: name for part, name in STATES.items() if part in self.states}
+        states = {name: name for part, name in STATES.items() if part in self.states}
+        return PARTS | states | ({PAIRS: PAIRS} if self.counts.get(PAIRS) else {})
 
 
 @dataclass(slots=True)
@@ -78,8 +81,9 @@ class TripletEmbeddings:
 
     ``image_UD`` and ``text_VD`` are float16; ``image_N`` points into the first, ``edit_N``, ``caption_N`` and
     ``edited_N`` into the second. The ``*_ND`` properties gather float32 unit rows for all triplets; training gathers a
-    batch at a time. ``image_states`` and ``text_states`` have the rows of the two tables. The tensors and ids may be
-    memory-mapped (:mod:`scot.embeddings.memory_mapped`): then ``mapped`` is their folder, and ``texts`` is empty.
+    batch at a time. ``image_states`` and ``text_states`` have the rows of the two tables, ``pairs`` the test's queries.
+    The tensors and ids may be memory-mapped (:mod:`scot.embeddings.memory_mapped`): then ``mapped`` is their folder,
+    and ``texts`` is empty.
     """
 
     info: CacheInfo
@@ -95,6 +99,7 @@ class TripletEmbeddings:
     mapped: Path | None = None
     image_states: StateTable | None = None
     text_states: StateTable | None = None
+    pairs: tuple[CachedPair, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_N)
@@ -276,6 +281,13 @@ def row_shards(
         yield table.column("triplet_id").combine_chunks(), rows_N4
 
 
+def load_pairs(folder: str | Path, manifests: Mapping[str, Manifest]) -> tuple[CachedPair, ...]:
+    """The queries of a cache's test; none if it has no test. Raises InvalidInput: they are damaged."""
+    if PAIRS not in manifests:
+        return ()
+    return read_pairs(folder, manifests[PAIRS], images=manifests[IMAGES].count, texts=manifests[TEXTS].count)
+
+
 def load_cache(folder: str | Path, encoder_id: str | None = None) -> TripletEmbeddings:
     """Load a whole cache into memory.
 
@@ -315,4 +327,5 @@ def load_cache(folder: str | Path, encoder_id: str | None = None) -> TripletEmbe
         edited_N=edited_N,
         image_states=image_states,
         text_states=text_states,
+        pairs=load_pairs(folder, manifests),
     )

@@ -28,6 +28,7 @@ from scot.data.triplets import read_manifest, read_triplets
 from scot.embeddings import cache
 from scot.embeddings.cache import CacheInfo
 from scot.embeddings.hidden_states import state_shards, write_states
+from scot.embeddings.pairs import PAIRS, FindPairs, write_pairs
 from scot.embeddings.ray_encode import EncoderPool, encode_stream
 from scot.encoders import Encoder, load_encoder, state_encoder
 from scot.errors import InvalidInput, NotFound
@@ -77,6 +78,7 @@ def encode_triplets(
     num_workers: int = 1,
     use_gpu: bool = False,
     states: bool = False,
+    find_pairs: FindPairs | None = None,
     progress: Progress = SILENT,
 ) -> Encoded:
     """Write the embedding cache of ``triplets`` into ``output``; with workers, Ray must be running.
@@ -93,6 +95,7 @@ def encode_triplets(
         num_workers: the number of actors that encode and share the machine's cores; 0: this process, without Ray.
         use_gpu: give each actor a GPU; without actors this process uses one.
         states: store the hidden states of images and edits too, for composers that read them.
+        find_pairs: makes the test of the triplets' images and their captions (:mod:`scot.embeddings.pairs`).
         progress: shows how many images and texts are encoded.
 
     Raises:
@@ -115,7 +118,9 @@ def encode_triplets(
     widths = _state_widths(model) if states else {}
     del model
     source_hash = _hash(
-        [*map(_fingerprint, sources), *(each.hash for each in manifests), encoder_id, *["states"] * states]
+        [*map(_fingerprint, sources), *(each.hash for each in manifests), encoder_id]
+        + ["states"] * states
+        + ["pairs"] * (find_pairs is not None)
     )
     if (done := _finished(output, source_hash)) is not None:
         return Encoded(done, done.counts["images"], done.counts["texts"], time.monotonic() - started)
@@ -126,12 +131,15 @@ def encode_triplets(
     if captions_only:
         table = table.set_column(table.column_names.index("image_id"), "image_id", table.column("caption"))
     used = table.column("image_id").unique().to_pylist()
+    pairs = () if find_pairs is None or captions_only else find_pairs(_captioned(table))
     texts = pa.chunked_array(
         [chunk for name in ("edit", "caption", "edited_caption") for chunk in table.column(name).chunks]
     ).unique().to_pylist()  # fmt: skip
+    tested = [text for pair in pairs for text in (pair.edit, pair.caption, pair.edited_caption)]
+    texts = list(dict.fromkeys(texts + tested))
 
     images_source = _hash([*map(_fingerprint, sources), encoder_id])
-    edits = set(table.column("edit").unique().to_pylist()) if states else set()
+    edits = {*table.column("edit").unique().to_pylist(), *(pair.edit for pair in pairs)} if states else set()
     used_states = set(used) if states else set()
     wanted = set() if captions_only else set(used)
     images = _earlier(output, cache.IMAGES, lambda extra: extra.get("source") == images_source, wanted, used_states)
@@ -187,6 +195,11 @@ def encode_triplets(
         written = write_states(output, name, collected.keys, collected.states, width=widths[part], about=about)
         parts.append(written.hash)
         counts[name] = int(written.extra["total"])
+    if pairs:
+        test = write_pairs(output, pairs, image_row, text_row)
+        if test.count:
+            parts.append(test.hash)
+            counts[PAIRS] = test.count
     rejected = {f"image_{reason}": count for reason, count in sorted(refusals.items())}
     if dropped:
         rejected["triplet_without_image"] = dropped
@@ -206,6 +219,12 @@ def _distinct(folders: list[pa.Table]) -> tuple[pa.Table, int]:
     ids = table.column("triplet_id").to_pylist()
     first = dict(zip(reversed(ids), reversed(range(len(ids))), strict=True))
     return table.take(pa.array(sorted(first.values()), pa.int64())), len(ids) - len(first)
+
+
+def _captioned(table: pa.Table) -> list[tuple[str, str]]:
+    """The distinct pairs of an image and a caption of it, in the order of the triplets."""
+    columns = (table.column(name).to_pylist() for name in ("image_id", "caption"))
+    return list(dict.fromkeys(zip(*columns, strict=True)))
 
 
 def _rows(table: pa.Table, image_row: dict[str, int], text_row: dict[str, int]) -> tuple[pa.Table, int]:

@@ -35,7 +35,15 @@ import torch
 from scot.data.atomic_io import atomic_file, atomic_folder, locked, writing
 from scot.data.shards import MANIFEST, Manifest
 from scot.embeddings import cache
-from scot.embeddings.cache import CacheInfo, TripletEmbeddings, check_cache, load_cache, row_shards, vector_shards
+from scot.embeddings.cache import (
+    CacheInfo,
+    TripletEmbeddings,
+    check_cache,
+    load_cache,
+    load_pairs,
+    row_shards,
+    vector_shards,
+)
 from scot.embeddings.hidden_states import StateTable, starts, state_shards
 from scot.errors import Conflict, InvalidInput
 
@@ -114,6 +122,7 @@ def map_cache(folder: str | Path, scratch: str | Path) -> TripletEmbeddings:
         mapped=copy,
         image_states=image_states,
         text_states=text_states,
+        pairs=load_pairs(folder, manifests),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scot.errors import InvalidInput, NotFound
+from scot.errors import InvalidFlag, InvalidInput, NotFound
 from scot.evaluation.base import Query
 
 _NAMED = 3
@@ -123,7 +123,7 @@ def check_queries(file: Path, queries: Sequence[Query], gallery: Iterable[str] |
 def check_split(benchmark: str, split: str, known: Sequence[str]) -> None:
     """Check that the benchmark has this split. Raises InvalidInput."""
     if split not in known:
-        raise InvalidInput(f"--split of {benchmark} must be {' or '.join(known)}, not {split!r}")
+        raise InvalidFlag(f"--split of {benchmark} must be {' or '.join(known)}, not {split!r}")
 
 
 def _lacking(entry: object, fields: Mapping[str, type | tuple[type, ...]]) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any
 from scot.baselines import BASELINES, FITTED_BASELINES
 from scot.composers import Composer, tuned_baselines
 from scot.composers.baselines import TRIED_WEIGHTS
-from scot.evaluation.model import EncodedBenchmark, QueryVectors
 from scot.evaluation.scoring import Estimate, estimates, score
+from scot.evaluation.vector_benchmark import QueryVectors, VectorBenchmark
 
 ORACLE, ORACLE_MOVED = "oracle", "oracle_moved"
 """The rows that search with the true captions: T_u, and I + T_u − T_o."""
@@ -53,13 +53,13 @@ class Comparison:
         return {**asdict(self), "rows": {row.name: {k: asdict(v) for k, v in row.metrics.items()} for row in self.rows}}
 
 
-def measure(encoded: EncodedBenchmark, queries: QueryVectors) -> dict[str, Estimate]:
+def measure(encoded: VectorBenchmark, queries: QueryVectors) -> dict[str, Estimate]:
     """Rank and score the query vectors of one composer."""
     return estimates(score(encoded.benchmark, encoded.rank(queries)))
 
 
 def compare(
-    encoded: EncodedBenchmark, composed: Sequence[tuple[str, QueryVectors]], *, weights: Sequence[float] = TRIED_WEIGHTS
+    encoded: VectorBenchmark, composed: Sequence[tuple[str, QueryVectors]], *, weights: Sequence[float] = TRIED_WEIGHTS
 ) -> Comparison:
     """Recall of composers by name and query vectors, of the baselines and of both oracles on a benchmark of one part.
 
@@ -79,7 +79,7 @@ def compare(
         rows.append(max(tried, key=lambda row: row.metrics["recall@1"].value))
     rows.append(Row(ORACLE, measure(encoded, encoded.oracle())))
     rows.append(Row(ORACLE_MOVED, measure(encoded, encoded.oracle_moved())))
-    shape = encoded.vectors[part.name].shape
-    encoder = encoded.encoder.id if len(shape) == 1 else f"{encoded.encoder.id}, best of {shape[0]} vectors"
-    gallery = len(encoded.vectors[part.name].names)
-    return Comparison(encoded.benchmark.name, encoder, gallery, encoded.benchmark.queries, tuple(rows))
+    gallery = encoded.gallery(part.name)
+    several = f", best of {gallery.shape[0]} vectors" if len(gallery.shape) > 1 else ""
+    encoder = f"{encoded.encoder_id}{several}"
+    return Comparison(encoded.benchmark.name, encoder, len(gallery.names), encoded.benchmark.queries, tuple(rows))

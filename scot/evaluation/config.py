@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag
 
 
 @dataclass(frozen=True)
@@ -40,5 +40,5 @@ class BenchmarkConfig:
     def folder(self) -> Path:
         """The folder of the annotations. Raises InvalidInput when the flag is missing."""
         if self.annotations is None:
-            raise InvalidInput("--annotations is missing: the folder of the authors' annotation files")
+            raise InvalidFlag("--annotations is missing: the folder of the authors' annotation files")
         return self.annotations

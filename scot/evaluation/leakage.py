@@ -22,7 +22,7 @@ import tyro
 
 from scot.data.shards import Folder
 from scot.data.triplets import iterate_triplets, read_manifest
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag
 from scot.evaluation.benchmarks import BENCHMARKS
 
 COLUMNS = ("caption", "edit", "edited_caption")
@@ -118,7 +118,7 @@ def leakage(config: LeakageConfig) -> int:
 def find_leakage(config: LeakageConfig) -> Leakage:
     """Read the triplets shard by shard and compare every distinct text once. Raises as :func:`leakage`."""
     if not 0.0 < config.threshold <= 1.0:
-        raise InvalidInput(f"--threshold must be over 0 and at most 1, not {config.threshold:g}")
+        raise InvalidFlag(f"--threshold must be over 0 and at most 1, not {config.threshold:g}")
     manifest = read_manifest(config.triplets)
     texts = benchmark_texts(config)
     index = TextIndex(texts, threshold=config.threshold)

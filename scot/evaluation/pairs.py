@@ -8,7 +8,7 @@ composers and baselines by these numbers, not sources.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from scot.edits.generators.pairs import PairsGenerator
 from scot.edits.pairs import mine
 from scot.edits.prompt import clean
 from scot.embeddings.cache import folds
+from scot.embeddings.pairs import ImagePair
 from scot.errors import InvalidInput
 from scot.evaluation.base import Benchmark, Part, Query
 from scot.evaluation.images import ImageFile
@@ -26,11 +27,13 @@ from scot.evaluation.scoring import recalls
 
 NAME = "pairs"
 RECALL_AT = (1, 5, 10, 50)
-_ENOUGH = 50  # queries; of fewer, an interval is wider than most differences
+QUERIES = 1_000
+ENOUGH = 50
+"""Queries; of fewer, an interval is wider than most differences."""
 _AT_ONCE = 512
 
 
-def read_pairs(sources: Sequence[str], *, queries: int = 1_000, held_out: float = 0.0, seed: int = 0) -> Benchmark:
+def read_pairs(sources: Sequence[str], *, queries: int = QUERIES, held_out: float = 0.0, seed: int = 0) -> Benchmark:
     """The benchmark of captioned images.
 
     Args:
@@ -52,6 +55,27 @@ def read_pairs(sources: Sequence[str], *, queries: int = 1_000, held_out: float 
             "unpack archives first"
         )
     rows = [(record.image_id, caption) for record in records for caption in record.captions]
+    found = find_pairs(rows, queries=queries, held_out=held_out, seed=seed)
+    if len(found) < ENOUGH:
+        captions = len({_key(caption) for _, caption in rows})
+        raise InvalidInput(
+            f"{', '.join(sources)} gives {len(found)} queries, and {ENOUGH} are needed: too few of its "
+            f"{captions:,} captions{' that are held out' * bool(held_out)} differ from another in a few words"
+        )
+    left_out = {"refused": refusals.summary()} if refusals.total else {}
+    gallery = f"the {len(images):,} images of {', '.join(sources)}"
+    return pairs_benchmark(found, tuple(images), images, {"gallery": gallery, **left_out})
+
+
+def find_pairs(
+    rows: Sequence[tuple[str, str]], *, queries: int = QUERIES, held_out: float = 0.0, seed: int = 0
+) -> list[ImagePair]:
+    """Queries among images and their captions, one a caption, in the order of the captions' folds.
+
+    Args:
+        rows: ids of images and their captions; an image may have several.
+        queries: see :func:`read_pairs`, as ``held_out`` and ``seed``.
+    """
     fold_R = folds(caption for _, caption in rows).tolist()
     limit = int(held_out * 2**32) if held_out else 2**32
     chosen = sorted((fold, *row) for fold, row in zip(fold_R, rows, strict=True) if fold < limit)
@@ -59,7 +83,7 @@ def read_pairs(sources: Sequence[str], *, queries: int = 1_000, held_out: float 
     for image_id, caption in rows:
         images_of.setdefault(_key(caption), []).append(image_id)
     generator = PairsGenerator(mine(rows, seed=seed), TextFilters())
-    found: dict[str, Query] = {}
+    found: dict[str, ImagePair] = {}
     for start in range(0, len(chosen), _AT_ONCE):
         if len(found) == queries:
             break
@@ -68,28 +92,35 @@ def read_pairs(sources: Sequence[str], *, queries: int = 1_000, held_out: float 
         made = asyncio.run(generator.generate(captions, count=1, seed=seed, image_ids=ids))
         for image_id, caption, edits in zip(ids, captions, made, strict=True):
             for record in edits.edits:
-                targets = sorted({*images_of.get(_key(record.edited_caption), ())} - {image_id})
+                targets = tuple(sorted({*images_of.get(_key(record.edited_caption), ())} - {image_id}))
                 if targets and _key(caption) not in found and len(found) < queries:
-                    found[_key(caption)] = Query(
-                        f"pair-{len(found):05d}", image_id, (record.edit,), tuple(targets),
-                        caption=caption, edited_caption=record.edited_caption,
-                    )  # fmt: skip
-    if len(found) < _ENOUGH:
-        raise InvalidInput(
-            f"{', '.join(sources)} gives {len(found)} queries, and {_ENOUGH} are needed: too few of its "
-            f"{len(images_of):,} captions{' that are held out' * bool(held_out)} differ from another in a few words"
+                    found[_key(caption)] = ImagePair(image_id, record.edit, caption, record.edited_caption, targets)
+    return list(found.values())
+
+
+def pairs_benchmark(
+    pairs: Iterable[ImagePair],
+    gallery: tuple[str, ...],
+    images: dict[str, ImageFile],
+    protocol: Mapping[str, str],
+) -> Benchmark:
+    """The benchmark of these queries over a gallery of images, whose files ``images`` names."""
+    queries = tuple(
+        Query(
+            f"pair-{number:05d}", pair.image_id, (pair.edit,), pair.target_ids,
+            caption=pair.caption, edited_caption=pair.edited_caption,
         )
-    left_out = refusals.summary() if refusals.total else ""
+        for number, pair in enumerate(pairs)
+    )  # fmt: skip
     return Benchmark(
         name=NAME,
         split="mined",
-        parts=(Part("", tuple(images), tuple(found.values())),),
+        parts=(Part("", gallery, queries),),
         protocol={
-            "gallery": f"the {len(images):,} images of {', '.join(sources)}",
+            **protocol,
             "reference": "left out of the ranking",
             "target": "any image with the other caption of a pair",
             "edit": "the difference of the two captions, in words",
-            **({"refused": left_out} if left_out else {}),
         },
         measure=partial(recalls, whole_at=RECALL_AT),
         locate=lambda folder: {"": images},

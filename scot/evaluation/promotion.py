@@ -9,7 +9,7 @@ from pathlib import Path
 from scot.composers import Composer, Registry, artifact, composer_path, load_composer, packaged_for
 from scot.composers.registry import Rollback
 from scot.encoders import Encoder, load_encoder
-from scot.errors import EncoderMismatch, InvalidInput, ScotError
+from scot.errors import EncoderMismatch, InvalidFlag, InvalidInput, ScotError
 from scot.evaluation.gate import COMPARED, GATE_METRICS, Check, Decision, compared, decide, utc_now
 from scot.evaluation.model import encode_benchmark
 from scot.evaluation.worlds import gallery_hash, read_gallery
@@ -106,7 +106,7 @@ def rollback(registry: Registry) -> Rollback:
 
 def _check_galleries(folders: Sequence[Path]) -> None:
     if not folders:
-        raise InvalidInput("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
+        raise InvalidFlag("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
 
 
 def _checks(

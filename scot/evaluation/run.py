@@ -13,7 +13,7 @@ from rich.console import Console
 from scot.baselines import BASELINES
 from scot.composers import Composer, LearnedComposer, Registry, baseline, composer_path, load_composer
 from scot.encoders import Encoder, load_encoder
-from scot.errors import InvalidInput, NotFound
+from scot.errors import InvalidFlag, InvalidInput, NotFound
 from scot.evaluation.base import Benchmark
 from scot.evaluation.benchmarks import entry_of
 from scot.evaluation.comparison import Comparison, compare
@@ -95,7 +95,7 @@ def evaluate(config: EvaluateConfig) -> int:
         InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
     """
     if not config.gallery:
-        raise InvalidInput("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
+        raise InvalidFlag("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
     return _side_by_side(config, [(folder, partial(read_gallery, folder)) for folder in config.gallery])
 
 
@@ -106,9 +106,9 @@ def evaluate_pairs(config: PairsConfig) -> int:
         InvalidInput, NotFound, EncoderMismatch: a source, composer or encoder cannot be used, or there are few pairs.
     """
     if not config.source:
-        raise InvalidInput("--source is missing: a folder or table of captioned images")
+        raise InvalidFlag("--source is missing: a folder or table of captioned images")
     if config.queries < 1 or not 0.0 <= config.held_out < 1.0:
-        raise InvalidInput("--queries must be at least 1, and --held-out at least 0 and below 1")
+        raise InvalidFlag("--queries must be at least 1, and --held-out at least 0 and below 1")
     read = partial(read_pairs, config.source, queries=config.queries, held_out=config.held_out, seed=config.seed)
     return _side_by_side(config, [(Path(), read)], skip_missing=True)
 
@@ -158,7 +158,7 @@ def evaluate_benchmark(config: BenchmarkConfig) -> int:
     files = [file for group in config.rankings for file in group]
     entry = entry_of(config)
     if files and config.images is not None:
-        raise InvalidInput("--rankings and --images are two ways to use this command: give one of them")
+        raise InvalidFlag("--rankings and --images are two ways to use this command: give one of them")
     if not files and config.images is None and not entry.drawn:
         raise InvalidInput("give --rankings FILE to score, or --images DIR to run a model on")
     console = report_console()

@@ -15,7 +15,7 @@ import tyro
 
 from scot.data.captioned import read_captioned
 from scot.data.records import Refusals
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag, InvalidInput
 from scot.evaluation.annotations import check_queries, check_split
 from scot.evaluation.base import Benchmark, Part, Query
 from scot.evaluation.config import BenchmarkConfig
@@ -69,7 +69,7 @@ def load(config: WorldConfig) -> Benchmark:
     folder = config.annotations
     if folder is None:
         if config.rankings:
-            raise InvalidInput("--gallery is missing: rankings are of a gallery that `scot draw --split eval` wrote")
+            raise InvalidFlag("--gallery is missing: rankings are of a gallery that `scot draw --split eval` wrote")
         folder = config.output / "gallery" / config.world
         draw(DrawConfig("wardrobe" if config.world == "wardrobe" else "scenes", folder, "eval"))
     benchmark = read_gallery(folder)

@@ -135,5 +135,5 @@ class StoreGallery:
             for picture, vector in zip(batch.sources, batch.vectors, strict=True)
         ]
         await self._store.upsert(self._collection, items)
-        refused = [(picture, error.reason, picture.item_id) for picture, error in batch.refused]
+        refused = [(picture, error.reason, "") for picture, error in batch.refused]
         done(Outcome(batch.sources, refused, before))

@@ -18,11 +18,9 @@ import asyncio
 import hashlib
 import json
 import os
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,15 +31,14 @@ from scot.data.captioned import Source, count
 from scot.data.images import decode_image
 from scot.data.payload import stored_payload
 from scot.data.records import CaptionedImage, Refusals
-from scot.errors import ImageRefused, InvalidInput
+from scot.errors import ImageRefused
 from scot.index.origin import Origin
+from scot.index.sync_report import Report
 from scot.progress import SILENT, Progress, Task
 
 _UPDATED_AT_ONCE, _DELETED_AT_ONCE = 256, 1_000
 _SETTLED_NS = 2_000_000_000
 """A file that was modified less than two seconds ago, or in the future, may change again with the same time."""
-_GONE = "missing"
-"""The one reason for a refusal after which a picture is no longer in its source."""
 _NOT_READ_WHOLE = ("unreadable_folder", "not_utf8_folder", "broken_shard", "broken_record", "open_quote")
 """Reasons for a refusal that may hide any number of pictures."""
 
@@ -80,13 +77,13 @@ class Outcome:
 
     stored: Sequence[Pending]
     refused: Sequence[tuple[Pending, str, str]]
-    """Each with the reason, and the name to show as an example of it."""
+    """Each with the reason, and what the service said of it, if it was the service that refused it."""
     before: Mapping[str, Origin | None]
     """Of those new to their source: the ids that the collection had before, with their origins."""
 
 
-class Gallery(Protocol):
-    """The collection to bring up to date: in a store that is open here, or behind a running service."""
+class KnownItems(Protocol):
+    """The items of a collection, which a source is compared with."""
 
     async def prepare(self, *, dry_run: bool) -> None:
         """Check that the collection has this encoder; create it if it is missing, unless nothing may be written.
@@ -104,6 +101,10 @@ class Gallery(Protocol):
     def incomplete(self, item_id: str) -> bool:
         """Whether an item lacks something that storing its image again gives it, such as its thumbnail."""
 
+
+class Gallery(KnownItems, Protocol):
+    """The collection to bring up to date: in a store that is open here, or behind a running service."""
+
     async def store(self, pictures: Iterator[Pending], done: Callable[[Outcome], None]) -> None:
         """Embed pictures and store them, and report each batch when it is stored.
 
@@ -115,97 +116,6 @@ class Gallery(Protocol):
 
     async def delete(self, item_ids: Sequence[str]) -> None:
         """Delete items."""
-
-
-class NamedRefusals(Refusals):
-    """Refusals that remember the name of every picture that is in the source but was refused; threads may share it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-        self._lock = threading.Lock()
-
-    def add(self, reason: str, what: str, where: str = "") -> None:
-        """Count one refusal."""
-        with self._lock:
-            Refusals.add(self, reason, what, where)
-            if reason != _GONE:
-                self.names.add(what)
-
-
-@dataclass(slots=True)
-class Report:
-    """What was done, or would be done, over all sources of a run."""
-
-    dry_run: bool = False
-    new: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    refusals: NamedRefusals = field(default_factory=NamedRefusals)
-    replaced: Counter[str] = field(default_factory=Counter)
-    """Of the new items: how many replaced an item of another source, by that source."""
-    vanished: dict[str, int] = field(default_factory=dict)
-    """How many items are no longer in their source, by source, if they were not removed."""
-    empty: list[str] = field(default_factory=list)
-    """The sources of which no picture could be indexed."""
-    not_read_whole: dict[str, str] = field(default_factory=dict)
-    """The sources whose vanished items are not removed, because a part of the source could not be read: which part."""
-    _begun: float = field(default_factory=time.monotonic)
-
-    @property
-    def pictures(self) -> int:
-        """How many pictures of the sources are in the gallery now."""
-        return self.new + self.updated + self.unchanged
-
-    @property
-    def seconds(self) -> float:
-        """How long it has taken so far."""
-        return time.monotonic() - self._begun
-
-    def summary(self) -> str:
-        """The counts, in one line."""
-        counts = ("new", "updated", "unchanged", "removed")
-        return f"{', '.join(f'{getattr(self, name):,} {name}' for name in counts)}; {self.refusals.summary()}"
-
-    def lines(self) -> list[str]:
-        """What to print at the end, a sentence each."""
-        changed = self.new + self.updated
-        verb = "would index" if self.dry_run else "indexed"
-        done = f"{verb} {changed:,} pictures" if changed else "nothing to index"
-        lines = [f"{done} in {self.seconds:.1f} s: {self.summary()}"]
-        replaced = "would replace" if self.dry_run else "replaced"
-        lines += [
-            f"{replaced} {number:,} {_items(number)} of {source}: ids are unique in a collection"
-            for source, number in self.replaced.items()
-        ]
-        for source, number in self.vanished.items():
-            if part := self.not_read_whole.get(source):
-                kept = "it stays" if number == 1 else "they stay"
-                lines.append(
-                    f"{number:,} {_items(number)} not found in {source}, which was not read whole: {part}; "
-                    f"{kept}, even with --prune"
-                )
-            else:
-                them = "it" if number == 1 else "them"
-                lines.append(f"{number:,} {_items(number)} no longer in {source}: --prune removes {them}")
-        return lines
-
-    def to_json(self) -> dict[str, Any]:
-        """The counts, as plain values: of refusals by reason, of replaced and vanished items by source."""
-        names = ("dry_run", "new", "updated", "unchanged", "removed", "replaced", "vanished")
-        counts = {name: getattr(self, name) for name in names}
-        return {
-            **counts,
-            "not_read_whole": list(self.not_read_whole),
-            "refused": self.refusals.counts,
-            "seconds": round(self.seconds, 3),
-        }
-
-    def check(self) -> None:
-        """Raise InvalidInput if no picture of a source could be indexed."""
-        if self.empty:
-            raise InvalidInput(f"no image of {', '.join(self.empty)} could be indexed")
 
 
 async def sync(
@@ -229,37 +139,52 @@ async def sync(
         EncoderMismatch: the collection was made with another encoder.
         Unavailable: the gallery is unavailable.
     """
+    return await _all(sources, gallery, None if dry_run else gallery, prune, progress)
+
+
+async def compare(
+    sources: Sequence[Source], gallery: KnownItems, *, prune: bool = False, progress: Progress = SILENT
+) -> Report:
+    """What :func:`sync` would do, for a gallery that need not be writable: its ``dry_run``."""
+    return await _all(sources, gallery, None, prune, progress)
+
+
+async def _all(
+    sources: Sequence[Source], known: KnownItems, gallery: Gallery | None, prune: bool, progress: Progress
+) -> Report:
+    """Compare with the known items, and write into the gallery, if there is one."""
+    dry_run = gallery is None
     report, seen = Report(dry_run), dict[str, str]()
-    await gallery.prepare(dry_run=dry_run)
+    await known.prepare(dry_run=dry_run)
     with progress.task("comparing" if dry_run else "indexing", count(sources), "images") as task:
         for source in sources:
-            await _sync(source, gallery, report, seen, task, prune=prune, dry_run=dry_run)
+            await _sync(source, known, gallery, report, seen=seen, task=task, prune=prune)
     return report
 
 
 async def _sync(
     source: Source,
-    gallery: Gallery,
+    items: KnownItems,
+    gallery: Gallery | None,
     report: Report,
+    *,
     seen: dict[str, str],
     task: Task,
-    *,
     prune: bool,
-    dry_run: bool,
 ) -> None:
     name, refusals = source_name(source), report.refusals
     before, refused_before = report.pictures, refusals.counts.copy()
     refusals.names.clear()
-    known = await gallery.items_of(name)
+    known = await items.items_of(name)
     loop = asyncio.get_running_loop()
 
     def update(pictures: Sequence[Pending]) -> None:
-        if not dry_run:  # the plan is made in a thread of its own
+        if gallery is not None:  # the plan is made in a thread of its own
             asyncio.run_coroutine_threadsafe(gallery.update(pictures), loop).result()
 
     def done(outcome: Outcome) -> None:
-        for picture, reason, what in outcome.refused:
-            refusals.add(reason, picture.item_id if reason != "refused_by_service" else what)
+        for picture, reason, why in outcome.refused:
+            refusals.add(reason, picture.item_id, why)
         new = [picture for picture in outcome.stored if picture.is_new]
         report.new += len(new)
         report.updated += len(outcome.stored) - len(new)
@@ -270,11 +195,11 @@ async def _sync(
                     report.replaced["no named source" if origin is None else origin.source] += 1
         task.advance(len(outcome.stored) + len(outcome.refused), _refused(refusals))
 
-    plan = _Plan(source, known, refusals, update, gallery.incomplete, task=task)
+    plan = _Plan(source, known, refusals, update, items.incomplete, task=task)
     pictures = plan.of(source.read(refusals, seen))
-    if dry_run:
+    if gallery is None:
         while some := await asyncio.to_thread(_take, pictures, _UPDATED_AT_ONCE):
-            there = await gallery.origins([each.item_id for each in some if each.is_new])
+            there = await items.origins([each.item_id for each in some if each.is_new])
             done(Outcome(some, (), there))
     else:
         await gallery.store(pictures, done)
@@ -288,8 +213,9 @@ async def _sync(
     if vanished and not_read:
         report.not_read_whole[source.name] = not_read
     elif prune:
-        for start in range(0, 0 if dry_run else len(vanished), _DELETED_AT_ONCE):
-            await gallery.delete(vanished[start : start + _DELETED_AT_ONCE])
+        if gallery is not None:
+            for start in range(0, len(vanished), _DELETED_AT_ONCE):
+                await gallery.delete(vanished[start : start + _DELETED_AT_ONCE])
         report.removed += len(vanished)
         return
     if vanished:
@@ -396,7 +322,3 @@ def _take(plan: Iterator[Pending], number: int) -> list[Pending]:
 
 def _refused(refusals: Refusals) -> str:
     return f"{refusals.total:,} refused"
-
-
-def _items(number: int) -> str:
-    return "item" if number == 1 else "items"

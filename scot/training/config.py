@@ -57,7 +57,7 @@ class TrainConfig:
     eval_every: int = 150
     """Steps between two evaluations and checkpoints."""
     patience: int = 5
-    """Evaluations without a better held-out recall@1 before the run stops; 0: never."""
+    """Evaluations without a better held-out recall before the run stops; 0: never."""
     precision: str = "auto"
     """float32, bfloat16 (autocast), or auto: bfloat16 if the hardware is faster with it."""
     compile: bool = False

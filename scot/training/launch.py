@@ -25,7 +25,8 @@ from scot.errors import InvalidInput, ScotError
 from scot.training.checkpoint import checkpoint_name, checkpoints, keep_newest
 from scot.training.config import TrainConfig
 from scot.training.distributed import WorkerFailed, all_or_none, from_first
-from scot.training.loop import Progress, Trainer
+from scot.training.loop import Trainer
+from scot.training.progress import Progress
 from scot.training.report import write_report
 from scot.training.run_folder import RunFolder, progress_line
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -20,12 +19,15 @@ from torch import nn
 from scot.composers.base import ComposerModule
 from scot.embeddings.cache import TripletEmbeddings, unit_rows
 from scot.embeddings.moments import Moments
-from scot.errors import InvalidInput, ScotError
-from scot.training import held_out
+from scot.errors import InvalidInput
+from scot.evaluation.cached_pairs import CachedPairs
+from scot.evaluation.comparison import Comparison
+from scot.training import held_out, held_out_pairs
 from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
 from scot.training.data import Prefetcher, gather_batch, map_tensors, reference_pool, samples
 from scot.training.distributed import all_or_none, check_shares, from_first, rank_and_world, reduced
+from scot.training.divergence import divergence
 from scot.training.network import Objective, new_network
 from scot.training.objectives import (
     ContrastiveLoss,
@@ -36,44 +38,11 @@ from scot.training.objectives import (
     noised,
 )
 from scot.training.optimization import computes_in_bfloat16, learning_rate, parameter_groups
+from scot.training.progress import Progress
 from scot.training.split import split
 
 _SHOW_EVERY = 50  # steps between two progress events
 _STATISTICS_ROWS = 65_536  # training triplets on which the composer's statistics are measured
-
-
-class Diverged(ScotError):
-    """The loss or the gradient is not finite; the message names the step and triplets of its batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The state of a run. ``held_out`` has the newest recall; ``evaluated`` is True if it was measured at this step.
-
-    ``loss``, the separate ``terms`` (before their weights) and ``gradient_norm`` (before clipping) are means since the
-    last event. ``data_wait`` is the share of the time since then spent waiting for batches, ``checkpoint_s`` how long
-    the newest checkpoint took, in seconds.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    lr: float
-    scale: float
-    triplets_per_s: float
-    held_out: dict[str, float]
-    evaluated: bool
-    done: bool
-    batch_size: int
-    data_wait: float = 0.0
-    checkpoint_s: float = 0.0
-    terms: dict[str, float] = field(default_factory=dict)
-    gradient_norm: float = 0.0
-
-    @property
-    def eta_s(self) -> float:
-        """Seconds to the last step at the current speed; NaN before the first step."""
-        return math.nan if not self.triplets_per_s else (self.steps - self.step) * self.batch_size / self.triplets_per_s
 
 
 class Trainer:
@@ -183,6 +152,16 @@ class Trainer:
         """What the baselines and the true captions reach on the held-out triplets, by name."""
         return held_out.references(self.data, self.training_N, self.measured_M, self.stand_ins)
 
+    @cached_property
+    def test(self) -> CachedPairs | None:
+        """The held-out pairs of images; None if the data has too few."""
+        return CachedPairs.of(self.data, self.split.pairs) if self.split.pairs else None
+
+    @cached_property
+    def comparison(self) -> Comparison | None:
+        """What the best composer, the baselines and the oracles reach on the held-out pairs of images."""
+        return held_out_pairs.compare_pairs(self.test, self.best_composer()) if self.test is not None else None
+
     def best_composer(self) -> ComposerModule:
         """The composer with the weights of its best evaluation."""
         module = new_network(self.config, self.data.info)
@@ -273,7 +252,7 @@ class Trainer:
         """Measure, and decide whether to stop; rank 0 measures and broadcasts, so that all workers decide the same."""
         own = self._recall() if self.rank == 0 else None
         measured: dict[str, float] = from_first(own)
-        if not self.best or measured["recall@1"] > self.best["recall@1"]:
+        if not self.best or held_out_pairs.score(measured) > held_out_pairs.score(self.best):
             self.best, self.best_step, self.stale = measured, self.step, 0
             self._best_state = self._weights(self.composer)
         else:
@@ -282,31 +261,14 @@ class Trainer:
         return measured
 
     def _recall(self) -> held_out.Recall:
-        return held_out.evaluate(self.composer, self.data, self.measured_M, self.device, stand_ins=self.stand_ins)
+        own = held_out.evaluate(self.composer, self.data, self.measured_M, self.device, stand_ins=self.stand_ins)
+        return own if self.test is None else own | held_out_pairs.evaluate_pairs(self.test, self.composer, self.device)
 
     def _check_finite(self) -> None:
         """Raise :class:`Diverged` for the first step whose loss or gradient was not finite."""
         step = int(reduced(self._first_nonfinite, dist.ReduceOp.MIN))
-        if step == self.config.steps:
-            return
-        rows = self._rows(step * self.batch_size, self.batch_size)
-        batch = gather_batch(self.data, rows, self.mined)
-        sides = (batch.image_BD, batch.edit_BD, batch.caption_BD, batch.edited_BD)
-        nonfinite_B = ~torch.stack([side_BD.isfinite().all(1) for side_BD in sides]).all(0)
-        if nonfinite_B.any():
-            raise Diverged(
-                f"the embeddings of {self._named(rows[nonfinite_B])} are not finite (step {step + 1}): encode again"
-            )
-        raise Diverged(
-            f"the loss or its gradient is not finite at step {step + 1}, whose batch has {self._named(rows)}: "
-            f"lower the learning rate ({self.config.lr:g})"
-        )
-
-    def _named(self, rows_B: torch.Tensor) -> str:
-        """The ids of the first three triplets, and the number of the others."""
-        ids = [self.data.triplet_ids[row] for row in rows_B[:3].tolist()]
-        more = f" and {len(rows_B) - len(ids)} more" if len(rows_B) > len(ids) else ""
-        return f"the triplet{'s' if len(rows_B) > 1 else ''} {', '.join(ids)}{more}"
+        if step < self.config.steps:
+            raise divergence(self.data, self._rows(step * self.batch_size, self.batch_size), step, self.config.lr)
 
     @staticmethod
     def _weights(module: nn.Module) -> State:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ray.util.metrics import Gauge
 
-from scot.training.loop import Progress
+from scot.training.progress import Progress
 
 
 class RunMetrics:

@@ -15,12 +15,14 @@ from typing import Any
 
 import torch
 
+from scot.evaluation.comparison import Comparison
 from scot.machine import machine
 from scot.training.config import TrainConfig, training_settings
 from scot.training.loop import Trainer
 from scot.training.run_folder import RunFolder
 
 _RECALLS = {"recall@1": "R@1", "recall@10": "R@10", "beats_caption": "beats caption"}
+_PAIR_RECALLS = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10"}
 _LINE = '{"step"'  # the start of a line
 
 Line = dict[str, Any]
@@ -78,15 +80,39 @@ def _outcome(trainer: Trainer, lines: Sequence[Line]) -> str:
     if measured:
         rows.append(("last", measured[-1]["step"], measured[-1]["held_out"]))
     more = "" if trainer.stale == 1 else f"{trainer.stale} "
-    early = f": the last {more}evaluation{'s' * bool(more)} brought no better R@1" if trainer.stopped else ""
+    early = f": the last {more}evaluation{'s' * bool(more)} brought no better recall" if trainer.stopped else ""
     cells = [(kind, f"{step:,}", *(f"{recall[key]:.3f}" for key in _RECALLS)) for kind, step, recall in rows if recall]
     cells += [(name, "", *(f"{recall[key]:.3f}" for key in _RECALLS)) for name, recall in trainer.references.items()]
     return (
         f"The composer is that of step {trainer.best_step:,}. Training ended after step {trainer.step:,} of "
-        f"{trainer.config.steps:,}{early}.\n\n" + _table(("held-out", "step", *_RECALLS.values()), cells) + "\n\n"
+        f"{trainer.config.steps:,}{early}.\n\n"
+        + _on_pairs(trainer.comparison)
+        + _table(("edits", "step", *_RECALLS.values()), cells)
+        + "\n\n"
         "A query searches the edited captions of the held-out triplets. Weights of baselines are the best for these "
         "triplets. The oracles search with the true captions: `oracle` with T_u, which is in this gallery, "
         "`oracle_moved` with I + T_u − T_o."
+    )
+
+
+def _on_pairs(comparison: Comparison | None) -> str:
+    """The table of the test on images, which decides; empty without one."""
+    if comparison is None:
+        return ""
+    names = [name for name in _PAIR_RECALLS if name in comparison.rows[0].metrics]
+    rows = [
+        (
+            row.name,
+            *(f"{each.value:.3f} ± {(each.high - each.low) / 2:.3f}" for each in map(row.metrics.__getitem__, names)),
+        )
+        for row in comparison.rows
+    ]
+    return (
+        _table(("pairs of images", *map(_PAIR_RECALLS.__getitem__, names)), rows)
+        + f"\n\n{comparison.queries:,} queries over {comparison.gallery:,} images, as in `scot evaluate pairs`: the "
+        "captions of a reference and of a right answer differ in a few words. Neither was trained on. Training stops "
+        "by the mean of R@1, R@5 and R@10, and a composer whose R@1 is below that of a baseline is not released. Of "
+        "the oracles, `oracle` searches with T_u and `oracle_moved` with I + T_u − T_o; neither is a ceiling.\n\n"
     )
 
 

@@ -20,7 +20,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,11 @@ from scot.composers.registry import Registry
 from scot.data.atomic_io import locked, write_json, writing
 from scot.embeddings.cache import CacheInfo
 from scot.errors import Conflict, InvalidInput
+from scot.training import held_out_pairs
 from scot.training.config import TrainConfig, training_settings
 from scot.training.held_out import as_metrics, objection
-from scot.training.loop import Progress, Trainer
+from scot.training.loop import Trainer
+from scot.training.progress import Progress
 
 _RUN, _FINISHED, _PROGRESS, _NOTES = "run.json", "finished.json", "progress.jsonl", "notes.txt"
 _REPORT = "report.md"
@@ -109,6 +111,8 @@ class RunFolder:
             return
         metrics = {**trainer.best, "best_step": trainer.best_step, "steps": trainer.step}
         metrics |= as_metrics(trainer.references)
+        if trainer.comparison is not None:
+            metrics |= held_out_pairs.as_metrics(trainer.comparison)
         training = {**training_settings(self.config), "run": self.name}
         with writing(self._label):
             save_composer(
@@ -219,12 +223,22 @@ class ProgressLog:
 def progress_line(event: dict[str, Any]) -> str:
     """One readable line, from one line of ``progress.jsonl``."""
     recall = event["held_out"]
-    shown = f" · held-out R@1 {recall['recall@1']:.3f} R@10 {recall['recall@10']:.3f}" if event["evaluated"] else ""
+    shown = f" · held-out {shown_recall(recall)}" if event["evaluated"] else ""
     eta = "" if event["done"] or math.isnan(event["eta_s"]) else f" · {event['eta_s']:.0f} s left"
     return (
         f"step {event['step']:>5}/{event['steps']} · loss {event['loss']:.3f} · "
         f"{event['triplets_per_s']:,.0f} triplets/s{shown}{eta}"
     )
+
+
+def shown_recall(recall: Mapping[str, float]) -> str:
+    """The recall of edits, and of pairs of images where they are measured, in a few words."""
+
+    def shown(start: str) -> str:
+        return " ".join(f"R@{k} {recall[f'{start}recall@{k}']:.3f}" for k in (1, 10))
+
+    start = held_out_pairs.PREFIX
+    return shown("") + (f", pairs {shown(start)}" if f"{start}recall@1" in recall else "")
 
 
 def check_writable(folder: str | Path) -> None:

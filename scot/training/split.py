@@ -1,7 +1,8 @@
 """The split of a run: whole groups of captions are held out, by a hash, so that every run and worker selects the same.
 
-A triplet of a held-out caption is measured. No text or image of it is trained on: not its caption and edited caption,
-in either role, not its image with another caption, and not its edit. Triplets in between are left out and counted.
+A triplet of a held-out caption is measured, and so is a pair of images (:mod:`scot.embeddings.pairs`) whose reference
+has one. No text or image of it is trained on: not its caption and edited caption, in either role, not its images with
+another caption, and not its edit. Triplets in between are left out and counted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import torch
 
 from scot.embeddings.cache import TripletEmbeddings
 from scot.embeddings.memory_mapped import mapped_rows
+from scot.embeddings.pairs import CachedPair
 from scot.errors import InvalidInput
+from scot.evaluation.pairs import ENOUGH
 
 _MOST_DROPPED = 0.2  # of all triplets: a corpus in which each caption is in many triplets holds out fewer captions
 _FEWEST = 100  # measured triplets with edits that were not trained on; of fewer, recall has no second digit
@@ -36,6 +39,8 @@ class Split:
         dropped: triplets of other captions with a caption, edited caption or image of the held-out ones.
         unmeasured: triplets of held-out captions whose edit is trained on with other captions.
         repeats_edits: whether such triplets are measured, because too few are left without them.
+        pairs: the held-out pairs of images to measure; none if they are fewer than ``ENOUGH``.
+        found_pairs: the number of held-out pairs.
     """
 
     training_N: torch.Tensor
@@ -44,6 +49,8 @@ class Split:
     dropped: int
     unmeasured: int
     repeats_edits: bool
+    pairs: tuple[CachedPair, ...] = ()
+    found_pairs: int = 0
 
     @property
     def summary(self) -> str:
@@ -52,7 +59,13 @@ class Split:
         unmeasured = f"; {self.unmeasured:,} are not, because their edits are trained on" if self.unmeasured else ""
         repeats = "; their edits are also trained on, with other captions" if self.repeats_edits else ""
         dropped = f"; {self.dropped:,} other triplets with their texts or images are left out" if self.dropped else ""
-        return f"{held}{unmeasured}{repeats}{dropped}"
+        return f"{held}{unmeasured}{repeats}{dropped}; {self._pairs}"
+
+    @property
+    def _pairs(self) -> str:
+        if self.pairs:
+            return f"{len(self.pairs):,} held-out pairs of images are measured, and decide"
+        return f"{self.found_pairs} held-out pairs of images are fewer than {ENOUGH}: the recall of edits decides"
 
 
 def split(data: TripletEmbeddings, share: float) -> Split:
@@ -85,7 +98,19 @@ def split(data: TripletEmbeddings, share: float) -> Split:
         raise InvalidInput(
             f"{len(data)} triplets of {int(caption_V.sum())} captions are too few to hold out a share of {share:g}"
         )
-    return Split(training_N, measured_M, int(held_V.sum()), dropped, 0 if repeats_edits else known, repeats_edits)
+    held = [each for each in data.pairs if held_V[each.caption]]
+    unknown = tuple(each for each in held if not trained_V[each.edit])
+    pairs = unknown if len(unknown) >= ENOUGH else tuple(held)
+    return Split(
+        training_N,
+        measured_M,
+        int(held_V.sum()),
+        dropped,
+        0 if repeats_edits else known,
+        repeats_edits,
+        pairs if len(pairs) >= ENOUGH else (),
+        len(held),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +139,10 @@ def _kinds(data: TripletEmbeddings, held_V: Flags) -> tuple[npt.NDArray[np.uint8
         held_P = held_V[part.caption]
         text_V[part.edited[held_P]] = True
         image_U[part.image[held_P]] = True
+    for pair in data.pairs:
+        if held_V[pair.caption]:
+            text_V[[pair.caption, pair.edited]] = True
+            image_U[[pair.image, *pair.targets]] = True
     for part in _parts(data):
         held_P = held_V[part.caption]
         near_P = text_V[part.caption] | text_V[part.edited] | image_U[part.image]

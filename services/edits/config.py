@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scot.edits.engines import EngineConfig
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag, InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,6 @@ class EditServiceConfig:
         if self.engine.engine in ("service", "pairs", "auto"):
             raise InvalidInput(f"engine must be one of rules, slots, openai, vllm, not {self.engine.engine!r}")
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise InvalidInput("--tls-certificate and --tls-key belong together")
+            raise InvalidFlag("--tls-certificate and --tls-key belong together")
         if self.most_waiting < 1:
             raise InvalidInput(f"most_waiting must be at least 1, not {self.most_waiting}")

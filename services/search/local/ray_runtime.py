@@ -52,6 +52,7 @@ def environment(config: LocalConfig) -> dict[str, str]:
         # Proxies and replicas start at the same time; after five seconds, the default, Serve would replace the proxy.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": haproxy,
+        "GRPC_VERBOSITY": os.environ.get("GRPC_VERBOSITY", "ERROR"),  # it reports every process that Ray starts
         **tracing.environment(),
     }
 

@@ -81,9 +81,11 @@ def main(config: LocalConfig) -> int:
 
 def _start(config: LocalConfig, settings: SearchSettings, signals: Signals, stop: threading.Event) -> None:
     os.environ.update(environment(config))
-    import ray  # noqa: F401  # first and in this thread; the rest of what is needed is imported while Ray starts
+    from services.search.local.starting import answering  # imports gRPC, which reads the environment
 
-    with ThreadPoolExecutor(1) as pool:
+    with answering(config.port), ThreadPoolExecutor(1) as pool:
+        import ray  # noqa: F401  # first and in this thread; the rest of what is needed is imported while Ray starts
+
         imported = pool.submit(import_application)
         # During these calls a signal only sets ``stop``: an exception would make them lose track of what they started.
         start_ray(config, signals.install, stop)

@@ -59,8 +59,7 @@ def test_an_unknown_flag_exits_with_2(capsys: pytest.CaptureFixture[str]) -> Non
     ("arguments", "message"),
     [
         (["search", "--image", "missing.png", "--edit", "make it red"], "missing.png"),
-        (["search", "--edit", "red", "--limit", "0"], "--limit must be 1 to 1,000, not 0"),
-        (["search", "--edit", "red", "--limit", "1000000000"], "--limit must be 1 to 1,000"),
+        (["search", "--edit", "red", "--offset", "9999999999"], "offset: must be at least 0 and at most 10000, not 99"),
         (["search", "--edit", "red", "--sheet", "."], "the contact sheet . is a folder"),
         (["search", "--edit", "red", "--sheet", "/dev/null/a.png"], "/dev/null is no folder"),
         (["index", "missing"], "missing"),
@@ -78,6 +77,26 @@ def test_refusals_are_one_sentence(
     error = capsys.readouterr().err
     assert message in error
     assert error.startswith(f"scot {arguments[0]}: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "--edit", "red", "--limit", "0"], "--limit must be 1 to 1,000, not 0"),
+        (["search", "--edit", "red", "--limit", "1000000000"], "--limit must be 1 to 1,000"),
+        (["search", "--edit", "red", "--weight", "1", "1"], "--weight needs one number"),
+        (["search", "--edit", "red", "--show", "--json"], "--show contradicts --json"),
+        (["evaluate", "pairs"], "--source is missing"),
+        (["status", "--wait", "-1"], "--wait must not be negative"),
+    ],
+)
+def test_a_flag_that_cannot_be_so_exits_with_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
     assert error.count("\n") == 1
 
 

@@ -45,4 +45,4 @@ def test_a_service_is_profiled(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert 0 < found["whole_query"]["p50_ms"] <= found["whole_query"]["p95_ms"]
         assert main(["profile", "--address", target, "--item-id", "nobody"]) == 1
         assert "nobody" in capsys.readouterr().err
-        assert main(["profile", "--address", target, "--queries", "0"]) == 1
+        assert main(["profile", "--address", target, "--queries", "0"]) == 2

@@ -142,7 +142,7 @@ def test_what_search_refuses(
         Path(name).write_text("no vector")
     np.save("two.npy", np.ones((2, 2)))
     np.save("nan.npy", np.array([1.0, np.nan]))
-    assert scot(service, "search", *arguments) == 1
+    assert scot(service, "search", *arguments) == (2 if arguments[-1] == "sum" or "--weight" in arguments else 1)
     error = capsys.readouterr().err
     assert error.startswith("scot search: ")
     assert message in error
@@ -238,7 +238,7 @@ def test_encode_gives_what_search_reads(service: Recorded, capsys: pytest.Captur
         assert list(service.requests[-1].reference.vector.values) == [0.0, 1.0]
     capsys.readouterr()
     assert scot(service, "encode") == 1
-    assert scot(service, "encode", "--text", "red", "--output", "v.txt") == 1
+    assert scot(service, "encode", "--text", "red", "--output", "v.txt") == 2
     assert capsys.readouterr().err.splitlines() == [
         "scot encode: give 1 to 64 of --image and --text, not 0",
         "scot encode: --output must end with .npy, not v.txt",

@@ -17,8 +17,7 @@ from scot.cli import main
 from scot.composers import save_composer
 from scot.composers.architectures import build
 from scot.encoders import load_encoder
-from scot.evaluation import embedding_store, worlds
-from scot.evaluation import model as model_run
+from scot.evaluation import embedding_store, vector_benchmark, worlds
 from scot.evaluation.embedding_store import encode_images
 from scot.evaluation.images import ImageFile
 from scot.progress import Progress
@@ -134,9 +133,9 @@ def test_a_composer_that_reads_states_is_shown_each_reference_and_edit(
     save_composer(tmp_path / "reader", module, encoder_id=encoder.id, dim=encoder.dim)
     root = str(home / FOLDERS["fashioniq"])
     places = ["--annotations", root, "--images", root, "--composer", str(tmp_path / "reader")]
-    monkeypatch.setattr(model_run, "_CHUNK", 3)
+    monkeypatch.setattr(vector_benchmark, "_CHUNK", 3)
     assert main(["evaluate", "fashioniq", *places, "--output", str(tmp_path / "small")]) == 0
-    monkeypatch.setattr(model_run, "_CHUNK", 256)
+    monkeypatch.setattr(vector_benchmark, "_CHUNK", 256)
     assert main(["evaluate", "fashioniq", *places, "--output", str(tmp_path / "whole")]) == 0
     (small,), (whole,) = (ranking_files("fashioniq", tmp_path / name) for name in ("small", "whole"))
     assert load_json(small) == load_json(whole)

@@ -90,5 +90,5 @@ def test_the_command_shows_baselines_and_both_oracles(
     }  # fmt: skip
     assert (tmp_path / "pairs.png").is_file()
     capsys.readouterr()
-    assert main(arguments[:2]) == 1
+    assert main(arguments[:2]) == 2
     assert "--source is missing" in capsys.readouterr().err

@@ -32,7 +32,8 @@ from scot.index import sync as sync_module
 from scot.index.gallery import Batches, StoreGallery
 from scot.index.origin import Origin
 from scot.index.store import GalleryStore, Item
-from scot.index.sync import Pending, Report, sync
+from scot.index.sync import Pending, sync
+from scot.index.sync_report import Report
 from scot.progress import Progress
 from services.search.settings import from_args
 from tests.support.random_encoder import save_random_encoder
@@ -474,7 +475,8 @@ def test_a_service_is_brought_up_to_date_as_a_store_is(
         first, here = index(target, pictures), room.index(pictures)
         assert counts(first) == counts(here) == (6, 0, 0, 0)
         assert dict(first.refusals.counts) == {"refused_by_service": 1}
-        assert "broken.png: image" in first.refusals.summary()
+        assert "refused_by_service (broken.png (image: the file is plain text, not a PNG" in first.refusals.summary()
+        assert first.refusals.names >= {"broken.png"}
         (pictures / "broken.png").unlink()
         assert counts(index(target, pictures)) == (0, 0, 6, 0)
         draw(pictures / "a.png", 250)

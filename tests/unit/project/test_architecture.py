@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "embeddings": SMALL | {"data", "encoders", "composers"},
     "edits": SMALL | {"data", "encoders", "embeddings", "v1"},
     "index": SMALL | {"data", "encoders", "embeddings", "v1"},
-    "training": SMALL | {"data", "encoders", "embeddings", "composers"},
+    "training": SMALL | {"data", "encoders", "embeddings", "composers", "evaluation"},
     "evaluation": SMALL | {"data", "worlds", "edits", "encoders", "embeddings", "composers"},
     "bootstrap": SMALL | {"data", "encoders", "embeddings", "composers", "training"},
     "client": SMALL | {"index", "data", "v1"},

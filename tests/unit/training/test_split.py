@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from scot.embeddings.cache import TripletEmbeddings
+from scot.embeddings.pairs import CachedPair, ImagePair
 from scot.errors import InvalidInput
 from scot.training.split import Split, split
 from tests.support.synthetic_triplets import synthetic_triplets
@@ -70,7 +71,9 @@ def test_equal_captions_of_two_images_are_on_one_side() -> None:
     assert len(parts.training_N) + len(parts.measured_M) == len(data)
     assert 0.03 < len(parts.measured_M) / len(data) < 0.07
     assert (
-        parts.summary == f"held out: {parts.captions} captions, {len(parts.measured_M)} of their triplets are measured"
+        parts.summary
+        == f"held out: {parts.captions} captions, {len(parts.measured_M)} of their triplets are measured; "
+        "0 held-out pairs of images are fewer than 50: the recall of edits decides"
     )
     assert not parts.repeats_edits
 
@@ -107,6 +110,44 @@ def test_where_all_edits_repeat_it_says_so() -> None:
     assert_apart(data, parts)
     assert parts.repeats_edits
     assert "their edits are also trained on, with other captions" in parts.summary
+
+
+def with_pairs(data: TripletEmbeddings, step: int) -> TripletEmbeddings:
+    """Every caption asks for the image of another; the edits are those of the triplets or of the pairs alone."""
+    texts = list(data.texts)
+    pairs = []
+    for n in range(len(data.image_ids) - step):
+        names = (f"from {n} to {n + step}", f"caption {n}", f"caption {n + step}")
+        texts += [name for name in names if name not in texts]
+        pair = ImagePair(f"image {n}", *names, (f"image {n + step}",))
+        edit, caption, edited = map(texts.index, names)
+        pairs.append(CachedPair(pair, n, edit, caption, edited, (n + step,)))
+    return dataclasses.replace(data, texts=texts, text_VD=torch.zeros(len(texts), 32), pairs=tuple(pairs))
+
+
+def test_nothing_of_a_held_out_pair_is_trained_on() -> None:
+    triplets = [(f"image {n}", f"edit {n % 9}", f"caption {n}", f"edited {n}") for n in range(1500)]
+    data = with_pairs(embeddings(triplets), 7)
+    parts = split(data, 0.05)
+    assert_apart(data, parts)
+    assert 50 <= len(parts.pairs) <= 100
+    trained = texts_of(data, parts.training_N, "caption", "edited", "edit")
+    images = set(data.image_N[parts.training_N].tolist())
+    for pair in parts.pairs:
+        assert not trained & {pair.edit, pair.caption, pair.edited}
+        assert not images & {pair.image, *pair.targets}
+    assert f"; {len(parts.pairs)} held-out pairs of images are measured, and decide" in parts.summary
+    assert len(split(dataclasses.replace(data, pairs=()), 0.05).training_N) > len(parts.training_N)
+
+
+def test_few_held_out_pairs_decide_nothing() -> None:
+    triplets = [(f"image {n}", f"edit {n % 9}", f"caption {n}", f"edited {n}") for n in range(400)]
+    parts = split(with_pairs(embeddings(triplets), 7), 0.05)
+    assert parts.pairs == ()
+    assert 0 < parts.found_pairs < 50
+    assert (
+        f"{parts.found_pairs} held-out pairs of images are fewer than 50: the recall of edits decides" in parts.summary
+    )
 
 
 def test_dense_pairs_hold_out_fewer_captions() -> None:

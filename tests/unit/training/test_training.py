@@ -18,9 +18,11 @@ from scot.training import held_out
 from scot.training.checkpoint import checkpoint_name, checkpoints, keep_newest
 from scot.training.config import TrainConfig
 from scot.training.distributed import check_shares
-from scot.training.loop import Diverged, Progress, Trainer
+from scot.training.divergence import Diverged
+from scot.training.loop import Trainer
 from scot.training.objectives import LossConfig
 from scot.training.optimization import learning_rate
+from scot.training.progress import Progress
 from scot.training.run_folder import ProgressLog, progress_line
 from scot.training.split import split
 from tests.support.synthetic_triplets import synthetic_triplets
@@ -246,6 +248,11 @@ def test_a_composer_that_loses_to_a_baseline_is_not_to_be_released() -> None:
         "its held-out recall@1 0.100 is below the 0.156 of sum:0.3, which is untrained"
     )
     assert held_out.objection(metrics | {"recall@1": 0.156}) == ""
+    tested = metrics | {"pairs/recall@1": 0.2, "pairs/sum:0.4/recall@1": 0.1, "pairs/oracle/recall@1": 0.5}
+    assert held_out.objection(tested) == ""  # the images decide
+    assert held_out.objection(tested | {"recall@1": 0.9, "pairs/image_only/recall@1": 0.3}) == (
+        "its held-out recall@1 0.200 on pairs of images is below the 0.300 of image_only, which is untrained"
+    )
     assert held_out.objection({"recall@1": 0.1}) == ""  # an artifact of an earlier version
 
 

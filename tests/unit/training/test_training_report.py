@@ -193,7 +193,7 @@ def test_a_run_that_stopped_early_says_so(run: RunFolder, embeddings: str) -> No
     run = RunFolder(run.folder.parent, "slow", slow, run.data)
     train(run, embeddings)
     assert (
-        "Training ended after step 40 of 60: the last evaluation brought no better R@1."
+        "Training ended after step 40 of 60: the last evaluation brought no better recall."
         in run.report_file().read_text(encoding="utf-8")
     )
 

@@ -1,0 +1,108 @@
+"""Compose a benchmark's queries and rank its gallery, on vectors that are there."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch.nn.functional import normalize
+
+from scot.composers import Composer
+from scot.composers.base import States
+from scot.evaluation.base import Benchmark, Part, Rankings
+from scot.evaluation.ranking import Gallery, rank
+
+_CHUNK = 256  # composed at once
+
+QueryVectors = Mapping[str, torch.Tensor]
+"""The unit query vectors ``(Q, D)`` of each part, by its name."""
+
+
+class VectorBenchmark(ABC):
+    """A benchmark and the vectors of its images and texts, wherever they come from."""
+
+    benchmark: Benchmark
+
+    @property
+    @abstractmethod
+    def encoder_id(self) -> str:
+        """The encoder of the vectors."""
+
+    @abstractmethod
+    def gallery(self, part: str) -> Gallery:
+        """The images of a part."""
+
+    @abstractmethod
+    def texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """The vectors of texts, ``(N, D)``, in their order."""
+
+    @abstractmethod
+    def states(self, part: str, start: int, pairs: Sequence[tuple[str, str]]) -> tuple[States, States]:
+        """The hidden states of (image, edit) pairs, of which the first is the ``start``-th of the part.
+
+        Raises:
+            InvalidInput: there are none.
+        """
+
+    def compose(self, *composers: Composer) -> list[QueryVectors]:
+        """Each composer's query vectors: the mean of the unit vectors of a query's edits, normalized.
+
+        Hidden states are computed a chunk of queries at a time, once for all composers: all of them take too much room.
+
+        Raises:
+            InvalidInput: a composer reads hidden states, and the encoder does not expose them.
+        """
+        composed = [self._compose(part, composers) for part in self.benchmark.parts]
+        names = [part.name for part in self.benchmark.parts]
+        return [dict(zip(names, each, strict=True)) for each in zip(*composed, strict=True)]
+
+    def oracle(self) -> QueryVectors:
+        """T_u, the vectors of the edited captions: what a composer ends at that learned the caption target alone."""
+        return {
+            part.name: self.texts([query.edited_caption for query in part.queries]) for part in self.benchmark.parts
+        }
+
+    def oracle_moved(self) -> QueryVectors:
+        """normalize(I + T_u − T_o): the reference moved as its caption moves, so that it keeps what no caption says."""
+        moved = {}
+        for part in self.benchmark.parts:
+            image_QD = self.references(part.name, [query.reference for query in part.queries])
+            caption_QD = self.texts([query.caption for query in part.queries])
+            edited_QD = self.texts([query.edited_caption for query in part.queries])
+            moved[part.name] = normalize(image_QD + edited_QD - caption_QD, dim=-1)
+        return moved
+
+    def references(self, part: str, names: Sequence[str] | None = None) -> torch.Tensor:
+        """One vector an image, ``(N, D)``: of these names, or of all the part's images in order."""
+        stored = self.gallery(part)
+        return stored.rows(stored.names if names is None else names)
+
+    def rank(self, queries: QueryVectors) -> Rankings:
+        """Rank the gallery, and a query's subset or candidates, for every query."""
+        rankings: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {}
+        for part in self.benchmark.parts:
+            for kind, lists in rank(part, queries[part.name], self.gallery(part.name), self.benchmark).items():
+                rankings.setdefault(kind, {})[part.name] = lists
+        return rankings
+
+    def _compose(self, part: Part, composers: Sequence[Composer]) -> list[torch.Tensor]:
+        pairs = [(query.reference, edit) for query in part.queries for edit in query.edits]
+        if not pairs:
+            return [torch.empty(0, self.gallery(part.name).shape[-1]) for _ in composers]
+        text_PD = self.texts([edit for _, edit in pairs])
+        image_PD = self.references(part.name, [name for name, _ in pairs])
+        composed: list[list[torch.Tensor]] = [[] for _ in composers]
+        reads_states = any(composer.reads_states for composer in composers)
+        for start in range(0, len(pairs), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            states = self.states(part.name, start, pairs[rows]) if reads_states else ()
+            for composer, chunks in zip(composers, composed, strict=True):
+                chunks.append(composer.compose(image_PD[rows], text_PD[rows], *states if composer.reads_states else ()))
+        lengths = torch.tensor([len(query.edits) for query in part.queries])
+        query_P = torch.arange(len(lengths)).repeat_interleave(lengths)
+        zeros_QD = torch.zeros(len(lengths), image_PD.shape[1])
+        return [
+            normalize(zeros_QD.index_add(0, query_P, normalize(torch.cat(chunks), dim=-1)), dim=-1)
+            for chunks in composed
+        ]
