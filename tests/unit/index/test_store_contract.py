@@ -282,9 +282,7 @@ def test_facets_count_values(stocked: Stocked, monkeypatch: pytest.MonkeyPatch, 
                 "nothing": [],
             }
         else:
-            with pytest.raises(
-                InvalidInput, match=r"^fields: 'tags' has no index of the kind keyword, integer or bool"
-            ):
+            with pytest.raises(InvalidInput, match="fields: 'tags' has no index of the kind keyword, integer or"):
                 await store.facets(gallery, unindexed)
         with pytest.raises(NotFound, match=f"'{gallery}-no'"):
             await store.facets(f"{gallery}-no", ["kind"])

@@ -100,9 +100,9 @@ def test_one_call_composes_both(encoder: Encoder, jobs: list[ComposeJob]) -> Non
 
 def test_the_default_is_not_its_own_shadow(encoder: Encoder, jobs: list[ComposeJob]) -> None:
     answers = compose_rolled_out(CachedEncoder(encoder), rolled_out(Rollout("sum", {"slerp": 0.5}, "sum")), jobs * 8)
-    for job, answer in zip(jobs * 8, answers, strict=True):
+    for each, answer in zip(jobs * 8, answers, strict=True):
         assert isinstance(answer, Composed)
-        assert answer.shadow == ("sum" if answer.composer == "slerp" and not job.composer else "")
+        assert answer.shadow == ("sum" if answer.composer == "slerp" and not each.composer else "")
 
 
 def test_a_composer_that_fails_takes_nobody_with_it(
