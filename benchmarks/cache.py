@@ -30,7 +30,7 @@ from scot.encoders.clip import ClipEncoder
 from scot.machine import machine
 from services.search.composer.compose_batch import compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
-from services.search.composer.messages import ComposeJob
+from services.search.composer.messages import ComposeJob, ComposeTurn
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,12 @@ def main(config: CacheBenchmark) -> int:
     noise = np.random.default_rng(0).integers(0, 255, (config.queries, 64, 64, 3), np.uint8)
     jobs = [
         ComposeJob(
-            encoder.preprocess(Image.fromarray(picture)),
-            None,
-            (Edit(f"make it {number} times larger, red and striped"),),
+            (
+                ComposeTurn(
+                    images=((encoder.preprocess(Image.fromarray(picture)), 1.0),),
+                    edits=(Edit(f"make it {number} times larger, red and striped"),),
+                ),
+            ),
             "sum",
         )
         for number, picture in enumerate(noise)

@@ -24,7 +24,7 @@ from scot.index.store import GalleryStore
 from scot.v1 import search_pb2, search_pb2_grpc
 from services.search.composer.compose_batch import compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
-from services.search.composer.messages import ComposeJob
+from services.search.composer.messages import ComposeJob, ComposeTurn
 from services.search.gateway.context import preprocess
 from services.search.rpc.query import parse_query
 
@@ -41,8 +41,10 @@ async def serve(store_path: str, encoder_name: str, threads: int, port: int) -> 
             query = parse_query(request, dim=encoder.dim, default_collection="gallery")
 
             def compose() -> Any:
-                pixels = preprocess(encoder.resizing, query.image or b"")
-                return compose_batch(cached, baseline, [ComposeJob(pixels, None, query.edits, query.composer)])[0]
+                (turn,) = query.turns
+                images = tuple((preprocess(encoder.resizing, each.image or b""), 1.0) for each in turn.references)
+                job = ComposeJob((ComposeTurn(images, edits=turn.edits),), query.composer)
+                return compose_batch(cached, baseline, [job])[0]
 
             composed = await asyncio.get_running_loop().run_in_executor(pool, compose)
             hits = await store.search(query.collection, composed.vector, limit=query.limit)

@@ -22,6 +22,11 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     ),
     "serve": ("services.search.local.start:LocalConfig", "", "start the search service on this machine"),
     "search": ("scot.commands.search:SearchConfig", "search", "search a running service with an image and edits"),
+    "facets": (
+        "scot.commands.facets:FacetsConfig",
+        "facets",
+        "count the values of payload fields in a running service",
+    ),
     "index": ("scot.commands.index:IndexConfig", "index", "bring the gallery up to date with folders of images"),
     "get": ("scot.commands.items:GetConfig", "get", "show items of a running service"),
     "delete": ("scot.commands.items:DeleteConfig", "delete", "delete items of a running service"),

@@ -10,10 +10,12 @@ import grpc
 
 from scot.client import _messages as messages
 from scot.client._connection import SERVING, Connection, from_rpc
+from scot.client._query import facets_request, search_request
 from scot.client._types import (
     CollectionInfo,
     ComposerInfo,
     Encoded,
+    Facets,
     ImageInput,
     ListedItem,
     NewItem,
@@ -24,6 +26,7 @@ from scot.client._types import (
     UpsertResult,
 )
 from scot.errors import ScotError, Unavailable
+from scot.index.filters import Filter
 from scot.v1 import index_pb2, search_pb2
 
 T = TypeVar("T")
@@ -36,7 +39,7 @@ class AsyncScotClient(Connection):
 
     async def search(self, *, timeout: float | None = None, **query: Unpack[Query]) -> SearchResult:
         """See :meth:`scot.client.ScotClient.search`."""
-        request = messages.search_request(query)
+        request = search_request(query)
         return await self._call(self._search.ComposeSearch, request, messages.search_result, timeout)
 
     async def search_many(
@@ -60,6 +63,19 @@ class AsyncScotClient(Connection):
         """See :meth:`scot.client.ScotClient.encode`."""
         request = messages.encode_request(images, texts)
         return await self._call(self._search.Encode, request, messages.encoded, timeout)
+
+    async def facets(
+        self,
+        fields: Sequence[str],
+        *,
+        filter: Filter | None = None,
+        limit: int = 10,
+        collection: str = "",
+        timeout: float | None = None,
+    ) -> Facets:
+        """See :meth:`scot.client.ScotClient.facets`."""
+        request = facets_request(fields, filter, limit, collection)
+        return await self._call(self._search.Facets, request, messages.facets, timeout)
 
     async def composers(self, *, timeout: float | None = None) -> tuple[ComposerInfo, ...]:
         """See :meth:`scot.client.ScotClient.composers`."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from os import PathLike, fspath
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from PIL import Image
 
 from scot.client import _checks as checks
 from scot.client._connection import from_status
+from scot.client._inputs import image_bytes, numpy_module, vector_to_proto
+from scot.client._query import search_request
 from scot.client._types import (
     CollectionInfo,
     ComposerInfo,
-    Edit,
     Encoded,
+    Facets,
+    FacetValue,
     Hit,
+    HitGroup,
     ImageInput,
     ListedItem,
     NewItem,
@@ -29,66 +28,17 @@ from scot.client._types import (
     StoredItem,
     UpsertResult,
 )
-from scot.data.images import DEFAULT_LIMITS, upright
-from scot.data.records import read_file
-from scot.errors import ImageRefused, InvalidInput, ScotError, install_hint
-from scot.index.filters import Filter, filter_to_proto
+from scot.errors import InvalidInput, ScotError
+from scot.index.filters import match_from_proto
 from scot.index.origin import Origin, origin_from_proto, origin_to_proto
 from scot.index.payload import payload_from_proto
 from scot.v1 import index_pb2, search_pb2
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from scot.client._types import Vector
 
 
 M = TypeVar("M", index_pb2.DeleteItemsRequest, index_pb2.GetItemsRequest, index_pb2.GetPicturesRequest)
-
-
-def _switch(field: str, value: object) -> bool:
-    return checks.instance(field, value, bool)
-
-
-_CHECKS: Mapping[str, Callable[[str, object], Any]] = {
-    **dict.fromkeys(("composer", "collection", "session"), checks.text),
-    **dict.fromkeys(("limit", "offset"), checks.whole),
-    **dict.fromkeys(("include_reference", "with_vectors"), _switch),
-    "score_threshold": checks.number,
-}
-"""The check of each argument of a search that its message takes as it is."""
-
-
-def search_request(query: Query) -> search_pb2.ComposeSearchRequest:
-    """The message of a query. Raises InvalidInput for a value that the message cannot hold."""
-    values: dict[str, Any] = {"limit": 10, "offset": 0, **checks.instance("query", query, dict)}
-    if unknown := values.keys() - Query.__annotations__.keys():
-        raise TypeError(f"a search has no argument {min(unknown)!r}")
-    for name in values.keys() & _CHECKS.keys():
-        if values[name] is not None or name != "score_threshold":
-            values[name] = _CHECKS[name](name, values[name])
-    if not 1 <= values["limit"] < 2**32:
-        raise InvalidInput(f"limit: must be at least 1 and at most 1000, not {values['limit']}")
-    if not 0 <= values["offset"] < 2**32:
-        raise InvalidInput(f"offset: must be at least 0 and at most 10000, not {values['offset']}")
-    image, item_id, vector = (values.pop(name, None) for name in ("image", "item_id", "vector"))
-    edits, conditions = values.pop("edits", ()), values.pop("filter", None)
-    reference = None
-    if sum(given is not None for given in (image, item_id, vector)) > 1:
-        raise InvalidInput("give one of image, item_id and vector as the reference")
-    if image is not None:
-        reference = search_pb2.Reference(image=image_bytes(image))
-    elif item_id is not None:
-        reference = search_pb2.Reference(item_id=checks.text("item_id", item_id))
-    elif vector is not None:
-        reference = search_pb2.Reference(vector=_vector_to_proto(vector))
-    several = [edits] if isinstance(edits, str | Edit) else checks.items("edits", edits)
-    return search_pb2.ComposeSearchRequest(
-        reference=reference,
-        edits=[_edit_to_proto(f"edits[{place}]", each) for place, each in enumerate(several)],
-        filter=None if conditions is None else filter_to_proto(checks.instance("filter", conditions, Filter)),
-        **values,
-    )
 
 
 class QueryStream:
@@ -146,6 +96,26 @@ def search_result(message: search_pb2.ComposeSearchResponse) -> SearchResult:
         {field.name: getattr(message.timings, field.name) for field in search_pb2.Timings.DESCRIPTOR.fields},
         message.request_id,
         _vector_from_proto(message, "query_vector"),
+        tuple(_groups(message, hits)),
+    )
+
+
+def _groups(message: search_pb2.ComposeSearchResponse, hits: tuple[Hit, ...]) -> Iterator[HitGroup]:
+    """The hits are in the order of the groups."""
+    at = 0
+    for group in message.groups:
+        yield HitGroup(match_from_proto("groups", group.value), hits[at : at + group.hits])
+        at += group.hits
+
+
+def facets(message: search_pb2.FacetsResponse) -> Facets:
+    """The values of fields, and the number of items."""
+    return Facets(
+        {
+            facet.field: tuple(FacetValue(match_from_proto("facets", each.value), each.count) for each in facet.values)
+            for facet in message.facets
+        },
+        message.total,
     )
 
 
@@ -169,7 +139,7 @@ def encode_request(images: Iterable[ImageInput], texts: Iterable[str]) -> search
 
 def encoded(message: search_pb2.EncodeResponse) -> Encoded:
     """The embeddings."""
-    vectors = _numpy().array([list(vector.values) for vector in message.vectors], dtype="float32")
+    vectors = numpy_module().array([list(vector.values) for vector in message.vectors], dtype="float32")
     return Encoded(vectors, message.encoder, tuple(message.truncated))
 
 
@@ -244,36 +214,6 @@ def collection_info(message: index_pb2.CollectionInfoResponse) -> CollectionInfo
     return CollectionInfo(message.collection, message.items, message.encoder, message.dim)
 
 
-def image_bytes(image: ImageInput, field: str = "image") -> bytes:
-    """The encoded image; a PIL image becomes a PNG of the pixels that the service would decode from its file.
-
-    Raises:
-        InvalidInput: there is no such file, it cannot be read, or the value is no image.
-    """
-    if isinstance(image, bytes):
-        return image
-    if isinstance(image, Image.Image):
-        buffer = io.BytesIO()
-        try:
-            upright(image).save(buffer, "PNG", compress_level=1)
-        except OSError as error:
-            raise InvalidInput(f"the PIL image cannot be read: {error}") from None
-        return buffer.getvalue()
-    if not isinstance(image, str | PathLike):
-        raise InvalidInput(f"{field}: must be a path, bytes or a PIL image, not {checks.shown(image)}")
-    path = Path(fspath(image))
-    limit = DEFAULT_LIMITS.max_bytes
-    try:
-        data = read_file(path, limit)
-    except ValueError:  # a NUL byte
-        raise InvalidInput(f"{field}: is not the path of a file: {checks.shown(str(path))}") from None
-    except ImageRefused as error:
-        raise InvalidInput(f"there is no image file {path}" if error.reason == "missing" else str(error)) from None
-    if len(data) > limit:
-        raise InvalidInput(f"the image file {path} has more than {limit:,} bytes")
-    return data
-
-
 def _item_to_proto(field: str, item: NewItem) -> index_pb2.Item:
     item_id = checks.text(f"{field}.item_id", item.item_id)
     if (item.image is None) == (item.vector is None):
@@ -283,7 +223,7 @@ def _item_to_proto(field: str, item: NewItem) -> index_pb2.Item:
     if item.image is not None:
         message.image = image_bytes(item.image, f"{field}.image")
     elif item.vector is not None:
-        message.vector.CopyFrom(_vector_to_proto(item.vector))
+        message.vector.CopyFrom(vector_to_proto(item.vector))
     try:
         message.payload.update(dict(item.payload))
     except (TypeError, ValueError) as error:
@@ -291,38 +231,5 @@ def _item_to_proto(field: str, item: NewItem) -> index_pb2.Item:
     return message
 
 
-def _edit_to_proto(field: str, edit: str | Edit) -> search_pb2.Edit:
-    if isinstance(edit, str):
-        return search_pb2.Edit(text=checks.text(field, edit))
-    if not isinstance(edit, Edit):
-        raise InvalidInput(f"{field}: must be text or an Edit, not {checks.shown(edit)}")
-    weight = checks.number(f"{field}.weight", edit.weight)
-    return search_pb2.Edit(
-        text=checks.text(f"{field}.text", edit.text),
-        weight=None if weight == 1.0 else weight,
-        negative=checks.instance(f"{field}.negative", edit.negative, bool),
-    )
-
-
-def _vector_to_proto(vector: npt.ArrayLike) -> search_pb2.Vector:
-    numpy = _numpy()
-    try:
-        row = numpy.asarray(vector, dtype="float64")
-    except (TypeError, ValueError):
-        raise InvalidInput("vector: must be a row of numbers") from None
-    if row.ndim != 1:
-        raise InvalidInput(f"vector: must be one row of numbers, not of shape {row.shape}")
-    return search_pb2.Vector(values=row.tolist())
-
-
 def _vector_from_proto(message: Any, field: str = "vector") -> Vector | None:
-    return _numpy().array(getattr(message, field).values, dtype="float32") if message.HasField(field) else None
-
-
-def _numpy() -> Any:
-    """NumPy, which only vectors need: the base package does without it."""
-    try:
-        import numpy
-    except ModuleNotFoundError as error:
-        raise InvalidInput(f"vectors need NumPy, which is not installed: {install_hint('data')}") from error
-    return numpy
+    return numpy_module().array(getattr(message, field).values, dtype="float32") if message.HasField(field) else None

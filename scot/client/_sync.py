@@ -10,10 +10,12 @@ import grpc
 
 from scot.client import _messages as messages
 from scot.client._connection import SERVING, Connection, from_rpc
+from scot.client._query import facets_request, search_request
 from scot.client._types import (
     CollectionInfo,
     ComposerInfo,
     Encoded,
+    Facets,
     ImageInput,
     ListedItem,
     NewItem,
@@ -24,6 +26,7 @@ from scot.client._types import (
     UpsertResult,
 )
 from scot.errors import ScotError, Unavailable
+from scot.index.filters import Filter
 from scot.v1 import index_pb2, search_pb2
 
 T = TypeVar("T")
@@ -46,7 +49,7 @@ class ScotClient(Connection):
 
     def search(self, *, timeout: float | None = None, **query: Unpack[Query]) -> SearchResult:
         """Find images like the reference, changed as the edits say; :class:`Query` explains the arguments."""
-        return self._call(self._search.ComposeSearch, messages.search_request(query), messages.search_result, timeout)
+        return self._call(self._search.ComposeSearch, search_request(query), messages.search_result, timeout)
 
     def search_many(
         self, queries: Iterable[Query], *, timeout: float | None = None
@@ -69,6 +72,25 @@ class ScotClient(Connection):
     ) -> Encoded:
         """Embed up to 64 images and texts, to ``(N, D)`` float32 rows of unit length, images first."""
         return self._call(self._search.Encode, messages.encode_request(images, texts), messages.encoded, timeout)
+
+    def facets(
+        self,
+        fields: Sequence[str],
+        *,
+        filter: Filter | None = None,
+        limit: int = 10,
+        collection: str = "",
+        timeout: float | None = None,
+    ) -> Facets:
+        """Count the values of payload fields among the items that a filter leaves.
+
+        Args:
+            fields: up to 16 payload fields; none: only the items are counted.
+            filter: conditions on the payload.
+            limit: the most frequent values of each field.
+        """
+        request = facets_request(fields, filter, limit, collection)
+        return self._call(self._search.Facets, request, messages.facets, timeout)
 
     def composers(self, *, timeout: float | None = None) -> tuple[ComposerInfo, ...]:
         """The composers that a query can name."""

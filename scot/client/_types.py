@@ -34,10 +34,34 @@ class Edit:
 Edits: TypeAlias = str | Edit | Sequence[str | Edit]
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One of several references: exactly one of ``image``, ``item_id`` and ``vector`` ``(D,)``.
+
+    A search starts from the weighted sum of its references. A negative weight is away from the reference.
+    """
+
+    image: ImageInput | None = None
+    item_id: str | None = None
+    vector: npt.ArrayLike | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier step of a conversation; without references it went on from where the turn before ended."""
+
+    references: Sequence[Reference] = ()
+    edits: Edits = ()
+    like: Sequence[str] = ()
+    dislike: Sequence[str] = ()
+
+
 class Query(TypedDict, total=False):
     """The arguments of a search.
 
-    At most one of ``image``, ``item_id`` and ``vector`` is the reference; a query without one searches by its edits.
+    At most one of ``image``, ``item_id`` and ``vector`` is the reference; a query without one searches by its edits, or
+    goes on from where its ``turns`` end. protos/scot/v1/search.proto says how all of it becomes one vector.
     """
 
     image: ImageInput | None
@@ -46,8 +70,16 @@ class Query(TypedDict, total=False):
     """The reference as an item of the collection, which the hits then leave out unless ``include_reference`` is set."""
     vector: npt.ArrayLike | None
     """The reference as an image embedding ``(D,)`` of the service's encoder."""
+    references: Sequence[Reference]
+    """Further references, each with a weight."""
     edits: Edits
     """One text, or several that apply in order; :class:`Edit` gives one a weight or the opposite direction."""
+    like: Sequence[str]
+    """Items to move towards."""
+    dislike: Sequence[str]
+    """Items to move away from; the hits leave them out."""
+    turns: Sequence[Turn]
+    """What was said before, the oldest first. The service stores nothing: leave out the last turn to undo it."""
     composer: str
     """The composer; by default the released one, or the one that a split of the traffic chooses."""
     collection: str
@@ -62,6 +94,14 @@ class Query(TypedDict, total=False):
     """Leave out hits with a lower cosine similarity."""
     include_reference: bool
     """Keep an indexed reference among its own hits."""
+    diversity: float | None
+    """Prefer hits that differ from each other: 0 (by similarity alone, the default) to 1."""
+    candidates: int
+    """With ``diversity``, how many of the nearest items to choose from; by default twice the limit, at least 100."""
+    group_by: str
+    """A payload field: the hits are the best of each of its values, and ``limit`` is the number of groups."""
+    group_size: int
+    """With ``group_by``, the hits of a group; by default 1."""
     with_vectors: bool
     """Return the vectors of the query and of the hits."""
     session: str
@@ -95,11 +135,36 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class HitGroup:
+    """The hits whose payload field, which the query named as ``group_by``, has the value."""
+
+    value: str | int | bool
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FacetValue:
+    """A value of a payload field, and how many items have it."""
+
+    value: str | int | bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """The values of payload fields, the most frequent first, and the number of items that were counted."""
+
+    values: Mapping[str, tuple[FacetValue, ...]]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """The hits of a search, best first, and the composer and encoder that answered it.
 
     ``timings`` are seconds by stage: decode, queue, compose, search, total. ``query_vector`` ``(D,)``, a unit vector,
     is set when the query has ``with_vectors``. ``text_truncated``: an edit was longer than the text encoder's input.
+    ``groups`` has the hits by group when the query has ``group_by``.
     """
 
     hits: tuple[Hit, ...]
@@ -109,6 +174,7 @@ class SearchResult:
     timings: Mapping[str, float]
     request_id: str
     query_vector: Vector | None = None
+    groups: tuple[HitGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from PIL import Image
 
 from scot import flags
 from scot.client import Query
-from scot.client._messages import image_bytes, search_request, search_result
+from scot.client._inputs import image_bytes
+from scot.client._messages import search_result
+from scot.client._query import search_request
 from scot.commands.service import ServicePlace
 from scot.errors import InvalidFlag
 from scot.results import print_json

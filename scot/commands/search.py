@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scot import flags
-from scot.client import Edit, Hit, Origin, ScotClient, SearchResult
+from scot.client import Edit, Hit, Origin, Query, Reference, ScotClient, SearchResult
 from scot.commands.items import origin_json
 from scot.commands.service import ServicePlace
 from scot.commands.show import check_terminal, show_image
@@ -43,22 +43,34 @@ class SearchConfig:
     """Alternatively, an item of the collection as the reference."""
     vector: Path | None = None
     """Alternatively, an image embedding as the reference: a .npy file, or JSON as `scot encode` prints it."""
+    reference: list[str] = field(default_factory=list)
+    """Further items as references, each as ID or ID=WEIGHT; a negative weight is away from the item."""
     edit: flags.Phrases = field(default_factory=list)
     """What to change; several edits apply in order. In quotes; may begin with a dash; may be repeated."""
     negative: flags.Phrases = field(default_factory=list)
     """What to move away from, after the edits."""
     weight: list[float] = field(default_factory=list)
     """How far to follow each edit and then each negative, 0 to 1 and by default 1; a single number is for all."""
+    like: list[str] = field(default_factory=list)
+    """Items to move towards."""
+    dislike: list[str] = field(default_factory=list)
+    """Items to move away from; the hits leave them out."""
     text_only: bool = False
     """Search by the edits alone, without the reference: the composer text_only."""
     filter: str = ""
-    """Conditions on the payload, such as 'price<20 and colour=red and not sold exists'."""
+    """Conditions on the payload, such as 'price<20 and size in (S, M) and name ~ "wool" and not sold exists'."""
     limit: int = 10
-    """Number of hits, 1 to 1,000."""
+    """Number of hits, 1 to 1,000; with --group-by, number of groups."""
     offset: int = 0
     """How many of the best hits to skip."""
     threshold: float | None = None
     """Leave out hits with a lower cosine similarity."""
+    diversity: float | None = None
+    """Prefer hits that differ from each other: 0 (by similarity alone) to 1."""
+    group_by: str = ""
+    """A payload field: show the best hits of each of its values."""
+    group_size: int = 1
+    """With --group-by, the hits of a group, 1 to 100."""
     composer: str = ""
     """A composer version, tiny-1, sum, slerp, text_only or image_only; by default the one that `scot status` shows."""
     collection: str = ""
@@ -89,22 +101,31 @@ def search(config: SearchConfig) -> int:
         raise InvalidFlag(f"--limit must be 1 to 1,000, not {config.limit}")
     if config.text_only and config.composer not in ("", _TEXT_ONLY):
         raise InvalidFlag(f"--text-only is the composer {_TEXT_ONLY}; it contradicts --composer {config.composer}")
+    if config.group_size != 1 and not config.group_by:
+        raise InvalidFlag("--group-size needs --group-by")
     edits = edits_of(config)
+    references = [_reference(each) for each in config.reference]
     conditions = parse_filter(config.filter) if config.filter.strip() else None
-    vector = None if config.vector is None else read_vector(config.vector)
+    query: Query = {
+        "image": config.image,
+        "item_id": config.item_id,
+        "vector": None if config.vector is None else read_vector(config.vector),
+        "references": references,
+        "edits": edits,
+        "like": config.like,
+        "dislike": config.dislike,
+        "filter": conditions,
+        "limit": config.limit,
+        "offset": config.offset,
+        "score_threshold": config.threshold,
+        "diversity": config.diversity,
+        "composer": _TEXT_ONLY if config.text_only else config.composer,
+        "collection": config.collection,
+    }
+    if config.group_by:
+        query |= {"group_by": config.group_by, "group_size": config.group_size}
     with config.service.client() as client:
-        found = client.search(
-            image=config.image,
-            item_id=config.item_id,
-            vector=vector,
-            edits=edits,
-            filter=conditions,
-            limit=config.limit,
-            offset=config.offset,
-            score_threshold=config.threshold,
-            composer=_TEXT_ONLY if config.text_only else config.composer,
-            collection=config.collection,
-        )
+        found = client.search(**query)
         ids = {hit.item_id: None for hit in found.hits} | ({} if config.item_id is None else {config.item_id: None})
         if config.json:
             print_json(result_json(found))
@@ -130,6 +151,15 @@ def edits_of(config: SearchConfig) -> list[Edit]:
     ]
 
 
+def _reference(text: str) -> Reference:
+    """An item as ID, or as ID=WEIGHT. An id that ends like a weight needs one behind it: ``a=1=1``."""
+    item_id, equals, weight = text.rpartition("=")
+    try:
+        return Reference(item_id=item_id, weight=float(weight)) if equals else Reference(item_id=text)
+    except ValueError:
+        return Reference(item_id=text)
+
+
 def result_json(found: SearchResult) -> dict[str, object]:
     """A result as --json prints it."""
     return {
@@ -142,7 +172,11 @@ def result_json(found: SearchResult) -> dict[str, object]:
             {"item_id": hit.item_id, "score": hit.score, "payload": hit.payload, "origin": origin_json(hit.origin)}
             for hit in found.hits
         ],
-    }
+    } | (
+        {"groups": [{"value": each.value, "item_ids": [hit.item_id for hit in each.hits]} for each in found.groups]}
+        if found.groups
+        else {}
+    )
 
 
 def _print(config: SearchConfig, found: SearchResult) -> None:
@@ -165,10 +199,12 @@ def _no_hits(config: SearchConfig) -> str:
 def hits_table(offset: int, found: SearchResult) -> Table:
     """The hits by rank, and where they have an origin, the place of their image."""
     origins = any(hit.origin for hit in found.hits)
-    columns = ["rank", "score", "item", "caption", *["image"] * origins]
+    groups = [str(group.value) for group in found.groups for _ in group.hits]
+    columns = [*["group"] * bool(groups), "rank", "score", "item", "caption", *["image"] * origins]
     table = Table(*columns, title=Text(f"composer {found.composer}, encoder {found.encoder}"))
     for rank, hit in enumerate(found.hits, offset + 1):
-        cells = [str(rank), f"{hit.score:.3f}", hit.item_id, str(hit.payload.get("caption", ""))]
+        group = groups[rank - offset - 1 : rank - offset]
+        cells = [*group, str(rank), f"{hit.score:.3f}", hit.item_id, str(hit.payload.get("caption", ""))]
         table.add_row(*(Text(printable(cell)) for cell in cells), *[_place(hit.origin)] * origins)
     return table
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from scot.index.filters import Condition, Exists, Filter, Match, Range, path_of
+from scot.index.filters import Condition, DatetimeRange, Exists, Filter, Match, MatchAny, MatchText, Range, path_of
 from scot.index.payload import BOOLEANS_KEY
 
 
@@ -18,8 +19,18 @@ def to_qdrant(filter: Filter | None, exclude: Sequence[str] = ()) -> Any:
         match condition:
             case Match(value=value):
                 return models.FieldCondition(key=key, match=models.MatchValue(value=value))
+            case MatchAny(values=values):
+                texts, integers, booleans = _by_kind(values)
+                tests: list[Any] = [models.MatchAny(any=each) for each in (texts, integers) if each]
+                tests += [models.MatchValue(value=each) for each in booleans]
+                return _either([models.FieldCondition(key=key, match=each) for each in tests], models.Filter)
+            case MatchText(text=text):
+                return models.FieldCondition(key=key, match=models.MatchText(text=text))
             case Range(gt=gt, gte=gte, lt=lt, lte=lte):
                 return models.FieldCondition(key=key, range=models.Range(gt=gt, gte=gte, lt=lt, lte=lte))
+            case DatetimeRange(gt=after, gte=since, lt=before, lte=until):
+                times = models.DatetimeRange(gt=after, gte=since, lt=before, lte=until)
+                return models.FieldCondition(key=key, range=times)
             case Exists(exists=exists):
                 empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
                 return models.Filter(must_not=[empty]) if exists else empty
@@ -39,8 +50,20 @@ def to_edge(filter: Filter | None, exclude: Sequence[str] = ()) -> Any:
                 return edge.FieldCondition(BOOLEANS_KEY, match=edge.MatchValue(boolean(key, value)))
             case Match(value=value):
                 return edge.FieldCondition(key, match=edge.MatchValue(value))
+            case MatchAny(values=values):
+                texts, integers, booleans = _by_kind(values)
+                found = [edge.FieldCondition(key, match=edge.MatchAny(each)) for each in (texts, integers) if each]
+                if booleans:
+                    listed = edge.MatchAny([boolean(key, each) for each in booleans])
+                    found.append(edge.FieldCondition(BOOLEANS_KEY, match=listed))
+                return _either(found, edge.Filter)
+            case MatchText(text=text):
+                return edge.FieldCondition(key, match=edge.MatchText(text))
             case Range(gt=gt, gte=gte, lt=lt, lte=lte):
                 return edge.FieldCondition(key, range=edge.RangeFloat(gt=gt, gte=gte, lt=lt, lte=lte))
+            case DatetimeRange(gt=after, gte=since, lt=before, lte=until):
+                times = edge.RangeDateTime(gt=_rfc(after), gte=_rfc(since), lt=_rfc(before), lte=_rfc(until))
+                return edge.FieldCondition(key, range=times)
             case Exists(exists=exists):
                 empty = edge.IsEmptyCondition(key)
                 return edge.Filter(must_not=[empty]) if exists else empty
@@ -51,6 +74,21 @@ def to_edge(filter: Filter | None, exclude: Sequence[str] = ()) -> Any:
 def boolean(path: str, value: bool) -> str:
     """How a boolean at a path stands in the list of booleans that the embedded engine searches."""
     return f"{path}={value}"
+
+
+def _by_kind(values: Sequence[str | int | bool]) -> tuple[list[str], list[int], list[bool]]:
+    """The texts, the integers and the booleans: a condition of Qdrant has values of one kind."""
+    booleans = [each for each in values if isinstance(each, bool)]
+    integers = [each for each in values if isinstance(each, int) and not isinstance(each, bool)]
+    return [each for each in values if isinstance(each, str)], integers, booleans
+
+
+def _either(conditions: list[Any], make: Callable[..., Any]) -> Any:
+    return conditions[0] if len(conditions) == 1 else make(should=conditions)
+
+
+def _rfc(time: datetime | None) -> str | None:
+    return None if time is None else (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()
 
 
 def _assembled(

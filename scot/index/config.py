@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from scot.errors import InvalidInput
 
 Quantization: TypeAlias = Literal["none", "int8", "turbo", "product", "binary"]
-IndexKind: TypeAlias = Literal["keyword", "integer", "float", "bool"]
+IndexKind: TypeAlias = Literal["keyword", "integer", "float", "bool", "text", "datetime"]
 Memory: TypeAlias = Literal["cold", "cached"]
 
 INDEX_KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
@@ -28,7 +28,7 @@ class CollectionConfig:
     """Settings that are fixed when a collection is created."""
 
     payload_index: tuple[str, ...] = ()
-    """Payload fields to filter by, each as FIELD:KIND; kinds are keyword, integer, float and bool."""
+    """Payload fields to filter by, each as FIELD:KIND; kinds are keyword, integer, float, bool, text and datetime."""
     quantization: Quantization = "none"
     """Search on compressed copies of the vectors: 1/4 (int8), 1/8 (turbo), 1/16 (product) or 1/32 (binary) the size."""
     hnsw_m: int = 16

@@ -135,6 +135,16 @@ class EmbeddedEngine:
         collection = await self._collection(name)
         return await self._run(lambda: collection.shard.query(search, params))
 
+    async def count(self, name: str, filter: Filter | None = None) -> int:
+        collection = await self._collection(name)
+        return await self._run(lambda: collection.shard.count(filter))
+
+    async def facet(
+        self, name: str, field: str, kind: str, *, filter: Filter | None, limit: int
+    ) -> list[tuple[str | int | bool, int]]:
+        collection = await self._collection(name)
+        return await self._run(lambda: collection.shard.facet(field, kind, filter, limit))
+
     async def scroll(
         self,
         name: str,

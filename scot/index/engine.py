@@ -38,6 +38,17 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Mmr:
+    """Maximal marginal relevance: choose among the ``candidates`` nearest by ``diversity``, 0 (similarity) to 1.
+
+    Carbonell and Goldstein, SIGIR 1998, with lambda = 1 - diversity.
+    """
+
+    diversity: float
+    candidates: int
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
     """One nearest-neighbor query by cosine; ``exclude`` are point ids that must not be found."""
 
@@ -48,6 +59,7 @@ class Search:
     exclude: Sequence[str] = ()
     score_threshold: float | None = None
     with_vectors: bool = False
+    mmr: Mmr | None = None
 
 
 class Engine(Protocol):
@@ -93,6 +105,14 @@ class Engine(Protocol):
 
     async def query(self, name: str, search: Search, params: SearchParams) -> list[Point]:
         """The nearest points, best first."""
+
+    async def count(self, name: str, filter: Filter | None = None) -> int:
+        """The number of points that the filter leaves."""
+
+    async def facet(
+        self, name: str, field: str, kind: str, *, filter: Filter | None, limit: int
+    ) -> list[tuple[str | int | bool, int]]:
+        """The most frequent values of a field with an index of that kind, and their numbers of points."""
 
     async def scroll(
         self,

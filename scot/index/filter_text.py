@@ -1,7 +1,9 @@
 """Filters as text: ``price<20 and colour=red and not (sold=true or "in stock" exists)``.
 
-A comparison is ``FIELD OP VALUE`` with one of ``= != < <= > >=``, or ``FIELD exists``. A value is a number, ``true``,
-``false``, or text; quotes (single or double, a backslash before a quote within) make any field or value one text.
+A comparison is ``FIELD OP VALUE`` with one of ``= != < <= > >=``, ``FIELD in (VALUE, VALUE)``, ``FIELD ~ "WORDS"`` (a
+text that has every word), or ``FIELD exists``. A value is a number, ``true``, ``false``, or text; quotes (single or
+double, a backslash before a quote within) make any field or value one text. After ``< <= > >=`` there may be a date, or
+a date and time: ``made>=2024-05-17 and made<2024-05-17T09:30:00Z``; UTC is meant without a zone.
 ``not`` binds before ``and``, ``and`` before ``or``; parentheses group. A filter of the service holds conditions that
 all must be true, conditions that all must be false, and one group of alternatives; other combinations are refused.
 """
@@ -9,15 +11,16 @@ all must be true, conditions that all must be false, and one group of alternativ
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import NoReturn, TypeAlias
 
 from scot.errors import InvalidInput
-from scot.index.filters import Condition, Exists, Filter, Match, Range
+from scot.index.filters import Condition, DatetimeRange, Exists, Filter, Match, MatchAny, MatchText, Range
 
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<operator><=|>=|!=|==|[=<>])|(?P<bracket>[()])
-    |"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'|(?P<word>[^\s()=<>!"']+))""",
+    r"""\s*(?:(?P<operator><=|>=|!=|==|[=<>]|~(?=\s*["']))|(?P<bracket>[()])
+    |"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'|(?P<word>(?:[^\s()=<>!"'~]|~(?!\s*["']))+))""",
     re.VERBOSE,
 )
 _BOUNDS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
@@ -129,22 +132,55 @@ class _Parser:
         field = self._text('a field, as in price<20 or colour="dark red"').text
         if self._take("exists"):
             return Exists(field)
-        if self.token is None or self.token.kind != "operator":
-            self.refuse(f'= != < <= > >= or exists after "{field}"')
+        if self._take("in"):
+            return MatchAny(field, self._listed())
+        if self.token is None or not (self.token.kind == "operator" or self.token.is_word("~")):
+            self.refuse(f'= != < <= > >= ~ in or exists after "{field}"')
         operator = self.token.text
         self._next += 1
         place = self._next
-        value = _value(self._text(f'a value after "{operator}"'))
+        token = self._text(f'a value after "{operator}"')
+        if operator == "~":
+            return MatchText(field, token.text)
+        value = _value(token)
         if operator in _BOUNDS:
-            if isinstance(value, bool | str):
+            bound = _BOUNDS[operator]
+            time = _time(value) if isinstance(value, str) else None
+            if isinstance(value, bool) or (isinstance(value, str) and time is None):
                 self._next = place
-                self.refuse(f'a number after "{operator}"')
-            return Range(field, **{_BOUNDS[operator]: float(value)})
+                self.refuse(f'a number or a date after "{operator}"')
+            return DatetimeRange(field, **{bound: time}) if time is not None else Range(field, **{bound: float(value)})
         if isinstance(value, float) or (isinstance(value, int) and not -_INT64 <= value < _INT64):
             equal: Condition = Range(field, gte=float(value), lte=float(value))
         else:
             equal = Match(field, value)
         return _Not(equal) if operator == "!=" else equal
+
+    def _listed(self) -> tuple[str | int, ...]:
+        """The values of a list in parentheses; a word may have commas at its ends and within."""
+        if self.token is None or self.token.kind != "bracket" or self.token.text != "(":
+            self.refuse('"(" after "in"')
+        self._next += 1
+        values: list[str | int] = []
+        expected = "a value"
+        while self.token is not None and self.token.kind in ("word", "quoted"):
+            token = self.token
+            parts = [token.text] if token.kind == "quoted" else re.findall(",|[^,]+", token.text)
+            for part in parts:
+                comma = part == "," and token.kind == "word"
+                if comma != (expected != "a value"):
+                    self.refuse(expected)
+                if not comma:
+                    value = _value(replace(token, text=part))
+                    if isinstance(value, float) or (isinstance(value, int) and not -_INT64 <= value < _INT64):
+                        self.refuse("text, an integer, true or false")
+                    values.append(value)
+                expected = "a value" if comma else '"," or ")"'
+            self._next += 1
+        if expected == "a value" or self.token is None or self.token.text != ")":
+            self.refuse(expected)
+        self._next += 1
+        return tuple(values)
 
     def _text(self, expected: str) -> _Token:
         token = self.token
@@ -169,6 +205,14 @@ def _value(token: _Token) -> str | int | float | bool:
     if re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d{1,2})?", token.text, re.ASCII):
         return float(token.text)
     return token.text
+
+
+def _time(text: str) -> datetime | None:
+    """The date, or date and time, that a text is in ISO 8601."""
+    try:
+        return datetime.fromisoformat(text) if re.match(r"\d{4}-\d\d-\d\d", text) else None
+    except ValueError:
+        return None
 
 
 @dataclass(slots=True)
@@ -217,7 +261,7 @@ def _alternatives(part: _Expression, place: int) -> list[Condition]:
             return _alternatives(inner, place)
         case _Any(parts, _):
             return [each for inner in parts for each in _alternatives(inner, place)]
-        case Match() | Range() | Exists():
+        case Match() | MatchAny() | MatchText() | Range() | DatetimeRange() | Exists():
             return [part]
     raise InvalidInput(
         f'filter: the alternatives at character {place} must be plain comparisons, without "and", "not" and "!="'

@@ -8,7 +8,7 @@ import numpy as np
 from qdrant_client import models
 
 from scot.index.config import CollectionConfig, Quantization, SearchParams
-from scot.index.engine import Point
+from scot.index.engine import Point, Search
 
 
 def collection_settings(config: CollectionConfig, dim: int) -> dict[str, Any]:
@@ -33,6 +33,13 @@ def search_params(params: SearchParams) -> models.SearchParams:
     """The parameters of a query; Qdrant ignores those of quantization where vectors are not quantized."""
     rescored = models.QuantizationSearchParams(rescore=True, oversampling=params.oversampling)
     return models.SearchParams(hnsw_ef=params.hnsw_ef or None, quantization=rescored)
+
+
+def query_of(search: Search) -> models.NearestQuery:
+    """The query of a search: the nearest points, or a choice of them that differ."""
+    mmr = search.mmr
+    chosen = None if mmr is None else models.Mmr(diversity=mmr.diversity, candidates_limit=mmr.candidates)
+    return models.NearestQuery(nearest=search.vector.tolist(), mmr=chosen)
 
 
 def point_of(found: Any) -> Point:

@@ -25,9 +25,9 @@ from scot.index.circuit_breaker import CircuitBreaker
 from scot.index.conditions import to_qdrant
 from scot.index.config import CollectionConfig, SearchParams, ServerConfig
 from scot.index.engine import Point, Search, Stored
-from scot.index.filters import Filter
+from scot.index.filters import Filter, path_of
 from scot.index.payload import SOURCE_FIELD
-from scot.index.qdrant_models import collection_settings, point_of, quantization_name, search_params
+from scot.index.qdrant_models import collection_settings, point_of, quantization_name, query_of, search_params
 
 logger = logging.getLogger("scot.index")
 
@@ -43,7 +43,7 @@ _FULL = re.compile("No space left on device|Insufficient storage")
 
 # Without alias changes and new collections: between two attempts, another client may have changed the same names.
 _REPEATABLE = {
-    "qdrant.Points": ("Query", "Get", "Count", "Upsert", "Delete", "CreateFieldIndex"),
+    "qdrant.Points": ("Query", "Get", "Count", "Facet", "Upsert", "Delete", "CreateFieldIndex"),
     "qdrant.Collections": ("Get", "List", "ListAliases"),
 }
 _METHODS = [{"service": service, "method": name} for service, names in _REPEATABLE.items() for name in names]
@@ -166,7 +166,7 @@ class RemoteEngine:
         found: models.QueryResponse = await self._call(
             self._client.query_points(
                 name,
-                query=search.vector.tolist(),
+                query=query_of(search),
                 query_filter=to_qdrant(search.filter, search.exclude),
                 search_params=search_params(params),
                 limit=search.limit,
@@ -178,6 +178,19 @@ class RemoteEngine:
             name,
         )
         return [point_of(each) for each in found.points]
+
+    async def count(self, name: str, filter: Filter | None = None) -> int:
+        found: models.CountResult = await self._call(
+            self._client.count(name, count_filter=to_qdrant(filter), exact=True), name
+        )
+        return found.count
+
+    async def facet(
+        self, name: str, field: str, kind: str, *, filter: Filter | None, limit: int
+    ) -> list[tuple[str | int | bool, int]]:
+        work = self._client.facet(name, path_of(field), facet_filter=to_qdrant(filter), limit=limit, exact=True)
+        found: models.FacetResponse = await self._call(work, name)
+        return [(each.value, each.count) for each in found.hits]
 
     async def scroll(
         self,

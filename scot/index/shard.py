@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from scot.data.atomic_io import atomic_folder, write_json
 from scot.index.conditions import boolean, to_edge
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.engine import Point, Search
-from scot.index.filters import Filter, path_of
+from scot.index.filters import Condition, Filter, Match, path_of
 from scot.index.payload import BOOLEANS_KEY, SOURCE_FIELD
 
 MANIFEST = "collection.json"
@@ -32,6 +33,8 @@ _SCHEMA = {
     "keyword": edge.PayloadSchemaType.Keyword,
     "integer": edge.PayloadSchemaType.Integer,
     "float": edge.PayloadSchemaType.Float,
+    "text": edge.PayloadSchemaType.Text,
+    "datetime": edge.PayloadSchemaType.Datetime,
 }
 _QUANTIZATION: Mapping[str, Any] = {
     "none": None,
@@ -104,7 +107,7 @@ class Shard:
         request = edge.QueryRequest(
             search.limit,
             offset=search.offset,
-            query=edge.Query.Nearest(search.vector.tolist()),
+            query=_query(search),
             filter=to_edge(search.filter, search.exclude),
             score_threshold=search.score_threshold,
             with_vector=search.with_vectors,
@@ -112,6 +115,19 @@ class Shard:
             params=edge.SearchParams(hnsw_ef=params.hnsw_ef or None, quantization=rescored),
         )
         return [_point(each) for each in self._shard.query(request)]
+
+    def count(self, filter: Filter | None = None) -> int:
+        """The number of points that the filter leaves."""
+        return int(self._shard.count(edge.CountRequest(True, to_edge(filter))))
+
+    def facet(self, field: str, kind: str, filter: Filter | None, limit: int) -> list[tuple[str | int | bool, int]]:
+        """The most frequent values of an indexed field, and their numbers of points."""
+        path = path_of(field)
+        if kind != "bool":
+            found = self._shard.facet(edge.FacetRequest(path, limit, exact=True, filter=to_edge(filter)))
+            return [(hit.value, hit.count) for hit in found.hits]
+        counts = [(value, self.count(_with(filter, Match(field, value)))) for value in (False, True)]
+        return [(value, number) for value, number in counts if number]
 
     def scroll(
         self, after: str | None, limit: int, filter: Filter | None = None, keys: Sequence[str] | None = None
@@ -163,6 +179,18 @@ def _write_manifest(
 ) -> None:
     values = {"dim": dim, "metadata": dict(metadata), "config": config.to_json(), "generation": generation}
     write_json(folder / MANIFEST, values)
+
+
+def _query(search: Search) -> Any:
+    vector = search.vector.tolist()
+    if search.mmr is None:
+        return edge.Query.Nearest(vector)
+    return edge.Mmr(vector, 1.0 - search.mmr.diversity, search.mmr.candidates)
+
+
+def _with(filter: Filter | None, condition: Condition) -> Filter:
+    filter = filter or Filter()
+    return replace(filter, must=(*filter.must, condition))
 
 
 def _edge_config(dim: int, config: CollectionConfig) -> edge.EdgeConfig:

@@ -18,8 +18,10 @@ from scot.index import collections
 from scot.index.collections import CollectionInfo
 from scot.index.config import CollectionConfig, SearchParams, ServerConfig
 from scot.index.embedded import EmbeddedEngine
-from scot.index.engine import Engine, Point, Search, Vector
-from scot.index.filters import Filter, Match
+from scot.index.engine import Engine, Mmr, Point, Search, Vector
+from scot.index.facets import Facets, Value, count_values
+from scot.index.filters import Exists, Filter, Match
+from scot.index.groups import group_points
 from scot.index.origin import Origin
 from scot.index.payload import ITEM_ID_KEY, ORIGIN_KEY, SOURCE_FIELD, point_id, reserved_key
 from scot.index.thumbnails import Thumbnails
@@ -46,6 +48,14 @@ class ScoredItem:
     payload: Mapping[str, Any]
     vector: Vector | None = None
     origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemGroup:
+    """The results whose payload field has ``value``, best first."""
+
+    value: Value
+    items: Sequence[ScoredItem]
 
 
 class GalleryStore:
@@ -188,14 +198,55 @@ class GalleryStore:
         score_threshold: float | None = None,
         exclude_ids: Sequence[str] = (),
         with_vectors: bool = False,
+        mmr: Mmr | None = None,
     ) -> list[ScoredItem]:
-        """The items nearest to ``vector``, a ``(D,)`` query, best first, without those named in ``exclude_ids``."""
+        """The items nearest to ``vector``, a ``(D,)`` query, best first, without those named in ``exclude_ids``.
+
+        With ``mmr`` they are in the order in which it chooses them.
+        """
         excluded = [point_id(item_id) for item_id in exclude_ids]
-        search = Search(vector, limit, offset, filter, excluded, score_threshold, with_vectors)
+        search = Search(vector, limit, offset, filter, excluded, score_threshold, with_vectors, mmr)
         with self._known(collection):
             found = await self.engine.query(collection, search, self._params)
-        items = [(_item(point), point.score) for point in found]
-        return [ScoredItem(item.item_id, score, item.payload, item.vector, item.origin) for item, score in items]
+        return [_scored(point) for point in found]
+
+    async def search_groups(
+        self,
+        collection: str,
+        vector: Vector,
+        field: str,
+        *,
+        size: int = 1,
+        limit: int = 10,
+        offset: int = 0,
+        filter: Filter | None = None,
+        score_threshold: float | None = None,
+        exclude_ids: Sequence[str] = (),
+        with_vectors: bool = False,
+    ) -> list[ItemGroup]:
+        """The ``size`` best items of each value of a payload field, for the ``limit`` values with the best items.
+
+        Raises:
+            InvalidInput: no item of the collection has the field.
+        """
+        excluded = [point_id(item_id) for item_id in exclude_ids]
+
+        async def fetch(filter: Filter, at: int, most: int) -> list[Point]:
+            search = Search(vector, most, at, filter, excluded, score_threshold, with_vectors)
+            return await self.engine.query(collection, search, self._params)
+
+        with self._known(collection):
+            found = await group_points(fetch, field, filter=filter, groups=limit, offset=offset, size=size)
+            if not found and not await self.engine.count(collection, Filter(must=[Exists(field)])):
+                raise InvalidInput(f"group_by.field: no item of collection {collection!r} has the field {field!r}")
+        return [ItemGroup(group.value, [_scored(point) for point in group.points]) for group in found]
+
+    async def facets(
+        self, collection: str, fields: Sequence[str], *, filter: Filter | None = None, limit: int = 10
+    ) -> Facets:
+        """See :func:`~scot.index.facets.count_values`."""
+        with self._known(collection):
+            return await count_values(self.engine, collection, fields, filter=filter, limit=limit)
 
     async def info(self, collection: str) -> CollectionInfo:
         """The size of a collection, and the encoder it was created for.
@@ -242,3 +293,8 @@ def _item(point: Point) -> Item:
     payload = dict(point.payload)
     item_id = str(payload.pop(ITEM_ID_KEY, ""))
     return Item(item_id, point.vector, payload, Origin.from_json(payload.pop(ORIGIN_KEY, None)))
+
+
+def _scored(point: Point) -> ScoredItem:
+    item = _item(point)
+    return ScoredItem(item.item_id, point.score, item.payload, item.vector, item.origin)

@@ -1,4 +1,7 @@
+import datetime
+
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -14,14 +17,16 @@ class Vector(_message.Message):
     def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Reference(_message.Message):
-    __slots__ = ("image", "item_id", "vector")
+    __slots__ = ("image", "item_id", "vector", "weight")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     item_id: str
     vector: Vector
-    def __init__(self, image: _Optional[bytes] = ..., item_id: _Optional[str] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ...) -> None: ...
+    weight: float
+    def __init__(self, image: _Optional[bytes] = ..., item_id: _Optional[str] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class Edit(_message.Message):
     __slots__ = ("text", "weight", "negative")
@@ -34,16 +39,22 @@ class Edit(_message.Message):
     def __init__(self, text: _Optional[str] = ..., weight: _Optional[float] = ..., negative: _Optional[bool] = ...) -> None: ...
 
 class Condition(_message.Message):
-    __slots__ = ("field", "match", "range", "exists")
+    __slots__ = ("field", "match", "range", "exists", "any", "text", "datetime")
     FIELD_FIELD_NUMBER: _ClassVar[int]
     MATCH_FIELD_NUMBER: _ClassVar[int]
     RANGE_FIELD_NUMBER: _ClassVar[int]
     EXISTS_FIELD_NUMBER: _ClassVar[int]
+    ANY_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DATETIME_FIELD_NUMBER: _ClassVar[int]
     field: str
     match: Match
     range: Range
     exists: bool
-    def __init__(self, field: _Optional[str] = ..., match: _Optional[_Union[Match, _Mapping]] = ..., range: _Optional[_Union[Range, _Mapping]] = ..., exists: _Optional[bool] = ...) -> None: ...
+    any: MatchAny
+    text: str
+    datetime: DatetimeRange
+    def __init__(self, field: _Optional[str] = ..., match: _Optional[_Union[Match, _Mapping]] = ..., range: _Optional[_Union[Range, _Mapping]] = ..., exists: _Optional[bool] = ..., any: _Optional[_Union[MatchAny, _Mapping]] = ..., text: _Optional[str] = ..., datetime: _Optional[_Union[DatetimeRange, _Mapping]] = ...) -> None: ...
 
 class Match(_message.Message):
     __slots__ = ("keyword", "integer", "boolean")
@@ -54,6 +65,24 @@ class Match(_message.Message):
     integer: int
     boolean: bool
     def __init__(self, keyword: _Optional[str] = ..., integer: _Optional[int] = ..., boolean: _Optional[bool] = ...) -> None: ...
+
+class MatchAny(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedCompositeFieldContainer[Match]
+    def __init__(self, values: _Optional[_Iterable[_Union[Match, _Mapping]]] = ...) -> None: ...
+
+class DatetimeRange(_message.Message):
+    __slots__ = ("gt", "gte", "lt", "lte")
+    GT_FIELD_NUMBER: _ClassVar[int]
+    GTE_FIELD_NUMBER: _ClassVar[int]
+    LT_FIELD_NUMBER: _ClassVar[int]
+    LTE_FIELD_NUMBER: _ClassVar[int]
+    gt: _timestamp_pb2.Timestamp
+    gte: _timestamp_pb2.Timestamp
+    lt: _timestamp_pb2.Timestamp
+    lte: _timestamp_pb2.Timestamp
+    def __init__(self, gt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., gte: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lte: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Range(_message.Message):
     __slots__ = ("gt", "gte", "lt", "lte")
@@ -77,8 +106,36 @@ class Filter(_message.Message):
     must_not: _containers.RepeatedCompositeFieldContainer[Condition]
     def __init__(self, must: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., should: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., must_not: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ...) -> None: ...
 
+class Turn(_message.Message):
+    __slots__ = ("references", "edits", "like", "dislike")
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    EDITS_FIELD_NUMBER: _ClassVar[int]
+    LIKE_FIELD_NUMBER: _ClassVar[int]
+    DISLIKE_FIELD_NUMBER: _ClassVar[int]
+    references: _containers.RepeatedCompositeFieldContainer[Reference]
+    edits: _containers.RepeatedCompositeFieldContainer[Edit]
+    like: _containers.RepeatedScalarFieldContainer[str]
+    dislike: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, references: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., edits: _Optional[_Iterable[_Union[Edit, _Mapping]]] = ..., like: _Optional[_Iterable[str]] = ..., dislike: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Mmr(_message.Message):
+    __slots__ = ("diversity", "candidates")
+    DIVERSITY_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    diversity: float
+    candidates: int
+    def __init__(self, diversity: _Optional[float] = ..., candidates: _Optional[int] = ...) -> None: ...
+
+class GroupBy(_message.Message):
+    __slots__ = ("field", "size")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    size: int
+    def __init__(self, field: _Optional[str] = ..., size: _Optional[int] = ...) -> None: ...
+
 class ComposeSearchRequest(_message.Message):
-    __slots__ = ("reference", "edits", "composer", "collection", "filter", "limit", "offset", "score_threshold", "include_reference", "with_vectors", "session")
+    __slots__ = ("reference", "edits", "composer", "collection", "filter", "limit", "offset", "score_threshold", "include_reference", "with_vectors", "session", "references", "like", "dislike", "turns", "mmr", "group_by")
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     EDITS_FIELD_NUMBER: _ClassVar[int]
     COMPOSER_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +147,12 @@ class ComposeSearchRequest(_message.Message):
     INCLUDE_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    LIKE_FIELD_NUMBER: _ClassVar[int]
+    DISLIKE_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    MMR_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_FIELD_NUMBER: _ClassVar[int]
     reference: Reference
     edits: _containers.RepeatedCompositeFieldContainer[Edit]
     composer: str
@@ -101,7 +164,13 @@ class ComposeSearchRequest(_message.Message):
     include_reference: bool
     with_vectors: bool
     session: str
-    def __init__(self, reference: _Optional[_Union[Reference, _Mapping]] = ..., edits: _Optional[_Iterable[_Union[Edit, _Mapping]]] = ..., composer: _Optional[str] = ..., collection: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., score_threshold: _Optional[float] = ..., include_reference: _Optional[bool] = ..., with_vectors: _Optional[bool] = ..., session: _Optional[str] = ...) -> None: ...
+    references: _containers.RepeatedCompositeFieldContainer[Reference]
+    like: _containers.RepeatedScalarFieldContainer[str]
+    dislike: _containers.RepeatedScalarFieldContainer[str]
+    turns: _containers.RepeatedCompositeFieldContainer[Turn]
+    mmr: Mmr
+    group_by: GroupBy
+    def __init__(self, reference: _Optional[_Union[Reference, _Mapping]] = ..., edits: _Optional[_Iterable[_Union[Edit, _Mapping]]] = ..., composer: _Optional[str] = ..., collection: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., score_threshold: _Optional[float] = ..., include_reference: _Optional[bool] = ..., with_vectors: _Optional[bool] = ..., session: _Optional[str] = ..., references: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., like: _Optional[_Iterable[str]] = ..., dislike: _Optional[_Iterable[str]] = ..., turns: _Optional[_Iterable[_Union[Turn, _Mapping]]] = ..., mmr: _Optional[_Union[Mmr, _Mapping]] = ..., group_by: _Optional[_Union[GroupBy, _Mapping]] = ...) -> None: ...
 
 class Origin(_message.Message):
     __slots__ = ("source", "path", "size", "modified_ns", "sha256", "metadata")
@@ -156,7 +225,7 @@ class QueryError(_message.Message):
     def __init__(self, status: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ComposeSearchResponse(_message.Message):
-    __slots__ = ("hits", "composer", "encoder", "text_truncated", "timings", "request_id", "query_vector", "error")
+    __slots__ = ("hits", "composer", "encoder", "text_truncated", "timings", "request_id", "query_vector", "error", "groups")
     HITS_FIELD_NUMBER: _ClassVar[int]
     COMPOSER_FIELD_NUMBER: _ClassVar[int]
     ENCODER_FIELD_NUMBER: _ClassVar[int]
@@ -165,6 +234,7 @@ class ComposeSearchResponse(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     QUERY_VECTOR_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[Hit]
     composer: str
     encoder: str
@@ -173,7 +243,16 @@ class ComposeSearchResponse(_message.Message):
     request_id: str
     query_vector: Vector
     error: QueryError
-    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., composer: _Optional[str] = ..., encoder: _Optional[str] = ..., text_truncated: _Optional[bool] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., request_id: _Optional[str] = ..., query_vector: _Optional[_Union[Vector, _Mapping]] = ..., error: _Optional[_Union[QueryError, _Mapping]] = ...) -> None: ...
+    groups: _containers.RepeatedCompositeFieldContainer[Group]
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., composer: _Optional[str] = ..., encoder: _Optional[str] = ..., text_truncated: _Optional[bool] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., request_id: _Optional[str] = ..., query_vector: _Optional[_Union[Vector, _Mapping]] = ..., error: _Optional[_Union[QueryError, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ...) -> None: ...
+
+class Group(_message.Message):
+    __slots__ = ("value", "hits")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    value: Match
+    hits: int
+    def __init__(self, value: _Optional[_Union[Match, _Mapping]] = ..., hits: _Optional[int] = ...) -> None: ...
 
 class EncodeInput(_message.Message):
     __slots__ = ("image", "text")
@@ -237,3 +316,39 @@ class ListComposersResponse(_message.Message):
     composers: _containers.RepeatedCompositeFieldContainer[ComposerInfo]
     encoder: str
     def __init__(self, composers: _Optional[_Iterable[_Union[ComposerInfo, _Mapping]]] = ..., encoder: _Optional[str] = ...) -> None: ...
+
+class FacetsRequest(_message.Message):
+    __slots__ = ("collection", "fields", "filter", "limit")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    filter: Filter
+    limit: int
+    def __init__(self, collection: _Optional[str] = ..., fields: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class FacetValue(_message.Message):
+    __slots__ = ("value", "count")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    value: Match
+    count: int
+    def __init__(self, value: _Optional[_Union[Match, _Mapping]] = ..., count: _Optional[int] = ...) -> None: ...
+
+class Facet(_message.Message):
+    __slots__ = ("field", "values")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    values: _containers.RepeatedCompositeFieldContainer[FacetValue]
+    def __init__(self, field: _Optional[str] = ..., values: _Optional[_Iterable[_Union[FacetValue, _Mapping]]] = ...) -> None: ...
+
+class FacetsResponse(_message.Message):
+    __slots__ = ("facets", "total")
+    FACETS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    facets: _containers.RepeatedCompositeFieldContainer[Facet]
+    total: int
+    def __init__(self, facets: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., total: _Optional[int] = ...) -> None: ...

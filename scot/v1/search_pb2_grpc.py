@@ -54,13 +54,18 @@ class SearchServiceStub:
                 request_serializer=scot_dot_v1_dot_search__pb2.ListComposersRequest.SerializeToString,
                 response_deserializer=scot_dot_v1_dot_search__pb2.ListComposersResponse.FromString,
                 _registered_method=True)
+        self.Facets = channel.unary_unary(
+                '/scot.v1.SearchService/Facets',
+                request_serializer=scot_dot_v1_dot_search__pb2.FacetsRequest.SerializeToString,
+                response_deserializer=scot_dot_v1_dot_search__pb2.FacetsResponse.FromString,
+                _registered_method=True)
 
 
 class SearchServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ComposeSearch(self, request, context):
-        """One query: a reference picture (or none), edits in order, the nearest items of the gallery.
+        """One query: reference pictures (or none), edits in order, what was liked, what was said before; the nearest items.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,6 +87,13 @@ class SearchServiceServicer:
 
     def ListComposers(self, request, context):
         """The composers that can be asked for by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Facets(self, request, context):
+        """The values of payload fields and how many items have each, among the items that a filter leaves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +121,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.ListComposers,
                     request_deserializer=scot_dot_v1_dot_search__pb2.ListComposersRequest.FromString,
                     response_serializer=scot_dot_v1_dot_search__pb2.ListComposersResponse.SerializeToString,
+            ),
+            'Facets': grpc.unary_unary_rpc_method_handler(
+                    servicer.Facets,
+                    request_deserializer=scot_dot_v1_dot_search__pb2.FacetsRequest.FromString,
+                    response_serializer=scot_dot_v1_dot_search__pb2.FacetsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -219,6 +236,33 @@ class SearchService:
             '/scot.v1.SearchService/ListComposers',
             scot_dot_v1_dot_search__pb2.ListComposersRequest.SerializeToString,
             scot_dot_v1_dot_search__pb2.ListComposersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Facets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scot.v1.SearchService/Facets',
+            scot_dot_v1_dot_search__pb2.FacetsRequest.SerializeToString,
+            scot_dot_v1_dot_search__pb2.FacetsResponse.FromString,
             options,
             channel_credentials,
             insecure,

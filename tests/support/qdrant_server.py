@@ -46,6 +46,8 @@ class QdrantServer:
     """Each is used up by one call; a health check uses none."""
     always: Fault | None = None
     """Done to every call, health checks included."""
+    indexes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The kinds of the indexed fields of each collection."""
     full: bool = False
     """Whether its disk is full."""
     engine: AsyncQdrantClient = field(
@@ -88,8 +90,8 @@ def qdrant_server(
     """Run one on 127.0.0.1, by default on a free port; ``tls`` is a certificate and its key."""
     seen = state or QdrantServer()
     server = grpc.server(ThreadPoolExecutor(16), interceptors=[_Gate(seen, api_key)])
-    wire.add_PointsServicer_to_server(_Points(seen.engine), server)
-    wire.add_CollectionsServicer_to_server(_Collections(seen.engine), server)
+    wire.add_PointsServicer_to_server(_Points(seen.engine, seen.indexes), server)
+    wire.add_CollectionsServicer_to_server(_Collections(seen.engine, seen.indexes), server)
     wire.add_QdrantServicer_to_server(_Health(), server)
     if tls is None:
         seen.grpc_port = server.add_insecure_port(f"127.0.0.1:{port}")
@@ -145,8 +147,8 @@ class _Health(wire.QdrantServicer):
 
 
 class _Collections(wire.CollectionsServicer):
-    def __init__(self, engine: AsyncQdrantClient) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncQdrantClient, indexes: dict[str, dict[str, Any]]) -> None:
+        self._engine, self._indexes = engine, indexes
 
     def Create(self, request: Any, context: Any) -> Any:
         vectors = GrpcToRest.convert_vectors_config(request.vectors_config)
@@ -157,7 +159,12 @@ class _Collections(wire.CollectionsServicer):
 
     def Get(self, request: Any, context: Any) -> Any:
         info = _drive(self._engine.get_collection(request.collection_name))
-        return wire.GetCollectionInfoResponse(result=RestToGrpc.convert_collection_info(info))
+        aliases = {each.alias_name: each.collection_name for each in _drive(self._engine.get_aliases()).aliases}
+        result = RestToGrpc.convert_collection_info(info)
+        name = aliases.get(request.collection_name, request.collection_name)
+        for indexed, kind in self._indexes.get(name, {}).items():
+            result.payload_schema[indexed].data_type = kind
+        return wire.GetCollectionInfoResponse(result=result)
 
     def List(self, request: Any, context: Any) -> Any:
         found = _drive(self._engine.get_collections())
@@ -178,8 +185,8 @@ class _Collections(wire.CollectionsServicer):
 
 
 class _Points(wire.PointsServicer):
-    def __init__(self, engine: AsyncQdrantClient) -> None:
-        self._engine = engine
+    def __init__(self, engine: AsyncQdrantClient, indexes: dict[str, dict[str, Any]]) -> None:
+        self._engine, self._indexes = engine, indexes
 
     def Upsert(self, request: Any, context: Any) -> Any:
         points = [GrpcToRest.convert_point_struct(each) for each in request.points]
@@ -207,6 +214,9 @@ class _Points(wire.PointsServicer):
 
     def CreateFieldIndex(self, request: Any, context: Any) -> Any:
         _drive(self._engine.get_collection(request.collection_name))
+        # Points and collections have an enumeration of the kinds each, in different order.
+        kind = wire.PayloadSchemaType.Value(wire.FieldType.Name(request.field_type).removeprefix("FieldType"))
+        self._indexes.setdefault(request.collection_name, {})[request.field_name] = kind
         return wire.PointsOperationResponse(result=wire.UpdateResult(status=wire.UpdateStatus.Completed))
 
     def Get(self, request: Any, context: Any) -> Any:
@@ -219,6 +229,16 @@ class _Points(wire.PointsServicer):
             )
         )
         return wire.GetResponse(result=[RestToGrpc.convert_record(each) for each in found])
+
+    def Count(self, request: Any, context: Any) -> Any:
+        wanted = GrpcToRest.convert_filter(request.filter) if request.HasField("filter") else None
+        found = _drive(self._engine.count(request.collection_name, count_filter=wanted))
+        return wire.CountResponse(result=RestToGrpc.convert_count_result(found))
+
+    def Facet(self, request: Any, context: Any) -> Any:
+        wanted = GrpcToRest.convert_filter(request.filter) if request.HasField("filter") else None
+        work = self._engine.facet(request.collection_name, request.key, facet_filter=wanted, limit=request.limit)
+        return wire.FacetResponse(hits=[RestToGrpc.convert_facet_value_hit(each) for each in _drive(work).hits])
 
     def Query(self, request: Any, context: Any) -> Any:
         found = _drive(

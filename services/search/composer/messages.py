@@ -27,12 +27,30 @@ class EncoderInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class ComposeJob:
-    """One query: at most one of ``pixels`` ``(H, W, 3)`` and ``vector`` ``(D,)``, and its edits."""
+class ComposeTurn:
+    """One turn of a conversation: what it starts from, its edits, and the means of what was liked and disliked."""
 
-    pixels: Pixels | None
-    vector: Vector | None
-    edits: tuple[Edit, ...]
+    images: tuple[tuple[Pixels, float], ...] = ()
+    """References known by their pixels ``(H, W, 3)``, and their weights."""
+    vector: npt.NDArray[np.float32] | None = None
+    """The weighted sum ``(D,)`` of the references known by their vectors; None when there are none."""
+    vector_weight: float = 0.0
+    """The sum of the absolute weights in ``vector``."""
+    edits: tuple[Edit, ...] = ()
+    like: Vector | None = None
+    dislike: Vector | None = None
+
+    @property
+    def has_references(self) -> bool:
+        """Whether it starts from references of its own."""
+        return bool(self.images) or self.vector is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeJob:
+    """One query: the turns of its conversation, the current one last."""
+
+    turns: tuple[ComposeTurn, ...]
     composer: str = ""
     """Empty: the rollout chooses (:mod:`services.search.rollout`)."""
     caller: str = ""
@@ -42,9 +60,14 @@ class ComposeJob:
 
     @property
     def needs_composer(self) -> bool:
-        """Whether there is an edit to compose with something: a reference, or the edit before."""
-        has_reference = self.pixels is not None or self.vector is not None
-        return len(self.edits) > (0 if has_reference else 1)
+        """Whether there is an edit to compose with something: references, or what was said before."""
+        started = False
+        for turn in self.turns:
+            started |= turn.has_references
+            if len(turn.edits) > (0 if started else 1):
+                return True
+            started |= bool(turn.edits) or turn.like is not None
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ class Gateway:
     ComposeSearchStream = CALLS.streaming(search_service.compose_search_stream)
     Encode = CALLS.unary(search_service.encode, search_pb2.EncodeResponse)
     ListComposers = CALLS.unary(search_service.list_composers, search_pb2.ListComposersResponse)
+    Facets = CALLS.unary(search_service.facets, search_pb2.FacetsResponse)
     UpsertItems = CALLS.unary(index_service.upsert_items, index_pb2.UpsertItemsResponse, role="read-write")
     UpsertItemsStream = CALLS.unary(index_service.upsert_items_stream, index_pb2.UpsertItemsResponse, role="read-write")
     DeleteItems = CALLS.unary(index_service.delete_items, index_pb2.DeleteItemsResponse, role="read-write")

@@ -5,23 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from scot.errors import InvalidInput, NotFound
+from scot.errors import InvalidInput
+from scot.index.filters import match_to_proto
 from scot.index.origin import origin_to_proto
 from scot.index.payload import payload_to_proto
-from scot.index.store import ScoredItem
+from scot.index.store import ItemGroup, ScoredItem
 from scot.v1 import search_pb2
 from services.calls import count_request, request_id
 from services.ordered_map import ordered_map
 from services.search.composer.messages import Composed, ComposeJob, EncodedText, Vector
 from services.search.gateway.context import Context
+from services.search.gateway.conversation import compose_turns
 from services.search.gateway.shadow import AnsweredQuery
 from services.search.rpc import limits
 from services.search.rpc.query import SearchQuery, parse_query
-from services.search.rpc.validation import checked_image, checked_number, checked_text, vector_message
+from services.search.rpc.validation import (
+    checked_field,
+    checked_filter,
+    checked_image,
+    checked_name,
+    checked_number,
+    checked_text,
+    vector_message,
+)
 from services.search.serve_calls import public_error
 from services.search.tracing import span
 
@@ -73,12 +83,10 @@ async def answer_query(context: Context, request: search_pb2.ComposeSearchReques
     with context.metrics.store("check"):
         await context.store.check(query.collection, info.encoder_id, info.dim)
     with span("decode"):
-        pixels, vector = await asyncio.gather(_pixels(context, query), _vector(context, query))
+        turns = await compose_turns(context, query)
     decoded = time.perf_counter()
     job = ComposeJob(
-        pixels,
-        vector,
-        query.edits,
+        turns,
         query.composer,
         caller=query.session or request_id.get(),
         with_shadow=context.shadow.has_capacity,
@@ -93,16 +101,7 @@ async def answer_query(context: Context, request: search_pb2.ComposeSearchReques
         )
     search_begun = time.perf_counter()
     with context.metrics.store("search"):
-        hits = await context.store.search(
-            query.collection,
-            composed.vector,
-            limit=query.limit,
-            offset=query.offset,
-            filter=query.filter,
-            score_threshold=query.score_threshold,
-            exclude_ids=query.excluded,
-            with_vectors=query.with_vectors,
-        )
+        hits, groups = await _found(context, query, composed.vector)
     done = time.perf_counter()
     item_ids = tuple(hit.item_id for hit in hits)
     context.shadow.offer(AnsweredQuery(query, composed, item_ids, with_shadow=job.with_shadow))
@@ -120,6 +119,7 @@ async def answer_query(context: Context, request: search_pb2.ComposeSearchReques
         ),
         request_id=request_id.get(),
         query_vector=vector_message(composed.vector) if query.with_vectors else None,
+        groups=[search_pb2.Group(value=match_to_proto(group.value), hits=len(group.items)) for group in groups],
     )
 
 
@@ -158,19 +158,43 @@ async def list_composers(context: Context, _: search_pb2.ListComposersRequest) -
     )
 
 
-async def _pixels(context: Context, query: SearchQuery) -> Pixels | None:
-    return None if query.image is None else await context.pixels("reference.image", query.image)
+async def facets(context: Context, request: search_pb2.FacetsRequest) -> search_pb2.FacetsResponse:
+    """Count the values of payload fields, and the items, that a filter leaves."""
+    if len(request.fields) > limits.MAX_FACETS:
+        raise InvalidInput(f"fields: {len(request.fields)} are more than {limits.MAX_FACETS}")
+    if request.limit > limits.MAX_FACET_VALUES:
+        raise InvalidInput(f"limit: {request.limit} is more than {limits.MAX_FACET_VALUES}")
+    fields = [checked_field(f"fields[{place}]", name) for place, name in enumerate(request.fields)]
+    collection = checked_name("collection", request.collection, default=context.settings.service.collection)
+    filter = checked_filter("filter", request.filter) if request.HasField("filter") else None
+    with context.metrics.store("facets"):
+        found = await context.store.facets(
+            collection, fields, filter=filter, limit=request.limit or limits.DEFAULT_FACET_VALUES
+        )
+
+    def facet(field: str) -> search_pb2.Facet:
+        counts = [search_pb2.FacetValue(value=match_to_proto(value), count=n) for value, n in found.values[field]]
+        return search_pb2.Facet(field=field, values=counts)
+
+    return search_pb2.FacetsResponse(facets=[facet(field) for field in fields], total=found.total)
 
 
-async def _vector(context: Context, query: SearchQuery) -> Vector | None:
-    """The reference's unit vector ``(D,)``, if it is in the request or in the collection."""
-    if query.item_id is None:
-        return query.vector
-    with context.metrics.store("get"):
-        found = await context.store.get(query.collection, [query.item_id], with_vectors=True)
-    if query.item_id not in found:
-        raise NotFound(f"reference.item_id: there is no item {query.item_id!r} in collection {query.collection!r}")
-    return found[query.item_id].vector
+async def _found(
+    context: Context, query: SearchQuery, vector: Vector
+) -> tuple[Sequence[ScoredItem], Sequence[ItemGroup]]:
+    """The hits, and the groups that they belong to, if there are groups."""
+    where: dict[str, Any] = {
+        "limit": query.limit,
+        "offset": query.offset,
+        "filter": query.filter,
+        "score_threshold": query.score_threshold,
+        "exclude_ids": query.excluded,
+        "with_vectors": query.with_vectors,
+    }
+    if not query.group_by:
+        return await context.store.search(query.collection, vector, mmr=query.mmr, **where), ()
+    groups = await context.store.search_groups(query.collection, vector, query.group_by, size=query.group_size, **where)
+    return [hit for group in groups for hit in group.items], groups
 
 
 def _hit(hit: ScoredItem) -> search_pb2.Hit:

@@ -33,8 +33,9 @@ class AnsweredQuery:
     @property
     def best(self) -> tuple[str, ...] | None:
         """The ids of the ten best items, if the page begins with them."""
-        whole = self.query.offset == 0 and self.query.limit >= TOP and self.query.score_threshold is None
-        return self.item_ids[:TOP] if whole else None
+        query = self.query
+        plain = query.score_threshold is None and query.mmr is None and not query.group_by
+        return self.item_ids[:TOP] if plain and query.offset == 0 and query.limit >= TOP else None
 
 
 class Shadow:

@@ -6,9 +6,19 @@ from scot.data import payload
 from scot.data.images import DEFAULT_LIMITS
 
 DEFAULT_HITS = 10
+DEFAULT_FACET_VALUES = 10
 MAX_HITS = 1_000
 MAX_OFFSET = 10_000
-MAX_EDITS = 8
+MAX_EDITS = 8  # of a turn
+MAX_TURNS = 16  # before the request's own
+MAX_REFERENCES = 8  # of a turn
+MAX_WEIGHT = 10  # of a reference, and the negative of it
+MAX_IMAGES = 8  # references that are encoded images, in all turns of a request
+MAX_FEEDBACK = 64  # likes of a turn, and dislikes
+MAX_CANDIDATES = 2_000  # of mmr
+MAX_GROUP = 100  # hits of a group
+MAX_FACETS = 16  # fields of one Facets request
+MAX_FACET_VALUES = 1_000  # of one field
 MAX_TEXT_CHARS = 2_000
 MAX_IMAGE_BYTES = DEFAULT_LIMITS.max_bytes
 MAX_ITEMS = 256  # of one UpsertItems request
@@ -21,6 +31,7 @@ MAX_NAME_CHARS = 128  # of a collection, composer or session
 MAX_ORIGIN_CHARS = 4_096  # of an origin's source or path
 MAX_FIELD_CHARS = 256  # of a payload field's name in a filter
 MAX_CONDITIONS = 64  # of one filter
+MAX_ANY = 256  # values of one condition
 MAX_PAYLOAD_BYTES = payload.MAX_PAYLOAD_BYTES
 MAX_MESSAGE_BYTES = 17 * MAX_IMAGE_BYTES  # of one gRPC message: `scot index` sends up to 16 images at once
 STREAM_WINDOW = 16

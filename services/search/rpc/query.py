@@ -5,33 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from scot.client import Edit
 from scot.errors import InvalidInput
+from scot.index.engine import Mmr
 from scot.index.filters import Filter
 from scot.v1 import search_pb2
 from services.search.rpc import limits
-from services.search.rpc.validation import (
-    checked_composer,
-    checked_filter,
-    checked_id,
-    checked_image,
-    checked_name,
-    checked_text,
-    checked_vector,
-)
+from services.search.rpc.turns import TurnInput, parse_turns
+from services.search.rpc.validation import checked_composer, checked_field, checked_filter, checked_name
 
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """A checked request. At most one of ``image``, ``item_id`` and ``vector`` ``(D,)`` is set."""
+    """A checked request. The last of the turns is the request's own, those before are its ``turns``."""
 
-    image: bytes | None
-    item_id: str | None
-    vector: npt.NDArray[np.float32] | None
-    edits: tuple[Edit, ...]
+    turns: tuple[TurnInput, ...]
     composer: str
     collection: str
     filter: Filter | None
@@ -41,11 +28,18 @@ class SearchQuery:
     include_reference: bool
     with_vectors: bool
     session: str
+    mmr: Mmr | None
+    group_by: str
+    """The field to group by; empty: no groups."""
+    group_size: int
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        """The ids to exclude from the results: an indexed reference."""
-        return (self.item_id,) if self.item_id and not self.include_reference else ()
+        """The ids to exclude from the results: what was disliked, and indexed references unless they are included."""
+        out = dict.fromkeys(each for turn in self.turns for each in turn.dislike)
+        if not self.include_reference:
+            out |= dict.fromkeys(each.item_id for turn in self.turns for each in turn.references if each.item_id)
+        return tuple(out)
 
 
 def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_collection: str) -> SearchQuery:
@@ -54,14 +48,7 @@ def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_c
     Raises:
         InvalidInput: a field is wrong; the message begins with its name.
     """
-    kind = request.reference.WhichOneof("source") if request.HasField("reference") else None
-    if request.HasField("reference") and kind is None:
-        raise InvalidInput("reference: set one of image, item_id and vector, or leave the reference out")
-    edits = parse_edits(list(request.edits))
-    if kind is None and not edits:
-        raise InvalidInput("edits: give a reference, an edit, or both")
-    if kind is None and edits[0].negative:
-        raise InvalidInput("edits[0].negative: without a reference there is nothing to move away from")
+    turns = parse_turns(request, dim)
     if request.limit > limits.MAX_HITS:
         raise InvalidInput(f"limit: {request.limit} is more than {limits.MAX_HITS}")
     if request.offset > limits.MAX_OFFSET:
@@ -71,12 +58,15 @@ def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_c
         raise InvalidInput("score_threshold: must be a finite number")
     if len(request.session) > limits.MAX_NAME_CHARS:
         raise InvalidInput(f"session: {len(request.session)} characters are more than {limits.MAX_NAME_CHARS}")
-    reference = request.reference
+    grouped = request.HasField("group_by")
+    if grouped:
+        checked_field("group_by.field", request.group_by.field)
+        if request.group_by.size > limits.MAX_GROUP:
+            raise InvalidInput(f"group_by.size: {request.group_by.size} is more than {limits.MAX_GROUP}")
+        if (request.limit or limits.DEFAULT_HITS) * (request.group_by.size or 1) > limits.MAX_HITS:
+            raise InvalidInput(f"group_by.size: limit times size is more than {limits.MAX_HITS}")
     return SearchQuery(
-        image=checked_image("reference.image", reference.image) if kind == "image" else None,
-        item_id=checked_id("reference.item_id", reference.item_id) if kind == "item_id" else None,
-        vector=checked_vector("reference.vector", reference.vector, dim) if kind == "vector" else None,
-        edits=edits,
+        turns=turns,
         composer=checked_composer("composer", request.composer),
         collection=checked_name("collection", request.collection, default=default_collection),
         filter=checked_filter("filter", request.filter) if request.HasField("filter") else None,
@@ -86,26 +76,26 @@ def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_c
         include_reference=request.include_reference,
         with_vectors=request.with_vectors,
         session=request.session,
+        mmr=_parse_mmr(request) if request.HasField("mmr") else None,
+        group_by=request.group_by.field if grouped else "",
+        group_size=request.group_by.size or 1,
     )
 
 
-def parse_edits(messages: list[search_pb2.Edit]) -> tuple[Edit, ...]:
-    """The edits of a request; neighboring plain edits (weight 1, not negative) become one, joined with ``" and "``.
-
-    Raises:
-        InvalidInput: there are too many, or one is empty, too long or has a weight outside [0, 1].
-    """
-    if len(messages) > limits.MAX_EDITS:
-        raise InvalidInput(f"edits: {len(messages)} are more than {limits.MAX_EDITS}")
-    edits: list[Edit] = []
-    for place, message in enumerate(messages):
-        text = checked_text(f"edits[{place}].text", message.text)
-        weight = message.weight if message.HasField("weight") else 1.0
-        if not 0.0 <= weight <= 1.0:
-            raise InvalidInput(f"edits[{place}].weight: must be between 0 and 1")
-        edit = Edit(text, weight, message.negative)
-        if edits and all(each.weight == 1.0 and not each.negative for each in (edits[-1], edit)):
-            edits[-1] = Edit(f"{edits[-1].text} and {text}")
-        else:
-            edits.append(edit)
-    return tuple(edits)
+def _parse_mmr(request: search_pb2.ComposeSearchRequest) -> Mmr:
+    if request.HasField("score_threshold"):
+        raise InvalidInput("mmr: cannot be used with score_threshold, because it does not choose by similarity alone")
+    if request.HasField("group_by"):
+        raise InvalidInput("mmr: cannot be used with group_by, because the groups already differ")
+    diversity = request.mmr.diversity if request.mmr.HasField("diversity") else 0.5
+    if not 0.0 <= diversity <= 1.0:
+        raise InvalidInput("mmr.diversity: must be between 0 and 1")
+    last = request.offset + (request.limit or limits.DEFAULT_HITS)
+    if last > limits.MAX_CANDIDATES:
+        raise InvalidInput(f"mmr: offset and limit together are more than {limits.MAX_CANDIDATES}")
+    candidates = request.mmr.candidates or min(max(2 * last, 100), limits.MAX_CANDIDATES)
+    if not last <= candidates <= limits.MAX_CANDIDATES:
+        raise InvalidInput(
+            f"mmr.candidates: must be at least offset and limit together and at most {limits.MAX_CANDIDATES}"
+        )
+    return Mmr(diversity, candidates)

@@ -104,17 +104,28 @@ def checked_vector(field: str, vector: search_pb2.Vector, dim: int) -> npt.NDArr
     return unit
 
 
+def checked_field(field: str, name: str) -> str:
+    """The name of a payload field."""
+    if not name or len(name) > limits.MAX_FIELD_CHARS or name.startswith(RESERVED_PREFIX) or '"' in name:
+        raise InvalidInput(
+            f"{field}: name a payload field in at most {limits.MAX_FIELD_CHARS} characters without a double quote"
+        )
+    return name
+
+
 def checked_filter(field: str, message: search_pb2.Filter) -> Filter:
     """The filter over payload fields."""
     if len(message.must) + len(message.should) + len(message.must_not) > limits.MAX_CONDITIONS:
         raise InvalidInput(f"{field}: more than {limits.MAX_CONDITIONS} conditions")
     for name in ("must", "should", "must_not"):
         for place, condition in enumerate(getattr(message, name)):
-            key = condition.field
-            if not key or len(key) > limits.MAX_FIELD_CHARS or key.startswith(RESERVED_PREFIX) or '"' in key:
+            path = f"{field}.{name}[{place}]"
+            checked_field(f"{path}.field", condition.field)
+            if len(condition.any.values) > limits.MAX_ANY:
+                raise InvalidInput(f"{path}.any: {len(condition.any.values)} values are more than {limits.MAX_ANY}")
+            if len(condition.text) > limits.MAX_TEXT_CHARS:
                 raise InvalidInput(
-                    f"{field}.{name}[{place}].field: name a payload field in at most {limits.MAX_FIELD_CHARS} "
-                    "characters without a double quote"
+                    f"{path}.text: {len(condition.text)} characters are more than {limits.MAX_TEXT_CHARS}"
                 )
     return filter_from_proto(field, message)
 

@@ -19,7 +19,7 @@ import scot.client
 from scot.channels import is_loopback, proxy_of
 from scot.client import AsyncScotClient, Edit, Exists, Filter, Match, NewItem, Query, Range, ScotClient, SearchResult
 from scot.client._connection import from_status
-from scot.client._messages import image_bytes
+from scot.client._inputs import image_bytes
 from scot.data.images import decode_image
 from scot.errors import GRPC_STATUS, InvalidInput, Overloaded, ScotError, Unavailable
 from scot.v1 import search_pb2

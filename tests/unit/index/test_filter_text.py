@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from scot.errors import InvalidInput
 from scot.index.filter_text import parse_filter
-from scot.index.filters import Exists, Filter, Match, Range
+from scot.index.filters import DatetimeRange, Exists, Filter, Match, MatchAny, MatchText, Range
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,16 @@ from scot.index.filters import Exists, Filter, Match, Range
         ("farbe=grün and 色=红", Filter(must=(Match("farbe", "grün"), Match("色", "红")))),
         ("name=a-b and file-type=x/y.png", Filter(must=(Match("name", "a-b"), Match("file-type", "x/y.png")))),
         ("((a=1))", Filter(must=(Match("a", 1),))),
+        ("colour in (red, blue)", Filter(must=(MatchAny("colour", ("red", "blue")),))),
+        ("a in (1,'x, y' , true) and b=2", Filter(must=(MatchAny("a", (1, "x, y", True)), Match("b", 2)))),
+        ("not a in (1) and in='in'", Filter(must=(Match("in", "in"),), must_not=(MatchAny("a", (1,)),))),
+        ("a in (x) or b=1", Filter(should=(MatchAny("a", ("x",)), Match("b", 1)))),
+        ('title ~ "red shirt"', Filter(must=(MatchText("title", "red shirt"),))),
+        ("title~'red' or note ~ blue", Filter(should=(MatchText("title", "red"), MatchText("note", "blue")))),
+        ("a=x,y and file=~/a~b", Filter(must=(Match("a", "x,y"), Match("file", "~/a~b")))),
+        ("made>=2024-05-17", Filter(must=(DatetimeRange("made", gte=datetime(2024, 5, 17)),))),
+        ("made<'2024-05-17 09:30'", Filter(must=(DatetimeRange("made", lt=datetime(2024, 5, 17, 9, 30)),))),
+        ("made>2024-05-17T09:00:00Z", Filter(must=(DatetimeRange("made", gt=datetime(2024, 5, 17, 9, tzinfo=UTC)),))),
     ],
 )  # fmt: skip
 def test_what_a_text_means(text: str, expected: Filter) -> None:
@@ -48,12 +60,12 @@ def test_what_a_text_means(text: str, expected: Filter) -> None:
     ("text", "message"),
     [
         ("price<", "expected a value after \"<\", found its end at character 7"),
-        ("price", "expected = != < <= > >= or exists after \"price\", found its end at character 6"),
+        ("price", "expected = != < <= > >= ~ in or exists after \"price\", found its end at character 6"),
         ("price<20 colour=red", "expected \"and\" or \"or\", found 'colour' at character 10"),
         ("colour=dark red", "expected \"and\" or \"or\", found 'red' at character 13"),
-        ("price<cheap", "expected a number after \"<\", found 'cheap' at character 7"),
-        ("price<'20'", "expected a number after \"<\", found '20' at character 7"),
-        ("price<true", "expected a number after \"<\", found 'true' at character 7"),
+        ("price<cheap", "expected a number or a date after \"<\", found 'cheap' at character 7"),
+        ("price<'20'", "expected a number or a date after \"<\", found '20' at character 7"),
+        ("price<true", "expected a number or a date after \"<\", found 'true' at character 7"),
         ("a=1 and", "expected a field, as in price<20 or colour=\"dark red\", found its end at character 8"),
         ("a=1 and and b=2", "found 'and' at character 9"),
         ("and", "found 'and' at character 1"),
@@ -71,6 +83,15 @@ def test_what_a_text_means(text: str, expected: Filter) -> None:
         ("x=1 and (a!=1 or b=2)", "the alternatives at character 10 must be plain comparisons"),
         ("not (a=1 and b=2)", "the alternatives at character 1 must be plain comparisons"),
         ("", "found its end at character 1"),
+        ("a in x", "expected \"(\" after \"in\", found 'x' at character 6"),
+        ("a in ()", "expected a value, found ')' at character 7"),
+        ("a in (1,", "expected a value, found its end at character 9"),
+        ("a in (1 2)", "expected \",\" or \")\", found '2' at character 9"),
+        ("a in (,1)", "expected a value, found ',1' at character 7"),
+        ("a in (1.5)", "expected text, an integer, true or false, found '1.5' at character 7"),
+        ("a in (1", "expected \",\" or \")\", found its end"),
+        ("title ~", "expected a value after \"~\""),
+        ("made<2024-13-01", "expected a number or a date after \"<\", found '2024-13-01' at character 6"),
         ("(" * 100_000, "is nested too deeply"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from scot.index import collections
 from scot.index.config import CollectionConfig
-from scot.index.filters import Exists, Filter, Match, Range
+from scot.index.engine import Mmr
+from scot.index.filters import DatetimeRange, Exists, Filter, Match, MatchAny, MatchText, Range
 from scot.index.origin import Origin
 from scot.index.payload import ITEM_ID_KEY
 from scot.index.store import GalleryStore, Item
@@ -22,11 +24,41 @@ from tests.support.stores import KINDS, Place, place
 
 ENCODER = "enc@1-3d"
 ITEMS = [
-    Item("a", np.array([1, 0, 0], np.float32), {"kind": "shirt", "price": 10, "tags": ["new", "red"]}),
-    Item("b", np.array([0.9, 0.1, 0], np.float32), {"kind": "shirt", "price": 20.5, "size": {"eu": 38, "in [ch": 8}}),
-    Item("c", np.array([0, 1, 0], np.float32), {"kind": "dress", "price": 30, "sold": True, "at sea [m": "x"}),
+    Item(
+        "a",
+        np.array([1, 0, 0], np.float32),
+        {"kind": "shirt", "price": 10, "tags": ["new", "red"], "title": "The red shirt", "made": "2024-05-17"},
+    ),
+    Item(
+        "b",
+        np.array([0.9, 0.1, 0], np.float32),
+        {
+            "kind": "shirt",
+            "price": 20.5,
+            "size": {"eu": 38, "in [ch": 8},
+            "title": "bored, in blue",
+            "note": ["wool", "linen, by the Sea"],
+            "made": "2024-05-17T09:30:00Z",
+        },
+    ),
+    Item(
+        "c",
+        np.array([0, 1, 0], np.float32),
+        {
+            "kind": "dress",
+            "price": 30,
+            "sold": True,
+            "at sea [m": "x",
+            "title": "A RED dress",
+            "made": "2024-05-18T01:00:00+02:00",
+            "seen": "2024-01-01",
+        },
+    ),
     Item("d/ü 4", np.array([0, 0, 1], np.float32), {}),
 ]
+"""Of what filters read, note, seen, tags and size are not indexed."""
+PLUS_TWO = timezone(timedelta(hours=2))
+INDEXED = ("kind:keyword", "price:float", "title:text", "made:datetime", "sold:bool")
 NEAR_A = np.array([1, 0, 0], np.float32)
 Work = Callable[[GalleryStore, str], Awaitable[None]]
 Stocked = Callable[[Work], None]
@@ -44,7 +76,7 @@ def stocked(somewhere: Place) -> Stocked:
 
     def run(work: Work) -> None:
         async def filled(store: GalleryStore) -> None:
-            layout = CollectionConfig(payload_index=("kind:keyword", "price:float"), quantization="int8")
+            layout = CollectionConfig(payload_index=INDEXED, quantization="int8")
             await store.ensure(somewhere.gallery, ENCODER, 3, layout)
             await store.upsert(somewhere.gallery, ITEMS)
             await work(store, somewhere.gallery)
@@ -133,11 +165,127 @@ def test_search_pages_excludes_and_cuts(stocked: Stocked) -> None:
         (Filter(must=[Exists("price")]), {"a", "b", "c"}),
         (Filter(must=[Exists("price", exists=False)]), {"d/ü 4"}),
         (Filter(must=[Match("kind", "shirt")], must_not=[Range("price", lt=15)]), {"b"}),
+        (Filter(must=[MatchAny("kind", ("dress", "hat"))]), {"c"}),
+        (Filter(must=[MatchAny("price", (10, 30, 99))]), {"a", "c"}),
+        (Filter(must=[MatchAny("tags", ("red", "blue"))]), {"a"}),
+        (Filter(must=[MatchAny("sold", (True, "yes"))]), {"c"}),
+        (Filter(must=[MatchAny("sold", (1, False))]), set()),
+        (Filter(should=[MatchAny("kind", ("dress", 7)), MatchAny("size.eu", (38,))]), {"b", "c"}),
+        (Filter(must_not=[MatchAny("kind", ("shirt", True))]), {"c", "d/ü 4"}),
+        (Filter(must=[MatchText("title", "shirt RED")]), {"a"}),
+        (Filter(must=[MatchText("title", "red")]), {"a", "c"}),
+        (Filter(must=[MatchText("title", "re")]), set()),
+        (Filter(must=[MatchText("note", "sea linen")]), {"b"}),
+        (Filter(must_not=[MatchText("title", "red")]), {"b", "d/ü 4"}),
+        (Filter(must=[DatetimeRange("made", gte=datetime(2024, 5, 17), lt=datetime(2024, 5, 17, 12))]), {"a", "b"}),
+        (Filter(must=[DatetimeRange("made", gt=datetime(2024, 5, 17))]), {"b", "c"}),
+        (Filter(must=[DatetimeRange("made", lte=datetime(2024, 5, 17, 11, 30, tzinfo=PLUS_TWO))]), {"a", "b"}),
+        (Filter(must=[DatetimeRange("seen", gte=datetime(1970, 1, 1))]), {"c"}),
     ],
 )
 def test_filters(stocked: Stocked, wanted: Filter, expected: set[str]) -> None:
     async def work(store: GalleryStore, gallery: str) -> None:
         assert set(await found(store, gallery, filter=wanted)) == expected
+
+    stocked(work)
+
+
+def test_mmr_prefers_what_differs(stocked: Stocked) -> None:
+    async def work(store: GalleryStore, gallery: str) -> None:
+        query = np.array([0.9, 0.3, 0.2], np.float32)
+
+        async def chosen(diversity: float, candidates: int = 4, **options: Any) -> list[str]:
+            hits = await store.search(gallery, query, mmr=Mmr(diversity, candidates), **options)
+            return [hit.item_id for hit in hits]
+
+        nearest = await store.search(gallery, query)
+        assert await chosen(0.0) == [hit.item_id for hit in nearest] == ["b", "a", "c", "d/ü 4"]
+        assert (await chosen(0.9, limit=2))[0] == "b"
+        assert (await chosen(0.9, limit=2))[1] in ("c", "d/ü 4")  # a is almost b
+        assert await chosen(0.9, candidates=2) == ["b", "a"]
+        assert await chosen(0.9, limit=1, offset=1) == (await chosen(0.9))[1:2]
+        assert await chosen(0.9, filter=Filter(must=[Match("kind", "dress")])) == ["c"]
+        assert "b" not in await chosen(0.9, exclude_ids=["b"])
+        (hit,) = await store.search(gallery, query, mmr=Mmr(0.5, 4), limit=1, with_vectors=True)
+        assert hit.score == pytest.approx(nearest[0].score, abs=1e-5)
+        assert hit.vector is not None
+        assert hit.vector @ query == pytest.approx(hit.score * np.linalg.norm(query), abs=1e-5)
+
+    stocked(work)
+
+
+def test_groups_have_the_best_of_each_value(stocked: Stocked) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(600, 3)).astype(np.float32)
+    payloads: list[dict[str, Any]] = [
+        {"album": "big" if n < 560 else f"small {n % 7}", "n": n % 3, "tags": ["x", "y"][: n % 3]} for n in range(600)
+    ]
+    for n, flag in ((3, True), (4, False), (5, 1), (6, 2.5), (7, None)):
+        payloads[n]["mixed"] = flag
+    items = [Item(str(n), vectors[n], payload) for n, payload in enumerate(payloads)]
+    order = sorted(items, key=lambda item: -float(item.vector[0] / np.linalg.norm(item.vector)))
+
+    def expected(field: str, groups: int, size: int, offset: int = 0) -> list[tuple[Any, list[str]]]:
+        found: dict[Any, list[str]] = {}
+        for item in order:
+            value = item.payload.get(field)
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, str | int):
+                    found.setdefault((type(each), each), []).append(item.item_id)
+        return [(key[1], ids[:size]) for key, ids in list(found.items())[offset : offset + groups]]
+
+    async def work(store: GalleryStore, gallery: str) -> None:
+        await store.upsert(f"{gallery}-1", items)
+        await store.delete(gallery, [item.item_id for item in ITEMS])
+
+        async def groups(field: str, **options: Any) -> list[tuple[Any, list[str]]]:
+            found = await store.search_groups(gallery, NEAR_A, field, **options)
+            return [(group.value, [hit.item_id for hit in group.items]) for group in found]
+
+        assert await groups("album", limit=8, size=4) == expected("album", 8, 4)
+        assert await groups("album", limit=2, offset=3) == expected("album", 2, 1, 3)
+        assert await groups("n", limit=10, size=2) == expected("n", 10, 2)
+        assert await groups("tags", limit=10, size=3) == expected("tags", 10, 3)
+        assert await groups("mixed") == expected("mixed", 10, 1)
+        big = {"big": [item.item_id for item in order if item.payload["album"] == "big" and item.item_id != "3"][:2]}
+        only = Filter(must=[Match("album", "big")])
+        assert dict(await groups("album", size=2, filter=only, exclude_ids=["3"])) == big
+        assert await groups("album", filter=Filter(must=[Match("album", "none")])) == []
+        assert await groups("n", score_threshold=1.5) == []
+        with pytest.raises(InvalidInput, match=r"^group_by.field: no item .* has the field 'colour'"):
+            await groups("colour")
+
+    stocked(work)
+
+
+@pytest.mark.parametrize("most", [20_000, 0])
+def test_facets_count_values(stocked: Stocked, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    async def work(store: GalleryStore, gallery: str) -> None:
+        await store.upsert(gallery, [Item("e", NEAR_A, {"kind": ["shirt", "hat", "hat"], "sold": False, "price": 10})])
+        monkeypatch.setattr("scot.index.facets.MAX_COUNTED", most)
+        found = await store.facets(gallery, ["kind", "sold"])
+        assert found.total == 5
+        assert found.values == {
+            "kind": [("shirt", 3), ("dress", 1), ("hat", 1)],
+            "sold": [(False, 1), (True, 1)],
+        }
+        some = await store.facets(gallery, ["kind"], filter=Filter(must=[Range("price", lte=10)]), limit=1)
+        assert (some.values, some.total) == ({"kind": [("shirt", 2)]}, 2)
+        assert (await store.facets(gallery, [], filter=Filter(must=[Exists("sold")]))).total == 2
+        unindexed = ["tags", "size.eu", "at sea [m", "price", "nothing"]
+        if most:
+            assert (await store.facets(gallery, unindexed)).values == {
+                "tags": [("new", 1), ("red", 1)],
+                "size.eu": [(38, 1)],
+                "at sea [m": [("x", 1)],
+                "price": [(10, 2), (30, 1)],
+                "nothing": [],
+            }
+        else:
+            with pytest.raises(InvalidInput, match="fields: 'tags' has no index of the kind keyword, integer or"):
+                await store.facets(gallery, unindexed)
+        with pytest.raises(NotFound, match=f"'{gallery}-no'"):
+            await store.facets(f"{gallery}-no", ["kind"])
 
     stocked(work)
 
@@ -231,6 +379,8 @@ CONDITIONS = st.one_of(
     st.builds(Match, KEYS, st.integers(-3, 3) | st.sampled_from(["x", "y"]) | st.booleans()),
     st.builds(Range, KEYS, gt=BOUND, lte=BOUND).filter(lambda r: r.gt is not None or r.lte is not None),
     st.builds(Exists, KEYS, st.booleans()),
+    st.builds(MatchAny, KEYS, st.lists(st.integers(-3, 3) | st.sampled_from(["x", "y"]) | st.booleans(), min_size=1)),
+    st.builds(MatchText, KEYS, st.sampled_from(["x", "Y x"])),
 )
 SOME = st.lists(CONDITIONS, max_size=2)
 FILTERS = st.none() | st.builds(Filter, must=SOME, should=SOME, must_not=SOME)

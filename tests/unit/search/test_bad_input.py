@@ -97,12 +97,20 @@ def condition(field: str = "n", **test: Any) -> search_pb2.Condition:
     return search_pb2.Condition(field=field, **(test or {"exists": True}))
 
 
-def image(data: bytes) -> search_pb2.Reference:
-    return search_pb2.Reference(image=data)
+def image(data: bytes, **fields: Any) -> search_pb2.Reference:
+    return search_pb2.Reference(image=data, **fields)
 
 
-def vector(values: list[float]) -> search_pb2.Reference:
-    return search_pb2.Reference(vector=search_pb2.Vector(values=values))
+def vector(values: list[float], **fields: Any) -> search_pb2.Reference:
+    return search_pb2.Reference(vector=search_pb2.Vector(values=values), **fields)
+
+
+def here(weight: float) -> search_pb2.Reference:
+    return search_pb2.Reference(item_id="here", weight=weight)
+
+
+def any_of(*values: int) -> search_pb2.MatchAny:
+    return search_pb2.MatchAny(values=[search_pb2.Match(integer=value) for value in values])
 
 
 def padded(size: int) -> bytes:
@@ -112,6 +120,7 @@ def padded(size: int) -> bytes:
     return buffer.getvalue().ljust(size, b"\0")
 
 
+EIGHT_IMAGES = search_pb2.Turn(references=[image(b"x")] * limits.MAX_IMAGES)
 SERVED: dict[str, dict[str, Any]] = {
     "limit": {"limit": limits.MAX_HITS},
     "offset": {"offset": limits.MAX_OFFSET},
@@ -133,6 +142,19 @@ SERVED: dict[str, dict[str, Any]] = {
     "an integer's end": {"filter": where(condition(match=search_pb2.Match(integer=-(2**63))))},
     "an empty range": {"filter": where(condition(range=search_pb2.Range(gt=2.0, lt=1.0)))},
     "an empty filter": {"filter": search_pb2.Filter()},
+    "references": {"references": [here(1.0)] * limits.MAX_REFERENCES},
+    "weights": {"references": [here(limits.MAX_WEIGHT), vector([-1.0, *VECTOR[1:]], weight=-limits.MAX_WEIGHT)]},
+    "images": {"references": [image(padded(100))] * limits.MAX_IMAGES},
+    "likes": {"edits": [], "like": ["here"] * limits.MAX_FEEDBACK},
+    "dislikes": {"dislike": ["here"] * limits.MAX_FEEDBACK},
+    "turns": {"edits": [], "turns": [search_pb2.Turn(edits=edits("a"))] * limits.MAX_TURNS},
+    "a turn of likes": {"turns": [search_pb2.Turn(like=["here"]), search_pb2.Turn(dislike=["here"])]},
+    "mmr": {"limit": limits.MAX_HITS, "offset": 1_000, "mmr": search_pb2.Mmr(diversity=1.0)},
+    "candidates": {"mmr": search_pb2.Mmr(candidates=limits.MAX_CANDIDATES)},
+    "groups": {"group_by": search_pb2.GroupBy(field="n", size=limits.MAX_GROUP)},
+    "any": {"filter": where(condition(any=any_of(*[1] * limits.MAX_ANY)))},
+    "text condition": {"filter": where(condition(text="x" * limits.MAX_TEXT_CHARS))},
+    "datetime": {"filter": where(condition(datetime=search_pb2.DatetimeRange(gt={"seconds": -62135596800})))},
 }
 
 
@@ -163,6 +185,44 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("reference.item_id", {"reference": search_pb2.Reference(item_id="x" * (limits.MAX_ID_CHARS + 1))}),
     *(("reference.vector", {"reference": vector(v)}) for v in ([], VECTOR[1:], [*VECTOR, 1.0], [0.0] * DIM)),
     *(("reference.vector", {"reference": vector([*VECTOR[1:], v])}) for v in (np.nan, np.inf, -np.inf)),
+    ("references", {"reference": here(1.0), "references": [here(1.0)] * limits.MAX_REFERENCES}),
+    ("references[0]", {"references": [search_pb2.Reference(weight=1.0)]}),
+    *(("references[0].weight", {"references": [here(w)]}) for w in (10.1, -10.1, np.nan, np.inf)),
+    *(("references", {"references": [here(w), here(-1.0)]}) for w in (0.0, -0.5)),
+    ("references", {"references": [here(2.0), here(-2.0)]}),
+    ("references", {"references": [here(2.0), image(padded(100)), image(padded(100), weight=-1.0), here(-2.0)]}),
+    ("reference", {"reference": here(-1.0)}),
+    ("reference", {"reference": here(0.0)}),
+    ("reference.image", {"reference": image(b"x"), "turns": [EIGHT_IMAGES]}),
+    ("like", {"like": ["here"] * (limits.MAX_FEEDBACK + 1)}),
+    ("dislike", {"dislike": ["here"] * (limits.MAX_FEEDBACK + 1)}),
+    ("like[1]", {"like": ["here", ""]}),
+    ("dislike", {"like": ["here"], "dislike": ["here"]}),
+    ("dislike", {"edits": [], "dislike": ["here"]}),
+    ("turns", {"turns": [search_pb2.Turn(edits=edits("a"))] * (limits.MAX_TURNS + 1)}),
+    ("turns[0].edits", {"turns": [search_pb2.Turn()]}),
+    ("turns[1].edits", {"turns": [search_pb2.Turn(edits=edits("a")), search_pb2.Turn()]}),
+    ("turns[0].dislike", {"turns": [search_pb2.Turn(dislike=["here"])]}),
+    ("turns[0].edits[0].negative", {"turns": [search_pb2.Turn(edits=[search_pb2.Edit(text="a", negative=True)])]}),
+    ("turns[0].references", {"turns": [search_pb2.Turn(references=[here(1.0), here(-1.0)])]}),
+    *(("mmr.diversity", {"mmr": search_pb2.Mmr(diversity=value)}) for value in (-0.1, 1.1, np.nan)),
+    *(("mmr.candidates", {"mmr": search_pb2.Mmr(candidates=n)}) for n in (9, limits.MAX_CANDIDATES + 1)),
+    ("mmr", {"limit": limits.MAX_HITS, "offset": 1_001, "mmr": search_pb2.Mmr()}),
+    ("mmr", {"mmr": search_pb2.Mmr(), "score_threshold": 0.5}),
+    ("mmr", {"mmr": search_pb2.Mmr(), "group_by": search_pb2.GroupBy(field="n")}),
+    ("group_by.field", {"group_by": search_pb2.GroupBy()}),
+    ("group_by.field", {"group_by": search_pb2.GroupBy(field="nobody")}),
+    ("group_by.size", {"group_by": search_pb2.GroupBy(field="n", size=limits.MAX_GROUP + 1)}),
+    ("group_by.size", {"limit": limits.MAX_HITS, "group_by": search_pb2.GroupBy(field="n", size=2)}),
+    ("filter.must[0].any", {"filter": where(condition(any=any_of()))}),
+    ("filter.must[0].any", {"filter": where(condition(any=any_of(*[1] * (limits.MAX_ANY + 1))))}),
+    (
+        "filter.must[0].any.values[0]",
+        {"filter": where(condition(any={"values": [search_pb2.Match()]}))},
+    ),
+    *(("filter.must[0].text", {"filter": where(condition(text=text))}) for text in ("", " !", "x" * 2_001)),
+    ("filter.must[0].datetime", {"filter": where(condition(datetime=search_pb2.DatetimeRange()))}),
+    ("filter.must[0].datetime", {"filter": where(condition(datetime=search_pb2.DatetimeRange(gt={"seconds": 2**40})))}),
     ("filter", {"filter": where(*[condition()] * (limits.MAX_CONDITIONS + 1))}),
     *(("filter.must[0].field", {"filter": where(condition(name))}) for name in ("", "x" * 257, '"', "_scot_item_id")),
     ("filter.must[0]", {"filter": where(search_pb2.Condition(field="n"))}),
@@ -253,6 +313,36 @@ def test_an_item_beyond_its_limits_is_told_which_and_costs_no_other(service: Cal
     errors = service.upsert(*good, odd, *(each for items in bad.values() for each in items), collection="items")
     fields = [details.partition(":")[0] for details in errors]
     assert fields == [""] * 5 + [field for field, items in bad.items() for _ in items]
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("reference.item_id", {"reference": search_pb2.Reference(item_id="nobody")}),
+        ("references[1].item_id", {"references": [here(1.0), search_pb2.Reference(item_id="nobody")]}),
+        ("like[0]", {"like": ["nobody"]}),
+        ("dislike[1]", {"dislike": ["here", "nobody"]}),
+        ("turns[1].like[0]", {"turns": [search_pb2.Turn(like=["here"]), search_pb2.Turn(like=["nobody"])]}),
+        ("turns[0].references[0].item_id", {"turns": [{"references": [{"item_id": "nobody"}]}]}),
+    ],
+)
+def test_an_unknown_item_is_named_with_its_field(service: Caller, field: str, fields: dict[str, Any]) -> None:
+    expected = f"{field}: there is no item 'nobody' in collection 'gallery'"
+    assert service.search(**fields) == ("NOT_FOUND", expected)
+
+
+def test_facets_have_limits(service: Caller) -> None:
+    def facets(**fields: Any) -> tuple[str, str]:
+        code, details = service.outcome(f"{SEARCH}Facets", search_pb2.FacetsRequest(**fields))
+        return code, details.partition(":")[0]
+
+    assert facets() == facets(fields=["n"] * limits.MAX_FACETS, limit=limits.MAX_FACET_VALUES) == ("OK", "")
+    assert facets(fields=["n"] * (limits.MAX_FACETS + 1)) == ("INVALID_ARGUMENT", "fields")
+    assert facets(fields=["n", ""]) == facets(fields=["n", "_scot_origin"]) == ("INVALID_ARGUMENT", "fields[1]")
+    assert facets(limit=limits.MAX_FACET_VALUES + 1) == ("INVALID_ARGUMENT", "limit")
+    assert facets(filter=where(search_pb2.Condition(field="n"))) == ("INVALID_ARGUMENT", "filter.must[0]")
+    assert facets(collection="a/b") == ("INVALID_ARGUMENT", "collection")
+    assert facets(collection="nobody")[0] == "NOT_FOUND"
 
 
 @pytest.mark.parametrize("method", ["GetItems", "DeleteItems"])
@@ -384,7 +474,8 @@ def test_invalid_messages_are_refused(service: Caller, method: str, data: bytes)
 
 
 def test_fields_that_nobody_knows_are_passed_over(service: Caller) -> None:
-    assert service.outcome(f"{SEARCH}ComposeSearch", query().SerializeToString() + chunk(15, b"\xff")) == ("OK", "")
+    field_100 = b"\xa2\x06\x01\xff"
+    assert service.outcome(f"{SEARCH}ComposeSearch", query().SerializeToString() + field_100) == ("OK", "")
 
 
 def test_looking_for_the_field_to_blame_ends() -> None:

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import normalize
 
-from scot.client import Edit
 from scot.composers import baseline
 from scot.composers.base import States
 from scot.encoders import Encoder, Resizing, TokenizedText, load_encoder
 from services.search.composer.compose_batch import compose_batch
 from services.search.composer.embedding_cache import ENTRY_BYTES, CachedEncoder
-from services.search.composer.messages import Composed, ComposeJob
+from services.search.composer.messages import Composed
+from tests.support.compose_jobs import job
 
 MB = 2**20
 
@@ -82,18 +82,17 @@ def test_answers_are_the_same_with_and_without(
     for batch in batches:
         # A copy of each array and text, as every request brings its own.
         jobs = [
-            ComposeJob(
-                None if picture is None else pictures[picture].copy(),
-                None,
-                tuple(Edit("".join([*TEXTS[edit]])) for edit in edits),
-                composer,
+            job(
+                *("".join([*TEXTS[edit]]) for edit in edits),
+                image=None if picture is None else pictures[picture].copy(),
+                composer=composer,
             )
             for picture, edits, composer in batch
         ]
         expected = vectors(compose_batch(CachedEncoder(encoder), COMPOSERS.__getitem__, jobs))
         np.testing.assert_allclose(vectors(compose_batch(cached, COMPOSERS.__getitem__, jobs)), expected, atol=1e-6)
-        requested["image"] += sum(job.pixels is not None for job in jobs)
-        requested["text"] += sum(len(job.edits) for job in jobs)
+        requested["image"] += sum(picture is not None for picture, _, _ in batch)
+        requested["text"] += sum(len(edits) for _, edits, _ in batch)
         assert cached.size <= size
     if size:
         assert {kind: counted[kind, "hit"] + counted[kind, "miss"] for kind in ("image", "text")} == dict(requested)

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from scot.client import Edit
 from scot.composers import baseline
 from scot.composers.base import States
 from scot.encoders import Encoder, load_encoder
 from services.search.composer.compose_batch import compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
 from services.search.composer.messages import Composed, ComposeJob
+from tests.support.compose_jobs import job
 
 
 class Reader:
@@ -43,7 +43,7 @@ def jobs(encoder: Encoder, *, composer: str) -> list[ComposeJob]:
     red, blue = "red", "make it blue and much larger"
     vector = encoder.encode_texts(["a"])[0]
     starts = ((pixels, None, (red,)), (None, vector, (blue,)), (pixels, None, (blue, red)), (None, None, (red, blue)))
-    return [ComposeJob(image, start, tuple(map(Edit, texts)), composer) for image, start, texts in starts]
+    return [job(*texts, image=image, vector=start, composer=composer) for image, start, texts in starts]
 
 
 def test_only_the_start_of_a_query_shows_its_patches(encoder: Encoder) -> None:
@@ -67,6 +67,6 @@ def test_answers_are_those_of_a_composer_that_reads_none(encoder: Encoder) -> No
 def test_a_text_that_does_not_fit_the_context_is_told(encoder: Encoder) -> None:
     long = "much larger " * 200
     queries = [("red",), ("red", long), (long,)]
-    queued = [ComposeJob(None, None, tuple(map(Edit, texts)), "sum") for texts in queries]
+    queued = [job(*texts) for texts in queries]
     answers = compose_batch(CachedEncoder(encoder), lambda _: baseline("sum"), queued)
     assert [answer.text_truncated for answer in answers if isinstance(answer, Composed)] == [False, True, True]

@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from scot.client import Edit
 from scot.composers import baseline
 from scot.encoders import Encoder, load_encoder
 from scot.errors import Unavailable
+from scot.index.engine import Mmr
 from scot.index.filters import Filter, Match
 from scot.index.store import GalleryStore, Item
 from scot.v1 import search_pb2
@@ -31,6 +31,7 @@ from services.search.gateway.shadow import AnsweredQuery, Shadow, overlap
 from services.search.rollout import Rollout
 from services.search.rpc.limits import SHADOWS
 from services.search.rpc.query import SearchQuery, parse_query
+from tests.support.compose_jobs import job
 
 DIM = 8
 
@@ -57,16 +58,13 @@ def jobs(encoder: Encoder) -> list[ComposeJob]:
     two = ("red", "much larger")
     one = two[:1]
 
-    def job(image: Any, texts: tuple[str, ...], composer: str = "", **fields: Any) -> ComposeJob:
-        return ComposeJob(image, None, tuple(map(Edit, texts)), composer, **fields)
-
     return [
-        job(pixels, two, caller="a", with_shadow=True),
-        job(pixels, one, caller="b"),  # no shadow is requested
-        job(pixels, one, "slerp", with_shadow=True),  # names a composer: no other is tried
-        job(pixels, (), with_shadow=True),  # nothing to compose
-        job(None, one, with_shadow=True),
-        job(None, two, with_shadow=True),
+        job(*two, image=pixels, composer="", caller="a", with_shadow=True),
+        job(*one, image=pixels, composer="", caller="b"),  # no shadow is requested
+        job(*one, image=pixels, composer="slerp", with_shadow=True),  # names a composer: no other is tried
+        job(image=pixels, composer="", with_shadow=True),  # nothing to compose
+        job(*one, composer="", with_shadow=True),
+        job(*two, composer="", with_shadow=True),
     ]
 
 
@@ -102,9 +100,9 @@ def test_one_call_composes_both(encoder: Encoder, jobs: list[ComposeJob]) -> Non
 
 def test_the_default_is_not_its_own_shadow(encoder: Encoder, jobs: list[ComposeJob]) -> None:
     answers = compose_rolled_out(CachedEncoder(encoder), rolled_out(Rollout("sum", {"slerp": 0.5}, "sum")), jobs * 8)
-    for job, answer in zip(jobs * 8, answers, strict=True):
+    for each, answer in zip(jobs * 8, answers, strict=True):
         assert isinstance(answer, Composed)
-        assert answer.shadow == ("sum" if answer.composer == "slerp" and not job.composer else "")
+        assert answer.shadow == ("sum" if answer.composer == "slerp" and not each.composer else "")
 
 
 def test_a_composer_that_fails_takes_nobody_with_it(
@@ -144,8 +142,9 @@ class RecordedMetrics:
         yield
 
 
-def query(**fields: Any) -> SearchQuery:
-    request = search_pb2.ComposeSearchRequest(edits=[search_pb2.Edit(text="red")], limit=10)
+def query(*, reference: str = "", **fields: Any) -> SearchQuery:
+    start = search_pb2.Reference(item_id=reference) if reference else None
+    request = search_pb2.ComposeSearchRequest(reference=start, edits=[search_pb2.Edit(text="red")], limit=10)
     return replace(parse_query(request, dim=DIM, default_collection="gallery"), **fields)
 
 
@@ -196,7 +195,9 @@ ITEMS = [str(n) for n in range(40)]
         (answer(0, 0, tuple(ITEMS[10:20]), offset=10), 1.0, 2),  # it is the second page
         (answer(0, 0, tuple(ITEMS[:3]), score_threshold=0.99), 1.0, 2),
         (answer(0, 0, tuple(ITEMS[0:20:2]), filter=Filter(must=[Match("even", True)])), 1.0, 1),
-        (answer(0, 0, tuple(ITEMS[1:11]), item_id="0"), 1.0, 1),  # the reference is left out of both
+        (answer(0, 0, tuple(ITEMS[1:11]), reference="0"), 1.0, 1),  # the reference is left out of both
+        (answer(0, 0, tuple(ITEMS[10:20]), mmr=Mmr(0.5, 40)), 1.0, 2),  # not the nearest ones
+        (answer(0, 0, tuple(ITEMS[:10]), group_by="even"), 1.0, 2),
     ],
 )
 def test_ten_items_are_compared(tmp_path: Path, given: AnsweredQuery, share: float, searches: int) -> None:

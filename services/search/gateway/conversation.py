@@ -1,0 +1,76 @@
+"""The turns of a query as the towers' replicas take them: images decoded, items looked up, vectors added up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scot.errors import InvalidInput, NotFound
+from services.search.composer.messages import ComposeTurn, Vector
+from services.search.gateway.context import Context
+from services.search.rpc.limits import HANDLE_BYTES
+from services.search.rpc.query import SearchQuery
+from services.search.rpc.turns import TurnInput
+
+if TYPE_CHECKING:
+    from scot.encoders.base import Pixels
+
+
+async def compose_turns(context: Context, query: SearchQuery) -> tuple[ComposeTurn, ...]:
+    """Prepare every turn of a query; all items are looked up in one call, all images decoded at once.
+
+    Raises:
+        ImageRefused, NotFound: with the name of the field.
+        InvalidInput: the images are together too large for one call.
+    """
+    images = {each.field: each.image for turn in query.turns for each in turn.references if each.image is not None}
+    decoding = asyncio.gather(*(context.pixels(f"{field}.image", image) for field, image in images.items()))
+    vectors, decoded = await asyncio.gather(_vectors(context, query), decoding)
+    if len(decoded) > 1 and sum(each.nbytes for each in decoded) > HANDLE_BYTES:
+        most = max(1, HANDLE_BYTES // decoded[0].nbytes)
+        raise InvalidInput(
+            f"{list(images)[most]}.image: {len(decoded)} images are more than {most}, the most for this encoder"
+        )
+    pixels = dict(zip(images, decoded, strict=True))
+    return tuple(_turn(turn, vectors, pixels) for turn in query.turns)
+
+
+async def _vectors(context: Context, query: SearchQuery) -> Mapping[str, Vector]:
+    """The unit vectors ``(D,)`` of the items that the query names, by id."""
+    named = [each for turn in query.turns for each in turn.items()]
+    if not named:
+        return {}
+    with context.metrics.store("get"):
+        found = await context.store.get(query.collection, [item_id for _, item_id in named], with_vectors=True)
+    for field, item_id in named:
+        if item_id not in found:
+            raise NotFound(f"{field}: there is no item {item_id!r} in collection {query.collection!r}")
+    return {item_id: item.vector for item_id, item in found.items() if item.vector is not None}
+
+
+def _turn(turn: TurnInput, vectors: Mapping[str, Vector], pixels: Mapping[str, Pixels]) -> ComposeTurn:
+    known: list[tuple[Vector, float]] = []
+    for each in turn.references:
+        vector = each.vector if each.item_id is None else vectors[each.item_id]
+        if vector is not None:
+            known.append((vector, each.weight))
+    return ComposeTurn(
+        images=tuple((pixels[each.field], each.weight) for each in turn.references if each.image is not None),
+        vector=np.sum([weight * vector for vector, weight in known], axis=0, dtype=np.float32) if known else None,
+        vector_weight=sum(abs(weight) for _, weight in known),
+        edits=turn.edits,
+        like=_mean(turn.like, vectors),
+        dislike=_mean(turn.dislike, vectors),
+    )
+
+
+def _mean(item_ids: Sequence[str], vectors: Mapping[str, Vector]) -> Vector | None:
+    """The mean of the items' vectors at unit length ``(D,)``; None without items, or if they cancel each other."""
+    if not item_ids:
+        return None
+    mean: Vector = np.mean([vectors[each] for each in item_ids], axis=0)
+    length = float(np.linalg.norm(mean))
+    return (mean / length).astype(np.float32) if length > 1e-6 else None
