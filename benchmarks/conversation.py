@@ -5,7 +5,7 @@
 Each query knows its target: a combination of attributes, two or three changes away from the reference. It is asked for
 in one long edit; by as many turns, each with one change; and by turns that go on from the hit, among the ten best, that
 has most of the target without being it. The gallery holds references, targets and random pictures. The service's
-own code composes (docs/adr/0020-refinement-as-a-conversation.md).
+own code composes (docs/adr/0022-refinement-as-a-conversation.md).
 """
 
 from __future__ import annotations
