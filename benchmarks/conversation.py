@@ -4,8 +4,8 @@
 
 Each query knows its target: a combination of attributes, two or three changes away from the reference. It is asked for
 in one long edit; by as many turns, each with one change; and by turns that go on from the hit, among the ten best, that
-has most of the target without being it. The gallery holds the references, the targets and random pictures. The service's own code
-composes (docs/adr/0020-refinement-as-a-conversation.md).
+has most of the target without being it. The gallery holds references, targets and random pictures. The service's
+own code composes (docs/adr/0022-refinement-as-a-conversation.md).
 """
 
 from __future__ import annotations
@@ -179,13 +179,13 @@ def changing_the_mind(gallery: Gallery) -> list[list[int]]:
 
 
 def most_alike(gallery: Gallery) -> Callable[[Task, list[int]], int]:
-    """Chooses the hit with most of the target's attributes, the first of several; but no target, to go on to the end."""
+    """Chooses the hit with most of the target's attributes, the first of several, but never the target itself."""
 
     def best(task: Task, hits: list[int]) -> int:
-        others = [place for place in hits if gallery.pictures[place] != task.target]
-        return max(
-            others, key=lambda place: sum(gallery.pictures[place][each] == task.target[each] for each in task.target)
-        )
+        def alike(place: int) -> int:
+            return sum(gallery.pictures[place][name] == value for name, value in task.target.items())
+
+        return max((place for place in hits if gallery.pictures[place] != task.target), key=alike)
 
     return best
 

@@ -158,7 +158,7 @@ def match_to_proto(value: object) -> search_pb2.Match:
             return search_pb2.Match(integer=value)
         case str():
             return search_pb2.Match(keyword=value)
-    raise TypeError(f"a match needs text, an integer or a boolean, not {type(value).__name__}")
+    raise TypeError(f"a Match needs text, an integer or a boolean, not {type(value).__name__}")
 
 
 def match_from_proto(field: str, message: search_pb2.Match) -> str | int | bool:

@@ -1,4 +1,4 @@
-"""How a conversation becomes a query vector (protos/scot/v1/search.proto has the formulas, docs/adr/0020 the numbers).
+"""How a conversation becomes a query vector (protos/scot/v1/search.proto has the formulas, docs/adr/0022 the numbers).
 
 Everything is worked out anew for each request, so the same turns give the same vector.
 """

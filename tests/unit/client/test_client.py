@@ -35,7 +35,8 @@ def test_the_public_names() -> None:
     assert set(scot.client.__all__) == {
         *("ScotClient", "AsyncScotClient", "Query", "Edit", "NewItem", "Filter", "Match", "Range", "Exists"),
         *("SearchResult", "Hit", "Encoded", "ComposerInfo", "UpsertResult", "Refused", "StoredItem", "CollectionInfo"),
-        *("Origin", "ListedItem", "Picture"),
+        *("Origin", "ListedItem", "Picture", "Reference", "Turn", "HitGroup", "Facets", "FacetValue"),
+        *("MatchAny", "MatchText", "DatetimeRange"),
     }
 
 
@@ -205,7 +206,7 @@ def test_an_error_of_the_callers_own_iterable_is_raised_to_the_caller(asynchrono
         (lambda c: c.search(edits="a", composer=1), "composer: must be text, not int 1"),
         (lambda c: c.search(edits="a", filter={"kind": "a"}), "filter: must be of the class Filter, not dict"),
         (lambda c: c.search(edits="a", filter=Filter(must=Match("a", 1))), "filter.must: must be a list of conditions"),
-        (lambda c: c.search(edits="a", filter=Filter(["a"])), r"filter.must\[0\]: must be a Match, a Range"),  # type: ignore[list-item]
+        (lambda c: c.search(edits="a", filter=Filter(["a"])), r"filter.must\[0\]: must be a Match, MatchAny"),  # type: ignore[list-item]
         (
             lambda c: c.search(edits="a", filter=Filter([Match("a", 2.5)])),
             r"filter.must\[0\]: a Match needs text, an int",

@@ -243,12 +243,13 @@ def test_turns_reach_a_target_as_often_as_one_long_edit(gallery: Gallery) -> Non
     clicked = going_on_from_hits(gallery, most_alike(gallery))
     for changes in (2, 3):
         for at in (1, 10):
-            most = recall(gallery, long, at, changes)
-            assert recall(gallery, more, at, changes) >= most
-            assert recall(gallery, clicked, at, changes) >= most
-    assert recall(gallery, clicked, 10, 3) >= 0.9
-    before, after = one_long_edit(gallery), changing_the_mind(gallery)
-    assert recall(gallery, after, 10, 2) >= recall(gallery, before, 10, 2) - 0.1
+            assert recall(gallery, more, at, changes) >= recall(gallery, long, at, changes)
+        assert recall(gallery, clicked, 10, changes) >= recall(gallery, long, 10, changes)
+
+
+def test_what_was_said_before_does_not_overrule(gallery: Gallery) -> None:
+    long, after = one_long_edit(gallery), changing_the_mind(gallery)
+    assert recall(gallery, after, 10, 2) >= recall(gallery, long, 10, 2) - 0.1
 
 
 def test_a_dislike_lowers_what_is_disliked(gallery: Gallery) -> None:
