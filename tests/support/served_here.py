@@ -19,7 +19,7 @@ from services.search.composer.encoder_replica import EncoderReplica
 from services.search.composer.replica import ComposerReplica
 from services.search.gateway.gateway import Gateway
 from services.search.rpc.limits import MAX_MESSAGE_BYTES
-from services.search.servicers import add_index, add_search
+from services.search.servicers import add_health, add_index, add_search
 from services.search.settings import SearchSettings
 
 
@@ -57,7 +57,7 @@ def served_here(settings: SearchSettings) -> Iterator[str]:
         gateway: Any = _Gateway.__new__(_Gateway)
         await gateway.__init__(settings, Handle(composer), Handle(EncoderReplica(settings)))
         server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
-        for add in (add_search, add_index):
+        for add in (add_search, add_index, add_health):
             add(gateway, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -69,6 +69,11 @@ class Answer:
         return found
 
 
+def connected(url: str) -> socket.socket:
+    """A connection to send bytes of one's own."""
+    return socket.create_connection(("localhost", int(url.rpartition(":")[2])), timeout=60)
+
+
 def ask(url: str, path: str, body: Any = None, *, method: str = "", raw: bytes | None = None, **headers: str) -> Answer:
     """Send one request: JSON of ``body``, or the bytes of ``raw``; ``content_type=`` sets the header content-type."""
     host, _, port = url.removeprefix("http://").partition(":")

@@ -102,7 +102,7 @@ class Recorder(search_pb2_grpc.SearchServiceServicer):
         self.metadata: dict[str, str] = {}
 
     def ListComposers(self, request: Any, context: Any) -> Any:
-        self.metadata = {name: value for name, value in context.invocation_metadata()}
+        self.metadata = dict(context.invocation_metadata())
         return search_pb2.ListComposersResponse()
 
 
