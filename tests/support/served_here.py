@@ -42,8 +42,8 @@ class _Gateway(Gateway):
 
 
 @contextmanager
-def served_here(settings: SearchSettings) -> Iterator[str]:
-    """The service of these settings; its HOST:PORT."""
+def served_here(settings: SearchSettings, *, port: int = 0) -> Iterator[str]:
+    """The service of these settings, on a port of its own or this one; its HOST:PORT."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -59,14 +59,14 @@ def served_here(settings: SearchSettings) -> Iterator[str]:
         server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
         for add in (add_search, add_index, add_health):
             add(gateway, server)
-        port = server.add_insecure_port("127.0.0.1:0")
+        listening = server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()
-        return gateway, server, port
+        return gateway, server, listening
 
     try:
-        gateway, server, port = run(begin())
+        gateway, server, listening = run(begin())
         try:
-            yield f"127.0.0.1:{port}"
+            yield f"127.0.0.1:{listening}"
         finally:
             run(server.stop(None))
             run(gateway.close())
