@@ -37,7 +37,7 @@ def build(config: WebConfig) -> ASGIApp:
 
     router = Router(routes(config, upstream, bodies), redirect_slashes=False, lifespan=lifespan)
     origins = Origins(config.cors_origin, loopback=is_loopback(f"{config.host}:{config.port}"))
-    return Envelope(router, origins, max_in_flight=config.max_in_flight)
+    return Envelope(router, origins, max_in_flight=config.max_in_flight, log_all=not config.no_request_log)
 
 
 def routes(config: WebConfig, upstream: Upstream, bodies: Bodies) -> list[BaseRoute]:

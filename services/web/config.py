@@ -41,6 +41,8 @@ class WebConfig:
     """Seconds in which the headers of a request must arrive."""
     picture_max_age_s: int = 300
     """Seconds for which browsers keep a thumbnail before they ask again."""
+    no_request_log: bool = False
+    """Log only requests that fail here or behind, not every one."""
     tls_certificate: Path | None = None
     """A PEM file; with --tls-key the web service speaks HTTPS."""
     tls_key: Path | None = None

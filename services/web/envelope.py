@@ -42,10 +42,11 @@ class Envelope:
         app: the routes.
         origins: which web pages may call.
         max_in_flight: requests at a time; more are refused.
+        log_all: write a line for each request, and not only for one that fails here or behind.
     """
 
-    def __init__(self, app: ASGIApp, origins: Origins, *, max_in_flight: int) -> None:
-        self._app, self._origins, self._max = app, origins, max_in_flight
+    def __init__(self, app: ASGIApp, origins: Origins, *, max_in_flight: int, log_all: bool) -> None:
+        self._app, self._origins, self._max, self._log_all = app, origins, max_in_flight, log_all
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,11 +84,10 @@ class Envelope:
             IN_FLIGHT.dec()
             self._report(scope, call, sent.status or 499, problem, time.perf_counter() - begun)
 
-    @staticmethod
-    def _report(scope: Scope, call: Call, status: int, problem: Problem | None, seconds: float) -> None:
+    def _report(self, scope: Scope, call: Call, status: int, problem: Problem | None, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "")
         SECONDS.labels(route or "none", str(status)).observe(seconds)
-        if route in ("/healthz", "/readyz") and status < 400:
+        if status < 500 and (not self._log_all or (route in ("/healthz", "/readyz") and status < 400)):
             return
         event: dict[str, Any] = {"event": "request", "method": scope["method"], "path": route, "status": status}
         if problem is not None:

@@ -28,7 +28,7 @@ def web_beside(config: LocalConfig, stop: threading.Event) -> Iterator[None]:
         return
     place = ("--address", f"localhost:{config.port}", "--port", str(config.web_port), "--host", "127.0.0.1")
     # Variables that are meant for the search service are not meant for it: a metrics port is taken already.
-    command = [sys.executable, "-m", "services.web", *place, "--metrics-port", "0", "--no-tls"]
+    command = [sys.executable, "-m", "services.web", *place, "--metrics-port", "0", "--no-tls", "--no-request-log"]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": python_path()})
     ended_by_itself = threading.Event()
 
