@@ -82,3 +82,18 @@ def retrying(names: Iterable[dict[str, str]], *, attempts: int, first_s: float, 
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
     return json.dumps({"methodConfig": [{"name": [*names], "retryPolicy": policy}]})
+
+
+# Every call may run twice, because items are stored by their id. So gRPC retries a call that reached no service (a
+# replica that left, a proxy that restarts), within the deadline of the call.
+_SEARCH = [{"service": "scot.v1.SearchService"}, {"service": "scot.v1.IndexService"}]
+SEARCH_OPTIONS: Sequence[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", 64 * 2**20),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.service_config", retrying(_SEARCH, attempts=4, first_s=0.2, longest_s=3, growth=2.5)),
+    ("grpc.lb_policy_name", "round_robin"),  # over every address that a name resolves to
+    ("grpc.max_reconnect_backoff_ms", 5_000),  # reconnect soon to a service that restarts
+]
+"""The options of a channel to the search service."""
+SERVING = b"\x08\x01"
+"""HealthCheckResponse{status: SERVING}, written out to need no grpcio-health-checking."""

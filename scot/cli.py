@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
         "index, serve and search on this machine, then learn a composer",
     ),
     "serve": ("services.search.local.start:LocalConfig", "", "start the search service on this machine"),
+    "web": ("services.web.config:WebConfig", "", "serve HTTP and JSON for a running service"),
     "search": ("scot.commands.search:SearchConfig", "search", "search a running service with an image and edits"),
     "facets": (
         "scot.commands.facets:FacetsConfig",
@@ -144,10 +145,11 @@ The modules are imported only when the command runs, so that ``scot search`` sta
 """
 
 # These run as another process in place of this one, so that Ctrl-C reaches the service and nothing else.
-_PROCESSES = {"serve": "services.search.local", "edits serve": "services.edits"}
+_PROCESSES = {"serve": "services.search.local", "edits serve": "services.edits", "web": "services.web"}
 _NEEDS = {
     "serve": ("ray", "torch", "qdrant_edge"),
     "edits serve": ("grpc_health", "prometheus_client"),
+    "web": ("python_multipart", "starlette", "uvicorn"),
     "demo": ("ray", "torch", "qdrant_edge"),
 }
 """What a command that starts other processes cannot do without; checked before they start."""
@@ -155,6 +157,7 @@ _NEEDS = {
 _EXTRAS = {
     "demo": "demo",
     "serve": "serve",
+    "web": "web",
     "index": "data",
     "encode": "data",
     "draw": "data",

@@ -20,6 +20,15 @@ def free_port() -> int:
             return port
 
 
+def port_or_free(port: int) -> int:
+    """The port if a service can listen on it, or else one that is free. Raises InvalidInput: there is no such port."""
+    try:
+        check_port(port)
+    except Conflict:
+        return free_port()
+    return port
+
+
 def check_port(port: int) -> None:
     """Check that a service can listen on a port of this machine.
 

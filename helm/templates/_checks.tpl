@@ -11,6 +11,9 @@
 {{- if .Values.route.enabled -}}
 {{- $_ := set $kinds "gateway.networking.k8s.io/v1/GRPCRoute" "install the Gateway API first, or set route.enabled=false" -}}
 {{- end -}}
+{{- if and .Values.web.enabled .Values.web.route.enabled -}}
+{{- $_ := set $kinds "gateway.networking.k8s.io/v1/HTTPRoute" "install the Gateway API first, or set web.route.enabled=false" -}}
+{{- end -}}
 {{- if and .Values.edits.enabled (eq .Values.edits.autoscaling.kind "keda") -}}
 {{- $_ := set $kinds "keda.sh/v1alpha1/ScaledObject" "install KEDA first, or set edits.autoscaling.kind=none" -}}
 {{- end -}}
@@ -50,6 +53,15 @@
 {{- end -}}
 {{- if and .Values.route.enabled (not .Values.route.parentRefs) -}}
 {{- fail "\n\nroute.enabled needs route.parentRefs: the gateways to attach to, [{name: …, namespace: …}]" -}}
+{{- end -}}
+{{- if and .Values.web.ingress.enabled (not .Values.web.ingress.host) -}}
+{{- fail "\n\nweb.ingress.enabled needs web.ingress.host" -}}
+{{- end -}}
+{{- if and .Values.web.route.enabled (not .Values.web.route.parentRefs) -}}
+{{- fail "\n\nweb.route.enabled needs web.route.parentRefs: the gateways to attach to, [{name: …, namespace: …}]" -}}
+{{- end -}}
+{{- if and (or .Values.web.ingress.enabled .Values.web.route.enabled) (not .Values.web.enabled) -}}
+{{- fail "\n\nweb.ingress and web.route lead to the web service: set web.enabled=true" -}}
 {{- end -}}
 {{- if and (eq .Values.ray.gcsFaultTolerance.backend "redis") (not .Values.ray.gcsFaultTolerance.redisAddress) -}}
 {{- fail "\n\nray.gcsFaultTolerance.backend is redis, so ray.gcsFaultTolerance.redisAddress must be its address: host:6379" -}}

@@ -6,24 +6,13 @@ from typing import Any, ClassVar
 
 import grpc
 
-from scot.channels import open_channel, proxy_of, retrying
+from scot.channels import SEARCH_OPTIONS, open_channel, proxy_of
 from scot.client import _checks as checks
 from scot.errors import GRPC_STATUS, InvalidInput, Overloaded, ScotError, Unavailable
 from scot.keys import key_of
 from scot.v1 import index_pb2_grpc, search_pb2_grpc
 
-# Every call may run twice, because items are stored by their id. So gRPC retries a call that reached no service (a
-# replica that left, a proxy that restarts), within the deadline of the call.
-_SERVICES = [{"service": "scot.v1.SearchService"}, {"service": "scot.v1.IndexService"}]
-CHANNEL_OPTIONS = [
-    ("grpc.max_receive_message_length", 64 * 2**20),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.service_config", retrying(_SERVICES, attempts=4, first_s=0.2, longest_s=3, growth=2.5)),
-    ("grpc.lb_policy_name", "round_robin"),  # over every address that a name resolves to
-    ("grpc.max_reconnect_backoff_ms", 5_000),  # reconnect soon to a service that restarts
-]
 _HEALTH = "/grpc.health.v1.Health/Check"
-SERVING = b"\x08\x01"  # HealthCheckResponse{status: SERVING}, written out to need no grpcio-health-checking
 
 _BY_STATUS: dict[str, type[ScotError]] = {}
 for _error, _status in GRPC_STATUS.items():
@@ -44,7 +33,7 @@ class Connection:
             raise InvalidInput("the address of the service is empty; it is HOST:PORT")
         self._metadata = _key_metadata(api_key)
         credentials = grpc.ssl_channel_credentials() if tls else None
-        self._channel = open_channel(self._grpc, target, credentials, CHANNEL_OPTIONS)
+        self._channel = open_channel(self._grpc, target, credentials, SEARCH_OPTIONS)
         self._search: Any = search_pb2_grpc.SearchServiceStub(self._channel)
         self._index: Any = index_pb2_grpc.IndexServiceStub(self._channel)
         self._health: Any = self._channel.unary_unary(_HEALTH)

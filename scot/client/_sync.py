@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Self, TypeVar, Unpack
 
 import grpc
 
+from scot.channels import SERVING
 from scot.client import _messages as messages
-from scot.client._connection import SERVING, Connection, from_rpc
+from scot.client._connection import Connection, from_rpc
 from scot.client._query import facets_request, search_request
 from scot.client._types import (
     CollectionInfo,

@@ -19,6 +19,8 @@ class DemoConfig:
     """Stop after both acts; otherwise the service continues."""
     port: int = 9000
     """The port of the service."""
+    web_port: int = 8080
+    """The port of the HTTP service that stays up at the end; a free one if it is in use."""
     train_size: int = 2_000
     """Captioned images of each world for training."""
     gallery_size: int = 400

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -19,7 +19,7 @@ from scot.demo.service import Service
 from scot.demo.steps import Step, Workspace, draw_galleries, index_galleries, learning, measuring, run_step, shown
 from scot.errors import NotPromoted
 from scot.evaluation.contact_sheet import SheetRow, contact_sheet, save_sheet
-from scot.ports import check_port
+from scot.ports import check_port, port_or_free
 from scot.progress import report_console
 from scot.worlds import WORLDS
 from scot.worlds.gallery import Query
@@ -49,6 +49,7 @@ def demo(config: DemoConfig) -> int:
     """
     console = report_console()
     check_port(config.port)
+    config = replace(config, web_port=port_or_free(config.web_port))
     with _stopped_by_signals(), Service(config, console) as service:
         ranks = _act_one(config, service, console)
         try:
@@ -58,7 +59,11 @@ def demo(config: DemoConfig) -> int:
                 raise
             console.print("act two is stopped; `make demo` goes on with it from its last finished step")
         if not config.once:
-            console.print(f"the service continues on localhost:{config.port}; Ctrl-C stops it")
+            console.print(
+                f"the service continues on localhost:{config.port} (gRPC) and http://localhost:{config.web_port}/docs "
+                "(HTTP); Ctrl-C stops it",
+                soft_wrap=True,
+            )
             service.wait()
     return 0
 

@@ -18,7 +18,8 @@ class Service:
 
     def __init__(self, config: DemoConfig, console: Console) -> None:
         place = ("--data", str(config.data), "--port", str(config.port))
-        self.command: tuple[str, ...] = (sys.executable, "-m", "scot.cli", "serve", *place)
+        web = () if config.once else ("--web", "--web-port", str(config.web_port))
+        self.command: tuple[str, ...] = (sys.executable, "-m", "scot.cli", "serve", *place, *web)
         self._console = console
         self._listening = threading.Event()
 

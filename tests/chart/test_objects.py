@@ -14,6 +14,13 @@ from tests.support.rendering import VALUES_FILES, Objects, kind, only, pod_templ
 
 EVERYTHING: dict[str, Any] = {
     "edits": {"enabled": True, "replicas": 2},
+    "web": {
+        "enabled": True,
+        "autoscaling": {"enabled": True},
+        "corsOrigins": ["https://shop.example"],
+        "route": {"enabled": True, "parentRefs": [{"name": "gate"}], "hostnames": ["web.example.com"]},
+        "ingress": {"enabled": True, "host": "web.example.com", "tlsSecret": "web-tls"},
+    },
     "route": {"enabled": True, "parentRefs": [{"name": "gate"}], "hostnames": ["scot.example.com"]},
     "ingress": {"enabled": True, "host": "scot.example.com", "tlsSecret": "scot-tls"},
     "monitoring": {"monitors": True, "alerts": {"enabled": True}, "dashboards": {"enabled": True}},
@@ -26,6 +33,7 @@ EVERYTHING: dict[str, Any] = {
 TOGGLES: list[dict[str, Any]] = [
     {},
     EVERYTHING,
+    {"web": {"enabled": True, "replicas": 2}, "networkPolicy": {"webFrom": [{"namespaceSelector": {}}]}},
     {"auth": {"enabled": False}, "networkPolicy": {"enabled": False}, "bootstrap": {"enabled": False}},
     {"auth": {"existingSecret": "mine"}, "ray": {"auth": {"existingSecret": "token"}}},
     {"artifacts": {"url": "s3://bucket/scot", "credentialsSecret": "s3", "persistence": {"enabled": False}}},
@@ -153,9 +161,21 @@ def test_budgets_are_for_what_has_replicas_and_let_one_go() -> None:
     """Of pods that a RayCluster owns Kubernetes understands minAvailable alone, as a number."""
     assert kind(render(), "PodDisruptionBudget") == []
     three = {"ray": {"workers": {"replicas": 3}}, "edits": {"enabled": True, "replicas": 2}}
+    three |= {"web": {"enabled": True, "replicas": 2}}
+    one = {"web": {"enabled": True}}
+    pods = {"web": {"enabled": True, "autoscaling": {"enabled": True, "minReplicas": 2}}}
     scaled = {"ray": {"workers": {"replicas": 3, "minReplicas": 2}, "autoscaler": {"enabled": True}}}
     for values, wanted in (
-        (three, {"scot-search": {"minAvailable": 2}, "scot-edits": {"maxUnavailable": 1}}),
+        (
+            three,
+            {
+                "scot-search": {"minAvailable": 2},
+                "scot-edits": {"maxUnavailable": 1},
+                "scot-web": {"maxUnavailable": 1},
+            },
+        ),
+        (one, {}),
+        (pods, {"scot-web": {"maxUnavailable": 1}}),
         (scaled, {"scot-search": {"minAvailable": 1}}),
     ):
         budgets = kind(render(values), "PodDisruptionBudget")

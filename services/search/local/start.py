@@ -35,6 +35,7 @@ from services.search.local.ray_runtime import (
     start_ray,
     stop_ray,
 )
+from services.search.local.web import web_beside
 from services.search.settings import SearchSettings
 
 _START_S, _POLL_S = 900.0, 0.2
@@ -55,8 +56,9 @@ def main(config: LocalConfig) -> int:
     with Signals(stop) as signals:
         settings = config.settings()
         check_port(config.port)
-        if config.metrics_port:
-            check_port(config.metrics_port)
+        for port in (config.metrics_port, config.web_port if config.web else 0):
+            if port:
+                check_port(port)
         tracing.environment()  # reports errors before anything starts
         if settings.service.api_keys:
             Keys(settings.service.api_keys)
@@ -73,7 +75,8 @@ def main(config: LocalConfig) -> int:
             print(f"SCOT listens on localhost:{config.port} (gRPC); data in {config.data}; Ctrl-C stops it", flush=True)
             if hint := composer_hint(settings, released):
                 print(hint, flush=True)
-            follow_releases(registry, released, stop, reload_composers)
+            with web_beside(config, stop):
+                follow_releases(registry, released, stop, reload_composers)
             return 0
         finally:
             stop_ray()

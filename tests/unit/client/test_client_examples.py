@@ -8,7 +8,7 @@ from pathlib import Path
 
 from google.protobuf.descriptor import Descriptor
 
-from scot.client._connection import CHANNEL_OPTIONS
+from scot.channels import SEARCH_OPTIONS
 from scot.v1 import index_pb2, search_pb2
 from tests.support.doc_commands import blocks
 
@@ -22,7 +22,7 @@ SERVICES = {
     for file in (search_pb2, index_pb2)
     for name, service in file.DESCRIPTOR.services_by_name.items()
 }
-OURS = json.loads(dict(CHANNEL_OPTIONS)["grpc.service_config"])["methodConfig"]
+OURS = json.loads(dict(SEARCH_OPTIONS)["grpc.service_config"])["methodConfig"]
 
 
 def example(kind: str) -> str:

@@ -67,6 +67,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "services/child_processes": SMALL,
     "services/calls": SMALL | {"services/access"},
     "services/edits": SMALL | SHARED | {"edits", "v1"},
+    "services/web": SMALL | {"v1"},
     "services/search/tracing": SMALL,
     "services/search/serve_calls": SMALL | SHARED | {"services/search/tracing"},
     "services/search/rollout": SMALL,

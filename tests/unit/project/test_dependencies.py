@@ -13,7 +13,7 @@ from scot import cli
 from tests.support.source_imports import LIBRARY, ROOT, imported, modules
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-RUNTIME_EXTRAS = ("data", "encoders", "index", "serve", "train", "demo", "edits", "k8s", "otel", "heic")
+RUNTIME_EXTRAS = ("data", "encoders", "index", "serve", "web", "train", "demo", "edits", "k8s", "otel", "heic")
 
 # The distribution of a module, where its name is another one.
 DISTRIBUTIONS = {
@@ -24,12 +24,14 @@ DISTRIBUTIONS = {
     "grpc_reflection": "grpcio-reflection",
     "open_clip": "open_clip_torch",
     "prometheus_client": "prometheus-client",
+    "python_multipart": "python-multipart",
     "qdrant_client": "qdrant-client",
     "qdrant_edge": "qdrant-edge-py",
     "textual_image": "textual-image",
     "yaml": "pyyaml",
 }
 IMPORTED_BY_OTHERS = {
+    "httptools": "uvicorn.protocols.http.httptools_impl imports it",
     "tensorboard": "torch.utils.tensorboard imports it",
     "tokenizers": "transformers imports it",
     "torchvision": "open_clip imports it; its version must be the one built for torch's",
@@ -103,6 +105,7 @@ def test_a_command_loads_no_more_than_its_extra_has(name: str) -> None:
         ("scot.cli", []),
         ("services.search.app", ["serve"]),
         ("services.edits.__main__", ["edits"]),
+        ("services.web.__main__", ["web"]),
         ("ray_jobs.encode", ["train"]),
         ("ray_jobs.pretrain", ["train"]),
         ("ray_jobs.index", ["train"]),

@@ -73,7 +73,7 @@ def test_embedded_search_works_without_them() -> None:
     assert (done.stdout.split(), done.returncode) == (["240", "True"], 0), done.stderr
 
 
-@pytest.mark.parametrize("name", ["serve", "edits serve", "demo"])
+@pytest.mark.parametrize("name", ["serve", "edits serve", "web", "demo"])
 def test_what_does_not_run_on_windows_says_so(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

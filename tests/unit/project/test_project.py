@@ -68,6 +68,7 @@ def requirements_of(extras: list[str]) -> set[str]:
         ("dev", ["demo", "edits", "heic", "k8s", "otel", "bench", "test", "dev"]),
         ("search", ["serve", "train", "edits", "k8s", "otel", "heic"]),
         ("edits", ["edits"]),
+        ("web", ["web"]),
         ("vllm", ["edits", "encoders", "test"]),
     ],
 )

@@ -72,6 +72,62 @@ _CALLERS = Row(
     ),
 )
 
+_WEB = 'NS, route!~"/readyz|/healthz"'
+_HTTP = Row(
+    "HTTP: what callers of the web service see",
+    (
+        lines(
+            "Requests",
+            "HTTP requests a second, by route, without health checks.",
+            "reqps",
+            by("route", f"scot_web_request_seconds_count{{{_WEB}}}"),
+            stacked=True,
+            runbook="ScotWebDown",
+            nothing="no web service",
+        ),
+        lines(
+            "Requests that failed",
+            "HTTP requests a second by status, from 400 on. Those below 500 are the caller's errors, or its rate.",
+            "reqps",
+            by("status", f'scot_web_request_seconds_count{{{_WEB}, status=~"4..|5.."}}'),
+            stacked=True,
+            runbook="ScotWebErrors",
+            nothing="none",
+        ),
+        lines(
+            "Time of an HTTP request",
+            "In the web service, from its headers to the end of its response.",
+            "s",
+            *quantiles("scot_web_request_seconds", _WEB),
+            nothing="no web service",
+        ),
+        lines(
+            "HTTP requests in flight",
+            "By replica; more than --max-in-flight (default 1,000) are refused.",
+            "short",
+            ("sum by (instance) (scot_web_requests_in_flight{NS})", "{{instance}}"),
+            nothing="no web service",
+        ),
+        lines(
+            "Processor time of the web service",
+            "Cores in use, by replica.",
+            "short",
+            (
+                'sum by (instance) (rate(process_cpu_seconds_total{NS, job="scot-web"}[$__rate_interval]))',
+                "{{instance}}",
+            ),
+            nothing="no web service",
+        ),
+        lines(
+            "Memory of the web service",
+            "Resident, by replica; 60 MiB at rest, and the bodies of requests under way.",
+            "bytes",
+            ('sum by (instance) (process_resident_memory_bytes{NS, job="scot-web"})', "{{instance}}"),
+            nothing="no web service",
+        ),
+    ),
+)
+
 _STAGES = Row(
     "Where the time of a query goes",
     (
@@ -355,5 +411,5 @@ DASHBOARD = Dashboard(
     "scot-search",
     "SCOT / Search",
     "From the callers down to the machines.",
-    (_CALLERS, _STAGES, _QUEUES, _REPLICAS, _ANSWERS, _CACHE, _STORE, _ENCODING, _NODES),
+    (_CALLERS, _HTTP, _STAGES, _QUEUES, _REPLICAS, _ANSWERS, _CACHE, _STORE, _ENCODING, _NODES),
 )

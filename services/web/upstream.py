@@ -1,0 +1,96 @@
+"""The gRPC connection to the search service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from scot.channels import SEARCH_OPTIONS, SERVING, open_channel
+from services.web.methods import METHODS, Method
+from services.web.problems import OTHER_VERSION, Problem, from_rpc
+
+Metadata = Sequence[tuple[str, str]]
+_HEALTH = "/grpc.health.v1.Health/Check"
+_HEALTH_S = 3.0
+_ATTEMPTS = 4
+_LOST_STATUS = "Internal error from Core"
+
+
+class Upstream:
+    """Calls the service's methods; a failure is a :class:`Problem`.
+
+    Args:
+        address: HOST:PORT.
+        tls: whether the service is behind TLS.
+        timeout_s: the deadline of a call, and of the wait for each response of a stream.
+    """
+
+    def __init__(self, address: str, *, tls: bool = False, timeout_s: float = 30.0) -> None:
+        self._timeout_s = timeout_s
+        credentials = grpc.ssl_channel_credentials() if tls else None
+        self._channel = open_channel(grpc.aio, address, credentials, SEARCH_OPTIONS)
+        self._stubs = {method.full_name: self._stub(method) for method in METHODS}
+        self._health = self._channel.unary_unary(_HEALTH)
+
+    def _stub(self, method: Method) -> Any:
+        kind = f"{_kind(method.client_streaming)}_{_kind(method.server_streaming)}"
+        return getattr(self._channel, kind)(
+            method.grpc_path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+
+    async def call(self, method: Method, request: Message, metadata: Metadata) -> Any:
+        """One response. Raises Problem."""
+        try:
+            return _readable(await self._stubs[method.full_name](request, timeout=self._timeout_s, metadata=metadata))
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from error
+        except grpc.aio.UsageError as error:  # the channel is closed
+            raise Problem("UNAVAILABLE", "the web service is stopping; try again") from error
+
+    async def stream(self, method: Method, requests: Sequence[Message], metadata: Metadata) -> AsyncIterator[Message]:
+        """The responses of a stream. Raises Problem."""
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            answered = False
+            given = iter(requests) if method.client_streaming else requests[0]
+            call = self._stubs[method.full_name](given, metadata=metadata)
+            try:
+                while (response := await asyncio.wait_for(call.read(), self._timeout_s)) is not grpc.aio.EOF:
+                    answered = True
+                    yield _readable(response)
+                return
+            except TimeoutError:
+                raise Problem("DEADLINE_EXCEEDED", "the search service did not answer in time") from None
+            except grpc.aio.AioRpcError as error:
+                # When a service ends a call while its requests are still written, grpc.aio loses the service's status.
+                if answered or not attempts_left or error.details() != _LOST_STATUS:
+                    raise from_rpc(error) from error
+            finally:
+                call.cancel()
+
+    async def serving(self) -> bool:
+        """Whether the service answers and reports that it serves."""
+        try:
+            return bool(await self._health(b"", timeout=_HEALTH_S) == SERVING)
+        except grpc.aio.AioRpcError:
+            return False
+
+    async def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        await self._channel.close()
+
+
+def _kind(streaming: bool) -> str:
+    return "stream" if streaming else "unary"
+
+
+def _readable(response: Message | None) -> Message:
+    """The response; grpc.aio gives None for one that it cannot parse."""
+    if response is None:
+        raise Problem("INTERNAL", OTHER_VERSION)
+    return response
