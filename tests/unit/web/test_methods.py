@@ -23,6 +23,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "ComposeSearchStream": RED,
     "Encode": {"inputs": [{"text": "red"}, {"image": IMAGE}]},
     "ListComposers": {},
+    "Facets": {"fields": ["price", "caption"], "filter": {"must": [{"field": "price", "exists": True}]}},
     "UpsertItems": {"items": [{"itemId": "new", "image": IMAGE, "payload": {"n": [1, {"a": None}]}}]},
     "DeleteItems": {"itemIds": ["nothing"]},
     "GetItems": {"itemIds": ["red", "nobody"], "withVectors": True},
