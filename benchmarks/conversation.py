@@ -21,7 +21,7 @@ from scot import flags
 from scot.client import Edit
 from scot.composers import Composer, composer_path, load_composer
 from scot.encoders import Encoder, load_encoder
-from scot.encoders.base import Pixels
+from scot.encoders.resizing import Pixels
 from scot.worlds import Attributes, World, load_world
 from services.search.composer import conversation
 from services.search.composer.compose_batch import compose_batch
@@ -89,7 +89,8 @@ class Gallery:
 
         for number in range(queries):
             current: Attributes = world.sample(rng)
-            place, pixels, changes = len(self.pictures), add(current), []
+            place, pixels = len(self.pictures), add(current)
+            changes: list[tuple[str, Attributes]] = []
             for _ in range(2 + number % 2):
                 named = {name for _, after in changes for name in after if after[name] != self.pictures[place][name]}
                 name, value = rng.choice([each for each in world.changes(current) if each[0] not in named])
@@ -147,7 +148,7 @@ def saying_more(gallery: Gallery) -> list[list[int]]:
 
 def going_on_from_hits(gallery: Gallery, best: Callable[[Task, list[int]], int]) -> list[list[int]]:
     """The hits at the end of turns with one change each, the later ones from the hit that ``best`` chooses."""
-    trails = [(start(task, task.changes[0][0]),) for task in gallery.tasks]
+    trails: list[tuple[ComposeTurn, ...]] = [(start(task, task.changes[0][0]),) for task in gallery.tasks]
     seen = [{task.reference} for task in gallery.tasks]
     while True:
         queries = gallery.compose(trails)

@@ -16,7 +16,7 @@ from services.search.rpc.query import SearchQuery
 from services.search.rpc.turns import TurnInput
 
 if TYPE_CHECKING:
-    from scot.encoders.base import Pixels
+    from scot.encoders.resizing import Pixels
 
 
 async def compose_turns(context: Context, query: SearchQuery) -> tuple[ComposeTurn, ...]:

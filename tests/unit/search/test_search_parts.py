@@ -24,7 +24,7 @@ from services.ordered_map import ordered_map
 from services.search.composer.loaded_composers import LoadedComposers
 from services.search.local.config import LocalConfig
 from services.search.rollout import Rollout
-from services.search.rpc.query import parse_edits
+from services.search.rpc.turns import parse_edits
 from services.search.rpc.validation import checked_payload
 from services.search.serve_calls import CALLS, drop_reported, public_error
 from services.search.settings import from_args
@@ -151,7 +151,7 @@ def test_neighboring_plain_edits_are_one() -> None:
         search_pb2.Edit(text="long", weight=0.5),
         search_pb2.Edit(text="wide"),
     ]
-    assert parse_edits(edits) == (
+    assert parse_edits("edits", edits) == (
         Edit("red and striped"),
         Edit("old", negative=True),
         Edit("long", weight=0.5),
