@@ -20,7 +20,8 @@ import numpy.typing as npt
 from scot import flags
 from scot.client import Edit
 from scot.composers import Composer, composer_path, load_composer
-from scot.encoders import Encoder, Pixels, load_encoder
+from scot.encoders import Encoder, load_encoder
+from scot.encoders.resizing import Pixels
 from scot.worlds import Attributes, World, load_world
 from services.search.composer import conversation
 from services.search.composer.compose_batch import compose_batch
