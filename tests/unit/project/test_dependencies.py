@@ -22,6 +22,7 @@ DISTRIBUTIONS = {
     "grpc": "grpcio",
     "grpc_health": "grpcio-health-checking",
     "grpc_reflection": "grpcio-reflection",
+    "huggingface_hub": "huggingface-hub",
     "open_clip": "open_clip_torch",
     "prometheus_client": "prometheus-client",
     "python_multipart": "python-multipart",
@@ -33,7 +34,6 @@ DISTRIBUTIONS = {
 IMPORTED_BY_OTHERS = {
     "httptools": "uvicorn.protocols.http.httptools_impl imports it",
     "tensorboard": "torch.utils.tensorboard imports it",
-    "tokenizers": "transformers imports it",
     "torchvision": "open_clip imports it; its version must be the one built for torch's",
 }
 IMPORTED_BY_NAME = {
