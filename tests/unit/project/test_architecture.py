@@ -21,10 +21,11 @@ SMALL = frozenset(
         "local_ray",
         "results",
         "signals",
+        "child_processes",
     }
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
-SHARED = frozenset({"services/access", "services/calls", "services/child_processes", "services/ordered_map"})
+SHARED = frozenset({"services/access", "services/calls", "services/ordered_map"})
 LIBRARY_ROOMS = frozenset({*INDEX, "worlds", "composers", "edits", "training", "evaluation", "client"})
 
 # Each room with the rooms that it may import; a room stands below all rooms that may import it.
@@ -36,7 +37,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "machine": frozenset(),
     "results": frozenset(),
     "local_ray": frozenset({"errors"}),
-    "signals": frozenset(),
+    "child_processes": frozenset(),
+    "signals": frozenset({"child_processes"}),
     "flags": frozenset({"errors", "keys", "signals"}),
     "progress": frozenset({"errors"}),
     "ports": frozenset({"errors"}),
@@ -61,7 +63,6 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "ray_jobs": SMALL | LIBRARY_ROOMS | {"cluster"},
     "services/access": SMALL,
     "services/ordered_map": SMALL,
-    "services/child_processes": SMALL,
     "services/calls": SMALL | {"services/access"},
     "services/edits": SMALL | SHARED | {"edits", "v1"},
     "services/search/tracing": SMALL,
