@@ -27,7 +27,7 @@ from scot.edits.generation import generate_triplets
 from scot.edits.similarity import SimilarityFilters
 from scot.errors import InvalidFlag
 from scot.progress import Progress
-from scot.signals import sigterm_raises
+from scot.signals import sigterm_exits
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def main(config: GenerateEditsConfig) -> int:
     for name in ("source", "output"):
         if not getattr(config, name):
             raise InvalidFlag(f"--{name} is missing")
-    with ray_session() if config.num_workers else sigterm_raises():
+    with ray_session() if config.num_workers else sigterm_exits("generate_edits.py"):
         done = generate_triplets(
             config.source,
             config.output,

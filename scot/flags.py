@@ -24,7 +24,7 @@ from tyro._backends._tyro_backend import _LiteralValue
 
 from scot.errors import InvalidFlag, InvalidInput, ScotError, grpc_status
 from scot.keys import key_of, text_of
-from scot.signals import Terminated
+from scot.signals import SIGTERM_CODE, Terminated
 
 Config = TypeVar("Config")
 
@@ -132,7 +132,7 @@ def run(command: str, main: object, config: type[Config], argv: Sequence[str] | 
         return 2 if isinstance(error, InvalidFlag) else 1
     except Terminated:
         print(f"{command}: ended by SIGTERM", file=sys.stderr)
-        return 143
+        return SIGTERM_CODE
     except KeyboardInterrupt:
         print(f"{command}: interrupted", file=sys.stderr)
         return 130

@@ -19,11 +19,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from scot.child_processes import adopt_orphans, wait_or_kill
 from scot.edits.generators import load_generator
 from scot.errors import Conflict, EngineRefused, InvalidInput, ScotError, Unavailable
 from scot.v1 import edits_pb2, edits_pb2_grpc
 from services.access import Keys
-from services.child_processes import adopt_orphans, wait_or_kill
 from services.edits.config import EditServiceConfig
 from services.edits.metrics import ENGINE
 from services.edits.servicer import EditContext, EditServicer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.child_processes import descendants
+from scot.child_processes import descendants
 
 
 def titled(beginning: str) -> set[int]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ray.serve.schema import ServeDeploySchema
 
-from services.child_processes import adopt_orphans
+from scot.child_processes import adopt_orphans
 from services.search.local.config import LocalConfig
 from services.search.local.ray_runtime import APP, environment, start_ray, start_serve, stop_ray
 from services.search.local.start import Signals

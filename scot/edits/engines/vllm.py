@@ -19,6 +19,7 @@ from scot.edits.engines.config import EngineConfig, model_id
 from scot.edits.engines.likelihoods import first_of_text
 from scot.edits.prompt import Message
 from scot.errors import ChatRefused, InvalidInput, Unavailable
+from scot.signals import stderr_stands_in
 
 _RAISED = re.compile(r"[\w.]*(Error|Exception): .")
 _CPU_BATCH = 8_192  # tokens that are read at once on a CPU
@@ -142,7 +143,8 @@ def _written() -> Iterator[Callable[[], str]]:
             return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
 
         try:
-            yield read
+            with stderr_stands_in(original):
+                yield read
         finally:
             os.dup2(original, 2)
             os.close(original)

@@ -21,10 +21,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from scot.bundled import python_path
+from scot.child_processes import wait_or_kill
 from scot.errors import Unavailable
 from scot.local_ray import LOCAL_RAY, temporary_folder
 from scot.ports import free_port
-from services.child_processes import wait_or_kill
 from services.search import tracing
 from services.search.local.config import LocalConfig
 from services.search.rpc.limits import MAX_MESSAGE_BYTES

@@ -19,11 +19,11 @@ from pathlib import Path
 from types import FrameType
 
 from scot import flags
+from scot.child_processes import adopt_orphans, wait_or_kill
 from scot.errors import Unavailable
 from scot.index.embedded import check_free
 from scot.ports import check_port
 from services.access import Keys
-from services.child_processes import adopt_orphans, wait_or_kill
 from services.search import tracing
 from services.search.local.config import LocalConfig
 from services.search.local.ray_runtime import (

@@ -22,10 +22,11 @@ SMALL = frozenset(
         "results",
         "baselines",
         "signals",
+        "child_processes",
     }
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
-SHARED = frozenset({"services/access", "services/calls", "services/child_processes", "services/ordered_map"})
+SHARED = frozenset({"services/access", "services/calls", "services/ordered_map"})
 LIBRARY_ROOMS = frozenset({*INDEX, "worlds", "composers", "edits", "training", "bootstrap", "evaluation", "client"})
 
 # Each room with the rooms that it may import; a room stands below all rooms that may import it.
@@ -37,7 +38,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "machine": frozenset(),
     "results": frozenset(),
     "local_ray": frozenset({"errors"}),
-    "signals": frozenset(),
+    "child_processes": frozenset(),
+    "signals": frozenset({"child_processes"}),
     "flags": frozenset({"errors", "keys", "signals"}),
     "progress": frozenset({"errors"}),
     "ports": frozenset({"errors"}),
@@ -64,7 +66,6 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "ray_jobs": SMALL | LIBRARY_ROOMS | {"cluster"},
     "services/access": SMALL,
     "services/ordered_map": SMALL,
-    "services/child_processes": SMALL,
     "services/calls": SMALL | {"services/access"},
     "services/edits": SMALL | SHARED | {"edits", "v1"},
     "services/web": SMALL | {"v1"},
