@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from benchmarks.foreign_icons import SIDE, Icons, Package, read_icons, render
@@ -32,7 +33,7 @@ _ALIKE = 8.0
 
 
 def country_names(folder: Path) -> dict[str, str]:
-    """Two-letter codes to names of at most three words."""
+    """Two-letter codes to names, where they have one word."""
     with tarfile.open(folder / NAMES.file) as archive:
         member = archive.extractfile("package/langs/en.json")
         assert member is not None
@@ -40,7 +41,7 @@ def country_names(folder: Path) -> dict[str, str]:
     shortest = {
         code.lower(): min([names] if isinstance(names, str) else names, key=len) for code, names in listed.items()
     }
-    return {code: name for code, name in shortest.items() if name.replace(" ", "").isalpha() and name.count(" ") < 3}
+    return {code: name for code, name in shortest.items() if name.isalpha()}
 
 
 def read_flags(folder: Path, packages: Sequence[Package]) -> Icons:
@@ -56,7 +57,7 @@ def read_flags(folder: Path, packages: Sequence[Package]) -> Icons:
 
 def distinct(flags: Icons) -> frozenset[str]:
     """The countries whose flags differ from those of all earlier ones of the same maker: Chad, and not Romania."""
-    kept: dict[str, list[np.ndarray]] = {}
+    kept: dict[str, list[npt.NDArray[np.float32]]] = {}
     alike: set[str] = set()
     for maker, country, _ in sorted(flags):
         flat = Image.new("RGB", (24, 24), "gray")
@@ -70,18 +71,19 @@ def distinct(flags: Icons) -> frozenset[str]:
 
 
 class FlagWorld(World):
-    """Two flags on one ground, in frames or not: *the flag of Peru above the flag of Japan, framed in gold, on pink*."""
+    """Two flags on one ground: *the flag of Peru above the flag of Japan, framed in gold, on pink*."""
 
     name = "flags"
 
     def __init__(self, flags: Icons) -> None:
         self._flags = flags
-        self._keys = sorted({(maker, country) for maker, country, _ in flags})
-        countries = tuple(sorted({country for _, country in self._keys}))
-        makers = tuple(sorted({maker for maker, _ in self._keys}))
-        self._of = {maker: [country for of, country in self._keys if of == maker] for maker in makers}
+        drawn: dict[str, list[str]] = {}
+        for maker, country, _ in sorted(flags):
+            drawn.setdefault(maker, []).append(country)
+        self._of = {maker: countries for maker, countries in drawn.items() if len(countries) > 1}
+        countries = tuple(sorted({country for of in self._of.values() for country in of}))
         self.values = {
-            "maker": makers, "first": countries, "second": countries, "place": PLACES, "frame": FRAMES,
+            "maker": tuple(self._of), "first": countries, "second": countries, "place": PLACES, "frame": FRAMES,
             "ground": GROUNDS,
         }  # fmt: skip
 
@@ -111,10 +113,10 @@ class FlagWorld(World):
             "above": ((half, half // 2), (half, half + half // 2)),
             "in front of": ((half + half // 5, half + half // 5), (half - half // 5, half - half // 5)),
         }[attributes["place"]]
-        for name, (x, y) in reversed(list(zip(("first", "second"), placed, strict=True))):
+        for name, middle in reversed(list(zip(("first", "second"), placed, strict=True))):
             flag = self._flag(attributes["maker"], attributes[name], attributes["frame"], size)
-            x, y = (middle + rng.randint(-jitter, jitter) for middle in (x, y))
-            image.paste(flag, (x - size // 2, y - size // 2), flag)
+            x, y = (place + rng.randint(-jitter, jitter) - size // 2 for place in middle)
+            image.paste(flag, (x, y), flag)
         return image
 
     def _flag(self, maker: str, country: str, frame: str, size: int) -> Image.Image:

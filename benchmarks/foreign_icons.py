@@ -23,10 +23,10 @@ from scot.worlds.base import a
 
 SIDE = 96
 """Side of an image in pixels."""
-DRAWN_BY = 3
+DRAWN_BY = 10
 """Things are those that at least so many of the packages draw under one name."""
 INKS = ("black", "red", "orange", "green", "blue", "purple", "brown", "deeppink")
-GROUNDS = ("white", "beige", "lightblue")
+GROUNDS = ("white", "beige", "lightblue", "gray")
 _RELATED = 8
 _NAME = re.compile(r"[a-z]{2,}(-[a-z]{2,}){0,2}")
 _LEFT_OUT = re.compile(r"emoji|emoticon|brand|logo")

@@ -39,8 +39,6 @@ def flags(packages: Path) -> tuple[World, World]:
     return train_world, gallery_world
 
 
-
-
 SETS: Mapping[str, Callable[[Path], tuple[World, World]]] = {"icons": icons, "flags": flags}
 """Name to what makes the two worlds; it takes the folder of the npm packages."""
 
