@@ -1,4 +1,4 @@
-"""Composers on data that nobody here drew: icons and drawn people of several vendors, searched at a vendor never seen.
+"""Composers on data that nobody here drew: icons and flags of several vendors, searched at a vendor never seen.
 
     python benchmarks/foreign.py --work foreign --report docs/quality.md
     python benchmarks/foreign.py --work foreign --sets icons --runs rules pairs --seeds 0
@@ -6,7 +6,8 @@
 
 Builds the sets (:mod:`benchmarks.foreign_sets`), trains a small encoder on the vendors to learn from, and for each run
 generates and encodes triplets, pretrains and evaluates with the project's jobs. What is finished is not done again. The
-icons come from the npm registry (``npm pack`` puts them into ``--packages``), the people with the extra ``bench``.
+packages come from the npm registry (``npm pack`` puts them into ``--packages``). :mod:`benchmarks.foreign_encoder`
+trains an encoder alone, on a GPU if there is one.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.foreign_encoder import TRAINING, EncoderSettings
 from benchmarks.foreign_report import write_report
-from benchmarks.foreign_sets import SETS, TRAINING, write_encoder, write_set
+from benchmarks.foreign_sets import write_encoder, write_set
+from benchmarks.foreign_worlds import SETS
 from benchmarks.quality import call
 from scot import flags
 from scot.composers import Registry
@@ -72,23 +75,21 @@ class ForeignBenchmark:
     packages: Path | None = None
     """The folder of the npm packages, which is filled with `npm pack`; by default in --work."""
     sets: tuple[str, ...] = tuple(SETS)
-    """The sets: icons, people."""
+    """The sets: icons, flags."""
     runs: tuple[str, ...] = tuple(RUNS)
     """The learned lines to train; none: report finished ones."""
     seeds: tuple[int, ...] = (0,)
     """Training seeds of each run."""
     size: int = 12_000
     """Captioned pictures of each set to learn from."""
-    queries: int = 2_000
+    queries: int = 1_200
     """Queries of each set, over twice as many pictures."""
-    encoder_steps: int = 1_000
-    """Steps of the encoder's training, of 256 pictures each."""
-    encoder_groups: int = 4_000
-    """Groups of four pictures that the encoder learns from."""
     seed: int = 7
     """The seed of the sets."""
     num_workers: int = 1
     """Processes that draw."""
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    """How the encoders are trained that are missing."""
     report: Path | None = None
     """Also write the tables into this page, in the place of those it has."""
 
@@ -109,12 +110,8 @@ def main(config: ForeignBenchmark) -> int:
             name, config.work, packages, size=config.size, queries=config.queries, seed=config.seed,
             num_workers=config.num_workers,
         )  # fmt: skip
-        encoder = write_encoder(
-            name, folder, packages, steps=config.encoder_steps, groups=config.encoder_groups,
-            num_workers=config.num_workers,
-        )  # fmt: skip
-        trained = json.loads((folder / "encoder" / TRAINING).read_text(encoding="utf-8"))
-        encoders.append(f"Encoder of {name}: {trained['steps']} steps on {trained['pictures']:,} pictures")
+        encoder = write_encoder(name, folder, packages, config.encoder, num_workers=config.num_workers)
+        encoders.append(_about(name, json.loads((folder / "encoder" / TRAINING).read_text(encoding="utf-8"))))
         for run in config.runs:
             for seed in config.seeds:
                 measure(folder, encoder, run, seed)
@@ -165,6 +162,16 @@ def finished(folder: Path) -> dict[str, list[dict[str, Any]]]:
         result = json.loads(file.read_text(encoding="utf-8"))
         found.setdefault(result["run"], []).append(result)
     return {name: found[name] for name in RUNS if name in found}
+
+
+def _about(name: str, trained: Mapping[str, Any]) -> str:
+    """How an encoder was trained, and what it finds."""
+    steps, batch, pictures = (trained[each] for each in ("encoder_steps", "encoder_batch", "pictures"))
+    seen, unseen = (trained[f"recall@1_of_{which}_vendors"] for which in ("seen", "unseen"))
+    return (
+        f"Encoder of {name}: {steps:,} steps of {batch:,} on {pictures:,} pictures; R@1 of 1,000 pictures for their "
+        f"captions: {seen:.2f} at the vendors it knows and {unseen:.2f} at the other"
+    )
 
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ from scot.worlds.base import a
 
 SIDE = 96
 """Side of an image in pixels."""
-DRAWN_BY = 3
+DRAWN_BY = 10
 """Things are those that at least so many of the packages draw under one name."""
 INKS = ("black", "red", "orange", "green", "blue", "purple", "brown", "deeppink")
-GROUNDS = ("white", "beige", "lightblue")
+GROUNDS = ("white", "beige", "lightblue", "gray")
 _RELATED = 8
 _NAME = re.compile(r"[a-z]{2,}(-[a-z]{2,}){0,2}")
 _LEFT_OUT = re.compile(r"emoji|emoticon|brand|logo")
@@ -52,17 +52,46 @@ class Package:
         return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
 
-_PLAIN, _LINE = {"": "outlined", "fill": "filled"}, {"line": "outlined", "fill": "filled"}
-TRAIN = (
-    Package("@iconify-json/tabler", "1.2.41", "MIT", {"": "outlined", "filled": "filled"}),
-    Package("@iconify-json/mdi", "1.2.3", "Apache-2.0", {"outline": "outlined", "": "filled"}),
-    Package("@iconify-json/ph", "1.2.2", "MIT", _PLAIN),
-    Package("@iconify-json/bi", "1.2.7", "MIT", _PLAIN),
-    Package("@iconify-json/ri", "1.2.10", "Apache-2.0", _LINE),
-    Package("@iconify-json/fluent", "1.2.60", "MIT", {"24-regular": "outlined", "24-filled": "filled"}),
-    Package("@iconify-json/solar", "1.2.13", "CC-BY-4.0", {"linear": "outlined", "bold": "filled"}),
+_FILL, _FILLED, _SOLID = ({"": "outlined", suffix: "filled"} for suffix in ("fill", "filled", "solid"))
+_LINE, _OUTLINE = ({suffix: "outlined", "": "filled"} for suffix in ("line", "outline"))
+_OUTLINED, _ALL_FILLED = {"": "outlined"}, {"": "filled"}
+TRAIN = tuple(
+    Package(f"@iconify-json/{name}", version, license, styles)
+    for name, version, license, styles in (
+        ("akar-icons", "1.2.7", "MIT", _FILL),
+        ("ant-design", "1.2.9", "MIT", {"outlined": "outlined", "filled": "filled"}),
+        ("basil", "1.2.4", "CC-BY-4.0", {"outline": "outlined", "solid": "filled"}),
+        ("bi", "1.2.7", "MIT", _FILL),
+        ("bx", "1.2.3", "MIT", _OUTLINED),
+        ("bxs", "1.2.3", "MIT", _ALL_FILLED),
+        ("carbon", "1.2.29", "Apache-2.0", _FILLED),
+        ("clarity", "1.2.4", "MIT", {"line": "outlined", "solid": "filled"}),
+        ("eva", "1.2.3", "MIT", {"outline": "outlined", "fill": "filled"}),
+        ("f7", "1.2.2", "MIT", _FILL),
+        ("fa6-regular", "1.2.4", "CC-BY-4.0", _OUTLINED),
+        ("fa6-solid", "1.2.4", "CC-BY-4.0", _ALL_FILLED),
+        ("fluent", "1.2.60", "MIT", {"24-regular": "outlined", "24-filled": "filled"}),
+        ("heroicons", "1.2.3", "MIT", _SOLID),
+        ("hugeicons", "1.2.35", "MIT", _OUTLINED),
+        ("icon-park-outline", "1.2.4", "Apache-2.0", _OUTLINED),
+        ("icon-park-solid", "1.2.4", "Apache-2.0", _ALL_FILLED),
+        ("iconamoon", "1.2.2", "CC-BY-4.0", _FILL),
+        ("iconoir", "1.2.11", "MIT", _SOLID),
+        ("ion", "1.2.7", "MIT", _OUTLINE),
+        ("lucide", "1.2.137", "ISC", _OUTLINED),
+        ("majesticons", "1.2.5", "MIT", _LINE),
+        ("material-symbols", "1.2.93", "Apache-2.0", _OUTLINE),
+        ("mdi", "1.2.3", "Apache-2.0", _OUTLINE),
+        ("mynaui", "1.2.19", "MIT", _SOLID),
+        ("ph", "1.2.2", "MIT", _FILL),
+        ("ri", "1.2.10", "Apache-2.0", {"line": "outlined", "fill": "filled"}),
+        ("solar", "1.2.13", "CC-BY-4.0", {"linear": "outlined", "bold": "filled"}),
+        ("tabler", "1.2.41", "MIT", _FILLED),
+        ("tdesign", "1.2.19", "MIT", _FILLED),
+        ("uil", "1.2.3", "Apache-2.0", _OUTLINED),
+    )
 )
-EVALUATION = (Package("@iconify-json/mingcute", "1.2.8", "Apache-2.0", _LINE),)
+EVALUATION = (Package("@iconify-json/mingcute", "1.2.8", "Apache-2.0", {"line": "outlined", "fill": "filled"}),)
 
 Icons = Mapping[tuple[str, str, str], str]
 """``(vendor, thing, style)`` to the SVG."""

@@ -62,6 +62,8 @@ class TinyTraining:
     """Dimension of the shared space."""
     width: int = 16
     """Width of the image tower's stem."""
+    text_width: int = 128
+    """Width of the text tower, a multiple of 4."""
     seed: int = 0
     """Seed of the data and of the weights."""
     side: int = 96
@@ -95,20 +97,42 @@ def train(worlds: Sequence[World], config: TinyTraining) -> None:
     """Draw, train, save."""
     rng = random.Random(config.seed)
     torch.manual_seed(config.seed)
-    drawn = [_draw_world(world, config) for world in worlds]
+    drawn = [draw_world(world, config) for world in worlds]
+    model = new_model(worlds, config)
+    tokenize = open_clip.get_tokenizer(f"local-dir:{config.out}")
+    _optimise(model, tokenize, drawn, config, rng)
+    save(model, config)
+
+
+def new_model(worlds: Sequence[World], config: TinyTraining) -> Any:
+    """An untrained model; its tokenizer, of the worlds' language, and its configuration are written into ``out``."""
     config.out.mkdir(parents=True, exist_ok=True)
     vocabulary = train_tokenizer(
         config.out, worlds, vocabulary=config.vocabulary, context=config.context, seed=config.seed
     )
     model_cfg = _model_config(config, vocabulary)
     _write_config(config, model_cfg)
-    tokenize = open_clip.get_tokenizer(f"local-dir:{config.out}")
     model = open_clip.CustomTextCLIP(**{k: v for k, v in model_cfg.items() if k != "custom_text"}, output_dict=False)
-    model = model.to(memory_format=torch.channels_last).train()
-    _optimise(model, tokenize, drawn, config, rng)
+    return model.to(memory_format=torch.channels_last).train()
+
+
+def save(model: Any, config: TinyTraining) -> None:
+    """Write the weights into ``out``, in float16."""
     weights = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
-    save_file({key: value.contiguous() for key, value in weights.items()}, config.out / "open_clip_model.safetensors")
+    weights = {key: value.cpu().contiguous() for key, value in weights.items()}
+    save_file(weights, config.out / "open_clip_model.safetensors")
     print(f"wrote {config.out}", flush=True)
+
+
+def optimizer(parameters: Sequence[nn.Parameter], config: TinyTraining) -> tuple[Any, Any]:
+    """AdamW, with decay of the matrices alone, and its one-cycle schedule."""
+    flat = [p for p in parameters if p.ndim < 2]
+    matrices = [p for p in parameters if p.ndim >= 2]
+    groups = [{"params": matrices, "weight_decay": 0.05}, {"params": flat, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.lr, total_steps=config.steps, pct_start=0.06
+    )
 
 
 def siblings(world: World, rng: random.Random) -> list[Attributes]:
@@ -132,7 +156,8 @@ def siblings(world: World, rng: random.Random) -> list[Attributes]:
                 return group
 
 
-def _draw_world(world: World, config: TinyTraining) -> Drawn:
+def draw_world(world: World, config: TinyTraining) -> Drawn:
+    """Draw ``config.groups`` groups of siblings of a world on several processes, and write edits."""
     share = config.groups // config.num_workers
     jobs = [(world, share, config, config.seed * 1000 + worker) for worker in range(config.num_workers)]
     with ProcessPoolExecutor(config.num_workers, mp_context=get_context("spawn")) as pool:
@@ -174,7 +199,7 @@ def _model_config(config: TinyTraining, vocabulary: int) -> dict[str, Any]:
             "context_length": config.context,
             "vocab_size": vocabulary,
             "hf_tokenizer_name": "scot-tiny",
-            "width": 128,
+            "width": config.text_width,
             "heads": 4,
             "layers": 3,
         },
@@ -188,13 +213,9 @@ def _write_config(config: TinyTraining, model_cfg: dict[str, Any]) -> None:
 
 
 def _optimise(model: Any, tokenize: Any, drawn: Sequence[Drawn], config: TinyTraining, rng: random.Random) -> None:
-    reader = _Reader(config.dim, model.text.vocab_size)
+    reader = Reader(config.dim, model.text.vocab_size)
     parameters = [*model.parameters(), *reader.parameters()]
-    flat = [p for p in parameters if p.ndim < 2]
-    matrices = [p for p in parameters if p.ndim >= 2]
-    groups = [{"params": matrices, "weight_decay": 0.05}, {"params": flat, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.lr, total_steps=config.steps, pct_start=0.06)
+    optimiser, schedule = optimizer(parameters, config)
     started = time.monotonic()
     for step in range(1, config.steps + 1):
         images_BCHW, records, world_of = _batch(drawn, config, rng)
@@ -226,7 +247,7 @@ def _optimise(model: Any, tokenize: Any, drawn: Sequence[Drawn], config: TinyTra
             )
 
 
-class _Reader(nn.Module):
+class Reader(nn.Module):
     """Tells from a text's unit vector which tokens were in it; not kept after training."""
 
     def __init__(self, dim: int, vocabulary: int) -> None:

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from benchmarks.foreign_encoder import augmented
+from benchmarks.foreign_flags import NAMES as COUNTRIES
+from benchmarks.foreign_flags import FlagWorld, country_names, distinct, read_flags
 from benchmarks.foreign_icons import IconWorld, Package, read_icons, things
-from benchmarks.foreign_people import EVALUATION, NONE, TRAIN, PeopleWorld, color_name, words
 from benchmarks.foreign_report import write_report
 from scot.errors import NotFound
 from scot.evaluation.worlds import read_gallery
@@ -31,11 +34,21 @@ NAMES = {"dot": RING, "dot-fill": DOT, "dot-off": RING + BAR, "dot-off-fill": DO
 LEFT_OUT = {"dot2": DOT, "brand-dot": DOT, "emoji-dot": DOT, "a-very-long-dot": DOT}
 
 
+MAKER = Package("@some-flags/one", "1.0.0", "MIT", {"": "", "4x3": "4x3"})
+RED, BLUE = (f'<path fill="{color}" d="M0 0h16v16H0z"/>' for color in ("red", "blue"))
+FLAGS = {"aa": RED, "bb": BLUE, "cc": RED + DOT, "cc-4x3": RED + DOT, "dd": RED, "ee": RED, "zz": BLUE}
+LISTED = {"AA": "Aland", "BB": ["Bland Republic", "Bland"], "CC": "Cland", "DD": "Dland", "EE": "Eland (the)"}
+
+
 def pack(folder: Path, package: Package, icons: dict[str, str]) -> None:
     """A package as ``npm pack`` leaves it."""
     content = {"width": 16, "height": 16, "icons": {name: {"body": body} for name, body in icons.items()}}
+    _write(folder, package, {"icons": content, "metadata": {"suffixes": {"": "Regular", "bold": "Bold"}}})
+
+
+def _write(folder: Path, package: Package, parts: dict[str, object]) -> None:
     with tarfile.open(folder / package.file, "w:gz") as archive:
-        for name, value in {"icons": content, "metadata": {"suffixes": {"": "Regular", "bold": "Bold"}}}.items():
+        for name, value in parts.items():
             data = json.dumps(value).encode()
             member = tarfile.TarInfo(f"package/{name}.json")
             member.size = len(data)
@@ -49,9 +62,17 @@ def icons(tmp_path_factory: pytest.TempPathFactory) -> IconWorld:
     return IconWorld(read_icons(folder, [PACKAGE]))
 
 
-@pytest.fixture(scope="module", params=["icons", "people"])
-def world(request: pytest.FixtureRequest, icons: IconWorld) -> World:
-    return icons if request.param == "icons" else PeopleWorld(EVALUATION)
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory: pytest.TempPathFactory) -> FlagWorld:
+    folder = tmp_path_factory.mktemp("flags")
+    pack(folder, MAKER, FLAGS)
+    _write(folder, COUNTRIES, {"langs/en": {"countries": LISTED}})
+    return FlagWorld(read_flags(folder, [MAKER]))
+
+
+@pytest.fixture(scope="module", params=["icons", "flags"])
+def world(request: pytest.FixtureRequest, icons: IconWorld, flags: FlagWorld) -> World:
+    return icons if request.param == "icons" else flags
 
 
 def test_names_and_styles_are_the_packages_own(tmp_path: Path) -> None:
@@ -95,29 +116,46 @@ def test_a_part_that_comes_or_goes_is_told_alone(icons: IconWorld) -> None:
     assert ("style", "filled") not in icons.changes({**plain, "thing": "bar", "style": "outlined"})
 
 
-def test_the_words_of_people_are_the_designers() -> None:
-    assert words("bobCut2") == "bob cut"
-    assert words("smileLOL") == "smile lol"
-    told = {"#ff543d": "red", "#2c1b18": "black", "#a55728": "brown", "#ecdcbf": "tan", "#456dff": "blue"}
-    assert {value: color_name(value) for value in told} == told
-    designers = {designer.style for designer in TRAIN}
-    assert not designers & {designer.style for designer in EVALUATION}
+def test_flags_have_the_countries_short_names_and_differ(tmp_path: Path) -> None:
+    pack(tmp_path, MAKER, FLAGS)
+    _write(tmp_path, COUNTRIES, {"langs/en": {"countries": LISTED}})
+    assert country_names(tmp_path) == {"aa": "Aland", "bb": "Bland", "cc": "Cland", "dd": "Dland"}
+    found = read_flags(tmp_path, [MAKER])
+    makers = {("one", country) for country in ("Aland", "Bland", "Cland", "Dland")} | {("one 4x3", "Cland")}
+    assert {key[:2] for key in found} == makers
+    assert distinct(found) == {"Aland", "Bland", "Cland"}  # Dland's flag is Aland's
 
 
-def test_people_wear_what_their_caption_says() -> None:
-    world, rng = PeopleWorld(EVALUATION), random.Random(0)
-    plain = {"designer": "personas", "hair": "curly", "hair color": "black", "eyes": "happy", "mouth": "smile"}
-    plain |= {"glasses": NONE, "beard": NONE, "clothes": "squared", "clothes color": "blue"}
-    assert not world.valid({**plain, "hair color": "blue"})  # not one of the designer's
-    assert not world.valid({**plain, "hair": "beanie"})  # no part of a beanie has the color of the hair
-    assert world.valid(plain)
-    captions = {world.caption(plain, rng) for _ in range(20)}
-    assert all("curly hair" in caption and "blue squared clothes" in caption for caption in captions)
-    assert not any("goatee" in caption or NONE in caption for caption in captions)
-    bearded = {**plain, "beard": "goatee"}
-    assert world.edit(plain, bearded, rng) in {"add goatee beard", "with goatee beard"}
-    one, same, other = (world.draw(each, random.Random(3)) for each in (plain, plain, bearded))
-    assert one.tobytes() == same.tobytes() != other.tobytes()
+def test_a_flag_is_where_its_caption_says(flags: FlagWorld) -> None:
+    told = {"maker": "one", "first": "Aland", "second": "Bland", "place": "left of", "frame": "none", "ground": "white"}
+    assert flags.valid(told)
+    assert not flags.valid({**told, "second": "Aland"})
+    assert not flags.valid({**told, "maker": "one 4x3"})  # who drew Cland alone
+    pixels = np.asarray(flags.draw(told, random.Random(0)))
+    assert [pixels[48, x].tolist() for x in (24, 72)] == [[255, 0, 0], [0, 0, 255]]
+    framed = np.asarray(flags.draw({**told, "frame": "gold", "place": "above"}, random.Random(0)))
+    assert [framed[y, 48].tolist() for y in (24, 72)] == [[255, 0, 0], [0, 0, 255]]
+    assert (framed == [255, 215, 0]).all(-1).sum() > 100
+    captions = {flags.caption(told, random.Random(seed)) for seed in range(20)}
+    assert "the Aland flag left of the Bland flag on a white background" in captions
+    assert not any("none" in caption for caption in captions)
+    edits = {flags.edit(told, {**told, "first": "Cland", "frame": "red"}, random.Random(seed)) for seed in range(40)}
+    assert "Cland instead of Aland and with red frames" in edits
+
+
+def test_a_picture_that_is_turned_and_tinted_stays_that_picture() -> None:
+    plain = torch.full((8, 3, 16, 16), 0.5)
+    changed = augmented(plain, torch.Generator().manual_seed(0))
+    assert changed.shape == plain.shape
+    assert (changed - 0.5).abs().max() < 0.12
+    assert changed.std(dim=(2, 3)).max() < 1e-6
+    dots = torch.ones((8, 3, 32, 32))
+    dots[:, :, 12:20, 12:20] = 0
+    moved = augmented(dots, torch.Generator().manual_seed(0))
+    assert torch.equal(moved, augmented(dots, torch.Generator().manual_seed(0)))
+    assert not torch.equal(moved, augmented(dots, torch.Generator().manual_seed(1)))
+    dark = (moved < 0.5).all(1).sum((1, 2))
+    assert ((dark > 64 * 0.4) & (dark < 64 * 2.5)).all()
 
 
 def test_answers_are_exact(world: World, tmp_path: Path) -> None:
@@ -140,7 +178,7 @@ def _check(query: Query, items: Sequence[Drawing], world: World) -> None:
     assert 1 <= len(asked) <= 2
     assert [item for item, of in attributes.items() if key_of(of) == key_of(attributes[target])] == [target]
     said = query.edited_caption.replace(",", "").split()
-    assert all(word in said for name in asked for word in attributes[target][name].split() if word != NONE)
+    assert all(word in said for name in asked for word in attributes[target][name].split() if word != "none")
 
 
 def test_the_table_compares_with_both_oracles_and_the_best_baseline(tmp_path: Path) -> None:
@@ -163,4 +201,4 @@ def test_the_table_compares_with_both_oracles_and_the_best_baseline(tmp_path: Pa
     assert cells["sum:0.3"] == ["0.50", "0.25", "1.00"]
     assert "| composer: rules | 0.500 ± 0.020 |" in text
     assert "| `@iconify-json/mingcute` | 1.2.8 | Apache-2.0 | icons to search |" in text
-    assert "personas by Draftbit" in text
+    assert "| `@iconify-json/circle-flags` | 1.2.11 | MIT | flags to search |" in text
