@@ -16,6 +16,7 @@ from scot.signals import sigterm_raises
 
 _OBJECT_STORE_BYTES = 400 * 1024**2
 _CONNECT_S = 10.0
+_ATTEMPTS = 2
 
 
 @contextmanager
@@ -54,13 +55,18 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
         }
     else:
         _check_listening(address)
-    try:
-        ray.init(**quiet)
-    except Exception as error:
-        ray.shutdown()
-        if address:
-            raise Unavailable(f"no Ray answers at RAY_ADDRESS={address}: {_words(error)}") from error
-        raise Unavailable(f"Ray does not start; is the machine very busy, or out of memory? {_words(error)}") from error
+    for attempts_left in reversed(range(1 if address else _ATTEMPTS)):
+        try:
+            ray.init(**quiet)
+            break
+        except Exception as error:
+            # Ray waits 30 seconds for its own processes, which may not be enough on a busy machine.
+            ray.shutdown()
+            if address:
+                raise Unavailable(f"no Ray answers at RAY_ADDRESS={address}: {_words(error)}") from error
+            if not attempts_left:
+                hint = "is the machine very busy, or out of memory?"
+                raise Unavailable(f"Ray does not start; {hint} {_words(error)}") from error
     try:
         with sigterm_raises():  # Ray has just set a handler of its own
             yield
