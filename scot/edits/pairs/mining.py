@@ -6,7 +6,8 @@ Every caption is a sequence of lemmas. Two kinds of keys are 64-bit polynomial h
 - *removed*: the caption without a span; it equals the hash of the caption that lacks it (an insertion, a removal).
 
 Time and memory are linear in the words of the corpus: in a group of captions with an equal key each is paired with the
-next few of a random order only. No swap and no word takes more than a few times its share of the pairs.
+next few of a random order only. No swap and no word takes more than its share of the pairs, and a caption's first
+partners differ from it in different words, so that an attribute of few values is changed as often as one of many.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MAX_SPAN = 3
 _NEIGHBORS = 3  # in a group of captions with an equal key, each is paired with this many behind it
 _MAX_PARTNERS = 16  # of one caption
 _LEAST_SWAPS, _LEAST_WORDS = 16, 64
-_MOST_SWAPS, _MOST_WORDS = 4, 8  # times the mean
+_MOST_SWAPS, _MOST_WORDS = 200, 50  # one swap is at most a 200th of the pairs, the swaps of one word a 50th
 _ROUNDS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -151,29 +152,30 @@ def _swaps(masked: Sequence[_Masked]) -> Numbers:
 
 
 def _balanced(pairs: Numbers, seed: int) -> Numbers:
-    """Pairs, the shortest first, without those of swaps, words and captions that have more than their share."""
+    """Pairs of swaps and words within their share; those of a caption take turns over its words, the shortest first."""
     pairs = pairs[np.unique(_both(pairs[:, 0], pairs[:, 1]), return_index=True)[1]]
     pairs = pairs[np.argsort(_mixed(_both(pairs[:, 0], pairs[:, 1]) + np.uint64(seed & MASK)), kind="stable")]
     if not len(pairs):
         return pairs
-    rank, distinct = _rank(_both(pairs[:, 2], pairs[:, 3]))
-    pairs = pairs[rank < max(_LEAST_SWAPS, _MOST_SWAPS * len(pairs) // distinct)]
+    pairs = pairs[_rank(_both(pairs[:, 2], pairs[:, 3])) < max(_LEAST_SWAPS, len(pairs) // _MOST_SWAPS)]
     for side in (2, 3):
-        rank, distinct = _rank(pairs[:, side].view(np.uint64))
         # Insertions and removals have no word on one side (0).
-        pairs = pairs[(rank < max(_LEAST_WORDS, _MOST_WORDS * len(pairs) // distinct)) | (pairs[:, side] == 0)]
+        few = _rank(pairs[:, side].view(np.uint64)) < max(_LEAST_WORDS, len(pairs) // _MOST_WORDS)
+        pairs = pairs[few | (pairs[:, side] == 0)]
     pairs = pairs[np.argsort(pairs[:, 4], kind="stable")]  # the fewer words differ, the clearer the edit
-    return pairs[_rank(pairs[:, 0].view(np.uint64))[0] < _MAX_PARTNERS]
+    turn_P = _rank(_both(pairs[:, 0], pairs[:, 2]))  # one pair for each span of a caption, then the second of each …
+    pairs = pairs[np.argsort(turn_P, kind="stable")]
+    return pairs[_rank(pairs[:, 0].view(np.uint64)) < _MAX_PARTNERS]
 
 
-def _rank(key: Hashes) -> tuple[Numbers, int]:
-    """How many equal keys come before each, and the number of distinct keys."""
+def _rank(key: Hashes) -> Numbers:
+    """How many equal keys come before each."""
     order = np.argsort(key, kind="stable")
     begins = np.flatnonzero(np.concatenate([[True], key[order][1:] != key[order][:-1]]))
     lengths = np.diff(np.append(begins, len(key)))
     rank = np.empty(len(key), np.int64)
     rank[order] = np.arange(len(key)) - np.repeat(begins, lengths)
-    return rank, len(begins)
+    return rank
 
 
 class _Known:

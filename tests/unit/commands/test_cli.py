@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from scot import __version__
-from scot.cli import COMMANDS, main
+from scot.cli import _PROCESSES, COMMANDS, main
 
-SERVICES = {"serve", "edits serve"}
+SERVICES = set(_PROCESSES)
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
