@@ -58,6 +58,7 @@ RUNS: Mapping[str, Run] = {
     "pairs": Run("pairs"),
     "pairs, analogy": Run("pairs", ANALOGY),
     "pairs, to the moved image": Run("pairs", MOVED),
+    "pairs, to the moved image, analogy": Run("pairs", (*MOVED, *ANALOGY)),
     "pairs, to the moved image, captions alone": Run("pairs", (*MOVED, *CAPTIONS)),
     "bootstrap": Run(BOOTSTRAP),
 }
