@@ -252,8 +252,8 @@ def test_the_job_says_what_it_did(
 ) -> None:
     arguments = ["--source", source, "--triplets", triplets, "--output", str(tmp_path / "o"), "--encoder", encoder_name]
     assert flags.run("encode.py", encode.main, encode.EncodeConfig, arguments) == 0
-    assert "encoded 6 triplets, 3 images, 8 texts" in capsys.readouterr().out
+    assert "encoded 6 triplets, 3 images, 13 texts, 2 pairs to measure" in capsys.readouterr().out
     assert flags.run("encode.py", encode.main, encode.EncodeConfig, arguments) == 0
     assert "is up to date" in capsys.readouterr().out
-    assert flags.run("encode.py", encode.main, encode.EncodeConfig, arguments[:4]) == 1
+    assert flags.run("encode.py", encode.main, encode.EncodeConfig, arguments[:4]) == 2
     assert capsys.readouterr().err == "encode.py: --output is missing\n"

@@ -107,7 +107,7 @@ def test_wrong_settings_are_one_sentence(
     flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = triplets(tmp_path / "triplets", ("a", "b", "c"))
-    assert main(["evaluate", "leakage", str(folder), *flags]) == 1
+    assert main(["evaluate", "leakage", str(folder), *flags]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
