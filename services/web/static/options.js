@@ -26,9 +26,9 @@ export function Options({ asked, go, hits, attempt }) {
       </div>`)}</fieldset>`}
     <fieldset><legend>Results</legend>
       <label>Variety<input type="range" min="0" max="1" step="0.05" value=${asked.diversity} onChange=${(event) => go({ ...asked, diversity: Number(event.target.value) })} /></label>
-      <label>Composer ${asked.b !== null ? "A" : ""}<${Choose} value=${asked.a} composers=${composers} choose=${(a) => go({ ...asked, a })} /></label>
+      <label>Composer ${asked.b !== null ? "A" : ""}<${Choose} label=${asked.b === null ? "Composer" : "Composer A"} value=${asked.a} composers=${composers} choose=${(a) => go({ ...asked, a })} /></label>
       <label class="tick"><input type="checkbox" checked=${asked.b !== null} onChange=${() => go({ ...asked, b: asked.b === null ? "" : null })} />compare two composers</label>
-      ${asked.b !== null && html`<label>Composer B<${Choose} value=${asked.b} composers=${composers} choose=${(b) => go({ ...asked, b })} /></label>`}
+      ${asked.b !== null && html`<label>Composer B<${Choose} label="Composer B" value=${asked.b} composers=${composers} choose=${(b) => go({ ...asked, b })} /></label>`}
     </fieldset>
     ${!begun && html`<p>Filters are here once there is a search.</p>`}
     ${facets.filter(({ field, values }) => asked.filters[field] || (values.length > 1 && Number(values[0].count) > 1)).map(({ field, values }) => html`<fieldset key=${field}><legend>${field}</legend>
@@ -36,9 +36,9 @@ export function Options({ asked, go, hits, attempt }) {
   </div>`;
 }
 
-function Choose({ value, composers, choose }) {
+function Choose({ label, value, composers, choose }) {
   const names = composers.map((each) => each.name);
-  return html`<select value=${value} onChange=${(event) => choose(event.target.value)}>
+  return html`<select aria-label=${label} value=${value} onChange=${(event) => choose(event.target.value)}>
     <option value="">the service's default</option>
     ${[...new Set([...names, ...(value ? [value] : [])])].map((name) => html`<option key=${name} value=${name}>${name}</option>`)}
   </select>`;

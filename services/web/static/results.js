@@ -6,6 +6,7 @@ import { vectors } from "./uploads.js";
 
 const PAGE = 60; // hits; more come on demand
 const MOST = 1000; // that the service gives
+const NOTHING = Object.freeze({ answers: [], of: null, pending: false, problem: null });
 
 /** Some items of the gallery with their payloads, for a start without a picture of one's own. */
 export function useGallery(attempt) {
@@ -28,30 +29,31 @@ export function useGallery(attempt) {
 
 /** The hits of what is asked, once for each composer; the earlier ones stay until the new ones are there. */
 export function useResults(asked, composers, more, attempt) {
-  const [state, setState] = useState({ answers: [], pending: false, problem: null });
+  const [state, setState] = useState(NOTHING);
   const stop = useRef(null);
   const limit = Math.min(MOST, PAGE * more);
   useEffect(() => {
     stop.current?.abort();
     if (!asked) {
-      setState({ answers: [], pending: false, problem: null });
+      setState(NOTHING);
       return;
     }
     const mine = (stop.current = new AbortController());
     setState((before) => ({ ...before, pending: true, problem: null }));
     const one = (composer) => post("compose-search", { ...requestOf(asked, composer, vectors), limit }, mine.signal);
     Promise.all(composers.map(one)).then(
-      (answers) => setState({ answers, pending: false, problem: null }),
+      (answers) => setState({ answers, of: asked, pending: false, problem: null }),
       (problem) => {
-        if (problem.name !== "AbortError") setState({ answers: [], pending: false, problem });
+        if (problem.name !== "AbortError") setState({ answers: [], of: asked, pending: false, problem });
         mine.abort();
       },
     );
   }, [asked, more, attempt]);
   const cancel = () => {
     stop.current?.abort();
-    setState((before) => ({ ...before, pending: false }));
+    setState((before) => ({ ...before, of: asked, pending: false }));
   };
   const last = state.answers[0];
-  return { ...state, cancel, more: Boolean(last) && last.hits.length === limit && limit < MOST };
+  const pending = state.pending || (asked !== null && state.of !== asked); // also before the effect has run
+  return { ...state, pending, cancel, more: Boolean(last) && last.hits.length === limit && limit < MOST };
 }
