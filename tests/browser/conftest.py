@@ -20,7 +20,7 @@ from tests.support.served_web import served_web
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-HOSTILE_ID = "../\"><img src=x onerror=\"document.title='injected'\">"
+HOSTILE_ID = '../"><img src=x onerror="document.title=\'injected\'">'
 HOSTILE_CAPTION = "<script>document.title='injected'</script><b>bold</b> {{7*7}} javascript:alert(1)"
 PICTURES = 120
 

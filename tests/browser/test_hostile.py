@@ -21,12 +21,16 @@ TITLE = "SCOT: search by a picture and a change"
 
 
 def untouched(page: Page) -> bool:
-    found = page.evaluate("[document.title, document.querySelectorAll('script').length, document.querySelectorAll('b i u').length]")
+    found = page.evaluate(
+        "[document.title, document.querySelectorAll('script').length, document.querySelectorAll('b i u').length]"
+    )
     return bool(found == [TITLE, 1, 0])
 
 
 def test_texts_of_items_stay_texts(page: Page) -> None:
-    page.goto(f"/#{quote(json.dumps({'trail': [{'kind': 'item', 'id': HOSTILE_ID}], 'filters': {}, 'a': '', 'b': None, 'diversity': 0}))}")
+    page.goto(
+        f"/#{quote(json.dumps({'trail': [{'kind': 'item', 'id': HOSTILE_ID}], 'filters': {}, 'a': '', 'b': None, 'diversity': 0}))}"
+    )
     page.reload()
     steps(page, 1)
     say(page, HOSTILE_CAPTION)
@@ -71,7 +75,13 @@ DAMAGED: list[Any] = [
     {"trail": [], "filters": {"colour": ["{"]}, "a": "", "b": None, "diversity": 0},
     {"trail": [], "filters": {}, "a": {}, "b": None, "diversity": 0},
     {"trail": [], "filters": {}, "a": "", "b": None, "diversity": 2},
-    {"trail": [{"kind": "say", "text": "a" * 2001, "weight": 1, "away": False}], "filters": {}, "a": "", "b": None, "diversity": 0},
+    {
+        "trail": [{"kind": "say", "text": "a" * 2001, "weight": 1, "away": False}],
+        "filters": {},
+        "a": "",
+        "b": None,
+        "diversity": 0,
+    },
 ]
 
 
@@ -99,7 +109,11 @@ def test_the_policy_stops_what_is_not_the_pages_own(context: BrowserContext) -> 
     policy = str(response and response.headers["content-security-policy"])
     assert "script-src 'self';" in policy
     assert "unsafe" not in policy
-    for attack in ("s.setAttribute('onclick', 'document.title = 1')", "s.innerHTML = '<img src=x>'", "s.srcdoc = '<p>'"):
+    for attack in (
+        "s.setAttribute('onclick', 'document.title = 1')",
+        "s.innerHTML = '<img src=x>'",
+        "s.srcdoc = '<p>'",
+    ):
         tried = f"() => {{ const s = document.createElement('iframe'); try {{ {attack}; }} catch (e) {{ return e.name; }} }}"
         assert page.evaluate(tried) == "TypeError"
     assert page.title() == TITLE

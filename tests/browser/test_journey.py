@@ -133,7 +133,9 @@ def test_filters_and_variety(page: Page) -> None:
     page.wait_for_function("() => document.querySelectorAll('.tile').length < 60")
     assert asked(page)["filters"] == {"colour": ['{"keyword":"red"}']}
     page.wait_for_selector('[aria-busy="false"] .tile')
-    red = {str(item.payload["caption"]) for item in gallery_items() if item.payload and item.payload.get("colour") == "red"}
+    red = {
+        str(item.payload["caption"]) for item in gallery_items() if item.payload and item.payload.get("colour") == "red"
+    }
     assert set(names(page)) == red
     group.get_by_label("red").uncheck()
     plain = names(page)

@@ -59,6 +59,14 @@ def test_a_slash_in_a_text_is_a_slash(page: Page) -> None:
     assert page.locator(".words").input_value() == "black/white"
 
 
+def test_the_slash_can_be_switched_off(page: Page) -> None:
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("the key / goes to the text").uncheck()
+    page.locator("h1 a").focus()
+    page.keyboard.press("/")
+    assert page.evaluate(FOCUSED) == "SCOT"
+
+
 def test_the_grid_is_one_stop_and_the_focus_comes_back_around(page: Page) -> None:
     tiles(page).first.wait_for()
     seen = set()

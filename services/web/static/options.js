@@ -4,6 +4,13 @@ import { post } from "./api.js";
 import { facetFields, valueText } from "./captions.js";
 
 const VALUES = 12; // of a field that are offered
+const SLASH = "scot-no-slash";
+
+/** Whether the key / goes to the field of words; people who speak to their computer switch it off (WCAG 2.1.4). */
+export const slash = {
+  on: () => sessionStorage.getItem(SLASH) === null,
+  set: (on) => (on ? sessionStorage.removeItem(SLASH) : sessionStorage.setItem(SLASH, "1")),
+};
 
 export function Options({ asked, go, hits, attempt }) {
   const composers = useAnswer("list-composers", {}, [attempt])?.composers ?? [];
@@ -29,6 +36,7 @@ export function Options({ asked, go, hits, attempt }) {
       <label>Composer ${asked.b !== null ? "A" : ""}<${Choose} label=${asked.b === null ? "Composer" : "Composer A"} value=${asked.a} composers=${composers} choose=${(a) => go({ ...asked, a })} /></label>
       <label class="tick"><input type="checkbox" checked=${asked.b !== null} onChange=${() => go({ ...asked, b: asked.b === null ? "" : null })} />compare two composers</label>
       ${asked.b !== null && html`<label>Composer B<${Choose} label="Composer B" value=${asked.b} composers=${composers} choose=${(b) => go({ ...asked, b })} /></label>`}
+      <label class="tick"><input type="checkbox" checked=${slash.on()} onChange=${(event) => slash.set(event.target.checked)} />the key / goes to the text</label>
     </fieldset>
     ${!begun && html`<p>Filters are here once there is a search.</p>`}
     ${facets.filter(({ field, values }) => asked.filters[field] || (values.length > 1 && Number(values[0].count) > 1)).map(({ field, values }) => html`<fieldset key=${field}><legend>${field}</legend>

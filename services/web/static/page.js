@@ -5,7 +5,7 @@ import { suggestions } from "./captions.js";
 import { Grid } from "./grid.js";
 import { Large } from "./large.js";
 import { KeyForm, Lost, Notice, Pending } from "./notices.js";
-import { Options } from "./options.js";
+import { Options, slash } from "./options.js";
 import { forgetPictures } from "./pictures.js";
 import { Ask } from "./ask.js";
 import { Steps } from "./steps.js";
@@ -153,7 +153,7 @@ function useKeys(input) {
   useEffect(() => {
     const press = (event) => {
       const typing = event.target.closest("input, textarea, select, dialog");
-      if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      if (event.key === "/" && slash.on() && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
         event.preventDefault();
         input.current.focus();
       }
