@@ -1,4 +1,4 @@
-"""``/``: the page. Its files are a fixed set that is read when the service starts, so no path of a request is opened."""
+"""``/``: the page. Its files are read when the service starts, so no path that a request names is opened."""
 
 from __future__ import annotations
 

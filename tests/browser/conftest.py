@@ -1,8 +1,9 @@
-"""Chromium before the real page, web service, gateway, packaged towers and embedded store; one set for all tests here."""
+"""Chromium before the real page, web service, gateway, packaged towers and embedded store, for all tests here."""
 
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,8 +103,6 @@ def page(context: BrowserContext) -> Iterator[Page]:
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of screenshots; ``SCOT_TEST_SHOTS`` names another."""
-    import os
-
     folder = Path(os.environ.get("SCOT_TEST_SHOTS") or tmp_path_factory.mktemp("shots"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -14,8 +14,9 @@ GIVE = """([kind, data, name]) => {
   const bytes = Uint8Array.from(atob(data), (each) => each.charCodeAt(0));
   const transfer = new DataTransfer();
   transfer.items.add(new File([bytes], name, {type: "image/png"}));
-  const event = kind === "paste" ? new ClipboardEvent("paste", {clipboardData: transfer, bubbles: true, cancelable: true})
-    : new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true});
+  const how = {bubbles: true, cancelable: true};
+  const event = kind === "paste" ? new ClipboardEvent(kind, {clipboardData: transfer, ...how})
+    : new DragEvent(kind, {dataTransfer: transfer, ...how});
   document.body.dispatchEvent(event);
 }"""
 

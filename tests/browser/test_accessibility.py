@@ -63,6 +63,7 @@ def refused(page: Page) -> None:
 @pytest.mark.parametrize("size", ["phone", "wide"])
 @pytest.mark.parametrize("state", [opened, changed, options, closer, without_key, refused])
 def test_no_violations(
+    *,
     browser: Browser,
     url: str,
     shots: Path,

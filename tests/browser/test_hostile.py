@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SCRIPTS = Path(__file__).parents[2] / "services/web/static"
 MAX_SCRIPT = 150_000  # bytes
+EMPTY: dict[str, Any] = {"trail": [], "filters": {}, "a": "", "b": None, "diversity": 0}
 TITLE = "SCOT: search by a picture and a change"
 
 
@@ -28,9 +29,8 @@ def untouched(page: Page) -> bool:
 
 
 def test_texts_of_items_stay_texts(page: Page) -> None:
-    page.goto(
-        f"/#{quote(json.dumps({'trail': [{'kind': 'item', 'id': HOSTILE_ID}], 'filters': {}, 'a': '', 'b': None, 'diversity': 0}))}"
-    )
+    trail = [{"kind": "item", "id": HOSTILE_ID}]
+    page.goto(f"/#{quote(json.dumps({**EMPTY, 'trail': trail}))}")
     page.reload()
     steps(page, 1)
     say(page, HOSTILE_CAPTION)
@@ -70,18 +70,12 @@ DAMAGED: list[Any] = [
     "damaged",
     [],
     {"trail": [{"kind": "item"}]},
-    {"trail": [{"kind": "item", "id": 7}], "filters": {}, "a": "", "b": None, "diversity": 0},
-    {"trail": [{"kind": "constructor", "id": "a"}], "filters": {}, "a": "", "b": None, "diversity": 0},
-    {"trail": [], "filters": {"colour": ["{"]}, "a": "", "b": None, "diversity": 0},
-    {"trail": [], "filters": {}, "a": {}, "b": None, "diversity": 0},
-    {"trail": [], "filters": {}, "a": "", "b": None, "diversity": 2},
-    {
-        "trail": [{"kind": "say", "text": "a" * 2001, "weight": 1, "away": False}],
-        "filters": {},
-        "a": "",
-        "b": None,
-        "diversity": 0,
-    },
+    {**EMPTY, "trail": [{"kind": "item", "id": 7}]},
+    {**EMPTY, "trail": [{"kind": "constructor", "id": "a"}]},
+    {**EMPTY, "trail": [{"kind": "say", "text": "a" * 2001, "weight": 1, "away": False}]},
+    {**EMPTY, "filters": {"colour": ["{"]}},
+    {**EMPTY, "a": {}},
+    {**EMPTY, "diversity": 2},
 ]
 
 
@@ -114,7 +108,9 @@ def test_the_policy_stops_what_is_not_the_pages_own(context: BrowserContext) -> 
         "s.innerHTML = '<img src=x>'",
         "s.srcdoc = '<p>'",
     ):
-        tried = f"() => {{ const s = document.createElement('iframe'); try {{ {attack}; }} catch (e) {{ return e.name; }} }}"
+        tried = (
+            f"() => {{ const s = document.createElement('iframe'); try {{ {attack} }} catch (e) {{ return e.name }} }}"
+        )
         assert page.evaluate(tried) == "TypeError"
     assert page.title() == TITLE
 

@@ -1,4 +1,4 @@
-"""What the page shows when the service needs a key, refuses, is busy, slow or gone, or has nothing; and how it goes on."""
+"""What the page shows when the service needs a key, is busy, slow, gone or empty; and how it goes on."""
 
 from __future__ import annotations
 
@@ -148,6 +148,7 @@ def test_a_service_that_is_slow_is_said_to_be(browser: Browser, shots: Path) -> 
         page.screenshot(path=shots / "slow.png")
         page.get_by_role("button", name="Stop").click()
         page.get_by_text("Still searching").wait_for(state="detached")
+        page.get_by_role("button", name="Search again").wait_for()
         say(page, "a blue dress")
         page.get_by_role("button", name="Try again").wait_for()
 

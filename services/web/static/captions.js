@@ -23,7 +23,7 @@ export function facetFields(hits) {
       fields.set(name, fits && (fields.get(name) ?? true));
     }
   }
-  return [...fields].filter(([name, fits]) => fits && !CAPTION.includes(name)).map(([name]) => name).slice(0, FIELDS);
+  return [...fields].filter(([name, fits]) => fits && !CAPTION.includes(name)).map(([name]) => name).sort().slice(0, FIELDS); // a payload has no order
 }
 
 /** The value of a facet as it is shown. */

@@ -17,7 +17,7 @@ export function Large({ hit, asked, composer, liked, act, close }) {
     close();
     what(hit.itemId);
   };
-  const payload = Object.entries(hit.payload ?? {}).filter(([, value]) => value !== captionOf(hit));
+  const payload = Object.entries(hit.payload ?? {}).filter(([, value]) => value !== captionOf(hit)).sort(([a], [b]) => (a < b ? -1 : 1));
   return html`<dialog ref=${dialog} class="large" aria-labelledby="large-title" onClose=${close} onClick=${(event) => event.target === dialog.current && close()}>
     <div class="inside">
       <${Thumbnail} id=${hit.itemId} alt=${captionOf(hit)} />

@@ -14,13 +14,16 @@ const TITLES = {
   broken: ["Something went wrong", "It is not your fault."],
 };
 
+const SAID = new Set(["unavailable", "slow", "busy"]); // the title is the whole of it
+
 /** One sentence of what happened, one of what to do; `problem` is an ApiError. */
 export function Notice({ problem, title, text, again, label }) {
   const [head, advice] = TITLES[problem?.kind] ?? [title ?? "Something went wrong", text ?? ""];
   return html`<div class="notice" role=${problem ? "alert" : "note"}>
     <h2>${head}</h2>
     ${advice && html`<p>${advice}</p>`}
-    ${problem && html`<p class="detail">${problem.message}${problem.requestId && html`<br /><small>request ${problem.requestId}</small>`}</p>`}
+    ${problem && !SAID.has(problem.kind) && html`<p class="detail">${problem.message}</p>`}
+    ${problem?.requestId && html`<p class="detail"><small>request ${problem.requestId}</small></p>`}
     ${again && html`<button class="main" onClick=${again}>${label}</button>`}
   </div>`;
 }

@@ -119,7 +119,8 @@ function Page() {
       ${problem && !(askKey && problem.kind === "unauthorised") && html`<${Notice} problem=${problem} again=${again} label="Try again" />`}
       ${results.pending && html`<${Pending} cancel=${results.cancel} />`}
       ${!ready && !missing.length && !full && !problem && html`<${Welcome} gallery=${gallery} />`}
-      ${ready && !results.pending && !problem && hits.length === 0 && html`<${Notice} title="No pictures" text=${Object.keys(asked.filters).length ? "The filters leave none. Take one away under Options." : "The gallery is empty, or all of it was taken out of the results."} />`}
+      ${results.stopped && html`<${Notice} title="Stopped" text="The search was given up before its answer." again=${again} label="Search again" />`}
+      ${ready && !results.pending && !results.stopped && !problem && hits.length === 0 && html`<${Notice} title="No pictures" text=${Object.keys(asked.filters).length ? "The filters leave none. Take one away under Options." : "The gallery is empty, or all of it was taken out of the results."} />`}
       <div class=${sides.length > 1 && ready ? "sides" : ""} aria-busy=${results.pending || busy}>
         ${(ready ? results.answers : [{ hits: gallery.items }]).map((answer, side) => html`
           <section key=${side} aria-label=${ready ? (sides.length > 1 ? `Pictures of composer ${"AB"[side]}` : "Pictures found") : "Pictures of the gallery"}>

@@ -6,7 +6,7 @@ import { vectors } from "./uploads.js";
 
 const PAGE = 60; // hits; more come on demand
 const MOST = 1000; // that the service gives
-const NOTHING = Object.freeze({ answers: [], of: null, pending: false, problem: null });
+const NOTHING = Object.freeze({ answers: [], of: null, pending: false, problem: null, stopped: false });
 
 /** Some items of the gallery with their payloads, for a start without a picture of one's own. */
 export function useGallery(attempt) {
@@ -39,19 +39,19 @@ export function useResults(asked, composers, more, attempt) {
       return;
     }
     const mine = (stop.current = new AbortController());
-    setState((before) => ({ ...before, pending: true, problem: null }));
+    setState((before) => ({ ...before, pending: true, problem: null, stopped: false }));
     const one = (composer) => post("compose-search", { ...requestOf(asked, composer, vectors), limit }, mine.signal);
     Promise.all(composers.map(one)).then(
-      (answers) => setState({ answers, of: asked, pending: false, problem: null }),
+      (answers) => setState({ ...NOTHING, answers, of: asked }),
       (problem) => {
-        if (problem.name !== "AbortError") setState({ answers: [], of: asked, pending: false, problem });
+        if (problem.name !== "AbortError") setState({ ...NOTHING, of: asked, problem });
         mine.abort();
       },
     );
   }, [asked, more, attempt]);
   const cancel = () => {
     stop.current?.abort();
-    setState((before) => ({ ...before, of: asked, pending: false }));
+    setState((before) => ({ ...before, of: asked, pending: false, stopped: true }));
   };
   const last = state.answers[0];
   const pending = state.pending || (asked !== null && state.of !== asked); // also before the effect has run
