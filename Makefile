@@ -16,7 +16,7 @@ TESTS = $(wildcard tests/unit tests/integration tests/chart)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm test-watch test-chaos test-serving test-cluster test-node lint format generate requirements audit clean distclean
+.PHONY: help demo test test-browser test-vllm test-watch test-chaos test-serving test-cluster test-node lint format generate requirements audit clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +26,9 @@ demo: $(DEMO) ## Index, serve and search; then learn a composer, release it, sea
 
 test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" picks some)
 	.venv/bin/python -m pytest -m "not slow" $(TESTS) $(ARGS)
+
+test-browser: $(DEV) ## Use the page of scot web in Chromium (Debian's package chromium); SCOT_TEST_SHOTS=DIR keeps screenshots
+	.venv/bin/python -m pytest -rs tests/browser $(ARGS)
 
 test-vllm: $(VLLM) ## Run the tests of the real vLLM engine, on the CPU with a tiny random model
 	.venv-vllm/bin/python -m pytest tests/vllm_cpu $(ARGS)

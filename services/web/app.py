@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
 from scot.channels import is_loopback
-from services.web import docs_page, embeddings, health, openapi, pictures
+from services.web import docs_page, embeddings, health, openapi, page, pictures
 from services.web.bodies import Bodies
 from services.web.config import WebConfig
 from services.web.envelope import Envelope
@@ -61,4 +61,5 @@ def routes(config: WebConfig, upstream: Upstream, bodies: Bodies) -> list[BaseRo
         Route("/readyz", health.ready(upstream)),
         Route("/openapi.json", openapi.endpoint),
         *docs_page.routes(),
+        *page.routes(),
     ]
