@@ -16,6 +16,7 @@ LIMITS = {
     "an aspect of edits": 2,
     "a benchmark": 2,
     "a metric with its panel": 3,
+    "how the page looks": 1,
     "how images are decoded": 1,
     "a value of the chart": 2,
     "a serving setting": 1,
