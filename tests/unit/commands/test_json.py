@@ -29,7 +29,7 @@ Run = Callable[..., tuple[dict[str, Any], str]]
 """A command line, and its exit code, to its JSON and what it wrote on standard error."""
 
 WITHOUT = {
-    *("demo", "serve", "edits serve", "completion", "evaluate validate-submission"),
+    *("demo", "serve", "edits serve", "web", "completion", "evaluate validate-submission"),
     *(f"cluster {name}" for name in ("submit", "logs", "cancel", "promote", "run-pipeline")),
 }
 TO_A_FILE = {"evaluate leakage", *(f"evaluate {name}" for name in BENCHMARKS)}

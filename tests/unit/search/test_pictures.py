@@ -151,9 +151,11 @@ def test_a_terminal_without_images_says_so(address: str) -> None:
     assert b"this terminal can show no images" in said
 
 
-@pytest.mark.parametrize(("more", "error"), [([], "--show needs a terminal"), (["--json"], "contradicts --json")])
-def test_show_without_a_terminal(more: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["search", "--edit", "blue", "--show", *more]) == 1
+@pytest.mark.parametrize(
+    ("more", "code", "error"), [([], 1, "--show needs a terminal"), (["--json"], 2, "contradicts --json")]
+)
+def test_show_without_a_terminal(more: list[str], code: int, error: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "--edit", "blue", "--show", *more]) == code
     assert error in capsys.readouterr().err
 
 
