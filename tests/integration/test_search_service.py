@@ -22,7 +22,19 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from PIL import Image
 
-from scot.client import AsyncScotClient, Edit, Filter, Match, NewItem, Range, ScotClient, SearchResult
+from scot.client import (
+    AsyncScotClient,
+    Edit,
+    Filter,
+    Match,
+    MatchAny,
+    NewItem,
+    Range,
+    Reference,
+    ScotClient,
+    SearchResult,
+    Turn,
+)
 from scot.composers import Registry, load_composer, save_composer
 from scot.composers.architectures import build
 from scot.encoders import load_encoder
@@ -161,6 +173,20 @@ def test_edits_are_joined_weighted_and_turned_around(client: ScotClient) -> None
 def test_an_indexed_reference_is_left_out_unless_wanted(client: ScotClient) -> None:
     assert "blue" not in ids(client.search(item_id="blue", edits="brighter"))
     assert ids(client.search(item_id="blue", include_reference=True))[0] == "blue"
+
+
+def test_a_conversation_and_its_facets(client: ScotClient) -> None:
+    turns = [Turn([Reference(image=picture("red")), Reference(item_id="blue", weight=-0.25)], "brighter")]
+    found = client.search(turns=turns, edits="larger", like=["green"], dislike=["black"], with_vectors=True)
+    assert found.composer == "v1"
+    assert not {"blue", "black"} & set(ids(found))
+    again = client.search(turns=turns, edits="larger", like=["green"], dislike=["black"], with_vectors=True)
+    np.testing.assert_array_equal(again.query_vector, found.query_vector)
+    grouped = client.search(turns=turns, group_by="colour", limit=3)
+    assert [group.value for group in grouped.groups] == ids(grouped)
+    facets = client.facets(["colour"], filter=Filter(must=[MatchAny("n", [0, 1])]))
+    assert facets.total == 2
+    assert {each.value for each in facets.values["colour"]} == set(COLOURS[:2])
 
 
 def test_text_alone_and_vectors(client: ScotClient) -> None:
