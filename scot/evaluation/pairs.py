@@ -82,7 +82,7 @@ def find_pairs(
     images_of: dict[str, list[str]] = {}
     for image_id, caption in rows:
         images_of.setdefault(_key(caption), []).append(image_id)
-    generator = PairsGenerator(mine(rows, seed=seed), TextFilters())
+    generator = PairsGenerator(mine(rows, seed=seed), TextFilters(language=""))  # captions of any language
     found: dict[str, ImagePair] = {}
     for start in range(0, len(chosen), _AT_ONCE):
         if len(found) == queries:
