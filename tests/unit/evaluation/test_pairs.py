@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from scot.cli import main
 from scot.embeddings.cache import folds
 from scot.errors import InvalidInput
 from scot.evaluation.base import Benchmark
-from scot.evaluation.pairs import read_pairs
+from scot.evaluation.pairs import find_pairs, read_pairs
 
 COLORS = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 200), "yellow": (230, 210, 40)}
 THINGS, PLACES = ("bench", "bicycle", "boat", "lamp", "chair"), ("a wooden fence", "the brick wall", "an old barn")
@@ -51,6 +52,17 @@ def test_the_right_answers_are_all_images_with_the_other_caption(benchmark: Benc
         one, other = query.caption.split(), query.edited_caption.split()
         assert 1 <= len(set(one) ^ set(other)) <= 6
         assert query.edits[0]
+
+
+def test_captions_of_any_language_need_no_language_identifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "py3langid", None)  # it belongs to the extra `edits`
+    colors, things = ("rote", "blaue", "grüne", "gelbe"), ("Lampe", "Bank", "Tasse", "Schale")
+    places = ("einem alten Zaun", "der Mauer", "dem Haus")
+    rows = [
+        (str(number), f"eine {color} {thing} neben {place}")
+        for number, (color, thing, place) in enumerate(product(colors, things, places))
+    ]
+    assert len(find_pairs(rows)) == len(rows)
 
 
 def test_the_same_source_gives_the_same_queries(source: Path, benchmark: Benchmark) -> None:
