@@ -56,7 +56,6 @@ RUNS: Mapping[str, Run] = {
     "rules": Run("rules"),
     "slots": Run("slots"),
     "pairs": Run("pairs"),
-    "pairs, 2,000 steps": Run("pairs", ("--steps", "2000")),
     "pairs, analogy": Run("pairs", ANALOGY),
     "pairs, to the moved image": Run("pairs", MOVED),
     "pairs, to the moved image, analogy": Run("pairs", (*MOVED, *ANALOGY)),

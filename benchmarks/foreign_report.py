@@ -20,7 +20,8 @@ benchmarks/foreign.py --work foreign --report docs/quality.md` writes this secti
 open_clip model trained from nothing on the vendors to learn from. *T_u* searches with the true edited caption, *I + T_u
 − T_o* moves the picture by the true captions. The intervals are 95 % over the queries.
 
-The encoders are weaker than a real CLIP, so only lines of one table can be compared."""
+The encoders are weaker than a real CLIP, so only lines of one table can be compared. A set without a
+table has not been measured."""
 
 Results = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 """Of each set and run, the evaluations, one a seed."""
