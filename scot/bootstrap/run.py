@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from scot.bootstrap.corpus import VERSION, read_corpus, triplets
+from scot.bootstrap.corpus import VERSION, part, triplets, write_corpus
 from scot.composers import Registry
 from scot.data.shards import MANIFEST, Folder
 from scot.data.triplets import write_triplets
@@ -79,10 +79,10 @@ def bootstrap(config: BootstrapConfig) -> int:
         Unavailable: the registry or the work folder cannot be written.
     """
     progress = Progress.on(sys.stderr)
-    corpus = read_corpus(config.share)
+    corpus = part(write_corpus(), config.share)
     settings = replace(SETTINGS, steps=config.steps, seed=config.seed)
     check_writable(config.composers)
-    encoder = load_encoder(config.encoder, device="cuda" if torch.cuda.is_available() else "cpu")
+    encoder = load_encoder(config.encoder)
     check_text_tower(encoder, corpus.slice(0, _PROBES).to_pylist())
     place = config.work / encoder.id.replace("/", "-").replace(":", "-")
     images = str(place / "images") if config.images else ""
@@ -129,8 +129,8 @@ def check_text_tower(encoder: Encoder, rows: list[dict[str, str]]) -> None:
 
 def _encoded(config: BootstrapConfig, corpus: pa.Table, place: Path, progress: Progress) -> tuple[CacheInfo, str]:
     """The embedding cache of the corpus, and its folder."""
-    part = "" if config.share == 1.0 else f"-{config.share:g}"
-    folder, embeddings = str(config.work / f"{VERSION}{part}"), str(place / f"{VERSION}{part}")
+    name = VERSION if config.share == 1.0 else f"{VERSION}-{config.share:g}"
+    folder, embeddings = str(config.work / name), str(place / name)
     if not Folder(folder).exists(MANIFEST):
         write_triplets(folder, triplets(corpus), {})
     done = encode_triplets(

@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "index": SMALL | {"data", "encoders", "embeddings", "v1"},
     "training": SMALL | {"data", "encoders", "embeddings", "composers", "evaluation"},
     "evaluation": SMALL | {"data", "worlds", "edits", "encoders", "embeddings", "composers"},
-    "bootstrap": SMALL | {"data", "encoders", "embeddings", "composers", "training"},
+    "bootstrap": SMALL | {"data", "edits", "encoders", "embeddings", "composers", "training"},
     "client": SMALL | {"index", "data", "v1"},
     "cluster": SMALL | {"client", "composers", "evaluation"},
     "commands": SMALL | LIBRARY_ROOMS | {"cluster"},

@@ -1,1 +1,0 @@
-"""What writes the packaged corpus of ``scot composers bootstrap``: captions by a grammar, edits by the engines."""
