@@ -119,6 +119,8 @@ def start_application(application: Application, grpc_port: int) -> None:
                 break
             except ValueError:
                 time.sleep(_POLL_S)
+        else:
+            proxies.result()  # Serve ended before its controller was there: this raises why
         serve._run(application, _blocking=False, name=APP, route_prefix="/")
         with suppress(RayActorError):  # a proxy that was late on a busy machine: the controller starts another
             proxies.result()
