@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scot.edits.prompt import DEFAULT_PROMPT
-from scot.errors import InvalidInput
+from scot.errors import InvalidFlag, InvalidInput
 
 ENGINES = ("auto", "rules", "slots", "pairs", "openai", "vllm", "service")
 """auto: the best of the others for the captions at hand. Without a model: rules for the drawn worlds, slots for
@@ -58,11 +58,11 @@ class EngineConfig:
         if self.engine not in ENGINES:
             raise InvalidInput(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
         if self.engine in MODELS and not self.model:
-            raise InvalidInput(f"the {self.engine} engine needs --model")
+            raise InvalidFlag(f"the {self.engine} engine needs --model")
         if self.engine in ("openai", "service") and not self.url:
-            raise InvalidInput(f"the {self.engine} engine needs --url")
+            raise InvalidFlag(f"the {self.engine} engine needs --url")
         if self.rank and (self.engine not in (*MODELS, "auto") or not self.model):
-            raise InvalidInput("--rank needs a language model: --engine openai or vllm, with --model")
+            raise InvalidFlag("--rank needs a language model: --engine openai or vllm, with --model")
         if not self.rank_margin >= 0:
             raise InvalidInput(f"rank_margin must not be negative, not {self.rank_margin:g}")
         if not (self.api_key.isascii() and self.api_key.isprintable()):
