@@ -33,13 +33,11 @@ from scot.data.atomic_io import write_json
 from scot.errors import InvalidInput
 from scot.machine import machine
 
-SETTINGS = ("--projection", "512", "--hidden", "1024", "--steps", "400", "--batch-size", "512", "--patience", "0")
-"""The small Combiner and the short schedule of benchmarks/quality.py, with half of its batch."""
+SETTINGS = ("--projection", "512", "--hidden", "1024", "--batch-size", "512", "--patience", "0")
+"""The small Combiner of benchmarks/quality.py, with half of its batch."""
 ANALOGY = ("--analogy-weight", "10")
 MOVED = ("--contrastive-weight", "0", "--moved-weight", "1")
 CAPTIONS = ("--from-captions", "1")
-EDITS = 2
-"""Edits of each caption."""
 BOOTSTRAP = "bootstrap"
 """The packaged corpus and the set's gallery without captions, in the place of an engine."""
 
@@ -59,6 +57,7 @@ RUNS: Mapping[str, Run] = {
     "pairs, analogy": Run("pairs", ANALOGY),
     "pairs, to the moved image": Run("pairs", MOVED),
     "pairs, to the moved image, analogy": Run("pairs", (*MOVED, *ANALOGY)),
+    "pairs, to both, analogy": Run("pairs", ("--moved-weight", "1", *ANALOGY)),
     "pairs, to the moved image, captions alone": Run("pairs", (*MOVED, *CAPTIONS)),
     "bootstrap": Run(BOOTSTRAP),
 }
@@ -81,6 +80,10 @@ class ForeignBenchmark:
     """The learned lines to train; none: report finished ones."""
     seeds: tuple[int, ...] = (0,)
     """Training seeds of each run."""
+    steps: int = 400
+    """Optimizer steps of each run; bootstrap has its own number."""
+    edits: int = 2
+    """Edits of each caption."""
     size: int = 12_000
     """Captioned pictures of each set to learn from."""
     queries: int = 1_200
@@ -102,8 +105,8 @@ def main(config: ForeignBenchmark) -> int:
             raise InvalidInput(f"{what} knows {'; '.join(known)}, not {'; '.join(wrong)}")
     print(machine(), flush=True)
     packages = config.packages or config.work / "packages"
-    pictures = f"{config.size:,} captioned pictures of each set with {EDITS} edits each"
-    about = f"{machine()}; {pictures}; a small Combiner, 400 steps of 512"
+    pictures = f"{config.size:,} captioned pictures of each set with {config.edits} edits each"
+    about = f"{machine()}; {pictures}; a small Combiner, {config.steps:,} steps of 512"
     encoders: list[str] = []
     results: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for name in config.sets:
@@ -115,16 +118,17 @@ def main(config: ForeignBenchmark) -> int:
         encoders.append(_about(name, json.loads((folder / "encoder" / TRAINING).read_text(encoding="utf-8"))))
         for run in config.runs:
             for seed in config.seeds:
-                measure(folder, encoder, run, seed)
-        results[name] = finished(folder)
+                measure(config, folder, encoder, run, seed)
+        results[name] = finished(folder, config.steps)
     write_json(config.work / "foreign.json", results)
     write_report(results, config.report, about=". ".join([about, *encoders]) + ".")
     return 0
 
 
-def measure(folder: Path, encoder: str, name: str, seed: int) -> None:
+def measure(config: ForeignBenchmark, folder: Path, encoder: str, name: str, seed: int) -> None:
     """Generate, encode, pretrain and evaluate one run with one seed, and keep the evaluation's results."""
-    place = folder / "runs" / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+    steps = 0 if RUNS[name].engine == BOOTSTRAP else config.steps
+    place = folder / "runs" / f"{name.replace(', ', '-').replace(' ', '-')}-{steps}-{seed}"
     if (place / "results.json").exists():
         return
     composers = place / "composers"
@@ -132,36 +136,38 @@ def measure(folder: Path, encoder: str, name: str, seed: int) -> None:
         bootstrap = ("--images", str(folder / "gallery"), "--work", str(folder / BOOTSTRAP), "--seed", str(seed))
         call("-m", "scot.cli", "composers", BOOTSTRAP, "--encoder", encoder, "--composers", str(composers), *bootstrap)
     else:
-        _learn(folder, encoder, RUNS[name], seed, place)
+        _learn(config, folder, encoder, RUNS[name], seed, place)
     registry = Registry(composers)
     version = registry.versions()[-1]
     evaluate = ("--gallery", str(folder / "gallery"), "--encoder", encoder, "--output", str(folder / "evaluation"))
     call("ray_jobs/evaluate.py", *evaluate, "--composer", str(registry.path(version)))
     (world,) = json.loads((folder / "evaluation" / "results.json").read_text(encoding="utf-8"))["worlds"].values()
-    write_json(place / "results.json", {"run": name, "seed": seed, "composer": version, **world})
+    write_json(place / "results.json", {"run": name, "steps": steps, "seed": seed, "composer": version, **world})
 
 
-def _learn(folder: Path, encoder: str, run: Run, seed: int, place: Path) -> None:
+def _learn(config: ForeignBenchmark, folder: Path, encoder: str, run: Run, seed: int, place: Path) -> None:
     """Generate, encode and pretrain from the captions of the set."""
     train = str(folder / "train")
     triplets, embeddings = folder / f"triplets-{run.engine}", folder / f"embeddings-{run.engine}"
     here = ("--num-workers", "0")
-    generate = ("--source", train, "--output", str(triplets), "--engine", run.engine, "--edits-per-caption", str(EDITS))
-    call("ray_jobs/generate_edits.py", *generate, *here)
+    generate = ("--source", train, "--output", str(triplets), "--engine", run.engine)
+    call("ray_jobs/generate_edits.py", *generate, "--edits-per-caption", str(config.edits), *here)
     if not embeddings.exists() and (others := sorted(folder.glob("embeddings-*"))):
         shutil.copytree(others[0], embeddings)  # the images are the same
     encode = ("--source", train, "--triplets", str(triplets), "--output", str(embeddings), "--encoder", encoder)
-    call("ray_jobs/encode.py", *encode, *here)
+    call("ray_jobs/encode.py", *encode, *here, *(("--use-gpu",) if config.encoder.device != "cpu" else ()))
     pretrain = ("--embeddings", str(embeddings), "--composers", str(place / "composers"), "--runs", str(place / "run"))
-    call("ray_jobs/pretrain.py", *pretrain, "--seed", str(seed), *SETTINGS, *run.pretrain, *here)
+    settings = ("--steps", str(config.steps), "--seed", str(seed), *SETTINGS)
+    call("ray_jobs/pretrain.py", *pretrain, *settings, *run.pretrain, *here)
 
 
-def finished(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The results of the finished runs by name, one a seed."""
+def finished(folder: Path, steps: int) -> dict[str, list[dict[str, Any]]]:
+    """The results of the finished runs of so many steps by name, one a seed."""
     found: dict[str, list[dict[str, Any]]] = {}
     for file in sorted((folder / "runs").glob("*/results.json")):
         result = json.loads(file.read_text(encoding="utf-8"))
-        found.setdefault(result["run"], []).append(result)
+        if result["steps"] in (0, steps):
+            found.setdefault(result["run"], []).append(result)
     return {name: found[name] for name in RUNS if name in found}
 
 

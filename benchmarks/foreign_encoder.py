@@ -15,8 +15,9 @@ import math
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.foreign_worlds import SETS
 from scot import flags
 from scot.data.atomic_io import write_json
+from scot.edits.difference import difference
+from scot.edits.rules.change import Dice, conjunction
 from scot.encoders.open_clip_hooks import shorter_tower
 from scot.worlds import Attributes, World
 from scot.worlds.gallery import Drawing, catalogue
@@ -130,11 +133,37 @@ def _load(world: World, tiny: TinyTraining, tokenizer: Tokenizer, device: str) -
     drawn = draw_world(world, tiny)
     rng = random.Random(tiny.seed)
     captions = [world.caption(each, rng) for each in drawn.attributes for _ in range(_CAPTIONS)]
+    edits = list(edits_of_siblings(world, drawn.attributes, rng))
     numbers: dict[tuple[tuple[str, str], ...], int] = {}
     content = [numbers.setdefault(_content(each), len(numbers)) for each in drawn.attributes]
     pixels = torch.from_numpy(drawn.pixels).to(device).permute(0, 3, 1, 2).contiguous()
-    captions_TL, edits_EL = (_tokens(tokenizer, texts).to(device) for texts in (captions, drawn.edits))
+    captions_TL, edits_EL = (_tokens(tokenizer, texts).to(device) for texts in (captions, edits))
     return Data(pixels, captions_TL.view(len(pixels), _CAPTIONS, -1), torch.tensor(content, device=device), edits_EL)
+
+
+def edits_of_siblings(world: World, attributes: Sequence[Attributes], rng: random.Random) -> Iterator[str]:
+    """Edits of one and two changes, for the text tower to read: as the world words them, and as the engine pairs does.
+
+    A real CLIP's text tower knows the words of both.
+    """
+    for start in range(0, len(attributes), GROUP):
+        for before, after in rng.sample(list(permutations(attributes[start : start + GROUP], 2)), GROUP):
+            yield world.edit(before, after, rng)
+            changes = list(_differences(world, before, after, rng))
+            if changes:
+                yield changes[0] if len(changes) == 1 else conjunction(*changes[:2], Dice(changes[0], start))
+
+
+def _differences(world: World, before: Attributes, after: Attributes, rng: random.Random) -> Iterator[str]:
+    """The edits of the engine pairs that change one attribute after the other."""
+    for name in [name for name in before if before[name] != after[name] and name not in MAKERS]:
+        changed = {**before, name: after[name]}
+        template = rng.random()
+        texts = [world.caption(each, random.Random(template)) for each in (before, changed)]
+        record = difference(*texts, "", Dice(" ".join(texts), 0))
+        if record is not None:
+            yield record.edit
+        before = changed
 
 
 def _content(attributes: Attributes) -> tuple[tuple[str, str], ...]:

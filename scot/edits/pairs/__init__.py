@@ -3,7 +3,7 @@
 from scot.edits.pairs.index import PairIndex
 from scot.edits.pairs.mining import mine
 
-PAIRS = ("pairs", "pairs-1")
+PAIRS = ("pairs", "pairs-2")
 """The generator and the version in triplets."""
 
 __all__ = ["PAIRS", "PairIndex", "mine"]

@@ -55,7 +55,11 @@ class PairIndex:
         at = int(np.searchsorted(self.hashes, np.uint64(hashed)))
         if at == len(self.hashes) or int(self.hashes[at]) != hashed:
             return None
-        of = slice(self.partner_begins[at], self.partner_begins[at + 1])
+        return self.partners_at(at)
+
+    def partners_at(self, number: int) -> list[tuple[int, int]]:
+        """The pairs of a caption by its number, with the words that differ."""
+        of = slice(self.partner_begins[number], self.partner_begins[number + 1])
         return list(zip(self.partners[of].tolist(), self.sizes[of].tolist(), strict=True))
 
     def rows_of(self, number: int) -> npt.NDArray[np.int32]:

@@ -30,7 +30,9 @@ MAX_SPAN = 3
 _NEIGHBORS = 3  # in a group of captions with an equal key, each is paired with this many behind it
 _MAX_PARTNERS = 16  # of one caption
 _LEAST_SWAPS, _LEAST_WORDS = 16, 64
-_MOST_SWAPS, _MOST_WORDS = 200, 50  # one swap is at most a 200th of the pairs, the swaps of one word a 50th
+# One swap is at most a 20th of the pairs, the swaps of one word a tenth: less would take their turn from attributes of
+# two or three values.
+_MOST_SWAPS, _MOST_WORDS = 20, 10
 _ROUNDS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 

@@ -11,6 +11,10 @@ from scot.edits.rules.reading import Reading
 
 Option = TypeVar("Option")
 
+DOUBLES = 0.45
+"""The share of edits that change two things."""
+
+_AND = (" and ", " and ", ", and ", " and also ")
 _THROWS = struct.Struct("<32H")
 _SIDES = 1 << 16
 
@@ -42,6 +46,12 @@ class Change(NamedTuple):
     aspect: str
     edit: str
     caption: str
+
+
+def conjunction(one: str, other: str, dice: Dice) -> str:
+    """Two edits as one, in either order."""
+    edits = (one, other) if dice.chance(0.5) else (other, one)
+    return dice.one_of(_AND).join(edits)
 
 
 Operation = Callable[[Reading, Dice], Change | None]

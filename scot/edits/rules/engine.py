@@ -12,12 +12,11 @@ from functools import cache
 
 from scot.edits.record import MAX_CAPTION_WORDS, MAX_EDIT_WORDS, MAX_KEPT_CHARS, CaptionEdits, EditRecord
 from scot.edits.rules import garments, scenes
-from scot.edits.rules.change import Change, Dice, Operation
+from scot.edits.rules.change import DOUBLES, Change, Dice, Operation, conjunction
 from scot.edits.rules.lexicon import GARMENTS
 from scot.edits.rules.reading import Reading
 
 MAX_CAPTION_CHARACTERS = 1_000
-_AND = (" and ", " and ", ", and ", " and also ")
 _ATTEMPTS = 6
 _ABOUT_THINGS = ("thing", "companion", "count")
 
@@ -39,7 +38,7 @@ class RulesEngine:
     generator = "rules"
     prompt_version = "rules-2"
 
-    def __init__(self, *, doubles: float = 0.45) -> None:
+    def __init__(self, *, doubles: float = DOUBLES) -> None:
         self._doubles = doubles
 
     def edits(self, caption: str, *, count: int, seed: int, image_id: str = "") -> CaptionEdits:
@@ -116,8 +115,8 @@ def _and_another(first: Change, dice: Dice) -> Change:
         return first
     if first.group in _ABOUT_THINGS and second.group in _ABOUT_THINGS:
         return first
-    edits = (first.edit, second.edit) if dice.chance(0.5) else (second.edit, first.edit)
-    return Change(f"{first.group}, {second.group}", "conjunction", dice.one_of(_AND).join(edits), second.caption)
+    edit = conjunction(first.edit, second.edit, dice)
+    return Change(f"{first.group}, {second.group}", "conjunction", edit, second.caption)
 
 
 def _reason_to_refuse(caption: str, change: Change) -> str | None:
