@@ -136,7 +136,7 @@ def measure(config: ForeignBenchmark, folder: Path, encoder: str, name: str, see
         bootstrap = ("--images", str(folder / "gallery"), "--work", str(folder / BOOTSTRAP), "--seed", str(seed))
         call("-m", "scot.cli", "composers", BOOTSTRAP, "--encoder", encoder, "--composers", str(composers), *bootstrap)
     else:
-        _learn(config, folder, encoder, RUNS[name], seed, place)
+        _learn(config, folder, encoder, RUNS[name], seed=seed, place=place)
     registry = Registry(composers)
     version = registry.versions()[-1]
     evaluate = ("--gallery", str(folder / "gallery"), "--encoder", encoder, "--output", str(folder / "evaluation"))
@@ -145,7 +145,7 @@ def measure(config: ForeignBenchmark, folder: Path, encoder: str, name: str, see
     write_json(place / "results.json", {"run": name, "steps": steps, "seed": seed, "composer": version, **world})
 
 
-def _learn(config: ForeignBenchmark, folder: Path, encoder: str, run: Run, seed: int, place: Path) -> None:
+def _learn(config: ForeignBenchmark, folder: Path, encoder: str, run: Run, *, seed: int, place: Path) -> None:
     """Generate, encode and pretrain from the captions of the set."""
     train = str(folder / "train")
     triplets, embeddings = folder / f"triplets-{run.engine}", folder / f"embeddings-{run.engine}"

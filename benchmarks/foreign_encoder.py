@@ -149,18 +149,19 @@ def edits_of_siblings(world: World, attributes: Sequence[Attributes], rng: rando
     for start in range(0, len(attributes), GROUP):
         for before, after in rng.sample(list(permutations(attributes[start : start + GROUP], 2)), GROUP):
             yield world.edit(before, after, rng)
-            changes = list(_differences(world, before, after, rng))
-            if changes:
-                yield changes[0] if len(changes) == 1 else conjunction(*changes[:2], Dice(changes[0], start))
+            first, *others = (*_differences(world, before, after, rng), "")
+            if first:
+                yield conjunction(first, others[0], Dice(first, start)) if any(others) else first
 
 
 def _differences(world: World, before: Attributes, after: Attributes, rng: random.Random) -> Iterator[str]:
     """The edits of the engine pairs that change one attribute after the other."""
-    for name in [name for name in before if before[name] != after[name] and name not in MAKERS]:
+    changing = [name for name in before if before[name] != after[name] and name not in MAKERS]
+    for name in changing:
         changed = {**before, name: after[name]}
         template = rng.random()
-        texts = [world.caption(each, random.Random(template)) for each in (before, changed)]
-        record = difference(*texts, "", Dice(" ".join(texts), 0))
+        old, new = (world.caption(each, random.Random(template)) for each in (before, changed))
+        record = difference(old, new, "", Dice(f"{old}\n{new}", 0))
         if record is not None:
             yield record.edit
         before = changed
