@@ -37,6 +37,7 @@ SETTINGS = ("--projection", "512", "--hidden", "1024", "--batch-size", "512", "-
 """The small Combiner of benchmarks/quality.py, with half of its batch."""
 ANALOGY = ("--analogy-weight", "10")
 MOVED = ("--contrastive-weight", "0", "--moved-weight", "1")
+BOTH = ("--moved-weight", "1")
 CAPTIONS = ("--from-captions", "1")
 BOOTSTRAP = "bootstrap"
 """The packaged corpus and the set's gallery without captions, in the place of an engine."""
@@ -57,7 +58,8 @@ RUNS: Mapping[str, Run] = {
     "pairs, analogy": Run("pairs", ANALOGY),
     "pairs, to the moved image": Run("pairs", MOVED),
     "pairs, to the moved image, analogy": Run("pairs", (*MOVED, *ANALOGY)),
-    "pairs, to both, analogy": Run("pairs", ("--moved-weight", "1", *ANALOGY)),
+    "pairs, to both, analogy": Run("pairs", (*BOTH, *ANALOGY)),
+    "pairs, to both, analogy, half from captions": Run("pairs", (*BOTH, *ANALOGY, "--from-captions", "0.5")),
     "pairs, to the moved image, captions alone": Run("pairs", (*MOVED, *CAPTIONS)),
     "bootstrap": Run(BOOTSTRAP),
 }
