@@ -36,7 +36,9 @@ def parts(page: Path) -> Iterator[tuple[Path, list[str]]]:
     for block in re.finditer(r"^```(?:python|js|go)\n(.*?)^```", text, re.M | re.S):
         linked = re.findall(r"\]\(\.\./(examples/[^)]+\.(?:py|js|go|html))\)", text[: block.start()])
         assert linked, f"{page.name} shows code before it links a program"
-        yield from ((ROOT / linked[-1], part.splitlines()) for part in re.split(r"^\n?(?:#|//) …\n", block[1], flags=re.M))
+        yield from (
+            (ROOT / linked[-1], part.splitlines()) for part in re.split(r"^\n?(?:#|//) …\n", block[1], flags=re.M)
+        )
 
 
 def stands_in(lines: list[str], program: list[str]) -> bool:
