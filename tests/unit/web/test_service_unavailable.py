@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -84,6 +85,12 @@ def test_a_service_that_is_slow() -> None:
 def test_a_service_of_another_version() -> None:
     with grpc_service(None) as address, served_web(address) as url:
         check_all(url, 501, "UNIMPLEMENTED", hidden="Method not found")
+
+
+def test_a_stream_that_is_refused_at_once_never_loses_the_reason() -> None:
+    with grpc_service(None) as address, served_web(address) as url:
+        answers = [ask(url, "/v1/compose-search-stream", {"requests": [{}]}) for _ in range(200)]
+    assert Counter((each.status, each.json["grpc_status"]) for each in answers) == {(501, "UNIMPLEMENTED"): 200}
 
 
 def test_a_service_whose_answers_are_other_messages() -> None:
