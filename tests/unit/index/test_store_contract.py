@@ -206,6 +206,8 @@ def test_mmr_prefers_what_differs(stocked: Stocked) -> None:
         assert await chosen(0.9, limit=1, offset=1) == (await chosen(0.9))[1:2]
         assert await chosen(0.9, filter=Filter(must=[Match("kind", "dress")])) == ["c"]
         assert "b" not in await chosen(0.9, exclude_ids=["b"])
+        (hit,) = await store.search(gallery, query, mmr=Mmr(0.5, 4), limit=1)
+        assert hit.vector is None
         (hit,) = await store.search(gallery, query, mmr=Mmr(0.5, 4), limit=1, with_vectors=True)
         assert hit.score == pytest.approx(nearest[0].score, abs=1e-5)
         assert hit.vector is not None
