@@ -106,7 +106,9 @@ def service(tmp_path_factory: pytest.TempPathFactory, encoder: str) -> Iterator[
         process.kill()
         pytest.fail(f"did not start: {first} {process.communicate()[1]}")
     url = f"http://localhost:{web_port}"
-    assert process.stdout.readline() == f"SCOT's web service listens on {url} for localhost:{port}; /docs describes it\n"
+    assert (
+        process.stdout.readline() == f"SCOT's web service listens on {url} for localhost:{port}; /docs describes it\n"
+    )
     yield Service(port, data, encoder, process, url)
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
