@@ -139,5 +139,5 @@ def run(command: Sequence[object], *, environment: Mapping[str, str], folder: Pa
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
