@@ -10,13 +10,13 @@ DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
 VLLM := .venv-vllm/.installed-vllm
 SERVING := $(patsubst %,tests/integration/test_%.py,serving_survives rollout_under_load search_qdrant search_service fuzz tracing)
-TESTS = $(wildcard tests/unit tests/integration tests/chart)
+TESTS = $(wildcard tests/unit tests/integration tests/chart tests/examples)
 
 # .venv/bin goes first, so that what a target starts (ray workers, shells) finds the same Python.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser test-vllm test-watch test-chaos test-serving test-cluster test-node lint format generate requirements audit clean distclean
+.PHONY: help demo test test-browser test-examples test-vllm test-watch test-chaos test-serving test-cluster test-node lint format generate requirements audit clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" pi
 
 test-browser: $(DEV) ## Use the page of scot web in Chromium (Debian's package chromium); SCOT_TEST_SHOTS=DIR keeps screenshots
 	.venv/bin/python -m pytest -rs tests/browser $(ARGS)
+
+test-examples: $(DEV) ## Run the programs of examples/ (needs node, npm, go, chromium and their package servers; skips what is not there)
+	.venv/bin/python -m pytest -rs tests/examples $(ARGS)
 
 test-vllm: $(VLLM) ## Run the tests of the real vLLM engine, on the CPU with a tiny random model
 	.venv-vllm/bin/python -m pytest tests/vllm_cpu $(ARGS)

@@ -119,7 +119,8 @@ class Gallery:
 
     def mean(self, places: Sequence[int]) -> Vector:
         """The mean of pictures' vectors at unit length."""
-        return conversation.unit(self.vectors[list(places)].mean(0))
+        mean: Vector = self.vectors[list(places)].mean(0)
+        return conversation.unit(mean, mean)
 
 
 def start(task: Task, *said: str) -> ComposeTurn:

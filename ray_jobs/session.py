@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from scot.bundled import python_path
 from scot.errors import InvalidInput, Unavailable, install_hint
-from scot.local_ray import LOCAL_RAY, temporary_folder
+from scot.local_ray import LOCAL_RAY, QUIET, first_line, start_private_ray, temporary_folder
 from scot.signals import sigterm_raises
 
 _OBJECT_STORE_BYTES = 400 * 1024**2
 _CONNECT_S = 10.0
-_ATTEMPTS = 2
 
 
 @contextmanager
@@ -41,32 +38,18 @@ def ray_session(num_cpus: int | None = None) -> Iterator[None]:
         return
     # Workers must import the same scot as this process, whatever the working directory.
     os.environ["PYTHONPATH"] = python_path()
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
+    if address := os.environ.get("RAY_ADDRESS"):
+        _check_listening(address)
+        try:
+            ray.init(**QUIET)
+        except Exception as error:
+            ray.shutdown()
+            raise Unavailable(f"no Ray answers at RAY_ADDRESS={address}: {first_line(error)}") from error
+    else:
         for name, value in LOCAL_RAY.items():
             os.environ.setdefault(name, value)
         os.environ.update(temporary_folder(os.environ))
-        quiet |= {
-            "address": "local",
-            "num_cpus": num_cpus or os.cpu_count(),
-            "object_store_memory": _OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-        }
-    else:
-        _check_listening(address)
-    for attempts_left in reversed(range(1 if address else _ATTEMPTS)):
-        try:
-            ray.init(**quiet)
-            break
-        except Exception as error:
-            # Ray waits 30 seconds for its own processes, which may not be enough on a busy machine.
-            ray.shutdown()
-            if address:
-                raise Unavailable(f"no Ray answers at RAY_ADDRESS={address}: {_words(error)}") from error
-            if not attempts_left:
-                hint = "is the machine very busy, or out of memory?"
-                raise Unavailable(f"Ray does not start; {hint} {_words(error)}") from error
+        start_private_ray(num_cpus=num_cpus or os.cpu_count(), object_store_memory=_OBJECT_STORE_BYTES)
     try:
         with sigterm_raises():  # Ray has just set a handler of its own
             yield
@@ -82,9 +65,4 @@ def _check_listening(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
     except OSError as error:
-        raise Unavailable(f"no Ray answers at RAY_ADDRESS={address}: {_words(error)}") from error
-
-
-def _words(error: Exception) -> str:
-    """What Ray says first."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise Unavailable(f"no Ray answers at RAY_ADDRESS={address}: {first_line(error)}") from error

@@ -6,11 +6,14 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
+
+_REPLACED = "Internal error from Core"
+"""What grpc.aio says then."""
 
 
 def open_channel(
@@ -28,6 +31,39 @@ def open_channel(
     if credentials is None:
         return kind.insecure_channel(target, options=options)
     return kind.secure_channel(target, credentials, options=options)
+
+
+class FinalStatus:
+    """The status with which a service ends a call of grpc.aio.
+
+    A request that can no longer be written because the call has ended makes grpc.aio replace the status by INTERNAL. So
+    one of ten streams that a service refuses at once would lose the reason.
+    """
+
+    def __init__(self, call: Any) -> None:
+        self._status: tuple[Any, Any, str] | None = None
+        call.add_done_callback(self._keep)
+
+    def error(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """The error that the call has raised, with the service's own status."""
+        if error.details() != _REPLACED or self._status is None:
+            return error
+        code, trailing, details = self._status
+        return grpc.aio.AioRpcError(code, error.initial_metadata(), trailing, details, error.debug_error_string())
+
+    def _keep(self, call: Any) -> None:
+        code, trailing, details = (_now(each) for each in (call.code(), call.trailing_metadata(), call.details()))
+        if details != _REPLACED:
+            self._status = self._status or (code, trailing, details)
+
+
+def _now(finished: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that has nothing to wait for."""
+    try:
+        finished.send(None)
+    except StopIteration as done:
+        return done.value
+    raise RuntimeError("the call has not ended")
 
 
 def is_loopback(target: str) -> bool:

@@ -1,13 +1,15 @@
-"""The environment of a private Ray on this machine's loopback interface, for one process only."""
+"""A private Ray on this machine's loopback interface, for one process only: its environment and its start."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from scot.errors import InvalidInput
+from scot.errors import InvalidInput, Unavailable
 
 LOCAL_RAY: Mapping[str, str] = {
     "RAY_AUTH_MODE": "disabled",
@@ -20,6 +22,10 @@ LOCAL_RAY: Mapping[str, str] = {
     "MALLOC_TRIM_THRESHOLD_": "1073741824",
 }
 """Set these before Ray starts."""
+
+QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+"""Arguments of ``ray.init``: errors only."""
+_ATTEMPTS = 3
 
 _SOCKET_PATH = 107 if sys.platform == "linux" else 103  # bytes of the path of a Unix socket
 _LONGEST = _SOCKET_PATH - len("/ray/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store")
@@ -52,3 +58,44 @@ def temporary_folder(environment: Mapping[str, str], short: Path | None = None) 
             "usable; set RAY_TMPDIR to a short folder"
         )
     return {"RAY_TMPDIR": str(short)}
+
+
+def start_private_ray(
+    *,
+    stop: Callable[[], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    attempted: Callable[[], None] = lambda: None,
+    **options: Any,
+) -> None:
+    """Start a Ray of this process's own, without a dashboard and with quiet logs, at most three times.
+
+    Args:
+        stop: ends what an attempt that failed has started; by default ``ray.shutdown``.
+        stopped: whether not to try again; then Ray may not run when this returns.
+        attempted: is called after each attempt, since Ray replaces the handler of SIGTERM.
+        options: further arguments of ``ray.init``.
+
+    Raises:
+        Unavailable: no attempt succeeded.
+    """
+    import ray
+
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        try:
+            ray.init(address="local", include_dashboard=False, **QUIET, **options)
+            return
+        except Exception as error:
+            # Ray waits 30 seconds for its own processes, which may not be enough on a busy machine.
+            (stop or ray.shutdown)()
+            if stopped():
+                return
+            if not attempts_left:
+                hint = "is the machine very busy, or out of memory?"
+                raise Unavailable(f"Ray does not start; {hint} {first_line(error)}") from error
+        finally:
+            attempted()
+
+
+def first_line(error: Exception) -> str:
+    """What an error of Ray says first."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

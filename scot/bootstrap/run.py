@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from scot.bootstrap.corpus import VERSION, part, triplets, write_corpus
 from scot.composers import Registry
@@ -87,9 +86,9 @@ def bootstrap(config: BootstrapConfig) -> int:
     place = config.work / encoder.id.replace("/", "-").replace(":", "-")
     images = str(place / "images") if config.images else ""
     seen = encode_unlabelled(config.images, images, encoder, progress=progress) if images else None
+    data, embeddings = _encoded(config, corpus, encoder, place, progress)
     dim = encoder.dim
-    del encoder  # encoding loads it again, in its own settings
-    data, embeddings = _encoded(config, corpus, place, progress)
+    del encoder  # training needs the memory
     run = RunFolder(
         place / "runs", f"bootstrap-{RunFolder.default_name(settings, data, seen)[-8:]}", settings, data, seen
     )
@@ -127,16 +126,17 @@ def check_text_tower(encoder: Encoder, rows: list[dict[str, str]]) -> None:
         )
 
 
-def _encoded(config: BootstrapConfig, corpus: pa.Table, place: Path, progress: Progress) -> tuple[CacheInfo, str]:
+def _encoded(
+    config: BootstrapConfig, corpus: pa.Table, encoder: Encoder, place: Path, progress: Progress
+) -> tuple[CacheInfo, str]:
     """The embedding cache of the corpus, and its folder."""
     name = VERSION if config.share == 1.0 else f"{VERSION}-{config.share:g}"
     folder, embeddings = str(config.work / name), str(place / name)
     if not Folder(folder).exists(MANIFEST):
         write_triplets(folder, triplets(corpus), {})
     done = encode_triplets(
-        [], [folder], embeddings, captions_only=True, encoder=config.encoder, num_workers=0,
-        use_gpu=torch.cuda.is_available(), progress=progress,
-    )  # fmt: skip
+        [], [folder], embeddings, captions_only=True, encoder=encoder, num_workers=0, progress=progress
+    )
     texts, seconds = done.info.counts["texts"] - done.reused_texts, done.seconds
     progress.line(f"{done.info.counts['triplets']:,} triplets; {texts:,} texts encoded in {seconds:.0f} s")
     if done.truncated_texts:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, TypeVar, Unpack
 
 import grpc
 
-from scot.channels import SERVING
+from scot.channels import SERVING, FinalStatus
 from scot.client import _messages as messages
 from scot.client._connection import Connection, from_rpc
 from scot.client._query import facets_request, search_request
@@ -49,12 +49,14 @@ class AsyncScotClient(Connection):
         """See :meth:`scot.client.ScotClient.search_many`."""
         stream = messages.QueryStream(queries)
         requests, timeout = stream.requests(), self._timeout(timeout, None)
+        call = self._search.ComposeSearchStream(requests, timeout=timeout, metadata=self._metadata)
+        status = FinalStatus(call)
         try:
-            async for response in self._search.ComposeSearchStream(requests, timeout=timeout, metadata=self._metadata):
+            async for response in call:
                 for result in stream.results(response):
                     yield result
-        except grpc.RpcError as error:
-            raise from_rpc(error, self.target) from error
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(status.error(error), self.target) from error
         for refused in stream.finish():
             yield refused
 

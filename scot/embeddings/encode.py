@@ -74,7 +74,7 @@ def encode_triplets(
     output: str,
     *,
     captions_only: bool = False,
-    encoder: str = "tiny",
+    encoder: str | Encoder = "tiny",
     num_workers: int = 1,
     use_gpu: bool = False,
     states: bool = False,
@@ -91,7 +91,7 @@ def encode_triplets(
         triplets: folders of triplet shards; a triplet that several of them have is encoded once.
         output: the folder of the cache.
         captions_only: encode the texts alone; each caption's vector stands in for its images.
-        encoder: the name of the encoder.
+        encoder: the name of the encoder, or without actors one that is loaded, which encodes on its own device.
         num_workers: the number of actors that encode and share the machine's cores; 0: this process, without Ray.
         use_gpu: give each actor a GPU; without actors this process uses one.
         states: store the hidden states of images and edits too, for composers that read them.
@@ -108,15 +108,18 @@ def encode_triplets(
         raise InvalidInput("use_gpu encodes on a GPU, and PyTorch finds none here")
     if captions_only and sources:
         raise InvalidInput("captions_only encodes no image, so it takes no source")
+    if num_workers and not isinstance(encoder, str):
+        raise InvalidInput("actors load the encoder themselves, by its name")
     if not sources and not captions_only:
         raise InvalidInput("name at least one source of captioned images")
     for source in sources:
         progress.line(f"reading {open_source(source)}")  # an invalid source is an error before anything starts
     manifests = [read_manifest(folder) for folder in triplets]
-    model = load_encoder(encoder, device="cpu")
+    model = encoder if not isinstance(encoder, str) else load_encoder(encoder, device=_device(num_workers, use_gpu))
     encoder_id, dim = model.id, model.dim
     widths = _state_widths(model) if states else {}
-    del model
+    pool = EncoderPool(encoder if num_workers else model, num_workers, use_gpu, states)
+    del model  # the actors load it themselves
     source_hash = _hash(
         [*map(_fingerprint, sources), *(each.hash for each in manifests), encoder_id]
         + ["states"] * states
@@ -152,7 +155,6 @@ def encode_triplets(
     write = partial(cache.write_vectors, output, encoder_id=encoder_id, dim=dim)
     saved = time.monotonic()
     if missing or new_texts:
-        pool = EncoderPool(encoder, num_workers, use_gpu, states)
         stream = encode_stream(list(sources) if missing else [], missing, sorted(new_texts), edits, pool)
         with progress.task("encoding", len(missing) + len(new_texts), "images and texts") as task:
             for row in stream:
@@ -209,6 +211,11 @@ def encode_triplets(
     info = CacheInfo(encoder_id, dim, source_hash, counts, rejected, hashed, states=widths, captions_only=captions_only)
     cache.write_info(output, info)
     return Encoded(info, reused_images, reused_texts, time.monotonic() - started, truncated)
+
+
+def _device(num_workers: int, use_gpu: bool) -> str:
+    """Where this process needs the encoder: to encode, or only to know its id."""
+    return "cuda" if use_gpu and not num_workers else "cpu"
 
 
 def _distinct(folders: list[pa.Table]) -> tuple[pa.Table, int]:

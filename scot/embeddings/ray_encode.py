@@ -21,7 +21,7 @@ from scot.data.captioned import read_captioned
 from scot.data.records import CaptionedImage, Refusals
 from scot.embeddings.images import embed_images
 from scot.encoders import load_encoder
-from scot.encoders.base import encode_tokens
+from scot.encoders.base import Encoder, embed_texts
 from scot.errors import ImageRefused, our_cause
 
 _IMAGE_BATCH = 64
@@ -44,9 +44,12 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class EncoderPool:
-    """The actors that encode (0: this process): their encoder, whether each has a GPU, and whether states are kept."""
+    """The actors that encode (0: this process): their encoder, whether each has a GPU, and whether states are kept.
 
-    encoder: str
+    The encoder of actors is a name; that of this process may be loaded already.
+    """
+
+    encoder: str | Encoder
     num_workers: int = 1
     use_gpu: bool = False
     states: bool = False
@@ -125,7 +128,8 @@ class EncodeRows:
     def __init__(self, pool: EncoderPool) -> None:
         if pool.num_workers:
             torch.set_num_threads(pool.threads)
-        self._encoder = load_encoder(pool.encoder, device="cuda" if pool.use_gpu else "cpu")
+        device = "cuda" if pool.use_gpu else "cpu"
+        self._encoder = load_encoder(pool.encoder, device=device) if isinstance(pool.encoder, str) else pool.encoder
         self._states = pool.states
         self._threads = max(2, pool.threads)
 
@@ -163,11 +167,9 @@ class EncodeRows:
         with_states = [text for text in texts if self._states and text in edits]
         without = [text for text in texts if not (self._states and text in edits)]
         for group in filter(None, (with_states, without)):
-            tokenized = self._encoder.tokenize(group)
-            tokens = [each.tokens for each in tokenized]
-            vectors_ND, states = encode_tokens(self._encoder, tokens, states=group is with_states)
-            for text, each, vector, inside in zip_longest(group, tokenized, vectors_ND, states):
-                yield self._row(vector, inside, text=text, count=int(each.truncated))
+            vectors_ND, states, truncated_N = embed_texts(self._encoder, group, states=group is with_states)
+            for text, vector, inside, truncated in zip_longest(group, vectors_ND, states, truncated_N):
+                yield self._row(vector, inside, text=text, count=int(truncated))
 
     def refusal(self, reason: str, count: int) -> EncodedRow:
         """A row that reports refused images."""

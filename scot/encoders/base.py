@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +104,23 @@ def encode_pixels(encoder: Encoder, pixels: Sequence[Pixels], *, states: bool) -
     return state_encoder(encoder).encode_pixels_states(pixels) if states else (encoder.encode_pixels(pixels), [])
 
 
-def encode_tokens(encoder: Encoder, tokens: Sequence[Tokens], *, states: bool) -> tuple[Vectors, HiddenStates]:
-    """The same for tokenized texts."""
-    return state_encoder(encoder).encode_tokens_states(tokens) if states else (encoder.encode_tokens(tokens), [])
+class EmbeddedTexts(NamedTuple):
+    """N embedded texts: their vectors ``(N, D)``, their hidden states or none, and which did not fit the context."""
+
+    vectors_ND: Vectors
+    states_NLW: HiddenStates
+    truncated_N: list[bool]
+
+
+def embed_texts(encoder: Encoder, texts: Sequence[str], *, states: bool = False) -> EmbeddedTexts:
+    """Tokenize and embed texts, with their hidden states if ``states``.
+
+    Raises:
+        InvalidInput: ``states``, and the encoder does not give them.
+    """
+    tokenized = encoder.tokenize(texts)
+    tokens = [each.tokens for each in tokenized]
+    vectors_ND, states_NLW = (
+        state_encoder(encoder).encode_tokens_states(tokens) if states else (encoder.encode_tokens(tokens), [])
+    )
+    return EmbeddedTexts(vectors_ND, states_NLW, [each.truncated for each in tokenized])

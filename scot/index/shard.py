@@ -114,7 +114,9 @@ class Shard:
             with_payload=True,
             params=edge.SearchParams(hnsw_ef=params.hnsw_ef or None, quantization=rescored),
         )
-        return [_point(each) for each in self._shard.query(request)]
+        points = (_point(each) for each in self._shard.query(request))
+        # Maximal marginal relevance reads the vectors, and the engine returns them then in any case.
+        return [*points] if search.with_vectors else [replace(point, vector=None) for point in points]
 
     def count(self, filter: Filter | None = None) -> int:
         """The number of points that the filter leaves."""

@@ -9,15 +9,13 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from scot.channels import SEARCH_OPTIONS, SERVING, open_channel
+from scot.channels import SEARCH_OPTIONS, SERVING, FinalStatus, open_channel
 from services.web.methods import METHODS, Method
 from services.web.problems import OTHER_VERSION, Problem, from_rpc
 
 Metadata = Sequence[tuple[str, str]]
 _HEALTH = "/grpc.health.v1.Health/Check"
 _HEALTH_S = 3.0
-_ATTEMPTS = 4
-_LOST_STATUS = "Internal error from Core"
 
 
 class Upstream:
@@ -55,23 +53,18 @@ class Upstream:
 
     async def stream(self, method: Method, requests: Sequence[Message], metadata: Metadata) -> AsyncIterator[Message]:
         """The responses of a stream. Raises Problem."""
-        for attempts_left in reversed(range(_ATTEMPTS)):
-            answered = False
-            given = iter(requests) if method.client_streaming else requests[0]
-            call = self._stubs[method.full_name](given, metadata=metadata)
-            try:
-                while (response := await asyncio.wait_for(call.read(), self._timeout_s)) is not grpc.aio.EOF:
-                    answered = True
-                    yield _readable(response)
-                return
-            except TimeoutError:
-                raise Problem("DEADLINE_EXCEEDED", "the search service did not answer in time") from None
-            except grpc.aio.AioRpcError as error:
-                # When a service ends a call while its requests are still written, grpc.aio loses the service's status.
-                if answered or not attempts_left or error.details() != _LOST_STATUS:
-                    raise from_rpc(error) from error
-            finally:
-                call.cancel()
+        given = iter(requests) if method.client_streaming else requests[0]
+        call = self._stubs[method.full_name](given, metadata=metadata)
+        status = FinalStatus(call)
+        try:
+            while (response := await asyncio.wait_for(call.read(), self._timeout_s)) is not grpc.aio.EOF:
+                yield _readable(response)
+        except TimeoutError:
+            raise Problem("DEADLINE_EXCEEDED", "the search service did not answer in time") from None
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(status.error(error)) from error
+        finally:
+            call.cancel()
 
     async def serving(self) -> bool:
         """Whether the service answers and reports that it serves."""

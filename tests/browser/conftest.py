@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from scot.client import NewItem, Origin, ScotClient
-from scot.worlds import load_world
-from scot.worlds.gallery import evaluation_gallery
 from services.search.settings import from_args
+from tests.support.chromium import Console, chromium
+from tests.support.drawn_items import drawn_items
 from tests.support.served_here import served_here
 from tests.support.served_web import served_web
 
@@ -28,22 +26,11 @@ PICTURES = 120
 
 def gallery_items() -> list[NewItem]:
     """Drawn garments with their attributes as payload, and one item whose every text is an attack."""
-    world = load_world("wardrobe")
-    items = []
-    for drawing in evaluation_gallery(world, size=PICTURES, queries=1, seed=4).items:
-        payload: dict[str, Any] = {"caption": drawing.caption(world)}
-        payload |= {name: str(value) for name, value in drawing.attributes.items()}
-        items.append(NewItem(drawing.item_id, image=png(drawing.draw(world)), payload=payload))
+    items, _ = drawn_items(PICTURES)
     payload = {"caption": HOSTILE_CAPTION, "<i>field</i>": "<u>value</u>", "nested": {"a": ["</script>"]}}
     origin = Origin("/pictures", '"><svg onload=alert(1)>.png')
     hostile = NewItem(HOSTILE_ID, image=items[0].image, payload=payload, origin=origin)
     return [*items, hostile]
-
-
-def png(image: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")
@@ -64,23 +51,8 @@ def url(address: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not installed")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("there is no chromium")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with chromium() as opened:
         yield opened
-        opened.close()
-
-
-class Console:
-    """What a page wrote as an error: an exception, or what its Content-Security-Policy stopped."""
-
-    def __init__(self, context: BrowserContext) -> None:
-        self.errors: list[str] = []
-        context.on("weberror", lambda error: self.errors.append(str(error.error)))
-        context.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
 
 
 @pytest.fixture

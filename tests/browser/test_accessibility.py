@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from tests.browser.conftest import Console
 from tests.browser.driving import say, steps, tiles
+from tests.support.chromium import Console
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -1,8 +1,9 @@
-"""The search service as people run it: real Ray Serve, a real encoder, the embedded store, over gRPC."""
+"""The search service as people run it: real Ray Serve, a real encoder, the embedded store, over gRPC and HTTP."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import os
 import signal
@@ -43,6 +44,7 @@ from scot.errors import EncoderMismatch, InvalidInput, NotFound, ScotError, Unav
 from scot.ports import free_port
 from scot.v1 import index_pb2, search_pb2, search_pb2_grpc
 from tests.support.random_encoder import save_random_encoder
+from tests.support.served_web import ask
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -55,15 +57,17 @@ class Service:
     data: Path
     encoder: str
     process: subprocess.Popen[str]
+    url: str
+    """Of the web service beside it."""
 
     @property
     def target(self) -> str:
         return f"localhost:{self.port}"
 
 
-def start(data: Path, encoder: str, port: int) -> subprocess.Popen[str]:
+def start(data: Path, encoder: str, port: int, *flags: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "services.search.local", "--data", str(data), "--encoder", encoder]
-    command += ["--port", str(port), "--threads", "1"]
+    command += ["--port", str(port), "--threads", "1", *flags]
     # In a session of its own, by which everything it ever starts can be found, whoever the parent is by then.
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
@@ -94,14 +98,18 @@ def service(tmp_path_factory: pytest.TempPathFactory, encoder: str) -> Iterator[
     loaded = load_encoder(encoder, device="cpu")
     publish(data / "composers", folder / "ours", loaded.id, loaded.dim)
     publish(data / "composers", folder / "foreign", "another@0-32d", loaded.dim, version="foreign", release=False)
-    port = free_port()
-    process = start(data, encoder, port)
+    port, web_port = free_port(), free_port()
+    process = start(data, encoder, port, "--web", "--web-port", str(web_port))
     assert process.stdout is not None
     first = process.stdout.readline()
     if f"listens on localhost:{port}" not in first:
         process.kill()
         pytest.fail(f"did not start: {first} {process.communicate()[1]}")
-    yield Service(port, data, encoder, process)
+    url = f"http://localhost:{web_port}"
+    assert (
+        process.stdout.readline() == f"SCOT's web service listens on {url} for localhost:{port}; /docs describes it\n"
+    )
+    yield Service(port, data, encoder, process, url)
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=120)
@@ -373,6 +381,22 @@ def test_health_check_and_watch(service: Service) -> None:
         watch.cancel()
 
 
+def test_the_web_service_beside_it_answers(service: Service) -> None:
+    url = service.url
+    item = {"itemId": "shown", "image": base64.b64encode(png("red")).decode()}
+    assert ask(url, "/v1/upsert-items", {"collection": "shown", "items": [item]}).json["upserted"] == "1"
+    query = {"collection": "shown", "edits": [{"text": "red"}]}
+    found = ask(url, "/v1/compose-search", query, x_request_id="mine")
+    assert [hit["itemId"] for hit in found.json["hits"]] == ["shown"]
+    assert found.json["requestId"] == found.headers["x-request-id"] == "mine"
+    refused = ask(url, "/v1/compose-search", {"edits": [{"text": ""}]})
+    assert (refused.status, refused.json["detail"]) == (400, "edits[0].text: must not be empty")
+    first, second, end = ask(url, "/v1/compose-search-stream", {"requests": [query, {}]}).events
+    assert (len(first[1]["hits"]), second[1]["error"]["status"], end[0]) == (1, "INVALID_ARGUMENT", "end")
+    assert ask(url, "/v1/pictures/shown?collection=shown").headers["content-type"] == "image/webp"
+    assert ask(url, "/readyz").status == 200
+
+
 def test_a_second_service_is_refused_before_it_starts(service: Service) -> None:
     for port, sentence in ((service.port, f"port {service.port} is in use"), (free_port(), "open in another process")):
         second = start(service.data, service.encoder, port)
@@ -389,10 +413,12 @@ def test_ctrl_c_stops_everything_and_loses_nothing(service: Service, client: Sco
     output, errors = service.process.communicate(timeout=120)
     assert service.process.returncode == 0
     assert members(service.process.pid) == {}
-    assert output == ""  # after the line that it listens
+    assert output == ""  # after the lines that it listens
     assert errors.splitlines() == [f"starting SCOT with encoder {service.encoder} …"]
     with pytest.raises(Unavailable, match="no SCOT service answers"):
         client.search(edits="a")
+    with pytest.raises(ConnectionRefusedError):
+        ask(service.url, "/healthz")
     assert not client.healthy()
 
     from scot.index.store import GalleryStore

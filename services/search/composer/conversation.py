@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ LIKE = DISLIKE = 0.5
 """How far a query moves towards the mean of what is liked, and away from the mean of what is disliked."""
 _NOTHING = 1e-3
 """A weighted sum of unit vectors that is shorter than this share of its weights has no direction."""
+_ZERO = 1e-6
+Otherwise = TypeVar("Otherwise", Vector, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def query_vector(
         # Only a query that is one image, and nothing else, has that image's hidden states.
         image = shown[0] if len(shown) == 1 and turn.vector is None and query_D is None else None
         if start_D is not None:
-            query_D = start_D if query_D is None else unit(start_D + CARRY * query_D)
+            query_D = start_D if query_D is None else unit(start_D + CARRY * query_D, start_D)
         for edit in turn.edits:
             text = next(next_text)
             if query_D is None:  # text-only: the query starts at the first edit
@@ -72,7 +75,7 @@ def followed(start_D: Vector, end_D: Vector, edit: Edit) -> Vector:
         return end_D
     step = -edit.weight if edit.negative else edit.weight
     # (1 - w) q + w c = q + w (c - q): one formula moves towards the edit and, with a negative step, away from it.
-    return unit(start_D + step * (end_D - start_D), otherwise=start_D)
+    return unit(start_D + step * (end_D - start_D), start_D)
 
 
 def moved(query_D: Vector | None, turn: ComposeTurn) -> Vector | None:
@@ -86,16 +89,13 @@ def moved(query_D: Vector | None, turn: ComposeTurn) -> Vector | None:
         end_D = end_D + LIKE * (turn.like - query_D)
     if turn.dislike is not None:
         end_D = end_D - DISLIKE * (turn.dislike - query_D)
-    return unit(end_D, otherwise=query_D)
+    return unit(end_D, query_D)
 
 
-def unit(vector_D: Vector, otherwise: Vector | None = None) -> Vector:
+def unit(vector_D: Vector, otherwise: Otherwise) -> Vector | Otherwise:
     """The vector at unit length; one that is almost zero has no direction, and becomes ``otherwise``."""
     length = float(np.linalg.norm(vector_D))
-    if length <= 1e-6 and otherwise is not None:
-        return otherwise
-    result: Vector = (vector_D / max(length, 1e-6)).astype(np.float32)
-    return result
+    return (vector_D / length).astype(np.float32) if length > _ZERO else otherwise
 
 
 def _start(job: ComposeJob, place: int, shown: Sequence[Embedded]) -> Vector | None:
@@ -109,10 +109,11 @@ def _start(job: ComposeJob, place: int, shown: Sequence[Embedded]) -> Vector | N
     for image, (_, weight) in zip(shown, turn.images, strict=True):
         sum_D = sum_D + weight * image.vector_D
     weights = turn.vector_weight + sum(abs(weight) for _, weight in turn.images)
-    if float(np.linalg.norm(sum_D)) < _NOTHING * weights:
+    start_D = None if float(np.linalg.norm(sum_D)) < _NOTHING * weights else unit(sum_D / weights, None)
+    if start_D is None:
         field = "references" if place == len(job.turns) - 1 else f"turns[{place}].references"
         raise InvalidInput(f"{field}: they cancel each other out, so their weighted sum has no direction")
-    return unit(sum_D)
+    return start_D
 
 
 def split(each: Mapping[int, int], items: Sequence[Embedded]) -> dict[int, Sequence[Embedded]]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from cachetools import LRUCache
 
-from scot.encoders.base import encode_pixels, encode_tokens
+from scot.encoders.base import embed_texts, encode_pixels
 
 if TYPE_CHECKING:
     from scot.encoders.base import Encoder, HiddenStates, Vectors
@@ -67,9 +67,7 @@ class CachedEncoder:
         return self._embedded("text", texts, states, self._encode_texts)
 
     def _encode_texts(self, texts: Sequence[str], states: bool) -> _Encoded:
-        tokenized = self._encoder.tokenize(texts)
-        vectors_ND, states_NLW = encode_tokens(self._encoder, [text.tokens for text in tokenized], states=states)
-        return vectors_ND, states_NLW, [text.truncated for text in tokenized]
+        return embed_texts(self._encoder, texts, states=states)
 
     def _encode_pixels(self, images: Sequence[Pixels], states: bool) -> _Encoded:
         return *encode_pixels(self._encoder, images, states=states), [False] * len(images)

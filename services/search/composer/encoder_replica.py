@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import serve
 
+from scot.encoders.base import embed_texts
 from services.search.composer.batcher import DynamicBatcher
 from services.search.composer.messages import EncodedText
 from services.search.settings import SearchSettings
@@ -38,9 +39,8 @@ class EncoderReplica:
         return rows
 
     def _encode_texts(self, texts: list[str]) -> list[EncodedText]:
-        tokenized = self._encoder.tokenize(texts)
-        vectors_ND = self._encoder.encode_tokens([text.tokens for text in tokenized])
-        return [EncodedText(row, text.truncated) for row, text in zip(vectors_ND, tokenized, strict=True)]
+        vectors_ND, _, truncated_N = embed_texts(self._encoder, texts)
+        return [EncodedText(row, truncated) for row, truncated in zip(vectors_ND, truncated_N, strict=True)]
 
 
 def _together(encode: Callable[[list[Any]], Any]) -> Callable[[list[list[Any]]], list[Any]]:

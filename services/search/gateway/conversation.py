@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scot.errors import InvalidInput, NotFound
+from services.search.composer.conversation import unit
 from services.search.composer.messages import ComposeTurn, Vector
 from services.search.gateway.context import Context
 from services.search.rpc.limits import HANDLE_BYTES
@@ -71,6 +72,4 @@ def _mean(item_ids: Sequence[str], vectors: Mapping[str, Vector]) -> Vector | No
     """The mean of the items' vectors at unit length ``(D,)``; None without items, or if they cancel each other."""
     if not item_ids:
         return None
-    mean: Vector = np.mean([vectors[each] for each in item_ids], axis=0)
-    length = float(np.linalg.norm(mean))
-    return (mean / length).astype(np.float32) if length > 1e-6 else None
+    return unit(np.mean([vectors[each] for each in item_ids], axis=0), None)

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING
 
 from scot.bundled import python_path
 from scot.child_processes import wait_or_kill
-from scot.errors import Unavailable
-from scot.local_ray import LOCAL_RAY, temporary_folder
+from scot.local_ray import LOCAL_RAY, start_private_ray, temporary_folder
 from scot.ports import free_port
 from services.search import tracing
 from services.search.local.config import LocalConfig
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
 APP = "search"
-_ATTEMPTS = 3
 _POLL_S = 0.05
 _RELOAD_S = 120.0
 
@@ -66,30 +64,15 @@ def import_application() -> ModuleType:
 
 def start_ray(config: LocalConfig, install_signals: Callable[[], None], stop: threading.Event) -> None:
     """Start Ray; ``install_signals`` is called after it, since Ray replaces SIGTERM's handler. Raises Unavailable."""
-    import ray
-
-    for attempts_left in reversed(range(_ATTEMPTS)):
-        try:
-            ray.init(
-                address="local",
-                num_cpus=8,  # logical: enough for every replica, on any machine
-                include_dashboard=False,
-                object_store_memory=128 * 2**20,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _node_ip_address="127.0.0.1",
-                _metrics_export_port=config.metrics_port or None,
-            )
-            return
-        except Exception as error:
-            # Ray waits 30 seconds for its own processes, which may not be enough on a busy machine.
-            stop_ray()
-            if stop.is_set():
-                return
-            if attempts_left == 0:
-                raise Unavailable("Ray did not start; is the machine very busy, or out of memory?") from error
-        finally:
-            install_signals()
+    start_private_ray(
+        stop=stop_ray,
+        stopped=stop.is_set,
+        attempted=install_signals,
+        num_cpus=8,  # logical: enough for every replica, on any machine
+        object_store_memory=128 * 2**20,
+        _node_ip_address="127.0.0.1",
+        _metrics_export_port=config.metrics_port or None,
+    )
 
 
 def start_serve(grpc_port: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from scot import cli
 from scot.bootstrap.run import BootstrapConfig, bootstrap
 from scot.composers import Registry
-from scot.encoders import load_encoder
+from scot.encoders import Encoder, load_encoder
 from tests.support.random_encoder import save_random_encoder
 
 
@@ -59,6 +60,19 @@ def test_a_composer_for_an_encoder_of_ones_own(
     assert "0 texts encoded" in err
     assert out.startswith(f"published v1 for {said['encoder']}")
     assert registry.versions() == ["v1"]
+
+
+def test_the_encoder_is_loaded_once(tmp_path: Path, encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+
+    def load(name: str, **settings: Any) -> Encoder:
+        loaded.append(name)
+        return load_encoder(name, **settings)
+
+    for module in ("scot.bootstrap.run", "scot.embeddings.encode", "scot.embeddings.ray_encode"):
+        monkeypatch.setattr(f"{module}.load_encoder", load)
+    assert bootstrap(small(tmp_path, encoder, steps=1)) == 0
+    assert loaded == [encoder]
 
 
 def test_without_pictures_it_says_what_it_cannot_know(

@@ -276,3 +276,23 @@ def test_a_key_may_have_blanks_around_it_or_be_the_value_of_a_header(key: str) -
     assert ScotClient("localhost:1", api_key=key)._metadata == [("authorization", "Bearer scot_key")]
     with pytest.raises(InvalidInput, match="without spaces and line breaks"):
         ScotClient("localhost:1", api_key="scot\nkey")
+
+
+def test_a_stream_that_is_refused_at_once_never_loses_the_reason() -> None:
+    server = grpc.server(ThreadPoolExecutor(1))  # without any method
+    port = server.add_insecure_port("localhost:0")
+    server.start()
+
+    async def refusals() -> list[str]:
+        said = []
+        async with AsyncScotClient(f"localhost:{port}") as client:
+            for _ in range(200):
+                with pytest.raises(ScotError) as refused:
+                    [each async for each in client.search_many([{"edits": "a"}])]
+                said.append(str(refused.value))
+        return said
+
+    try:
+        assert set(asyncio.run(refusals())) == {"Method not found!"}
+    finally:
+        server.stop(None).wait()

@@ -1,11 +1,16 @@
-"""What the examples in docs/clients.md name is in the contract, and their service config is our client's."""
+"""The code in docs/clients.md and docs/http.md is that of examples/, whose service config is our client's.
+
+tests/examples runs the programs.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from google.protobuf.descriptor import Descriptor
 
 from scot.channels import SEARCH_OPTIONS
@@ -25,9 +30,55 @@ SERVICES = {
 OURS = json.loads(dict(SEARCH_OPTIONS)["grpc.service_config"])["methodConfig"]
 
 
-def example(kind: str) -> str:
-    (found,) = blocks(PAGE, kind)
-    return str(found)
+def parts(page: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each run of lines that a page shows of a program: the program is the last one linked before it, … is a cut."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.finditer(r"^```(?:python|js|go)\n(.*?)^```", text, re.M | re.S):
+        linked = re.findall(r"\]\(\.\./(examples/[^)]+\.(?:py|js|go|html))\)", text[: block.start()])
+        assert linked, f"{page.name} shows code before it links a program"
+        yield from (
+            (ROOT / linked[-1], part.splitlines()) for part in re.split(r"^\n?(?:#|//) …\n", block[1], flags=re.M)
+        )
+
+
+def stands_in(lines: list[str], program: list[str]) -> bool:
+    """Whether the lines follow each other in the program, all indented by as much more."""
+    for start in range(len(program) - len(lines) + 1):
+        indent = re.match(r"\s*", program[start])
+        assert indent is not None
+        if [indent[0] + line if line else "" for line in lines] == program[start : start + len(lines)]:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("name", ["clients.md", "http.md"])
+def test_a_page_shows_what_the_programs_do(name: str) -> None:
+    shown = list(parts(ROOT / "docs" / name))
+    assert shown
+    for program, lines in shown:
+        assert stands_in(lines, program.read_text(encoding="utf-8").splitlines()), (program.name, lines)
+
+
+def test_a_line_that_differs_is_found() -> None:
+    program = ["def f():", "    a = 1", "", "    return a"]
+    assert stands_in(["a = 1", "", "return a"], program)
+    assert not stands_in(["a = 2", "", "return a"], program)
+    assert not stands_in(["a = 1", "return a"], program)
+
+
+def test_nodes_service_config_is_ours() -> None:
+    script = (ROOT / "examples" / "node" / "grpc.js").read_text(encoding="utf-8")
+    config = re.search(r"const serviceConfig = (\{.*?\n\});", script, re.S)
+    assert config is not None
+    text = re.sub(r"(?<=[{\s])(\w+):(?= )", r'"\1":', config[1])
+    assert json.loads(re.sub(r",(\s*[}\]])", r"\1", text))["methodConfig"] == OURS
+
+
+def test_gos_service_config_is_ours() -> None:
+    script = (ROOT / "examples" / "go" / "main.go").read_text(encoding="utf-8")
+    config = re.search(r"serviceConfig = `(.*?)`", script, re.S)
+    assert config is not None
+    assert json.loads(config[1])["methodConfig"] == OURS
 
 
 def camel(name: str) -> str:
@@ -47,51 +98,6 @@ def unknown_keys(value: object, message: Descriptor, name: str) -> list[str]:
         if key in fields and fields[key].message_type is not None:
             found += unknown_keys(inner, fields[key].message_type, fields[key].message_type.name)
     return found
-
-
-def json_of(javascript: str) -> object:
-    """A literal of plain keys as JSON, with what is computed as null."""
-    text = re.sub(r"fs\.readFileSync\([^)]*\)", "null", javascript)
-    return json.loads(re.sub(r",(\s*[}\]])", r"\1", re.sub(r"(\w+):", r'"\1":', text)))
-
-
-def test_node_names_fields_and_methods_of_the_contract() -> None:
-    script = example("js")
-    literals = [re.search(r"const request = (\{.*?\n\});", script, re.S), *re.finditer(r"\.write\((\{.*\})\)", script)]
-    assert len(literals) == 3
-    for literal in literals:
-        assert literal is not None
-        request = json_of(literal[1])
-        assert unknown_keys(request, MESSAGES["ComposeSearchRequest"], "ComposeSearchRequest") == []
-    assert set(re.findall(r"client\.(\w+)\(", script)) <= SERVICES["SearchService"]
-    hit = {camel(field.name) for field in MESSAGES["Hit"].fields}
-    answer = {camel(field.name) for field in MESSAGES["ComposeSearchResponse"].fields}
-    assert set(re.findall(r"\bhit\.(\w+)", script)) <= hit
-    assert set(re.findall(r"\b(?:answer|response)\.(\w+)", script)) <= answer
-    for path in re.findall(r'"(scot/v1/\w+\.proto)"', script):
-        assert (ROOT / "protos" / path).exists()
-    config = re.search(r"const serviceConfig = (\{.*?\n\});", script, re.S)
-    assert config is not None
-    text = re.sub(r"(?<=[{\s])(\w+):(?= )", r'"\1":', config[1])
-    assert json.loads(re.sub(r",(\s*[}\]])", r"\1", text))["methodConfig"] == OURS
-
-
-def test_go_names_fields_and_methods_of_the_contract() -> None:
-    script = example("go")
-    for client, method in re.findall(r"scot\.New(\w+)Client\(\w+\)\.(\w+)\(", script):
-        assert method in SERVICES[client]
-    types = set(re.findall(r"\bscot\.([A-Z]\w*)", script)) - {f"New{name}Client" for name in SERVICES}
-    fields = {camel("_" + field.name) for message in MESSAGES.values() for field in message.fields}
-    oneofs = {camel("_" + oneof.name) for message in MESSAGES.values() for oneof in message.oneofs}
-    for name in types:
-        message, _, member = name.partition("_")
-        assert message in MESSAGES
-        assert not member or member in {camel("_" + field.name) for field in MESSAGES[message].fields}
-    assert set(re.findall(r"(?<=[{\t ])([A-Z]\w*):", script)) <= fields | oneofs
-    assert set(re.findall(r"\.Get(\w+)\(\)", script)) <= fields
-    config = re.search(r"serviceConfig = `(.*?)`", script, re.S)
-    assert config is not None
-    assert json.loads(config[1])["methodConfig"] == OURS
 
 
 def test_grpcurl_names_fields_and_methods_of_the_contract() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
@@ -206,6 +208,8 @@ def test_mmr_prefers_what_differs(stocked: Stocked) -> None:
         assert await chosen(0.9, limit=1, offset=1) == (await chosen(0.9))[1:2]
         assert await chosen(0.9, filter=Filter(must=[Match("kind", "dress")])) == ["c"]
         assert "b" not in await chosen(0.9, exclude_ids=["b"])
+        (hit,) = await store.search(gallery, query, mmr=Mmr(0.5, 4), limit=1)
+        assert hit.vector is None
         (hit,) = await store.search(gallery, query, mmr=Mmr(0.5, 4), limit=1, with_vectors=True)
         assert hit.score == pytest.approx(nearest[0].score, abs=1e-5)
         assert hit.vector is not None
@@ -388,40 +392,56 @@ Steps = Sequence[tuple[list[Item], list[str]]]
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    steps=st.lists(st.tuples(st.lists(STORED, max_size=6), st.lists(NAMES, max_size=2)), min_size=1, max_size=3),
-    query=VECTORS,
-    page=st.fixed_dictionaries({"limit": st.integers(1, 7), "offset": st.integers(0, 3)}),
-    options=st.fixed_dictionaries(
-        {"filter": FILTERS, "score_threshold": st.none() | st.sampled_from([-0.47, 0.13, 0.91])}
-    ),
-)
-def test_every_store_answers_as_the_embedded_one(
-    tmp_path_factory: pytest.TempPathFactory, kind: str, *, steps: Steps, query: Any, page: Any, options: Any
-) -> None:
-    answers = []
-    for each in ("embedded", kind):
-        with place(each, tmp_path_factory.mktemp("store")) as here:
+def test_every_store_answers_as_the_embedded_one(tmp_path_factory: pytest.TempPathFactory, kind: str) -> None:
+    galleries = itertools.count()
 
-            async def work(store: GalleryStore, here: Place = here) -> None:
-                await store.ensure(here.gallery, ENCODER, 3)
-                deleted = []
-                for stored, gone in steps:
-                    await store.upsert(here.gallery, stored)
-                    deleted.append(await store.delete(here.gallery, gone))
-                hits = await store.search(here.gallery, query, **page, **options)
-                everything = await store.search(here.gallery, query, limit=50, **options)
-                items = await store.get(here.gallery, ["a", "ü", "b"], with_vectors=True)
-                answers.append(
-                    (
-                        deleted,
-                        (await store.info(here.gallery)).items,
-                        [round(hit.score, 4) for hit in hits],
-                        {(hit.item_id, round(hit.score, 4), repr(sorted(hit.payload.items()))) for hit in everything},
-                        {name: (np.round(item.vector, 4).tolist(), item.payload) for name, item in items.items()},
-                    )
-                )
+    async def answers(store: GalleryStore, gallery: str, *, steps: Steps, query: Any, page: Any, options: Any) -> Any:
+        await store.ensure(gallery, ENCODER, 3)
+        deleted = []
+        for stored, gone in steps:
+            await store.upsert(gallery, stored)
+            deleted.append(await store.delete(gallery, gone))
+        hits = await store.search(gallery, query, **page, **options)
+        everything = await store.search(gallery, query, limit=50, **options)
+        items = await store.get(gallery, ["a", "ü", "b"], with_vectors=True)
+        left = (await store.info(gallery)).items
+        await store.engine.drop(f"{gallery}-1")
+        return (
+            deleted,
+            left,
+            [round(hit.score, 4) for hit in hits],
+            {(hit.item_id, round(hit.score, 4), repr(sorted(hit.payload.items()))) for hit in everything},
+            {name: (np.round(item.vector, 4).tolist(), item.payload) for name, item in items.items()},
+        )
 
-            here.run(work)
-    assert answers[0] == answers[1]
+    with (
+        place("embedded", tmp_path_factory.mktemp("store")) as here,
+        place(kind, tmp_path_factory.mktemp("store")) as there,
+        asyncio.Runner() as runner,
+    ):
+        stores = (here.open(), there.open())
+
+        @settings(max_examples=40, deadline=None, derandomize=True)
+        @given(
+            steps=st.lists(
+                st.tuples(st.lists(STORED, max_size=6), st.lists(NAMES, max_size=2)), min_size=1, max_size=3
+            ),
+            query=VECTORS,
+            page=st.fixed_dictionaries({"limit": st.integers(1, 7), "offset": st.integers(0, 3)}),
+            options=st.fixed_dictionaries(
+                {"filter": FILTERS, "score_threshold": st.none() | st.sampled_from([-0.47, 0.13, 0.91])}
+            ),
+        )
+        def agree(steps: Steps, query: Any, page: Any, options: Any) -> None:
+            gallery = f"{there.gallery}{next(galleries)}"
+            ours, others = (
+                runner.run(answers(each, gallery, steps=steps, query=query, page=page, options=options))
+                for each in stores
+            )
+            assert ours == others
+
+        try:
+            agree()
+        finally:
+            for each in stores:
+                runner.run(each.close())

@@ -7,12 +7,12 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from scot.index.sync import Pending, sync
 from scot.index.sync_report import Report
 from scot.progress import Progress
 from services.search.settings import from_args
+from tests.support.forked import forkserver
 from tests.support.random_encoder import save_random_encoder
 from tests.support.served_here import served_here
 
@@ -397,21 +398,20 @@ def test_many_updates_and_removals_go_in_batches(room: Room, tmp_path: Path, mon
     assert all(items[f"{number}.png"].payload == {"caption": f"shade {number}"} for number in range(11))
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from tests.unit.index.test_sync import Room
-from scot.encoders import load_encoder
-
+@dataclass
 class Told(Room):
-    def _embed(self, pictures):
+    """Tells of each batch that it has embedded."""
+
+    tell: Any = None
+
+    def _embed(self, pictures: Iterator[Pending]) -> Batches:
         for batch in super()._embed(pictures):
-            print("embedded", flush=True)
+            self.tell.send("embedded")
             yield batch
 
-source, store, encoder = sys.argv[1:]
-Told(Path(store), load_encoder(encoder, device="cpu")).index(Path(source), prune=True)
-"""
+
+def index_and_tell(source: Path, store: Path, encoder_folder: str, tell: Connection) -> None:
+    Told(store, load_encoder(encoder_folder, device="cpu"), tell=tell).index(source, prune=True)
 
 
 @pytest.mark.timeout(300)
@@ -431,16 +431,16 @@ def test_a_run_that_is_killed_at_any_moment_is_continued_by_the_next(
     whole = Room(tmp_path / "whole", room.encoder)
     shutil.copytree(room.path, whole.path)
     whole.index(folder, prune=True)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
-    command = [sys.executable, "-c", KILLED, str(folder), str(room.path), encoder_folder]
     for batches in (1, 2, 3):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
-            assert process.stdout is not None
-            for _ in range(batches):
-                assert process.stdout.readline() == "embedded\n"
-            time.sleep(rng.uniform(0, 0.02))
-            process.send_signal(signal.SIGKILL)
-        assert process.returncode == -signal.SIGKILL
+        told, tell = Pipe(duplex=False)
+        process = forkserver().Process(target=index_and_tell, args=(folder, room.path, encoder_folder, tell))
+        process.start()
+        tell.close()
+        assert [told.recv() for _ in range(batches)] == ["embedded"] * batches
+        time.sleep(rng.uniform(0, 0.02))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         room.items()  # the store can be opened
     room.index(folder, prune=True)
     assert state(room) == state(whole)

@@ -17,6 +17,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "k8s" / "README.md",
+    ROOT / "examples" / "README.md",
 ]
 COMMANDS = [
     pytest.param(argv, id=f"{page.relative_to(ROOT)}: {' '.join(argv)[:80]}")

@@ -71,6 +71,13 @@ def test_references_are_added_by_their_weights(encoder: Encoder) -> None:
     assert composed(encoder, ComposeTurn(images=((pixels, 3.0),))) == near(image)
 
 
+def test_small_weights_weigh_as_large_ones(encoder: Encoder) -> None:
+    a, b = vectors(7, 2)
+    tiny = 1e-7
+    turn = ComposeTurn(vector=(tiny * (a + b)).astype(np.float32), vector_weight=2 * tiny)
+    assert composed(encoder, turn) == near(unit(a + b))
+
+
 def test_likes_and_dislikes_move_relative_to_the_query(encoder: Encoder) -> None:
     q, l, d = vectors(1, 3)  # noqa: E741  # as the formula has it
     start = {"vector": q, "vector_weight": 1.0}

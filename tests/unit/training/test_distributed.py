@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 
 from scot.errors import InvalidInput, ScotError, Unavailable
 from scot.training.checkpoint import checkpoint_name, load_checkpoint
@@ -18,6 +17,7 @@ from scot.training.config import TrainConfig
 from scot.training.distributed import WorkerFailed, all_or_none
 from scot.training.loop import Trainer
 from scot.training.objectives import LossConfig
+from tests.support.forked import run_workers
 from tests.support.synthetic_triplets import synthetic_triplets
 
 CONFIG = TrainConfig(
@@ -75,22 +75,6 @@ def reasons(folder: Path) -> list[str]:
     except ScotError as error:
         said.append(f"{type(error).__name__}: {error}")
     return said
-
-
-def _process(rank: int, world: int, folder: Path, function: Any, arguments: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
-    result, save = None, torch.save
-    result = function(*arguments)
-    save(result, folder / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
-def run_workers(world: int, folder: Path, function: Any, *arguments: Any) -> list[Any]:
-    """What ``function`` returns in each of ``world`` processes of one group."""
-    folder.mkdir()
-    torch.multiprocessing.spawn(_process, (world, folder, function, arguments), nprocs=world)  # type: ignore[attr-defined]
-    return [torch.load(folder / f"{rank}.pt") for rank in range(world)]
 
 
 DROPOUT = dataclasses.replace(CONFIG, dropout=0.2)

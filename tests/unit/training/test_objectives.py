@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.nn.functional import normalize
 
 from scot.errors import InvalidInput
@@ -22,6 +21,7 @@ from scot.training.objectives import (
     sigmoid_loss,
 )
 from scot.training.objectives.config import TERMS
+from tests.support.forked import run_workers
 
 X, Y = [1.0, 0.0], [0.0, 1.0]
 ONE = torch.tensor(1.0)
@@ -377,22 +377,18 @@ def values_of(config: LossConfig, half: slice) -> torch.Tensor:
     )
 
 
-def worker(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+def values_of_each() -> dict[str, torch.Tensor]:
+    """The mean over two workers, each with half of the rows."""
     results = {}
     for name, config in EVERY.items():
-        results[name] = values_of(config, slice(4 * rank, 4 * rank + 4))
+        results[name] = values_of(config, slice(4 * dist.get_rank(), 4 * dist.get_rank() + 4))
         dist.all_reduce(results[name])
-    if rank == 0:
-        torch.save({name: values / 2 for name, values in results.items()}, f"{folder}/result.pt")
-    dist.destroy_process_group()
+    return {name: values / 2 for name, values in results.items()}
 
 
 @pytest.fixture(scope="module")
 def of_two_workers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
-    folder = tmp_path_factory.mktemp("workers")
-    mp.spawn(worker, args=(str(folder),), nprocs=2)  # type: ignore[attr-defined]
-    results: dict[str, torch.Tensor] = torch.load(folder / "result.pt", weights_only=True)
+    results: dict[str, torch.Tensor] = run_workers(2, tmp_path_factory.mktemp("workers") / "group", values_of_each)[0]
     return results
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from scot.composers.architectures import ARCHITECTURES
 from scot.embeddings.cache import ROLES
@@ -25,6 +23,7 @@ from scot.training.optimization import learning_rate
 from scot.training.progress import Progress
 from scot.training.run_folder import ProgressLog, progress_line
 from scot.training.split import split
+from tests.support.forked import run_workers
 from tests.support.synthetic_triplets import synthetic_triplets
 
 SMALL = TrainConfig(
@@ -86,21 +85,16 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(tmp_path: Path, loss
         torch.testing.assert_close(second.objective.state_dict()[name], weights, rtol=0, atol=0)
 
 
-def worker(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    run = trainer(SHARED)
-    events = [dataclasses.asdict(event)["terms"] for event in run.run()]
-    if rank == 0:
-        torch.save((events, run.objective.state_dict()), f"{folder}/result.pt")
-    dist.destroy_process_group()
-
-
 SHARED = dataclasses.replace(SMALL, steps=40, dropout=0.0, loss=EVERY_TERM, from_captions=0.3)
 
 
+def terms_and_weights() -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
+    run = trainer(SHARED)
+    return [dict(event.terms) for event in run.run()], run.objective.state_dict()
+
+
 def test_two_workers_train_what_one_trains_with_every_term(tmp_path: Path) -> None:
-    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)  # type: ignore[attr-defined]
-    events, weights = torch.load(tmp_path / "result.pt", weights_only=True)
+    events, weights = run_workers(2, tmp_path / "group", terms_and_weights)[0]
     alone = trainer(SHARED)
     for event, terms in zip(alone.run(), events, strict=True):
         assert event.terms == pytest.approx(terms, rel=1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from typing import Any
 import grpc
 import pytest
 
-from services.web.methods import METHODS
-from tests.support.served_web import ask, served_web
+from services.web.methods import METHODS, Method
+from tests.support.served_web import Answer, ask, served_web
 from tests.unit.web.test_methods import REQUESTS
 
 
@@ -37,12 +38,23 @@ def grpc_service(answer: Any) -> Iterator[str]:
         server.stop(0)
 
 
-def check_all(url: str, status: int, grpc_status: str, *, hidden: str) -> None:
-    for method in METHODS:
+def ask_all(url: str) -> dict[str, Answer]:
+    """The answer of each method; they are called at the same time, since each may wait for its retries."""
+
+    def call(method: Method) -> Answer:
         body = REQUESTS[method.name]
-        answer = ask(url, method.path, {"requests": [body]} if method.client_streaming else body)
-        assert (answer.status, answer.json["grpc_status"]) == (status, grpc_status), method.name
-        assert hidden not in answer.body.decode()
+        return ask(url, method.path, {"requests": [body]} if method.client_streaming else body)
+
+    with ThreadPoolExecutor(len(METHODS)) as pool:
+        return dict(zip((method.name for method in METHODS), pool.map(call, METHODS), strict=True))
+
+
+def check_all(url: str, status: int, grpc_status: str, *, hidden: str) -> None:
+    answers = ask_all(url)
+    assert {name: (each.status, each.json["grpc_status"]) for name, each in answers.items()} == dict.fromkeys(
+        answers, (status, grpc_status)
+    )
+    assert [name for name, each in answers.items() if hidden in each.body.decode()] == []
     assert ask(url, "/v1/pictures/red").status == status
     assert ask(url, "/v1/embeddings", {"input": "a"}).json["error"]["code"] == grpc_status.lower()
     assert ask(url, "/readyz").status == 503
@@ -63,9 +75,9 @@ def test_a_service_that_is_gone() -> None:
 def test_a_service_that_is_slow() -> None:
     stop = threading.Event()
     with grpc_service(lambda request, context: stop.wait(60)) as address, served_web(address, timeout_s=0.3) as url:
-        answers = [ask(url, method.path, {"requests": [{}]} if method.client_streaming else {}) for method in METHODS]
+        answers = ask_all(url)
         stop.set()
-    assert {(each.status, each.json["detail"]) for each in answers} == {
+    assert {(each.status, each.json["detail"]) for each in answers.values()} == {
         (504, "the search service did not answer in time")
     }
 
@@ -73,6 +85,12 @@ def test_a_service_that_is_slow() -> None:
 def test_a_service_of_another_version() -> None:
     with grpc_service(None) as address, served_web(address) as url:
         check_all(url, 501, "UNIMPLEMENTED", hidden="Method not found")
+
+
+def test_a_stream_that_is_refused_at_once_never_loses_the_reason() -> None:
+    with grpc_service(None) as address, served_web(address) as url:
+        answers = [ask(url, "/v1/compose-search-stream", {"requests": [{}]}) for _ in range(200)]
+    assert Counter((each.status, each.json["grpc_status"]) for each in answers) == {(501, "UNIMPLEMENTED"): 200}
 
 
 def test_a_service_whose_answers_are_other_messages() -> None:
