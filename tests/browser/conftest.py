@@ -27,11 +27,12 @@ PICTURES = 120
 
 
 def gallery_items() -> list[NewItem]:
-    """Drawn garments with their attributes as payload, and one item whose every text is an attack."""
+    """Drawn garments with attributes, a price and a day as payload, and one item whose every text is an attack."""
     world = load_world("wardrobe")
     items = []
-    for drawing in evaluation_gallery(world, size=PICTURES, queries=1, seed=4).items:
+    for number, drawing in enumerate(evaluation_gallery(world, size=PICTURES, queries=1, seed=4).items):
         payload: dict[str, Any] = {"caption": drawing.caption(world)}
+        payload |= {"price": 10 + number * 0.5, "added": f"2024-{number % 12 + 1:02}-{number % 28 + 1:02}"}
         payload |= {name: str(value) for name, value in drawing.attributes.items()}
         items.append(NewItem(drawing.item_id, image=png(drawing.draw(world)), payload=payload))
     payload = {"caption": HOSTILE_CAPTION, "<i>field</i>": "<u>value</u>", "nested": {"a": ["</script>"]}}

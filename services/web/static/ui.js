@@ -1,10 +1,13 @@
 // Preact with htm's templates: HTML in a string, compiled in the browser to calls of h(); no build step, no innerHTML.
-import { h, render } from "./vendor/preact.mjs";
+import { createContext, h, render } from "./vendor/preact.mjs";
 import htm from "./vendor/htm.mjs";
 
 export { render };
-export { useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/hooks.mjs";
+export { useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/hooks.mjs";
 export const html = htm.bind(h);
+
+/** The name of the collection that is searched; empty: the service's default. */
+export const Collection = createContext("");
 
 const PATHS = {
   add: "M12 5v14M5 12h14",
