@@ -106,8 +106,8 @@ def test_an_address_is_what_was_asked(page: Page) -> None:
     trail += [{"kind": "dislike", "id": HOSTILE_ID}]
     trail += [{"kind": "item", "id": "a", "weight": -0.5, "with": True}]
     ranges = {"price": {"gte": -1.5, "lte": 2}, "added": {"lte": "2024-02-29"}}
-    full = {"trail": trail, "filters": {"n": ['{"integer":"7"}']}, "ranges": ranges, "a": "sum", "b": "", "diversity": 0.5}
-    full |= {"group": {"field": "colour", "size": 6}, "collection": "mine"}
+    full: dict[str, Any] = {"trail": trail, "filters": {"n": ['{"integer":"7"}']}, "ranges": ranges}
+    full |= {"a": "sum", "b": "", "diversity": 0.5, "group": {"field": "colour", "size": 6}, "collection": "mine"}
     assert page.evaluate(read, full) == full
 
 

@@ -1,4 +1,4 @@
-"""The options: ranges, groups, pictures together with their weights, another collection; each as the service answers."""
+"""The options: ranges, groups, pictures together with weights, another collection; each as the service answers."""
 
 from __future__ import annotations
 

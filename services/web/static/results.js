@@ -1,5 +1,5 @@
 // What the service answers: the gallery to start from, and the hits of each composer that is asked, page by page.
-import { useEffect, useRef, useState } from "./ui.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "./ui.js";
 import { post } from "./api.js";
 import { mostOf, requestOf, toHash } from "./trail.js";
 import { vectors } from "./uploads.js";
@@ -63,7 +63,7 @@ export function useResults(asked, composers, attempt) {
       setState(before ? { ...NOTHING, answers: before, of: asked, stuck: problem } : { ...NOTHING, of: asked, problem });
     }
   };
-  useEffect(() => {
+  useLayoutEffect(() => { // not after the next frame
     stop.current?.abort();
     if (!asked) setState(NOTHING);
     else if (kept.current.has(name)) setState({ ...NOTHING, answers: kept.current.get(name), of: asked });
