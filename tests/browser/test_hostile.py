@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import pytest
-
 from tests.browser.conftest import HOSTILE_CAPTION, HOSTILE_ID, PICTURES
 from tests.browser.driving import all_there, asked, names, say, steps, tiles
 
@@ -17,7 +15,9 @@ if TYPE_CHECKING:
 
 SCRIPTS = Path(__file__).parents[2] / "services/web/static"
 MAX_SCRIPT = 150_000  # bytes
-EMPTY: dict[str, Any] = {"trail": [], "filters": {}, "a": "", "b": None, "diversity": 0}
+EMPTY: dict[str, Any] = {
+    "trail": [], "filters": {}, "ranges": {}, "a": "", "b": None, "diversity": 0, "group": None, "collection": "",
+}  # fmt: skip
 TITLE = "SCOT: search by a picture and a change"
 
 
@@ -89,9 +89,15 @@ DAMAGED: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("damaged", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_damaged_address_is_said_to_be_one(page: Page, damaged: Any) -> None:
-    page.goto(f"/#{quote(json.dumps(damaged))}")
+def test_a_damaged_address_is_nothing(page: Page) -> None:
+    read = "async (hash) => { const m = await import('/static/trail.js'); return m.fromHash(hash); }"
+    assert page.evaluate(read, f"#{quote(json.dumps(EMPTY))}") == EMPTY
+    for damaged in [*(quote(json.dumps(each)) for each in DAMAGED), "%7B", "%", "{}}"]:
+        assert page.evaluate(read, f"#{damaged}") is None, damaged
+
+
+def test_a_damaged_address_is_said_to_be_one(page: Page) -> None:
+    page.goto("/#damaged")
     page.reload()
     page.get_by_text("This link is damaged").wait_for()
     tiles(page).nth(1).click()

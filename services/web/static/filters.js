@@ -1,5 +1,5 @@
 // Filters of payload fields: values to choose from, with how many items have each; ranges of numbers and of days.
-import { html } from "./ui.js";
+import { Field, html } from "./ui.js";
 import { facetNames, rangeFields, valueText } from "./fields.js";
 import { useAnswer } from "./results.js";
 
@@ -33,13 +33,12 @@ function withField(all, name, value) {
 function Range({ name, field, range, set }) {
   const days = field.date ?? typeof (range.gte ?? range.lte) === "string";
   const end = (side, word, seen) => {
-    const change = (event) => {
-      const { value } = event.target;
+    const commit = (value) => {
       const { [side]: _, ...other } = range;
       const next = value === "" ? other : { ...other, [side]: days ? value : Number(value) };
-      if (event.target.checkValidity()) set(Object.keys(next).length ? next : null);
+      set(Object.keys(next).length ? next : null);
     };
-    return html`<label>${word}<input type=${days ? "date" : "number"} step="any" value=${range[side] ?? ""} placeholder=${days ? "" : seen} onChange=${change} /></label>`;
+    return html`<label>${word}<${Field} type=${days ? "date" : "number"} step=${days ? null : "any"} value=${range[side] ?? ""} placeholder=${days ? null : String(seen ?? "")} commit=${commit} /></label>`;
   };
   return html`<fieldset class=${`range ${days ? "days" : ""}`}><legend>${name}</legend>${end("gte", "from", field.low)}${end("lte", "to", field.high)}</fieldset>`;
 }

@@ -12,8 +12,8 @@ export function Grid({ hits, groups, liked, act, side, begun, leave }) {
   const [active, setActive] = useState(0);
   const list = useRef(null);
   const moved = useRef(false); // the keyboard moved: the focus follows
-  const size = useSize(list);
-  const titled = groups?.some((each) => each.hits > 1); // else each tile says its group by itself
+  const titled = Boolean(groups?.some((each) => each.hits > 1)); // else each tile says its group by itself
+  const size = useSize(list, titled);
   const layout = useMemo(() => size && layoutOf(hits.length, titled ? groups.map((each) => each.hits) : null, size), [hits, groups, size]);
   const view = useView(list);
   useEffect(() => setActive(0), [hits[0]]);
@@ -48,7 +48,7 @@ export function Grid({ hits, groups, liked, act, side, begun, leave }) {
   const own = layout && hits.length ? [layout.rows[rowOf(layout, active)]].filter((row) => row && !shown.rows.includes(row)) : [];
   const tiles = [...shown.rows, ...own].flatMap((row) => hits.slice(row.from, row.to).map((hit, column) => [row, hit, row.from + column, column]));
   tiles.sort(([, , a], [, , b]) => a - b); // as they are read
-  return html`<ul class="grid" ref=${list} style=${{ height: layout ? `${layout.height}px` : "" }}>
+  return html`<ul class=${titled ? "grid titled" : "grid"} ref=${list} style=${{ height: layout ? `${layout.height}px` : "" }}>
     ${shown.headings.map(({ top, group }) => html`<li class="group" key=${`group ${group}`} style=${{ top: `${top}px` }}><h2>${valueText(groups[group].value)}</h2></li>`)}
     ${tiles.map(([row, hit, place, column]) => html`<${Tile} key=${groups ? `${place} ${hit.itemId}` : hit.itemId} hit=${hit} side=${side} mark=${liked.get(hit.itemId)} act=${act} begun=${begun}
       label=${groups && !titled ? valueText(groups[place].value) : ""} place=${place} count=${hits.length} wait=${view.jumping}
@@ -58,7 +58,7 @@ export function Grid({ hits, groups, liked, act, side, begun, leave }) {
 }
 
 /** Columns and pixels as the style sheet has them: the grid has tracks, although its tiles are placed by hand. */
-function useSize(list) {
+function useSize(list, titled) {
   const [size, setSize] = useState(null);
   useLayoutEffect(() => {
     const measure = () => {
@@ -71,7 +71,7 @@ function useSize(list) {
     const watch = new ResizeObserver(measure);
     watch.observe(list.current);
     return () => watch.disconnect();
-  }, []);
+  }, [titled]);
   return size;
 }
 
@@ -113,7 +113,7 @@ function Tile({ hit, side, mark, act, stop, begun, label, place, count, wait, to
     ${label && html`<span class="value">${label}</span>`}
     <div class="acts">
       <button tabindex=${stop} aria-pressed=${mark === "like"} onClick=${() => act.like(id)} aria-label=${`More like ${caption}`} title="More like this"><${Icon} name="up" /></button>
-      <button tabindex=${stop} disabled=${!act.canAdd} onClick=${() => act.add(id)} aria-label=${`Together with ${caption}`} title="Together with what you have shown"><${Icon} name="add" /></button>
+      <button class="add" tabindex=${stop} disabled=${!act.canAdd} onClick=${() => act.add(id)} aria-label=${`Together with ${caption}`} title="Together with what you have shown"><${Icon} name="add" /></button>
       <button tabindex=${stop} aria-pressed=${mark === "dislike"} disabled=${!begun} onClick=${() => act.dislike(id)} aria-label=${`Less like ${caption}`} title="Less like this"><${Icon} name="down" /></button>
       <button tabindex=${stop} onClick=${() => act.look(hit, side)} aria-label=${`Look at ${caption}`} title="Look closer"><${Icon} name="look" /></button>
     </div>

@@ -1,5 +1,5 @@
 // Weights of what was shown and said, composers, groups, the collection, and filters.
-import { html, useRef } from "./ui.js";
+import { Field, html, useRef } from "./ui.js";
 import { facetNames, fieldsOf } from "./fields.js";
 import { Filters } from "./filters.js";
 import { useAnswer } from "./results.js";
@@ -28,11 +28,11 @@ export function Options({ asked, go, hits, attempt }) {
     ${togetherOf(asked.trail).filter((set) => set.length > 1).map((set) => html`<${Together} key=${set[0][1]} set=${set} change=${change} />`)}
     ${said.length > 0 && html`<fieldset><legend>What you said</legend>
       ${said.map(([step, place]) => html`<div class="weight" key=${place}>
-        <label>${step.text}<input type="range" min="0" max="1" step="0.05" value=${step.weight} aria-valuetext=${percent(step.weight)} onChange=${(event) => change(place, { weight: Number(event.target.value) })} /></label>
+        <label>${step.text}<${Field} type="range" min="0" max="1" step="0.05" value=${step.weight} aria-valuetext=${percent(step.weight)} commit=${(value) => change(place, { weight: Number(value) })} /></label>
         <label class="tick"><input type="checkbox" checked=${step.away} disabled=${place === 0} onChange=${() => change(place, { away: !step.away })} />less of it</label>
       </div>`)}</fieldset>`}
     <fieldset><legend>Results</legend>
-      <label>Variety<input type="range" min="0" max="1" step="0.05" value=${asked.diversity} disabled=${asked.group !== null} onChange=${(event) => go({ ...asked, diversity: Number(event.target.value) })} /></label>
+      <label>Variety<${Field} type="range" min="0" max="1" step="0.05" value=${asked.diversity} disabled=${asked.group !== null} commit=${(value) => go({ ...asked, diversity: Number(value) })} /></label>
       <${Groups} asked=${asked} go=${go} names=${facetNames(fields)} />
       <label>Composer ${asked.b !== null ? "A" : ""}<${Choose} label=${asked.b === null ? "Composer" : "Composer A"} value=${asked.a} composers=${composers} choose=${(a) => go({ ...asked, a })} /></label>
       <label class="tick"><input type="checkbox" checked=${asked.b !== null} onChange=${() => go({ ...asked, b: asked.b === null ? "" : null })} />compare two composers</label>
@@ -49,8 +49,8 @@ const percent = (weight) => `${Math.round(weight * 100)} percent`;
 function Together({ set, change }) {
   const least = (place) => (set.some(([step, other]) => other !== place && (step.weight ?? 1) > 0) ? -1 : 0.05);
   return html`<fieldset><legend>Your pictures together</legend>
-    ${set.map(([step, place]) => html`<label class="weight pictured" key=${place}><${Shown} step=${step} />
-      <input type="range" min=${least(place)} max="1" step="0.05" value=${step.weight ?? 1} aria-label=${`Weight of ${nameOf(step)}`} aria-valuetext=${percent(step.weight ?? 1)} onChange=${(event) => change(place, { weight: Number(event.target.value) })} />
+    ${set.map(([step, place]) => html`<label class="weight pictured" key=${place}><span><${Shown} step=${step} /></span>
+      <${Field} type="range" min=${least(place)} max="1" step="0.05" value=${step.weight ?? 1} aria-label=${`Weight of ${nameOf(step)}`} aria-valuetext=${percent(step.weight ?? 1)} commit=${(value) => change(place, { weight: Number(value) })} />
       <small>${Math.round((step.weight ?? 1) * 100)} %</small></label>`)}
     <p>Below zero: away from it.</p></fieldset>`;
 }
@@ -77,12 +77,12 @@ function Choose({ label, value, composers, choose }) {
 /** The collection, whose name has to be known: the service lists none. */
 function Gallery({ asked, go, attempt }) {
   const info = useAnswer("collection-info", { collection: asked.collection }, [asked.collection, attempt]);
-  const change = (event) => {
-    const collection = event.target.value.trim();
+  const change = (value) => {
+    const collection = value.trim();
     if (collection !== asked.collection) go({ ...asked, collection, trail: elsewhere(asked.trail), filters: {}, ranges: {}, group: null });
   };
   return html`<fieldset><legend>Gallery</legend>
-    <label>Collection<input type="text" value=${asked.collection} maxlength="128" placeholder=${asked.collection ? "" : (info?.collection ?? "the service's default")} autocomplete="off" spellcheck=${false} onChange=${change} /></label>
+    <label>Collection<${Field} type="text" value=${asked.collection} maxlength="128" placeholder=${asked.collection ? "" : (info?.collection ?? "the service's default")} autocomplete="off" spellcheck=${false} commit=${change} /></label>
     ${info && html`<small>${Number(info.items).toLocaleString("en")} pictures</small>`}
     <label class="tick"><input type="checkbox" checked=${slash.on()} onChange=${(event) => slash.set(event.target.checked)} />the key / goes to the text</label>
   </fieldset>`;

@@ -83,8 +83,8 @@ function Page() {
   };
   useKeys(input);
   useDrop(give);
-  const refused = (problem ?? results.stuck)?.kind === "unauthorised";
-  useEffect(() => refused && setAskKey(true), [refused]);
+  const stopped = problem ?? results.stuck;
+  useEffect(() => stopped?.kind === "unauthorised" && setAskKey(true), [stopped]);
 
   useLayoutEffect(() => {
     if (top.current === null || (ready && results.pending)) return;
@@ -128,7 +128,7 @@ function Page() {
     <div class=${showOptions ? "beside" : ""}>
     ${showOptions && html`<${Options} asked=${asked} go=${go} hits=${first} attempt=${attempt} />`}
     <main id="hits" tabindex="-1">
-      ${askKey && html`<${KeyForm} problem=${problem ?? results.stuck} useKey=${useKey} />`}
+      ${askKey && html`<${KeyForm} problem=${stopped} useKey=${useKey} />`}
       ${brokenLink && html`<${Notice} title="This link is damaged" text="What it asked for cannot be read. Start with a picture or a text." />`}
       ${failed && html`<${Notice} problem=${failed} again=${() => setFailed(null)} label="Close" />`}
       ${missing.length > 0 && html`<${Lost} steps=${missing} give=${give} />`}
