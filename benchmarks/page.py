@@ -97,6 +97,8 @@ class PageBenchmark:
     """Visits of all browsers together."""
     peak_s: float = 20.0
     """Seconds in which the peak is measured."""
+    ray: bool = False
+    """Measure before `scot serve`, with Ray, rather than before the gateway, towers and store in one process."""
 
 
 def main(config: PageBenchmark) -> int:
@@ -107,7 +109,7 @@ def main(config: PageBenchmark) -> int:
     if path is None:
         raise Unavailable("there is no chromium")
     print(machine(), flush=True)
-    with started(items=config.items, side=96) as running:
+    with started(items=config.items, side=96, ray=config.ray) as running:
         url = f"http://{running.target}"
         print("\n| the page in Chromium | median | worst |\n|---|---|---|")
         with sync_playwright() as playwright:

@@ -14,6 +14,7 @@ import base64
 import io
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,18 +56,23 @@ def main(config: WebBenchmark) -> int:
 
 
 @contextmanager
-def started(*, items: int, side: int = 256) -> Iterator[Server]:
-    """`scot web` before the packaged encoder's service with so many items."""
-    with tempfile.TemporaryDirectory() as folder, server([sys.executable, str(_SERVICE), folder]) as behind:
-        fill(behind.target, items, side)
-        with server([sys.executable, "-m", "scot.cli", "web", "--address", behind.target]) as running:
-            yield running
+def started(*, items: int, side: int = 256, ray: bool = False) -> Iterator[Server]:
+    """`scot web` before the packaged encoder's service with so many items; with ``ray``, before `scot serve`."""
+    with tempfile.TemporaryDirectory() as folder:
+        scot = [sys.executable, "-m", "scot.cli", "serve", "--data", folder]
+        service = server(scot if ray else [sys.executable, str(_SERVICE), folder])
+        with service as behind:
+            fill(behind.target, items, side)
+            with server([sys.executable, "-m", "scot.cli", "web", "--address", behind.target]) as running:
+                yield running
 
 
 def fill(target: str, items: int, side: int) -> None:
-    """Items with thumbnails and payloads."""
+    """Items with thumbnails and payloads, once the service is ready."""
     payload = {"caption": "a red shirt with long sleeves", "price": 12.5, "tags": ["shirt", "red"], "sold": False}
     with ScotClient(target) as client:
+        while not client.healthy():
+            time.sleep(0.5)
         for first in range(0, items, 64):
             numbers = range(first, min(first + 64, items))
             client.upsert([NewItem(f"item-{n}", picture(n, side), payload=payload) for n in numbers])
