@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
-import ssl
 import statistics
 import time
 from dataclasses import dataclass, field
 
-import httpx
+import aiohttp  # of Ray; it takes a third of the processor time of httpx, which would compete with the service
 
 CONNECTIONS = 6
 """Of a browser to one host, as Chromium has them."""
@@ -30,9 +30,9 @@ class Seen:
 
 async def load(url: str, browsers: int, visits: int, peak_s: float) -> None:
     """Find the peak of visits, then let ``browsers`` make ``visits`` at half of it; print both."""
-    ready = ssl.create_default_context()  # made once: it takes longer than a request
+    timeout = aiohttp.ClientTimeout(total=60)
     clients = [
-        httpx.AsyncClient(base_url=url, verify=ready, timeout=60, limits=httpx.Limits(max_connections=CONNECTIONS))
+        aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=CONNECTIONS), timeout=timeout)
         for _ in range(browsers)
     ]
     try:
@@ -51,7 +51,7 @@ async def load(url: str, browsers: int, visits: int, peak_s: float) -> None:
         await asyncio.gather(*tasks)
         told(f"{browsers} browsers at half of it", visits / (time.perf_counter() - begun), seen)
     finally:
-        await asyncio.gather(*(each.aclose() for each in clients))
+        await asyncio.gather(*(each.close() for each in clients))
 
 
 def told(name: str, visits: float, seen: Seen) -> None:
@@ -66,11 +66,12 @@ def told(name: str, visits: float, seen: Seen) -> None:
         print(f"  {each}")
 
 
-async def resources(client: httpx.AsyncClient) -> list[str]:
+async def resources(client: aiohttp.ClientSession) -> list[str]:
     """The files that the page consists of: those it names, and those that its modules import."""
     found = ["/"]
     for path in found:  # grows
-        text = (await client.get(path)).text
+        async with client.get(path) as response:
+            text = await response.text()
         names = re.findall(r'(?:src|href)="(/static/[^"]+)"', text) if path == "/" else []
         if path.endswith(("js", "mjs")):
             folder = path.rpartition("/")[0]
@@ -79,7 +80,7 @@ async def resources(client: httpx.AsyncClient) -> list[str]:
     return found
 
 
-async def repeated(client: httpx.AsyncClient, paths: list[str], seen: Seen, until: float) -> int:
+async def repeated(client: aiohttp.ClientSession, paths: list[str], seen: Seen, until: float) -> int:
     """Visit after visit; how many there were."""
     done = 0
     while time.perf_counter() < until:
@@ -88,21 +89,22 @@ async def repeated(client: httpx.AsyncClient, paths: list[str], seen: Seen, unti
     return done
 
 
-async def visit(client: httpx.AsyncClient, paths: list[str], seen: Seen) -> None:
+async def visit(client: aiohttp.ClientSession, paths: list[str], seen: Seen) -> None:
     """Open the page with an empty cache, see the gallery, search by a text, see the pictures."""
 
-    async def one(path: str, body: object = None) -> httpx.Response | None:
+    async def one(path: str, body: object = None) -> bytes | None:
         begun = time.perf_counter()
         try:
-            response = await (client.get(path) if body is None else client.post(path, json=body))
-        except httpx.HTTPError as error:
+            async with client.request("GET" if body is None else "POST", path, json=body) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
             seen.failed.append(f"{path.partition('?')[0]}: {type(error).__name__}")
             return None
         finally:
             seen.seconds.append(time.perf_counter() - begun)
-        if response.status_code == 200:
-            return response
-        seen.failed.append(f"{path.partition('?')[0]}: {response.status_code}")
+        if response.status == 200:
+            return content
+        seen.failed.append(f"{path.partition('?')[0]}: {response.status}")
         return None
 
     async def pictures(ids: list[str]) -> None:
@@ -111,10 +113,10 @@ async def visit(client: httpx.AsyncClient, paths: list[str], seen: Seen) -> None
     await asyncio.gather(*(one(path) for path in paths))
     listed = await one("/v1/list-items", {"limit": 60})
     if listed is not None:
-        ids = [each["itemId"] for each in listed.json()["items"]]
+        ids = [each["itemId"] for each in json.loads(listed)["items"]]
         await one("/v1/get-items", {"itemIds": ids})
         await pictures(ids)
     text = " ".join(random.sample(_WORDS, 3))
     found = await one("/v1/compose-search", {"edits": [{"text": f"a {text} shirt"}], "limit": 60})
     if found is not None:
-        await pictures([each["itemId"] for each in found.json()["hits"]])
+        await pictures([each["itemId"] for each in json.loads(found)["hits"]])
