@@ -14,16 +14,20 @@ import base64
 import io
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 from PIL import Image
-from serve_process import server
+from serve_process import Server, server
 
 from scot import flags
 from scot.client import NewItem, ScotClient
+from scot.machine import machine
 
 _SERVICE = Path(__file__).with_name("web_service.py")
 
@@ -45,27 +49,40 @@ class WebBenchmark:
 
 def main(config: WebBenchmark) -> int:
     """Measure and print a Markdown table."""
-    with tempfile.TemporaryDirectory() as folder:
-        search = [sys.executable, str(_SERVICE), folder]
-        with server(search) as behind:
-            fill(behind.target)
-            web = [sys.executable, "-m", "scot.cli", "web", "--address", behind.target]
-            with server(web) as running:
-                asyncio.run(measure(f"http://{running.target}", running.process, config))
+    print(machine(), flush=True)
+    with started(items=64) as running:
+        asyncio.run(measure(f"http://{running.target}", running.process, config))
     return 0
 
 
-def fill(target: str) -> None:
-    """Items with thumbnails and payloads."""
+@contextmanager
+def started(*, items: int, side: int = 256, ray: bool = False) -> Iterator[Server]:
+    """`scot web` before the packaged encoder's service with so many items; with ``ray``, before `scot serve`."""
+    with tempfile.TemporaryDirectory() as folder:
+        scot = [sys.executable, "-m", "scot.cli", "serve", "--data", folder]
+        service = server(scot if ray else [sys.executable, str(_SERVICE), folder])
+        with service as behind:
+            fill(behind.target, items, side)
+            with server([sys.executable, "-m", "scot.cli", "web", "--address", behind.target]) as running:
+                yield running
+
+
+def fill(target: str, items: int, side: int) -> None:
+    """Items with thumbnails and payloads, once the service is ready."""
+    payload = {"caption": "a red shirt with long sleeves", "price": 12.5, "tags": ["shirt", "red"], "sold": False}
     with ScotClient(target) as client:
-        payload = {"caption": "a red shirt with long sleeves", "price": 12.5, "tags": ["shirt", "red"], "sold": False}
-        client.upsert([NewItem(f"item-{n}", picture(n), payload=payload) for n in range(64)])
+        while not client.healthy():
+            time.sleep(0.5)
+        for first in range(0, items, 64):
+            numbers = range(first, min(first + 64, items))
+            client.upsert([NewItem(f"item-{n}", picture(n, side), payload=payload) for n in numbers])
 
 
 def picture(number: int, side: int = 256) -> Image.Image:
-    """A picture that compresses like a photograph."""
+    """A picture that compresses like a photograph; no two of the first 6,984 are alike."""
     gradient = Image.radial_gradient("L").resize((side, side))
-    return Image.merge("RGB", (gradient, gradient.rotate(number * 5), gradient.transpose(Image.Transpose.ROTATE_90)))
+    shade = gradient.point([min(255, level * (number % 97 + 30) // 100) for level in range(256)])
+    return Image.merge("RGB", (gradient, gradient.rotate(number * 5), shade))
 
 
 async def measure(url: str, process: Any, config: WebBenchmark) -> None:

@@ -23,12 +23,20 @@ class Call:
     request_id: str
     metadata: tuple[tuple[str, str], ...]
     traceparent: str
+    named: bool
+    """Whether the caller gave a request id or a trace context, to find the call by."""
+
+    @property
+    def authorization(self) -> str:
+        """The header with the key; empty if there is none."""
+        return dict(self.metadata).get("authorization", "")
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> Call:
         """Of a request's headers. What is malformed of the request id and the trace context is left out."""
         sent = headers.get("x-request-id", "")
-        request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        has_id = _REQUEST_ID.fullmatch(sent) is not None
+        request_id = sent if has_id else uuid.uuid4().hex
         metadata = [("x-request-id", request_id)]
         traceparent = headers.get("traceparent", "")
         if _TRACEPARENT.fullmatch(traceparent):
@@ -38,7 +46,7 @@ class Call:
             traceparent = ""
         if authorization := headers.get("authorization", ""):
             metadata.append(("authorization", authorization))
-        return cls(request_id, tuple(metadata), traceparent)
+        return cls(request_id, tuple(metadata), traceparent, named=has_id or bool(traceparent))
 
     def check(self) -> None:
         """Raises Problem: the key has characters that no key has, and that gRPC cannot send."""

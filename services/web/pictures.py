@@ -11,11 +11,10 @@ from urllib.parse import parse_qs, unquote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scot.v1 import index_pb2
 from services.web.calls import CALL, Call
-from services.web.methods import BY_NAME
 from services.web.problems import Problem, invalid
 from services.web.rpc import Endpoint, while_connected
+from services.web.thumbnails import Thumbnails
 from services.web.upstream import Upstream
 
 PATH = "/v1/pictures"
@@ -25,16 +24,14 @@ _TYPES = ("image/webp", "image/png", "image/jpeg", "image/avif", "image/gif")
 
 def picture(upstream: Upstream, max_age_s: int) -> Endpoint:
     """The endpoint; browsers keep a picture for ``max_age_s`` seconds and then ask whether it has changed."""
-    method = BY_NAME["GetPictures"]
+    thumbnails = Thumbnails(upstream)
 
     async def endpoint(request: Request) -> Response:
         call: Call = request.scope[CALL]
         item_id, collection = _asked(request)
-        message = index_pb2.GetPicturesRequest(collection=collection, item_ids=[item_id])
-        response = await while_connected(request, upstream.call(method, message, call.metadata))
-        if not response.pictures:
+        found = await while_connected(request, thumbnails.get(item_id, collection, call))
+        if found is None:
             raise Problem("NOT_FOUND", "there is no such item, or no picture of it is stored")
-        found = response.pictures[0]
         if found.content_type not in _TYPES:
             raise Problem("INTERNAL", "the stored picture is of a type that is not shown")
         etag = f'"{hashlib.sha256(found.image).hexdigest()[:32]}"'

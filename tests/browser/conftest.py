@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,12 @@ PICTURES = 120
 
 
 def gallery_items() -> list[NewItem]:
-    """Drawn garments with their attributes as payload, and one item whose every text is an attack."""
-    items, _ = drawn_items(PICTURES)
+    """Drawn garments with attributes, a price and a day as payload, and one item whose every text is an attack."""
+    drawn, _ = drawn_items(PICTURES)
+    items = []
+    for number, item in enumerate(drawn):
+        more = {"price": 10 + number * 0.5, "added": f"2024-{number % 12 + 1:02}-{number % 28 + 1:02}"}
+        items.append(replace(item, payload={**(item.payload or {}), **more}))
     payload = {"caption": HOSTILE_CAPTION, "<i>field</i>": "<u>value</u>", "nested": {"a": ["</script>"]}}
     origin = Origin("/pictures", '"><svg onload=alert(1)>.png')
     hostile = NewItem(HOSTILE_ID, image=items[0].image, payload=payload, origin=origin)

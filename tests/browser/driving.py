@@ -28,10 +28,23 @@ def tiles(page: Page, side: int = 0) -> Locator:
 
 
 def names(page: Page, side: int = 0) -> list[str]:
-    """The captions of a grid's pictures, in order."""
+    """The captions of the pictures near the view of a grid, in order: those further down are no elements yet."""
     tiles(page, side).first.wait_for()
     labels = tiles(page, side).evaluate_all("all => all.map((each) => each.ariaLabel)")
     return [str(each).removeprefix("Go on from ") for each in labels]
+
+
+def all_there(page: Page) -> int:
+    """Go to the last picture, again and again until no more come; how many there are."""
+    tiles(page).first.focus()
+    while True:
+        page.keyboard.press("End")
+        last = page.evaluate("document.activeElement.closest('li').ariaPosInSet")
+        page.wait_for_function(
+            "last => !document.querySelector('.more') || document.querySelector('.tile').ariaSetSize !== last", arg=last
+        )
+        if not page.locator(".more").count() and page.locator(".tile").first.get_attribute("aria-setsize") == last:
+            return int(last)
 
 
 def asked(page: Page) -> dict[str, Any]:

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import pytest
-
 from tests.browser.conftest import HOSTILE_CAPTION, HOSTILE_ID, PICTURES
-from tests.browser.driving import asked, names, say, steps, tiles
+from tests.browser.driving import all_there, asked, names, say, steps, tiles
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
 SCRIPTS = Path(__file__).parents[2] / "services/web/static"
 MAX_SCRIPT = 150_000  # bytes
-EMPTY: dict[str, Any] = {"trail": [], "filters": {}, "a": "", "b": None, "diversity": 0}
+EMPTY: dict[str, Any] = {
+    "trail": [], "filters": {}, "ranges": {}, "a": "", "b": None, "diversity": 0, "group": None, "collection": "",
+}  # fmt: skip
 TITLE = "SCOT: search by a picture and a change"
 
 
@@ -47,10 +47,13 @@ def test_texts_of_items_stay_texts(page: Page) -> None:
 def test_a_hostile_item_is_shown_as_it_is(page: Page) -> None:
     say(page, "script alert")
     steps(page, 1)
-    for shown in (120, PICTURES + 1):
-        page.get_by_role("button", name="More pictures").click()
-        page.wait_for_function("n => document.querySelectorAll('.tile').length === n", arg=shown)
+    count = all_there(page)
+    assert count == PICTURES + 1
     hostile = page.get_by_role("button", name=f"Go on from {HOSTILE_CAPTION}", exact=True)
+    for _ in range(count):
+        if hostile.count():
+            break
+        page.keyboard.press("ArrowUp")
     hostile.focus()
     page.keyboard.press("Space")
     about = page.get_by_role("dialog").inner_text()
@@ -76,12 +79,25 @@ DAMAGED: list[Any] = [
     {**EMPTY, "filters": {"colour": ["{"]}},
     {**EMPTY, "a": {}},
     {**EMPTY, "diversity": 2},
+    None,
+    {**EMPTY, "trail": [{"kind": "item", "id": "a", "weight": 2}]},
+    {**EMPTY, "ranges": {"price": {}}},
+    {**EMPTY, "ranges": {"price": {"gte": 1, "lte": "2024-01-01"}}},
+    {**EMPTY, "ranges": {"added": {"gte": "2024-13-01"}}},
+    {**EMPTY, "group": {"field": "colour", "size": 1.5}},
+    {**EMPTY, "collection": 7},
 ]
 
 
-@pytest.mark.parametrize("damaged", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_damaged_address_is_said_to_be_one(page: Page, damaged: Any) -> None:
-    page.goto(f"/#{quote(json.dumps(damaged))}")
+def test_a_damaged_address_is_nothing(page: Page) -> None:
+    read = "async (hash) => { const m = await import('/static/trail.js'); return m.fromHash(hash); }"
+    assert page.evaluate(read, f"#{quote(json.dumps(EMPTY))}") == EMPTY
+    for damaged in [*(quote(json.dumps(each)) for each in DAMAGED), "%7B", "%", "{}}"]:
+        assert page.evaluate(read, f"#{damaged}") is None, damaged
+
+
+def test_a_damaged_address_is_said_to_be_one(page: Page) -> None:
+    page.goto("/#damaged")
     page.reload()
     page.get_by_text("This link is damaged").wait_for()
     tiles(page).nth(1).click()
@@ -92,8 +108,12 @@ def test_a_damaged_address_is_said_to_be_one(page: Page, damaged: Any) -> None:
 def test_an_address_is_what_was_asked(page: Page) -> None:
     read = "async (asked) => { const m = await import('/static/trail.js'); return m.fromHash(m.toHash(asked)); }"
     said = {"kind": "say", "text": "größer & <b>%20", "weight": 0.35, "away": False}
-    trail = [{"kind": "picture", "key": "1-2", "name": "mine #1.png"}, said, {"kind": "dislike", "id": HOSTILE_ID}]
-    full = {"trail": trail, "filters": {"n": ['{"integer":"7"}']}, "a": "sum", "b": "", "diversity": 0.5}
+    trail: list[Any] = [{"kind": "picture", "key": "1-2", "name": "mine #1.png"}, said]
+    trail += [{"kind": "dislike", "id": HOSTILE_ID}]
+    trail += [{"kind": "item", "id": "a", "weight": -0.5, "with": True}]
+    ranges = {"price": {"gte": -1.5, "lte": 2}, "added": {"lte": "2024-02-29"}}
+    full: dict[str, Any] = {"trail": trail, "filters": {"n": ['{"integer":"7"}']}, "ranges": ranges}
+    full |= {"a": "sum", "b": "", "diversity": 0.5, "group": {"field": "colour", "size": 6}, "collection": "mine"}
     assert page.evaluate(read, full) == full
 
 

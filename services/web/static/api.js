@@ -2,6 +2,7 @@
 
 const KEY = "scot-key"; // of this tab alone: sessionStorage ends with it
 const LARGEST_PICTURE = 20_000_000; // bytes; the service refuses more
+const BUSY_MS = [1000, 2000, 4000];
 
 /** What went wrong. `kind`: offline, unavailable, unauthorised, forbidden, busy, slow, missing, refused or broken. */
 export class ApiError extends Error {
@@ -56,11 +57,18 @@ export async function encodeText(text) {
 const vectorOf = (encoded) => encoded.vectors[0].values;
 
 /** The address of an item's thumbnail. */
-export const pictureUrl = (id) => `/v1/pictures?item_id=${encodeURIComponent(id)}`;
+export const pictureUrl = (id, collection) =>
+  `/v1/pictures?item_id=${encodeURIComponent(id)}${collection && `&collection=${encodeURIComponent(collection)}`}`;
 
-/** The thumbnail with the key, which an image element cannot send. */
-export async function fetchPicture(id) {
-  return (await call(pictureUrl(id), {})).blob();
+/** The thumbnail with the key, which an image element cannot send; after a while again where the service is busy. */
+export async function fetchPicture(url, waits = BUSY_MS) {
+  try {
+    return await (await call(url, {})).blob();
+  } catch (error) {
+    if (error.kind !== "busy" || !waits.length) throw error;
+    await new Promise((then) => setTimeout(then, waits[0]));
+    return fetchPicture(url, waits.slice(1));
+  }
 }
 
 /** The picture at an address, read by the browser: the service fetches nothing. */

@@ -1,33 +1,15 @@
-// What hits say about themselves: a caption, facets that can be filtered by, words that tell them apart.
+// What hits say about themselves: a caption, and words that tell them apart.
 
-const CAPTION = ["caption", "captions", "title", "name", "description", "text"];
+export const CAPTION = ["caption", "captions", "title", "name", "description", "text"];
 const STOP = new Set(
   "a an and are as at be but by for from has have her his in into is it its no not of off on onto or over that the their there these this to two under up was were which while with without".split(" "),
 );
-const FIELDS = 16; // that one call of Facets takes
-const LONGEST = 40; // characters of a value that is a facet rather than a text
 
 /** The caption of an item, or its id. */
 export function captionOf({ itemId, payload = {} }) {
   const found = CAPTION.map((name) => [payload[name]].flat()[0]).find((value) => typeof value === "string" && value.trim());
   return found ?? itemId;
 }
-
-/** Payload fields of hits whose values are short enough to choose from. */
-export function facetFields(hits) {
-  const short = (value) => (typeof value === "string" ? value.length <= LONGEST : typeof value === "boolean" || Number.isInteger(value));
-  const fields = new Map();
-  for (const { payload = {} } of hits) {
-    for (const [name, value] of Object.entries(payload)) {
-      const fits = [value].flat().every(short);
-      fields.set(name, fits && (fields.get(name) ?? true));
-    }
-  }
-  return [...fields].filter(([name, fits]) => fits && !CAPTION.includes(name)).map(([name]) => name).sort().slice(0, FIELDS); // a payload has no order
-}
-
-/** The value of a facet as it is shown. */
-export const valueText = (match) => String(match.keyword ?? match.integer ?? match.boolean);
 
 /** At most `limit` words or pairs of words that some of the hits' captions have and others have not, the most telling first. */
 export function suggestions(hits, said, limit = 8) {

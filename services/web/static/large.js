@@ -3,7 +3,7 @@ import { Icon, html, useEffect, useRef, useState } from "./ui.js";
 import { encodeText, post } from "./api.js";
 import { captionOf } from "./captions.js";
 import { Thumbnail } from "./pictures.js";
-import { requestOf } from "./trail.js";
+import { requestOf, togetherOf } from "./trail.js";
 import { vectors } from "./uploads.js";
 
 export function Large({ hit, asked, composer, liked, act, close }) {
@@ -25,6 +25,7 @@ export function Large({ hit, asked, composer, liked, act, close }) {
         <h2 id="large-title">${captionOf(hit)}</h2>
         <div class="row">
           <button class="main" onClick=${then(act.go)}>Go on from this</button>
+          ${act.canAdd && asked.trail.length > 0 && html`<button onClick=${then(act.add)}><${Icon} name="add" />Together</button>`}
           <button aria-pressed=${liked === "like"} onClick=${then(act.like)}><${Icon} name="up" />More</button>
           <button aria-pressed=${liked === "dislike"} disabled=${!asked.trail.length} onClick=${then(act.dislike)}><${Icon} name="down" />Less</button>
         </div>
@@ -56,18 +57,19 @@ function Why({ hit, asked, composer }) {
 
 /** Cosine similarities of the hit, from three small calls; nothing is asked for the hits that are not looked at. */
 async function explain(hit, asked, composer) {
-  const start = asked.trail.findLast((step) => step.kind === "item" || step.kind === "picture");
+  const start = (togetherOf(asked.trail).at(-1) ?? []).map(([step]) => step);
   const words = asked.trail.filter((step) => step.kind === "say" && !step.away).map((step) => step.text);
-  const itemIds = [hit.itemId, ...(start?.kind === "item" ? [start.id] : [])];
+  const itemIds = [...new Set([hit.itemId, ...start.filter((step) => step.kind === "item").map((step) => step.id)])];
   const [got, answer, text] = await Promise.all([
-    post("get-items", { itemIds, withVectors: true }),
+    post("get-items", { collection: asked.collection, itemIds, withVectors: true }),
     post("compose-search", { ...requestOf(asked, composer, vectors), limit: 1, withVectors: true }),
     words.length ? encodeText(words.join(" and ").slice(0, 2000)) : undefined,
   ]);
   const of = (id) => got.items.find((each) => each.itemId === id)?.vector?.values;
   const own = of(hit.itemId);
   const query = answer.queryVector?.values;
-  const picture = start?.kind === "picture" ? vectors[start.key] : start && of(start.id);
+  const shown = start.map((step) => [step.kind === "picture" ? vectors[step.key] : of(step.id), step.weight ?? 1]);
+  const picture = shown.length && shown.every(([vector]) => vector) ? summed(shown) : undefined;
   if (!own || !query) return { all: hit.score };
   const found = { all: cosine(own, query), words: text && cosine(own, text), picture: picture && cosine(own, picture) };
   if (!picture) return found;
@@ -75,7 +77,14 @@ async function explain(hit, asked, composer) {
   return { ...found, moved, gain: found.all - found.picture };
 }
 
+const dot = (a, b) => a.reduce((sum, each, place) => sum + each * b[place], 0);
+
+/** Pictures together, as the service takes them: the sum of their vectors, each of unit length, times its weight. */
+const summed = (weighted) => {
+  const scaled = weighted.map(([vector, weight]) => [vector, weight / Math.sqrt(dot(vector, vector))]);
+  return weighted[0][0].map((_, place) => scaled.reduce((sum, [vector, scale]) => sum + scale * vector[place], 0));
+};
+
 function cosine(a, b) {
-  const dot = (x, y) => x.reduce((sum, each, place) => sum + each * y[place], 0);
   return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
 }

@@ -1,10 +1,13 @@
-// Filters of payload facets, composers, and the weights of what was said.
-import { html, useEffect, useState } from "./ui.js";
-import { post } from "./api.js";
-import { facetFields, valueText } from "./captions.js";
+// Weights of what was shown and said, composers, groups, the collection, and filters.
+import { Field, html, useRef } from "./ui.js";
+import { facetNames, fieldsOf } from "./fields.js";
+import { Filters } from "./filters.js";
+import { useAnswer } from "./results.js";
+import { Shown, nameOf } from "./steps.js";
+import { elsewhere, togetherOf } from "./trail.js";
 
-const VALUES = 12; // of a field that are offered
 const SLASH = "scot-no-slash";
+const SIZES = [[1, "the best of each"], [6, "six of each"], [24, "24 of each"]];
 
 /** Whether the key / goes to the field of words; people who speak to their computer switch it off (WCAG 2.1.4). */
 export const slash = {
@@ -14,34 +17,53 @@ export const slash = {
 
 export function Options({ asked, go, hits, attempt }) {
   const composers = useAnswer("list-composers", {}, [attempt])?.composers ?? [];
+  const known = useRef({}); // of this collection: what a filter leaves does not say what there is
+  if (known.current.of !== asked.collection) known.current = { of: asked.collection, fields: {} };
+  if (known.current.hits !== hits[0]) known.current = { ...known.current, hits: hits[0], fields: fieldsOf(hits, known.current.fields) };
+  const { fields } = known.current;
   const begun = asked.trail.length > 0;
-  const fields = [...new Set([...Object.keys(asked.filters), ...facetFields(hits)])];
-  const facets = useAnswer(begun && fields.length ? "facets" : "", { fields: fields.slice(0, 16), limit: VALUES }, [fields.join("\n"), attempt])?.facets ?? [];
   const said = asked.trail.map((step, place) => [step, place]).filter(([step]) => step.kind === "say");
   const change = (place, with_) => go({ ...asked, trail: asked.trail.map((step, each) => (each === place ? { ...step, ...with_ } : step)) });
-  const toggle = (field, value) => {
-    const chosen = asked.filters[field] ?? [];
-    const values = chosen.includes(value) ? chosen.filter((each) => each !== value) : [...chosen, value];
-    const { [field]: _, ...rest } = asked.filters;
-    go({ ...asked, filters: values.length ? { ...rest, [field]: values } : rest });
-  };
-  return html`<div id="options" class="options">
+  return html`<aside id="options" class="options" aria-label="Options">
+    ${togetherOf(asked.trail).filter((set) => set.length > 1).map((set) => html`<${Together} key=${set[0][1]} set=${set} change=${change} />`)}
     ${said.length > 0 && html`<fieldset><legend>What you said</legend>
       ${said.map(([step, place]) => html`<div class="weight" key=${place}>
-        <label>${step.text}<input type="range" min="0" max="1" step="0.05" value=${step.weight} aria-valuetext=${`${Math.round(step.weight * 100)} percent`} onChange=${(event) => change(place, { weight: Number(event.target.value) })} /></label>
+        <label>${step.text}<${Field} type="range" min="0" max="1" step="0.05" value=${step.weight} aria-valuetext=${percent(step.weight)} commit=${(value) => change(place, { weight: Number(value) })} /></label>
         <label class="tick"><input type="checkbox" checked=${step.away} disabled=${place === 0} onChange=${() => change(place, { away: !step.away })} />less of it</label>
       </div>`)}</fieldset>`}
     <fieldset><legend>Results</legend>
-      <label>Variety<input type="range" min="0" max="1" step="0.05" value=${asked.diversity} onChange=${(event) => go({ ...asked, diversity: Number(event.target.value) })} /></label>
+      <label>Variety<${Field} type="range" min="0" max="1" step="0.05" value=${asked.diversity} disabled=${asked.group !== null} commit=${(value) => go({ ...asked, diversity: Number(value) })} /></label>
+      <${Groups} asked=${asked} go=${go} names=${facetNames(fields)} />
       <label>Composer ${asked.b !== null ? "A" : ""}<${Choose} label=${asked.b === null ? "Composer" : "Composer A"} value=${asked.a} composers=${composers} choose=${(a) => go({ ...asked, a })} /></label>
       <label class="tick"><input type="checkbox" checked=${asked.b !== null} onChange=${() => go({ ...asked, b: asked.b === null ? "" : null })} />compare two composers</label>
       ${asked.b !== null && html`<label>Composer B<${Choose} label="Composer B" value=${asked.b} composers=${composers} choose=${(b) => go({ ...asked, b })} /></label>`}
-      <label class="tick"><input type="checkbox" checked=${slash.on()} onChange=${(event) => slash.set(event.target.checked)} />the key / goes to the text</label>
     </fieldset>
-    ${!begun && html`<p>Filters are here once there is a search.</p>`}
-    ${facets.filter(({ field, values }) => asked.filters[field] || (values.length > 1 && Number(values[0].count) > 1)).map(({ field, values }) => html`<fieldset key=${field}><legend>${field}</legend>
-      <div class="values">${values.map(({ value, count }) => html`<label class="tick" key=${JSON.stringify(value)}><input type="checkbox" checked=${(asked.filters[field] ?? []).includes(JSON.stringify(value))} onChange=${() => toggle(field, JSON.stringify(value))} /><span>${valueText(value)}</span><small>${count}</small></label>`)}</div></fieldset>`)}
-  </div>`;
+    ${begun ? html`<${Filters} asked=${asked} go=${go} fields=${fields} attempt=${attempt} />` : html`<p>Filters are here once there is a search.</p>`}
+    <${Gallery} asked=${asked} go=${go} attempt=${attempt} />
+  </aside>`;
+}
+
+const percent = (weight) => `${Math.round(weight * 100)} percent`;
+
+/** The weights of pictures that are asked for together; one of them stays above zero. */
+function Together({ set, change }) {
+  const least = (place) => (set.some(([step, other]) => other !== place && (step.weight ?? 1) > 0) ? -1 : 0.05);
+  return html`<fieldset><legend>Your pictures together</legend>
+    ${set.map(([step, place]) => html`<label class="weight pictured" key=${place}><span><${Shown} step=${step} /></span>
+      <${Field} type="range" min=${least(place)} max="1" step="0.05" value=${step.weight ?? 1} aria-label=${`Weight of ${nameOf(step)}`} aria-valuetext=${percent(step.weight ?? 1)} commit=${(value) => change(place, { weight: Number(value) })} />
+      <small>${Math.round((step.weight ?? 1) * 100)} %</small></label>`)}
+    <p>Below zero: away from it.</p></fieldset>`;
+}
+
+function Groups({ asked, go, names }) {
+  const { group } = asked;
+  const fields = [...new Set([...names, ...(group ? [group.field] : [])])];
+  if (!fields.length) return null;
+  const set = (field) => go({ ...asked, group: field ? { field, size: group?.size ?? SIZES[0][0] } : null });
+  return html`<label>Group by<select value=${group?.field ?? ""} onChange=${(event) => set(event.target.value)}>
+      <option value="">nothing</option>${fields.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></label>
+    ${group && html`<label>Show<select value=${String(group.size)} onChange=${(event) => go({ ...asked, group: { ...group, size: Number(event.target.value) } })}>
+      ${[...SIZES, ...(SIZES.some(([size]) => size === group.size) ? [] : [[group.size, `${group.size} of each`]])].map(([size, words]) => html`<option key=${size} value=${String(size)}>${words}</option>`)}</select></label>`}`;
 }
 
 function Choose({ label, value, composers, choose }) {
@@ -52,13 +74,16 @@ function Choose({ label, value, composers, choose }) {
   </select>`;
 }
 
-/** The answer of a method, asked again when `on` changes; none while there is none. */
-function useAnswer(method, message, on) {
-  const [answer, setAnswer] = useState(null);
-  useEffect(() => {
-    const stop = new AbortController();
-    if (method) post(method, message, stop.signal).then(setAnswer, () => {}); // the search itself tells what is wrong
-    return () => stop.abort();
-  }, on);
-  return answer;
+/** The collection, whose name has to be known: the service lists none. */
+function Gallery({ asked, go, attempt }) {
+  const info = useAnswer("collection-info", { collection: asked.collection }, [asked.collection, attempt]);
+  const change = (value) => {
+    const collection = value.trim();
+    if (collection !== asked.collection) go({ ...asked, collection, trail: elsewhere(asked.trail), filters: {}, ranges: {}, group: null });
+  };
+  return html`<fieldset><legend>Gallery</legend>
+    <label>Collection<${Field} type="text" value=${asked.collection} maxlength="128" placeholder=${asked.collection ? "" : (info?.collection ?? "the service's default")} autocomplete="off" spellcheck=${false} commit=${change} /></label>
+    ${info && html`<small>${Number(info.items).toLocaleString("en")} pictures</small>`}
+    <label class="tick"><input type="checkbox" checked=${slash.on()} onChange=${(event) => slash.set(event.target.checked)} />the key / goes to the text</label>
+  </fieldset>`;
 }

@@ -1,5 +1,5 @@
 // Thumbnails. Without a key the browser loads and keeps them itself; with one they are fetched when they come into view.
-import { html, useEffect, useRef, useState } from "./ui.js";
+import { Collection, html, useContext, useEffect, useState } from "./ui.js";
 import { fetchPicture, key, pictureUrl } from "./api.js";
 
 const KEPT = 400; // thumbnails in memory
@@ -11,35 +11,36 @@ export function forgetPictures() {
   addresses.clear();
 }
 
-function fetched(id) {
-  if (!addresses.has(id)) {
-    addresses.set(id, fetchPicture(id).then((blob) => URL.createObjectURL(blob)));
+function fetched(url) {
+  if (!addresses.has(url)) {
+    const address = fetchPicture(url).then((blob) => URL.createObjectURL(blob));
+    addresses.set(url, address);
+    address.catch(() => addresses.get(url) === address && addresses.delete(url)); // another time it may be there
     const [oldest] = addresses.keys();
     if (addresses.size > KEPT) {
       addresses.get(oldest).then(URL.revokeObjectURL, () => {});
       addresses.delete(oldest);
     }
   }
-  return addresses.get(id);
+  return addresses.get(url);
 }
 
-export function Thumbnail({ id, alt }) {
-  const [src, setSrc] = useState(key.get() ? undefined : pictureUrl(id));
-  const [absent, setAbsent] = useState(false);
-  const box = useRef(null);
+/** The picture of an item, or its words where there is none. `wait`: not to ask for it yet, because it passes by. */
+export function Thumbnail({ id, alt, wait = false }) {
+  const url = pictureUrl(id, useContext(Collection));
+  const of = `${key.get()} ${url}`;
+  const [state, setState] = useState(() => (key.get() || wait ? {} : { of, src: url })); // `src`, or that it is `absent`
+  const known = state.of === of;
   useEffect(() => {
-    setAbsent(false);
-    setSrc(key.get() ? undefined : pictureUrl(id));
-    if (!key.get()) return;
-    const seen = new IntersectionObserver((entries) => {
-      if (!entries.some((each) => each.isIntersecting)) return;
-      seen.disconnect();
-      fetched(id).then(setSrc, () => setAbsent(true));
-    }, { rootMargin: "400px" });
-    seen.observe(box.current);
-    return () => seen.disconnect();
-  }, [id, key.get()]);
-  return html`<span class="thumb" ref=${box}>
-    ${absent ? html`<span class="absent">${alt || "no picture"}</span>` : src && html`<img src=${src} alt=${alt} loading="lazy" decoding="async" onError=${() => setAbsent(true)} />`}
+    if (known || wait) return;
+    let gone = false;
+    const found = (shown) => gone || setState({ of, ...shown });
+    if (key.get()) fetched(url).then((src) => found({ src }), () => found({ absent: true }));
+    else found({ src: url });
+    return () => (gone = true);
+  }, [of, wait, known]);
+  const absent = () => setState({ of, absent: true });
+  return html`<span class="thumb">
+    ${known && (state.absent ? html`<span class="absent">${alt || "no picture"}</span>` : html`<img src=${state.src} alt=${alt} decoding="async" onError=${absent} />`)}
   </span>`;
 }

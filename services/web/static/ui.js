@@ -1,10 +1,14 @@
 // Preact with htm's templates: HTML in a string, compiled in the browser to calls of h(); no build step, no innerHTML.
-import { h, render } from "./vendor/preact.mjs";
+import { useEffect, useState } from "./vendor/hooks.mjs";
+import { createContext, h, render } from "./vendor/preact.mjs";
 import htm from "./vendor/htm.mjs";
 
 export { render };
-export { useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/hooks.mjs";
+export { useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/hooks.mjs";
 export const html = htm.bind(h);
+
+/** The name of the collection that is searched; empty: the service's default. */
+export const Collection = createContext("");
 
 const PATHS = {
   add: "M12 5v14M5 12h14",
@@ -23,4 +27,12 @@ const PATHS = {
 /** A drawn icon; what it means is said by the button around it. */
 export function Icon({ name }) {
   return html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d=${PATHS[name]} /></svg>`;
+}
+
+/** An input that keeps what is being written or moved, whatever is drawn meanwhile, and gives it when it is done and valid. */
+export function Field({ value, commit, ...rest }) {
+  const [draft, setDraft] = useState(value);
+  useEffect(() => setDraft(value), [value]);
+  const done = ({ target }) => target.checkValidity() && commit(target.value);
+  return html`<input ...${rest} value=${draft} onInput=${(event) => setDraft(event.target.value)} onChange=${done} />`;
 }

@@ -31,7 +31,10 @@ def test_what_a_module_imports_is_served(url: str, module: str) -> None:
     answer = ask(url, f"/static/{module}")
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
     folder = module.rpartition("/")[0]
-    for name in re.findall(r"""from ?["']([^"']+)["']""", answer.body.decode()):
+    text = answer.body.decode()
+    names = re.findall(r"""^(?:import|export)\b[^;'"]*?\bfrom ?["']([^"']+)["']""", text, re.MULTILINE)
+    assert bool(names) == bool(re.search(r"^import\b", text, re.MULTILINE))
+    for name in names:
         assert name.startswith("./")
         assert (STATIC / folder / name).is_file(), name
 

@@ -1,0 +1,210 @@
+"""The page of `scot web` in Chromium, and what 200 browsers at once ask for.
+
+    python benchmarks/page.py 2>service.log
+
+It starts the packaged encoder's service and `scot web` (benchmarks/web.py), opens the page, searches, scrolls through
+5,000 hits, and sends what so many browsers send at half of the measured peak. Chromium, the web process, the service
+and the load share the machine; its line comes first. Needs the extra `browser` and Chromium (Debian's `chromium`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import statistics
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from page_visits import load
+from web import started
+
+from scot import flags
+from scot.errors import Unavailable
+from scot.machine import machine
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+LOADED = """() => new Promise((resolve) => {
+  const scripts = performance.getEntriesByType('resource').filter((each) => /\\.m?js$/.test(each.name));
+  const paint = performance.getEntriesByName('first-contentful-paint')[0].startTime;
+  const observer = new PerformanceObserver((list) => resolve(
+    {paint, largest: list.getEntries().at(-1).startTime,
+     script: scripts.reduce((all, each) => all + each.encodedBodySize, 0)}
+  ));
+  observer.observe({type: 'largest-contentful-paint', buffered: true});
+})"""
+# From the key or click to the frame that shows the answer: `aria-busy` rises with the question, falls with the answer.
+ANSWERED = """() => {
+  let begun = 0, rose = false;
+  const begin = (event) => (begun ||= event.timeStamp);
+  for (const name of ['keydown', 'click']) addEventListener(name, begin, {capture: true});
+  window.answered = new Promise((resolve) => new MutationObserver((_, observer) => {
+    const busy = document.querySelector('[aria-busy]').ariaBusy === 'true';
+    rose ||= busy;
+    if (!rose || busy) return;
+    observer.disconnect();
+    requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - begun)));
+  }).observe(document.body, {attributes: true, attributeFilter: ['aria-busy'], subtree: true}));
+}"""
+SCROLL = """async (most) => {
+  const tasks = [];
+  const note = (list) => tasks.push(...list.getEntries().map((each) => each.duration));
+  new PerformanceObserver(note).observe({type: 'longtask'});
+  const frame = () => new Promise(requestAnimationFrame);
+  const count = () => Number(document.querySelector('.tile').ariaSetSize);
+  let tiles = 0;
+  for (let still = 0; still < 600;) {
+    const [top, known] = [scrollY, count()];
+    scrollBy(0, innerHeight / 4);
+    await frame();
+    tiles = Math.max(tiles, document.querySelectorAll('.tile').length);
+    if (scrollY !== top || count() !== known) still = 0;
+    else if (known >= most) break;
+    else still++;
+  }
+  for (const share of [0, 0.5, 1, 0.25, 0.75, 0]) {
+    scrollTo(0, share * document.body.scrollHeight);
+    for (let frames = 0; frames < 20; frames++) await frame();
+  }
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  return {hits: count(), tiles, tasks};
+}"""
+
+
+LONG_MS = 100.0
+
+
+@dataclass(frozen=True)
+class PageBenchmark:
+    """Measure the page in Chromium, and the load of many browsers.
+
+    Example: python benchmarks/page.py --items 500 --browsers 20 --visits 40
+    """
+
+    items: int = 5_000
+    """Pictures of the gallery."""
+    loads: int = 9
+    """Times that the page is opened with an empty cache."""
+    searches: int = 20
+    """Searches, each followed by a click on a hit."""
+    browsers: int = 200
+    """Browsers at once."""
+    visits: int = 400
+    """Visits of all browsers together."""
+    peak_s: float = 20.0
+    """Seconds in which the peak is measured."""
+    ray: bool = False
+    """Measure before `scot serve`, with Ray, rather than before the gateway, towers and store in one process."""
+
+
+def main(config: PageBenchmark) -> int:
+    """Measure and print Markdown."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        raise Unavailable("there is no chromium")
+    print(machine(), flush=True)
+    with started(items=config.items, side=96, ray=config.ray) as running:
+        url = f"http://{running.target}"
+        print("\n| the page in Chromium | median | worst |\n|---|---|---|")
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+            opening(browser, url, config.loads)
+            searching(browser, url, config.searches)
+            scrolling(browser, url, config.items)
+            browser.close()
+        asyncio.run(load(url, config.browsers, config.visits, config.peak_s))
+        print(f"\nmemory (RSS) of the web process after it: {running.process.memory_info().rss / 2**20:.0f} MiB")
+    print(machine())
+    return 0
+
+
+def row(name: str, values: Iterable[float], digits: int = 0) -> None:
+    """Print the median and the worst of the values."""
+    found = list(values)
+    print(f"| {name} | {statistics.median(found):,.{digits}f} | {max(found):,.{digits}f} |", flush=True)
+
+
+def opening(browser: Browser, url: str, loads: int) -> None:
+    """Open the page, each time in a profile of its own."""
+    found: list[dict[str, float]] = []
+    for _ in range(loads):
+        with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
+            page = context.new_page()
+            page.goto(url)
+            page.wait_for_function(
+                "() => [...document.querySelectorAll('.tile img')].filter((i) => i.complete).length > 20"
+            )
+            found.append(page.evaluate(LOADED))
+    row("first contentful paint, ms", (each["paint"] for each in found))
+    row("largest contentful paint, ms", (each["largest"] for each in found))
+    row("script, kB", (each["script"] / 1e3 for each in found), 1)
+
+
+def searching(browser: Browser, url: str, searches: int) -> None:
+    """Search by a text, then go on from a hit; the time beyond that of the service."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(url)
+    service: list[float] = []
+
+    def note(response: Any) -> None:
+        if response.url.endswith("/v1/compose-search"):
+            service.append(1e3 * response.json()["timings"]["total"])
+
+    page.on("response", note)
+    waited: list[float] = []
+    for number in range(searches):
+        page.locator(".words").fill(f"a red shirt of {number} buttons")
+        waited.append(answer(page, lambda: page.keyboard.press("Enter")))
+        waited.append(answer(page, lambda: page.locator(".tile .go").nth(5).click()))
+        page.get_by_role("button", name="Start again").click()
+    page.close()
+    if len(service) != len(waited):
+        raise RuntimeError(f"{len(service)} answers for {len(waited)} questions")
+    row("a search: time of the service, ms", service)
+    row("from the key or click to the pictures, ms", waited)
+    row("beyond the service, ms", (all_of_it - own for all_of_it, own in zip(waited, service, strict=True)))
+
+
+def answer(page: Page, act: Any) -> float:
+    """Milliseconds from what ``act`` does to the frame that shows the answer."""
+    page.evaluate(ANSWERED)
+    act()
+    return float(page.evaluate("window.answered"))
+
+
+def scrolling(browser: Browser, url: str, items: int) -> None:
+    """Scroll to the last hit, and jump; with the tasks of the page's main thread."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(url)
+    page.locator(".words").fill("a shirt")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".step")
+    page.wait_for_selector('[aria-busy="false"] .tile')
+    browser.start_tracing(page=page, categories=["toplevel", "disabled-by-default-devtools.timeline"])
+    found = page.evaluate(SCROLL, items)
+    tasks = processor_ms(json.loads(browser.stop_tracing()))
+    page.close()
+    print(f"| hits that were scrolled through | {found['hits']:,} | |\n| tiles at a time | | {found['tiles']} |")
+    print(f"| tasks of more than 100 ms | | {sum(each > LONG_MS for each in found['tasks'])} |")
+    print(f"| the longest task, ms | | {max(found['tasks'], default=0):.0f} |")
+    print(f"| tasks of more than 100 ms of processor time | | {sum(each > LONG_MS for each in tasks)} |")
+    print(f"| the longest task, ms of processor time | | {max(tasks):.0f} |", flush=True)
+
+
+def processor_ms(trace: dict[str, Any]) -> list[float]:
+    """The processor time of each task of the main threads of pages: what it would take if nothing else ran."""
+    events = trace["traceEvents"]
+    named = [event for event in events if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"]
+    threads = {(event["pid"], event["tid"]) for event in named}
+    tasks = (each for each in events if each["name"] == "RunTask" and (each["pid"], each["tid"]) in threads)
+    return [each["tdur"] / 1e3 for each in tasks if "tdur" in each]
+
+
+if __name__ == "__main__":
+    sys.exit(flags.run("page", main, PageBenchmark))
