@@ -16,7 +16,7 @@ TESTS = $(wildcard tests/unit tests/integration tests/chart tests/examples)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser test-examples test-vllm test-watch test-chaos test-serving test-cluster test-node lint format generate requirements audit clean distclean
+.PHONY: help demo test test-browser test-examples test-vllm test-watch test-chaos test-serving test-cluster test-node check-gpu lint format generate requirements audit clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ test-cluster: $(DEV) ## Jobs, promotion and the chart against the API server of 
 test-node: $(DEV) ## A release's life on a cluster that runs pods: KUBECONFIG, helm, kubectl, the image on its nodes
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster with the KubeRay operator"; exit 1; }
 	SCOT_TEST_NODE=1 .venv/bin/python -m pytest -s -m slow tests/cluster/test_node.py $(ARGS)
+
+check-gpu: ## What this machine's GPU does with every part, in one table (ARGS="--budget 150"); installs nothing
+	$(firstword $(wildcard .venv/bin/python) $(PYTHON)) benchmarks/check_gpu.py $(ARGS)
 
 lint: $(DEV) ## Check style, formatting and types
 	.venv/bin/ruff check .

@@ -17,7 +17,6 @@ from scot.client._sync import ScotClient
 from scot.client._types import (
     CollectionInfo,
     ComposerInfo,
-    Edit,
     Encoded,
     Facets,
     FacetValue,
@@ -34,6 +33,7 @@ from scot.client._types import (
     Turn,
     UpsertResult,
 )
+from scot.edit import Edit
 from scot.index.filters import DatetimeRange, Exists, Filter, Match, MatchAny, MatchText, Range
 from scot.index.origin import Origin
 

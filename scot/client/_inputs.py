@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from scot.client import _checks as checks
-from scot.client._types import Edit, ImageInput
+from scot.client._types import ImageInput
 from scot.data.images import DEFAULT_LIMITS, upright
 from scot.data.records import read_file
+from scot.edit import Edit
 from scot.errors import ImageRefused, InvalidInput, install_hint
 from scot.v1 import search_pb2
 

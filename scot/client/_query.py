@@ -7,7 +7,8 @@ from typing import Any
 
 from scot.client import _checks as checks
 from scot.client._inputs import edit_to_proto, image_bytes, vector_to_proto
-from scot.client._types import Edit, Query, Reference, Turn
+from scot.client._types import Query, Reference, Turn
+from scot.edit import Edit
 from scot.errors import InvalidInput
 from scot.index.filters import Filter, filter_to_proto
 from scot.v1 import search_pb2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from PIL import Image
 
+from scot.edit import Edit
 from scot.index.filters import Filter
 from scot.index.origin import Origin
 
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
 
 ImageInput: TypeAlias = "str | PathLike[str] | bytes | Image.Image"
 """The path of an image file, its encoded bytes, or a PIL image."""
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """One change: applied with ``weight`` (0 to 1), or with ``negative`` in the opposite direction."""
-
-    text: str
-    weight: float = 1.0
-    negative: bool = False
 
 
 Edits: TypeAlias = str | Edit | Sequence[str | Edit]

@@ -15,8 +15,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import braceexpand
-
 from scot.data.images import DEFAULT_LIMITS
 from scot.data.paths import IMAGE_SUFFIXES, hidden, hidden_path, normal_path
 from scot.data.records import RawRecord, Refusals
@@ -41,6 +39,8 @@ def expand(pattern: str) -> list[Path]:
         InvalidInput: the braces do not balance, or the pattern expands to too many shards.
         NotFound: a shard does not exist.
     """
+    import braceexpand  # here: nothing but a pattern needs it
+
     too_many = InvalidInput(f"{pattern!r} expands to more than {_MAX_SHARDS:,} shards")
     if any(abs(int(last) - int(first)) > _MAX_SHARDS for first, last in _RANGE.findall(pattern)):
         raise too_many  # braceexpand would build the whole range before its first name

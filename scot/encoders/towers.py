@@ -82,7 +82,8 @@ class Towers(Encoder, Protocol):
 
     def _normalised(self, pixels_BHWC: Pixels) -> torch.Tensor:
         """Pixels as the image tower reads them, float32 ``(B, 3, H, W)`` on the device."""
-        images = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._device, torch.float32) / 255.0
+        # Bytes travel to the device and become floats there: converted first, four times as many bytes would travel.
+        images = torch.from_numpy(pixels_BHWC).to(self._device).permute(0, 3, 1, 2).to(torch.float32) / 255.0
         return (images - self._mean.to(self._device)) / self._std.to(self._device)
 
     @abstractmethod

@@ -29,7 +29,7 @@ def top_k(
     """The ``k`` best gallery rows of each query by :func:`similarity`; of equal scores, the earlier row first.
 
     Args:
-        query_QD: queries, float32.
+        query_QD: queries, float32, on the device of the blocks.
         blocks: the gallery in order, float32 ``(B, D)`` or ``(B, V, D)`` each.
         k: how many rows; fewer are returned where the gallery is smaller.
         excluded: for each query the rows that do not compete.
@@ -37,14 +37,15 @@ def top_k(
     Returns:
         Rows ``(Q, K)`` int64 and their scores ``(Q, K)``; an excluded row that is needed to fill up scores -inf.
     """
-    queries = len(query_QD)
-    best_QK, rows_QK = torch.empty(queries, 0), torch.empty(queries, 0, dtype=torch.int64)
+    queries, device = len(query_QD), query_QD.device
+    best_QK = torch.empty(queries, 0, device=device)
+    rows_QK = torch.empty(queries, 0, dtype=torch.int64, device=device)
     out = [(query, row) for query, rows in enumerate(excluded or ()) for row in rows]
     start = 0
-    memory = torch.empty(0)
+    memory = torch.empty(0, device=device)
     for block in blocks:
         if memory.numel() < queries * len(block):
-            memory = torch.empty(queries * len(block))
+            memory = torch.empty(queries * len(block), device=device)
         scores_QB = memory[: queries * len(block)].view(queries, len(block))
         similarity(query_QD, block, out=scores_QB)
         here = [(query, row - start) for query, row in out if start <= row < start + len(block)]

@@ -9,8 +9,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from scot.errors import InvalidInput, ScotError
+
+BACKENDS = "cpu:gloo,cuda:nccl"
+"""The backends of a process group whose workers have GPUs: tensors travel over NCCL, small objects over gloo."""
 
 
 class WorkerFailed(ScotError):
@@ -22,6 +26,15 @@ def rank_and_world() -> tuple[int, int]:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
+
+
+def data_parallel(module: nn.Module) -> nn.Module:
+    """A module whose gradients are the means over the workers of the process group.
+
+    Searching for unused parameters keeps the first layout of the buckets, and so the order in which gradients are
+    summed: a resumed run must add in the same order as an uninterrupted run.
+    """
+    return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
 
 
 def reduced(value: torch.Tensor, operation: dist.ReduceOp.RedOpType) -> torch.Tensor:

@@ -24,7 +24,7 @@ from scot.embeddings.moments import image_moments
 from scot.errors import InvalidInput, ScotError
 from scot.training.checkpoint import checkpoint_name, checkpoints, keep_newest
 from scot.training.config import TrainConfig
-from scot.training.distributed import WorkerFailed, all_or_none, from_first
+from scot.training.distributed import BACKENDS, WorkerFailed, all_or_none, from_first
 from scot.training.loop import Trainer
 from scot.training.progress import Progress
 from scot.training.report import write_report
@@ -121,8 +121,7 @@ def train_with_ray(
                 )
             ),
         },
-        # Tensors on a GPU travel over NCCL; small objects (distributed.py) over gloo.
-        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if use_gpu else "gloo"),
+        torch_config=TorchConfig(backend=BACKENDS if use_gpu else "gloo"),
         scaling_config=ScalingConfig(**scaling),
         run_config=RunConfig(
             name="ray_train", storage_path=str(run.folder), failure_config=FailureConfig(max_failures=max_failures)

@@ -26,7 +26,7 @@ from scot.training import held_out, held_out_pairs
 from scot.training.checkpoint import State, load_checkpoint, save_checkpoint
 from scot.training.config import TrainConfig
 from scot.training.data import Prefetcher, gather_batch, map_tensors, reference_pool, samples
-from scot.training.distributed import all_or_none, check_shares, from_first, rank_and_world, reduced
+from scot.training.distributed import all_or_none, check_shares, data_parallel, from_first, rank_and_world, reduced
 from scot.training.divergence import divergence
 from scot.training.network import Objective, new_network
 from scot.training.objectives import (
@@ -88,13 +88,8 @@ class Trainer:
         self.loss = ContrastiveLoss(config.loss).to(self.device)
         self.mined = MinedTargets.mine(self.data, self.training_N, config.loss, self.device)
         self.objective = Objective(self.composer, self.loss, computes_in_bfloat16(config.precision, self.device))
-        self._step_module: nn.Module = self.objective
-        if self.world > 1:
-            # Searching for unused parameters keeps the first layout of the buckets, and so the order in which gradients
-            # are summed: a resumed run must add in the same order as an uninterrupted run.
-            self._step_module = nn.parallel.DistributedDataParallel(
-                self.objective, broadcast_buffers=False, find_unused_parameters=True
-            )
+        self.step_module: nn.Module = data_parallel(self.objective) if self.world > 1 else self.objective
+        """The objective as a step calls it."""
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.objective, config.weight_decay), lr=config.lr, fused=True
         )
@@ -235,7 +230,7 @@ class Trainer:
         batch = self._to_device(batch)
         if queue is not None:
             queue.attach(batch)
-        loss, terms = self._step_module(batch)
+        loss, terms = self.step_module(batch)
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from scot.client import Edit
+from scot.edit import Edit
 from scot.errors import InvalidInput
 from services.search.composer.embedding_cache import Embedded
 from services.search.composer.messages import ComposeJob, ComposeTurn, Vector

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from cachetools import LRUCache
 
 from scot.encoders.base import embed_texts, encode_pixels
 
 if TYPE_CHECKING:
+    from cachetools import LRUCache
+
     from scot.encoders.base import Encoder, HiddenStates, Vectors
     from scot.encoders.resizing import Pixels
 
@@ -51,12 +52,13 @@ class CachedEncoder:
 
     def __init__(self, encoder: Encoder, max_bytes: int = 0, count: Count | None = None) -> None:
         self._encoder, self._count = encoder, count
-        self._cache: LRUCache[bytes, Embedded] = LRUCache(max_bytes, getsizeof=lambda embedded: embedded.size)
+        self._max_bytes = max_bytes
+        self._cache = _lru(max_bytes) if max_bytes else None
 
     @property
     def size(self) -> int:
         """Bytes in the cache."""
-        return int(self._cache.currsize)
+        return 0 if self._cache is None else int(self._cache.currsize)
 
     def pixels(self, images: Sequence[Pixels], *, states: bool = False) -> list[Embedded]:
         """Preprocessed images ``(H, W, 3)``. Raises InvalidInput: states are requested, and the encoder has none."""
@@ -81,7 +83,7 @@ class CachedEncoder:
         missing: dict[bytes, Any] = {}
         for each in inputs:
             key = keys[id(each)]
-            cached = self._cache.get(key)
+            cached = None if self._cache is None else self._cache.get(key)
             if cached is not None and (cached.states_LW is not None or not states):
                 found[key] = cached
             else:
@@ -92,15 +94,15 @@ class CachedEncoder:
             row_LW = _copy(states_NLW[place]) if states else None
             embedded = Embedded(_copy(vectors_ND[place]), row_LW, truncated_N[place])
             found[key] = embedded
-            if embedded.size <= self._cache.maxsize:
+            if self._cache is not None and embedded.size <= self._max_bytes:
                 self._cache[key] = embedded
-        if self._count is not None and self._cache.maxsize:
+        if self._count is not None and self._cache is not None:
             self._count(kind, "hit", len(keys) - len(missing))
             self._count(kind, "miss", len(missing))
         return [found[keys[id(each)]] for each in inputs]
 
     def _keys(self, kind: Kind, inputs: Mapping[int, str | Pixels]) -> dict[int, bytes]:
-        if not self._cache.maxsize:
+        if self._cache is None:
             return {place: str(place).encode() for place in inputs}
         keys = {}
         for place, each in inputs.items():
@@ -111,6 +113,12 @@ class CachedEncoder:
                 digest.update(f"{each.shape}|".encode() + each.tobytes())
             keys[place] = digest.digest()
         return keys
+
+
+def _lru(max_bytes: int) -> LRUCache[bytes, Embedded]:
+    from cachetools import LRUCache
+
+    return LRUCache(max_bytes, getsizeof=lambda embedded: embedded.size)
 
 
 def _copy(row: npt.NDArray[Any]) -> npt.NDArray[Any]:

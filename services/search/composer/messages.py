@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from scot.client import Edit
+from scot.edit import Edit
 
 if TYPE_CHECKING:
     from scot.encoders.resizing import Pixels, Resizing

@@ -23,6 +23,7 @@ SMALL = frozenset(
         "baselines",
         "signals",
         "child_processes",
+        "edit",
     }
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
@@ -35,6 +36,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "v1": frozenset(),
     "errors": frozenset(),
     "bundled": frozenset(),
+    "edit": frozenset(),
     "machine": frozenset(),
     "results": frozenset(),
     "local_ray": frozenset({"errors"}),
