@@ -144,7 +144,7 @@ def transformer_flops(layers: int, width: int, length: int) -> float:
 
 def image_flops(config: Mapping[str, Any]) -> float:
     """One picture through the image tower of an open_clip ViT."""
-    vision, dim = config["vision_cfg"], int(config["embed_dim"])
+    vision, width, dim = config["vision_cfg"], int(config["vision_cfg"]["width"]), int(config["embed_dim"])
     patches = (vision["image_size"] // vision["patch_size"]) ** 2
     patching: float = 2.0 * 3 * vision["patch_size"] ** 2 * vision["width"] * patches
     return (
