@@ -146,10 +146,8 @@ def image_flops(config: Mapping[str, Any]) -> float:
     """One picture through the image tower of an open_clip ViT."""
     vision, width, dim = config["vision_cfg"], int(config["vision_cfg"]["width"]), int(config["embed_dim"])
     patches = (vision["image_size"] // vision["patch_size"]) ** 2
-    patching: float = 2.0 * 3 * vision["patch_size"] ** 2 * vision["width"] * patches
-    return (
-        patching + transformer_flops(vision["layers"], vision["width"], patches + 1) + 2.0 * int(vision["width"]) * dim
-    )
+    patching: float = 2.0 * 3 * vision["patch_size"] ** 2 * width * patches
+    return patching + transformer_flops(vision["layers"], width, patches + 1) + 2.0 * width * dim
 
 
 def text_flops(config: Mapping[str, Any], length: int) -> float:
