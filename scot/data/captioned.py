@@ -13,13 +13,14 @@ raises one error. :mod:`scot.data.captioned_writer` writes the folder format.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from scot.data import coco, folder, paths, webdataset
+from scot.data.key_table import SeenIds
 from scot.data.payload import MAX_PAYLOAD_BYTES, clean, payload_bytes, stored_payload
 from scot.data.records import MAX_CAPTION_CHARS, MAX_ID_CHARS, CaptionedImage, RawRecord, Refusals
 from scot.data.tables import Table, open_table
@@ -49,14 +50,14 @@ class Source:
     def __str__(self) -> str:
         return f"{self.name}: {self.layout}"
 
-    def read(self, refusals: Refusals, seen: dict[str, str] | None = None) -> Iterator[CaptionedImage]:
+    def read(self, refusals: Refusals, seen: MutableMapping[str, str] | None = None) -> Iterator[CaptionedImage]:
         """Read the images lazily, in the source's order; records that are refused are counted.
 
         Args:
             refusals: counts the refused records (:data:`scot.data.records.REASONS`).
             seen: the ids of other sources, by which no image of this one may be named; this source's are added.
         """
-        return _checked(self, refusals, {} if seen is None else seen)
+        return _checked(self, refusals, SeenIds() if seen is None else seen)
 
     def count(self) -> int | None:
         """The number of usable records, or None if counting means reading the images too (tars)."""
@@ -121,7 +122,7 @@ def open_sources(sources: Sequence[str | Path], *, captions: Captions = "require
 
 def read_sources(sources: Iterable[Source], refusals: Refusals) -> Iterator[CaptionedImage]:
     """Read the images of several sources, one after the other; an id that two of them have is a ``duplicate_id``."""
-    seen: dict[str, str] = {}
+    seen = SeenIds()
     for source in sources:
         yield from source.read(refusals, seen)
 
@@ -212,7 +213,7 @@ def _of_coco(name: str, file: Path, images: Path | None, captions: Captions) -> 
     return Source(name, opened.images, str(opened), captions, False, opened.read)
 
 
-def _checked(source: Source, refusals: Refusals, seen: dict[str, str]) -> Iterator[CaptionedImage]:
+def _checked(source: Source, refusals: Refusals, seen: MutableMapping[str, str]) -> Iterator[CaptionedImage]:
     """Apply the checks that all formats share."""
     for record in source.records(refusals):
         image_id, where = record.image_id, record.where
@@ -249,7 +250,7 @@ def _checked(source: Source, refusals: Refusals, seen: dict[str, str]) -> Iterat
         yield CaptionedImage(image_id, record.image, fitting, payload, record.path)
 
 
-def _id_refusal(image_id: str, seen: dict[str, str]) -> str | None:
+def _id_refusal(image_id: str, seen: Container[str]) -> str | None:
     if not image_id:
         return "empty_id"
     if len(image_id) > MAX_ID_CHARS:

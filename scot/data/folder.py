@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scot.data import paths
+from scot.data.key_table import KeyTable
 from scot.data.records import RawRecord, Refusals, read_file
 from scot.data.tables import Row, Table, column_names, has_images, open_table
 from scot.errors import ImageRefused, InvalidInput
@@ -172,7 +173,7 @@ class _TableReader:
         self._table, self._images, self._refusals = table, images, refusals
         self._columns = table.columns
         self._roles = {table.columns.image, table.columns.id, *table.columns.captions}
-        self.named: set[str] = set()
+        self.named = KeyTable()
         """The paths of the images that the rows read so far name, whether or not they are there."""
 
     def records(self) -> Iterator[RawRecord]:
@@ -188,7 +189,7 @@ class _TableReader:
         where = f"{self._table.name} {self._table.unit} {number}"
         image_id = paths.normal_path(name) if name else f"row-{number}"
         if embedded is None:
-            self.named.add(paths.normal_path(paths.inside(self._images, name) or ""))
+            self.named.add_one(paths.normal_path(paths.inside(self._images, name) or ""))
         if self._columns.id is not None:
             id_cell = _id(cells.get(self._columns.id))
             if not id_cell:

@@ -30,6 +30,7 @@ from PIL import Image
 from scot.data.captioned import Source, count
 from scot.data.images import decode_image
 from scot.data.payload import stored_payload
+from scot.data.key_table import SeenIds
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused
 from scot.index.origin import Origin
@@ -154,7 +155,7 @@ async def _all(
 ) -> Report:
     """Compare with the known items, and write into the gallery, if there is one."""
     dry_run = gallery is None
-    report, seen = Report(dry_run), dict[str, str]()
+    report, seen = Report(dry_run), SeenIds()
     await known.prepare(dry_run=dry_run)
     with progress.task("comparing" if dry_run else "indexing", count(sources), "images") as task:
         for source in sources:
@@ -168,7 +169,7 @@ async def _sync(
     gallery: Gallery | None,
     report: Report,
     *,
-    seen: dict[str, str],
+    seen: SeenIds,
     task: Task,
     prune: bool,
 ) -> None:
