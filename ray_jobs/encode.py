@@ -3,7 +3,8 @@
 
     python ray_jobs/encode.py --source catalogue/ --triplets triplets/ --output embeddings/ --encoder tiny
 
-Joins the Ray cluster of RAY_ADDRESS, or starts a local one. A second run with the same inputs does nothing.
+Joins the Ray cluster of RAY_ADDRESS, or starts a local one. A run that was killed continues where it stopped; a second
+run with the same inputs does nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ray_jobs.session import ray_session
 from scot import flags
+from scot.embeddings.chunks import CHUNK
 from scot.embeddings.encode import encode_triplets
+from scot.embeddings.hidden_states import StateType
 from scot.embeddings.pairs import PAIRS
 from scot.errors import InvalidFlag
 from scot.evaluation.pairs import find_pairs
@@ -46,6 +49,10 @@ class EncodeConfig:
     """Also find pairs of the images whose captions differ in a few words: pretrain.py measures the held-out ones."""
     states: bool = False
     """Also store the hidden states of images and edits, the input of a token_combiner (docs/pretraining.md)."""
+    state_type: StateType = "float16"
+    """How hidden states are stored: float16, or int8 in half of the bytes."""
+    chunk_size: int = CHUNK
+    """Images or texts of a chunk: one file of the cache, and what a kill may cost twice."""
 
 
 def main(config: EncodeConfig) -> int:
@@ -63,6 +70,8 @@ def main(config: EncodeConfig) -> int:
             num_workers=config.num_workers,
             use_gpu=config.use_gpu,
             states=config.states,
+            state_type=config.state_type,
+            chunk_size=config.chunk_size,
             find_pairs=find_pairs if config.pairs else None,
             progress=Progress.on(sys.stderr),
         )

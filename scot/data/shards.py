@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -149,15 +149,41 @@ def write_shards(
     if shard_size < 1:
         raise InvalidInput(f"shard_size must be at least 1, not {shard_size}")
     target = Folder(folder)
-    shards: list[Shard] = []
-    for table in _even(tables, shard_size):
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        data = sink.getvalue().to_pybytes()
-        digest = hashlib.sha256(data).hexdigest()
-        shard = Shard(f"{kind}-{len(shards):05d}-{digest[:8]}.parquet", table.num_rows, digest)
-        target.write(shard.name, data)
-        shards.append(shard)
+    shards = [write_shard(target, kind, n, table) for n, table in enumerate(_even(tables, shard_size))]
+    return publish(target, kind, shards, rejected=rejected, extra=extra)
+
+
+def write_shard(
+    target: Folder, kind: str, number: int, table: pa.Table, metadata: Mapping[bytes, bytes] | None = None
+) -> Shard:
+    """Write one shard of a folder; equal tables have equal bytes and names. It is valid once a manifest names it.
+
+    Raises:
+        Unavailable: the disk is full, or the folder cannot be written.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
+    data = sink.getvalue().to_pybytes()
+    shard = shard_of(kind, number, table.num_rows, data)
+    target.write(shard.name, data)
+    return shard
+
+
+def shard_of(kind: str, number: int, rows: int, data: bytes) -> Shard:
+    """The name and the hash of a shard with these bytes."""
+    digest = hashlib.sha256(data).hexdigest()
+    return Shard(f"{kind}-{number:05d}-{digest[:8]}.parquet", rows, digest)
+
+
+def publish(
+    target: Folder,
+    kind: str,
+    shards: Sequence[Shard],
+    *,
+    rejected: Mapping[str, int] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Write the manifest of a folder's shards, and delete those of its earlier content."""
     count = sum(shard.rows for shard in shards)
     reasons = {reason: number for reason, number in sorted((rejected or {}).items()) if number}
     manifest = Manifest(kind, count, reasons, tuple(shards), dict(extra or {}))

@@ -172,21 +172,9 @@ def write_vectors(
     return write_shards(f"{folder}/{part}", part, tables, shard_size=SHARD_SIZE, extra=extra).hash
 
 
-def read_vectors(folder: str | Path, part: str) -> tuple[list[str], npt.NDArray[np.float16], dict[str, Any]]:
-    """Keys, float16 vectors ``(N, D)`` and the extra of the manifest of ``images/`` or ``texts/``."""
-    where = f"{folder}/{part}"
-    manifest = read_manifest(where, part)
-    dim = int(manifest.extra["dim"])
-    schema = vector_schema("image_id" if part == IMAGES else "text", dim)
-    table = pa.concat_tables([schema.empty_table(), *read_shards(where, manifest, schema)]).combine_chunks()
-    column = table.column(1).combine_chunks()
-    vectors = np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float16).reshape(-1, dim)
-    return table.column(0).to_pylist(), vectors, dict(manifest.extra)
-
-
-def write_triplet_rows(folder: str | Path, table: pa.Table) -> str:
-    """Write ``triplets/`` of a cache (a table of :data:`TRIPLET_SCHEMA`) and return its content's hash."""
-    return write_shards(f"{folder}/{TRIPLETS}", PARTS[TRIPLETS], [table], shard_size=10 * SHARD_SIZE).hash
+def write_triplet_rows(folder: str | Path, tables: Iterable[pa.Table]) -> str:
+    """Write ``triplets/`` of a cache (tables of :data:`TRIPLET_SCHEMA`) and return its content's hash."""
+    return write_shards(f"{folder}/{TRIPLETS}", PARTS[TRIPLETS], tables, shard_size=SHARD_SIZE).hash
 
 
 def write_info(folder: str | Path, info: CacheInfo) -> None:

@@ -1,40 +1,41 @@
 """Encode the images and texts of a set of triplets into an embedding cache.
 
-An image that cannot be used is counted and its triplets are left out; the run continues.
+The work is cut into chunks (:mod:`scot.embeddings.chunks`); each becomes shards of the cache as soon as it is encoded,
+and a run that starts again encodes only the chunks that are missing. Memory depends on the settings: triplets, sources
+and shards are read one after the other, and ids are numbered in tables on the disk. An image that cannot be used is
+counted and its triplets are left out; the run continues.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import torch
 from PIL import Image
 
-from scot.data.captioned import open_source
-from scot.data.shards import read_manifest as read_shard_manifest
-from scot.data.triplets import read_manifest, read_triplets
+from scot.data.atomic_io import locked
+from scot.data.captioned import open_sources, read_sources
+from scot.data.fingerprint import fingerprint
+from scot.data.records import Refusals
+from scot.data.shards import Folder
+from scot.data.triplets import read_manifest
 from scot.embeddings import cache
 from scot.embeddings.cache import CacheInfo
-from scot.embeddings.hidden_states import state_shards, write_states
-from scot.embeddings.pairs import PAIRS, FindPairs, write_pairs
-from scot.embeddings.ray_encode import EncoderPool, encode_stream
+from scot.embeddings.chunk_encoder import EncoderSettings
+from scot.embeddings.chunks import CHUNK, chunk_rows, image_chunks, text_chunks
+from scot.embeddings.encode_run import EncodeRun
+from scot.embeddings.hidden_states import StateType, state_shards
+from scot.embeddings.needed import Needed
+from scot.embeddings.pairs import FindPairs
 from scot.encoders import Encoder, load_encoder, state_encoder
 from scot.errors import InvalidInput, NotFound
 from scot.progress import SILENT, Progress
-
-_SAVE_EVERY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,270 +49,144 @@ class Encoded:
     truncated_texts: int = 0
 
 
-@dataclass(slots=True)
-class _Collected:
-    """The encoded images or texts, in the order in which they arrive."""
-
-    keys: list[str] = field(default_factory=list)
-    vectors: list[npt.NDArray[np.float16]] = field(default_factory=list)
-    states: list[bytes] = field(default_factory=list)
-    known: set[str] = field(default_factory=set)
-
-    def add(self, key: str, vector: npt.NDArray[np.float16], states: bytes = b"") -> None:
-        self.known.add(key)
-        self.keys.append(key)
-        self.vectors.append(vector)
-        self.states.append(states)
-
-    def table(self, key: str, dim: int) -> pa.Table:
-        vectors_ND = np.stack(self.vectors) if self.vectors else np.zeros((0, dim), np.float16)
-        return cache.vector_table(key, self.keys, vectors_ND, dim)
-
-
 def encode_triplets(
     sources: Sequence[str],
     triplets: Sequence[str],
     output: str,
     *,
     captions_only: bool = False,
-    encoder: str | Encoder = "tiny",
+    encoder: str = "tiny",
     num_workers: int = 1,
     use_gpu: bool = False,
     states: bool = False,
+    state_type: StateType = "float16",
+    chunk_size: int = CHUNK,
     find_pairs: FindPairs | None = None,
     progress: Progress = SILENT,
 ) -> Encoded:
     """Write the embedding cache of ``triplets`` into ``output``; with workers, Ray must be running.
 
-    Vectors that an earlier run with the same encoder and sources wrote to ``output`` are reused, also those of a run
-    that was killed: without ``states`` they are stored every half minute.
+    A chunk that an earlier run has finished, killed or not, is not encoded again; nor is a vector of the finished cache
+    that ``output`` holds, if it is of the same encoder and, for an image, of the same sources.
 
     Args:
         sources: captioned images (:func:`scot.data.captioned.open_source`) with the images of the triplets.
         triplets: folders of triplet shards; a triplet that several of them have is encoded once.
-        output: the folder of the cache.
+        output: the folder of the cache; every worker must reach it under this name.
         captions_only: encode the texts alone; each caption's vector stands in for its images.
-        encoder: the name of the encoder, or without actors one that is loaded, which encodes on its own device.
+        encoder: the name of the encoder.
         num_workers: the number of actors that encode and share the machine's cores; 0: this process, without Ray.
         use_gpu: give each actor a GPU; without actors this process uses one.
         states: store the hidden states of images and edits too, for composers that read them.
+        state_type: how they are stored: float16, or int8 with a scale for each place, in half of the bytes.
+        chunk_size: images or texts of a chunk, the most that a kill costs each worker twice. Another size is another
+            result: the same rows in other shards.
         find_pairs: makes the test of the triplets' images and their captions (:mod:`scot.embeddings.pairs`).
         progress: shows how many images and texts are encoded.
 
     Raises:
         NotFound, InvalidInput: a source, the triplets or the encoder cannot be read, or no triplet is usable.
+        Conflict: another run of this machine writes ``output``.
+        Unavailable: the disk is full, or the output cannot be written; what is finished stays.
     """
     started = time.monotonic()
     if num_workers < 0:
         raise InvalidInput(f"num_workers must not be negative, not {num_workers}")
+    if chunk_size < 1:
+        raise InvalidInput(f"chunk_size must be at least 1, not {chunk_size}")
     if use_gpu and not num_workers and not torch.cuda.is_available():
         raise InvalidInput("use_gpu encodes on a GPU, and PyTorch finds none here")
     if captions_only and sources:
         raise InvalidInput("captions_only encodes no image, so it takes no source")
-    if num_workers and not isinstance(encoder, str):
-        raise InvalidInput("actors load the encoder themselves, by its name")
     if not sources and not captions_only:
         raise InvalidInput("name at least one source of captioned images")
-    for source in sources:
-        progress.line(f"reading {open_source(source)}")  # an invalid source is an error before anything starts
+    opened = open_sources(sources)  # an invalid source is an error before anything starts
+    for each in opened:
+        progress.line(f"reading {each}")
     manifests = [read_manifest(folder) for folder in triplets]
-    model = encoder if not isinstance(encoder, str) else load_encoder(encoder, device=_device(num_workers, use_gpu))
-    encoder_id, dim = model.id, model.dim
-    widths = _state_widths(model) if states else {}
-    pool = EncoderPool(encoder if num_workers else model, num_workers, use_gpu, states)
-    del model  # the actors load it themselves
+    model = load_encoder(encoder, device="cpu")
+    widths, sizes = _states(model) if states else ({}, {cache.IMAGES: 0, cache.TEXTS: 0})
+    stored = state_type if states else None
+    fingerprints = [fingerprint(source) for source in sources]
+    images_source = _hash([*fingerprints, model.id])
     source_hash = _hash(
-        [*map(_fingerprint, sources), *(each.hash for each in manifests), encoder_id]
+        [*fingerprints, *(each.hash for each in manifests), model.id]
         + ["states"] * states
+        + [state_type] * (states and state_type != "float16")
         + ["pairs"] * (find_pairs is not None)
+        + [f"chunks of {chunk_size}"] * (chunk_size != CHUNK)
     )
-    if (done := _finished(output, source_hash)) is not None:
-        return Encoded(done, done.counts["images"], done.counts["texts"], time.monotonic() - started)
-
-    table, repeated = _distinct([read_triplets(folder) for folder in triplets])
-    if not table.num_rows:
-        raise InvalidInput(f"{', '.join(triplets)} holds no triplets: there is nothing to encode")
-    if captions_only:
-        table = table.set_column(table.column_names.index("image_id"), "image_id", table.column("caption"))
-    used = table.column("image_id").unique().to_pylist()
-    pairs = () if find_pairs is None or captions_only else find_pairs(_captioned(table))
-    texts = pa.chunked_array(
-        [chunk for name in ("edit", "caption", "edited_caption") for chunk in table.column(name).chunks]
-    ).unique().to_pylist()  # fmt: skip
-    tested = [text for pair in pairs for text in (pair.edit, pair.caption, pair.edited_caption)]
-    texts = list(dict.fromkeys(texts + tested))
-
-    images_source = _hash([*map(_fingerprint, sources), encoder_id])
-    edits = {*table.column("edit").unique().to_pylist(), *(pair.edit for pair in pairs)} if states else set()
-    used_states = set(used) if states else set()
-    wanted = set() if captions_only else set(used)
-    images = _earlier(output, cache.IMAGES, lambda extra: extra.get("source") == images_source, wanted, used_states)
-    known = _earlier(output, cache.TEXTS, lambda extra: extra.get("encoder_id") == encoder_id, set(texts), edits)
-    reused_images, reused_texts = len(images.keys), len(known.keys)
-    missing = wanted - set(images.keys)
-    new_texts = list(set(texts) - set(known.keys))
-    refusals: Counter[str] = Counter()
-    truncated = 0
-    write = partial(cache.write_vectors, output, encoder_id=encoder_id, dim=dim)
-    saved = time.monotonic()
-    if missing or new_texts:
-        stream = encode_stream(list(sources) if missing else [], missing, sorted(new_texts), edits, pool)
-        with progress.task("encoding", len(missing) + len(new_texts), "images and texts") as task:
-            for row in stream:
-                if row.refused:
-                    refusals[row.refused] += row.count
-                elif row.image_id in images.known:
-                    refusals["duplicate_id"] += 1
-                elif row.image_id:
-                    images.add(row.image_id, row.vector, row.states)
-                    task.advance()
-                else:
-                    known.add(row.text, row.vector, row.states)
-                    truncated += row.count
-                    task.advance()
-                if not states and time.monotonic() - saved > _SAVE_EVERY_S:
-                    write(cache.IMAGES, [images.table("image_id", dim)], source=images_source)
-                    write(cache.TEXTS, [known.table("text", dim)], source=source_hash)
-                    saved = time.monotonic()
-
-    if captions_only:
-        vector_of = dict(zip(known.keys, known.vectors, strict=True))
-        for caption in filter(vector_of.__contains__, used):
-            images.add(caption, vector_of[caption])
-    image_row, text_row = _in_order(images, used), _in_order(known, texts)
-    rows, dropped = _rows(table, image_row, text_row)
-    if not rows.num_rows:
-        reasons = ", ".join(f"{count} {name}" for name, count in refusals.most_common()) or "no id is in the sources"
-        raise InvalidInput(
-            f"none of the {table.num_rows} triplets has a usable picture in {', '.join(sources)} ({reasons})"
-        )
-    parts = [
-        write(cache.IMAGES, [images.table("image_id", dim)], source=images_source),
-        write(cache.TEXTS, [known.table("text", dim)], source=source_hash),
-        cache.write_triplet_rows(output, rows),
-    ]
-    counts = {"images": len(images.keys), "texts": len(known.keys), "triplets": rows.num_rows}
-    for part, collected in ((cache.IMAGES, images), (cache.TEXTS, known)) if states else ():
-        name = cache.STATES[part]
-        about = {"encoder_id": encoder_id, "source": images_source if part == cache.IMAGES else source_hash}
-        written = write_states(output, name, collected.keys, collected.states, width=widths[part], about=about)
-        parts.append(written.hash)
-        counts[name] = int(written.extra["total"])
-    if pairs:
-        test = write_pairs(output, pairs, image_row, text_row)
-        if test.count:
-            parts.append(test.hash)
-            counts[PAIRS] = test.count
-    rejected = {f"image_{reason}": count for reason, count in sorted(refusals.items())}
-    if dropped:
-        rejected["triplet_without_image"] = dropped
-    if repeated:
-        rejected["duplicate_triplet"] = repeated
-    hashed = cache.content_hash(parts)
-    info = CacheInfo(encoder_id, dim, source_hash, counts, rejected, hashed, states=widths, captions_only=captions_only)
-    cache.write_info(output, info)
-    return Encoded(info, reused_images, reused_texts, time.monotonic() - started, truncated)
+    made_by = {cache.IMAGES: f"{images_source} {stored}", cache.TEXTS: f"{model.id} {stored}"}
+    settings = EncoderSettings(encoder, output, model.dim, made_by, num_workers, use_gpu, stored)
+    with _alone(output):
+        if (done := _finished(output, source_hash)) is not None:
+            return Encoded(done, done.counts["images"], done.counts["texts"], time.monotonic() - started)
+        needed = Needed.survey(triplets, captions_only=captions_only, states=states, find_pairs=find_pairs)
+        if not needed.rows:
+            raise InvalidInput(f"{', '.join(triplets)} holds no triplets: there is nothing to encode")
+        run = EncodeRun(settings, model, {cache.IMAGES: images_source, cache.TEXTS: source_hash}, progress)
+        refusals = Refusals(keep=0)
+        rows = {part: chunk_rows(chunk_size, size) for part, size in sizes.items()}
+        records = read_sources(opened, refusals) if opened else ()
+        total = len(needed.texts) + (0 if captions_only else len(needed.images))
+        with progress.task("encoding", total, "images and texts") as task:
+            images = image_chunks(records, needed.images, rows[cache.IMAGES])
+            texts = text_chunks(needed.all_texts(), needed.texts, needed.edits, rows[cache.TEXTS])
+            run.encode(chain(images, texts), task)
+        if captions_only:
+            run.captions_as_images(needed.images)
+        if [fingerprint(source) for source in sources] != fingerprints:
+            raise InvalidInput(f"{', '.join(sources)} changed while it was read: start again")
+        info = run.publish(needed, refusals, widths, opened)
+    reused = {part: sum(each.reused for each in written) for part, written in run.written.items()}
+    truncated = sum(each.truncated for each in run.fresh if each.part == cache.TEXTS)
+    seconds = time.monotonic() - started
+    return Encoded(info, reused[cache.IMAGES], reused[cache.TEXTS], seconds, truncated)
 
 
-def _device(num_workers: int, use_gpu: bool) -> str:
-    """Where this process needs the encoder: to encode, or only to know its id."""
-    return "cuda" if use_gpu and not num_workers else "cpu"
+def _states(model: Encoder) -> tuple[dict[str, int], dict[str, int]]:
+    """The widths of the hidden states of images and texts, and the most bytes of one in float16.
 
-
-def _distinct(folders: list[pa.Table]) -> tuple[pa.Table, int]:
-    """The triplets of all folders, the first of those with one id, and the number of the others."""
-    table = pa.concat_tables(folders)
-    if len(folders) == 1:
-        return table, 0
-    ids = table.column("triplet_id").to_pylist()
-    first = dict(zip(reversed(ids), reversed(range(len(ids))), strict=True))
-    return table.take(pa.array(sorted(first.values()), pa.int64())), len(ids) - len(first)
-
-
-def _captioned(table: pa.Table) -> list[tuple[str, str]]:
-    """The distinct pairs of an image and a caption of it, in the order of the triplets."""
-    columns = (table.column(name).to_pylist() for name in ("image_id", "caption"))
-    return list(dict.fromkeys(zip(*columns, strict=True)))
-
-
-def _rows(table: pa.Table, image_row: dict[str, int], text_row: dict[str, int]) -> tuple[pa.Table, int]:
-    """The triplets with an image and all texts, as rows into the two tables, and the number of the others."""
-    columns = {
-        role: np.array([row.get(key, -1) for key in table.column(name).to_pylist()], np.int64)
-        for (role, name), row in zip(cache.COLUMNS.items(), (image_row, text_row, text_row, text_row), strict=True)
-    }
-    complete = np.min(np.stack(list(columns.values())), axis=0) >= 0
-    ids = table.column("triplet_id").combine_chunks().filter(pa.array(complete))
-    rows = pa.Table.from_arrays(
-        [ids, *(pa.array(column[complete]) for column in columns.values())], schema=cache.TRIPLET_SCHEMA
-    )
-    return rows, int((~complete).sum())
-
-
-def _state_widths(model: Encoder) -> dict[str, int]:
-    """The widths of the hidden states of images and texts. Raises InvalidInput if the encoder has none."""
+    Raises:
+        InvalidInput: the encoder has none.
+    """
     encoder = state_encoder(model)
     _, (image,) = encoder.encode_pixels_states([model.preprocess(Image.new("RGB", (64, 64)))])
     _, (text,) = encoder.encode_texts_states(["a"])
-    return {cache.IMAGES: image.shape[1], cache.TEXTS: text.shape[1]}
+    longest = len(model.tokenize(["a"])[0].tokens)
+    widths = {cache.IMAGES: image.shape[1], cache.TEXTS: text.shape[1]}
+    return widths, {cache.IMAGES: image.nbytes, cache.TEXTS: 2 * longest * text.shape[1]}
 
 
-def _in_order(collected: _Collected, order: list[str]) -> dict[str, int]:
-    """Sort the rows in the order of the triplets, so that equal inputs give equal files; returns key to row."""
-    at = {key: n for n, key in enumerate(collected.keys)}
-    chosen = [key for key in order if key in at]
-    collected.vectors = [collected.vectors[at[key]] for key in chosen]
-    collected.states = [collected.states[at[key]] for key in chosen]
-    collected.keys = chosen
-    return {key: n for n, key in enumerate(chosen)}
-
-
-def _earlier(
-    output: str, part: str, fits: Callable[[dict[str, Any]], bool], wanted: set[str], inside: set[str]
-) -> _Collected:
-    """The wanted rows that an earlier run wrote of a part; keys in ``inside`` only if it wrote their states too."""
-    collected = _Collected()
-    try:
-        keys, vectors_ND, extra = cache.read_vectors(output, part)
-    except (NotFound, InvalidInput):
-        return collected
-    if fits(extra):
-        states = _earlier_states(output, cache.STATES[part], fits) if inside else {}
-        for key, vector in zip(keys, vectors_ND, strict=True):
-            if key in wanted and (key not in inside or states.get(key)):
-                collected.add(key, vector, states.get(key, b""))
-    return collected
-
-
-def _earlier_states(output: str, name: str, fits: Callable[[dict[str, Any]], bool]) -> dict[str, bytes]:
-    """The hidden states that an earlier run wrote; those of another encoder do not count."""
-    found: dict[str, bytes] = {}
-    with contextlib.suppress(NotFound, InvalidInput):
-        manifest = read_shard_manifest(f"{output}/{name}", name)
-        for keys, length_N, values_TW in state_shards(output, name, manifest) if fits(dict(manifest.extra)) else ():
-            parts = np.split(values_TW, np.cumsum(length_N)[:-1])
-            found |= {key: part.tobytes() for key, part in zip(keys, parts, strict=True)}
-    return found
+@contextlib.contextmanager
+def _alone(output: str) -> Iterator[None]:
+    """One run of this machine at a time. A URL has no lock: two runs of the same inputs write the same files there."""
+    folder = Folder(output)
+    if not folder.local:
+        yield
+        return
+    busy = f"another run writes {output}: wait until it has finished, or name another --output"
+    with locked(Path(folder.path(".lock")), wait=False, what=output, busy=busy):
+        yield
 
 
 def _finished(output: str, source_hash: str) -> CacheInfo | None:
-    """The manifest of a complete cache of the same inputs."""
+    """The manifest of a complete cache of the same inputs, whose shards are undamaged."""
     try:
-        info = cache.read_info(output)
+        info, manifests = cache.check_cache(output)
         if info.source != source_hash:
             return None
-        cache.load_cache(output)
+        for part in (cache.IMAGES, cache.TEXTS):
+            for _ in cache.vector_shards(output, part, manifests[part], info.dim):
+                pass
+            for _ in state_shards(output, cache.STATES[part], manifests[cache.STATES[part]]) if info.states else ():
+                pass
+        for _ in cache.row_shards(output, manifests):
+            pass
+        cache.load_pairs(output, manifests)
     except (NotFound, InvalidInput):
         return None
     return info
-
-
-def _fingerprint(source: str) -> str:
-    """Changes if the names, sizes or times of a source's files change; the images are not read."""
-    path = Path(source)
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
-    return _hash([str(path), json.dumps(stats)])
 
 
 def _hash(parts: Sequence[str]) -> str:

@@ -5,15 +5,17 @@
     image_states/    image_id, states        a row for each row of images/, in the same order
     text_states/     text, states            a row for each row of texts/, in the same order; empty if it is not an edit
 
-``states`` are the float16 bytes of ``(L, W)``; the manifest has W and the sum of L over the rows. A row is as large as
-L · W/D vectors, so a cache has them only on request.
+``states`` are the float16 bytes of ``(L, W)``. Where the manifest's ``dtype`` is ``int8``, they are its int8 bytes and
+then a float16 scale for each of the L places; a value is their product. The manifest has W and the sum of L over the
+rows. A row is as large as L · W/D vectors, so a cache has them only on request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +23,12 @@ import pyarrow as pa
 import torch
 
 from scot.composers.base import States
-from scot.data.shards import Manifest, read_shards, write_shards
+from scot.data.shards import Manifest, read_shards
 from scot.errors import InvalidInput
 
-_SHARD_SIZE = 4_096
+StateType = Literal["float16", "int8"]
+"""How hidden states are stored."""
+_LEVELS = 127
 _KEYS = {"image_states": "image_id", "text_states": "text"}
 
 
@@ -53,16 +57,38 @@ class StateTable:
         return States(self.values_TW[at_BL], mask_BL)
 
 
-def write_states(
-    folder: str | Path, part: str, keys: Sequence[str], states: Sequence[bytes], *, width: int, about: Mapping[str, str]
-) -> Manifest:
-    """Write ``image_states/`` or ``text_states/`` of a cache: the states of each key as float16 bytes.
+def pack(states_LW: npt.NDArray[np.float16] | None, dtype: StateType) -> bytes:
+    """The states of one image or text as they are stored; None: it has none."""
+    if states_LW is None or not len(states_LW):
+        return b""
+    if dtype == "float16":
+        return states_LW.astype("<f2").tobytes()
+    exact_LW = states_LW.astype(np.float32)
+    scale_L1 = (np.abs(exact_LW).max(axis=1, keepdims=True) / _LEVELS).astype("<f2")
+    nonzero_L1 = np.maximum(scale_L1.astype(np.float32), np.finfo(np.float16).smallest_subnormal)
+    whole_LW = np.rint(exact_LW / nonzero_L1).clip(-_LEVELS, _LEVELS).astype(np.int8)
+    packed: bytes = whole_LW.tobytes() + scale_L1.tobytes()
+    return packed
 
-    ``about`` names their encoder and source.
-    """
-    total = sum(map(len, states)) // (2 * width)
-    extra = {"width": width, "total": total, **about}
-    return write_shards(f"{folder}/{part}", part, _tables(part, keys, states), shard_size=_SHARD_SIZE, extra=extra)
+
+def unpack(data: bytes, width: int, dtype: StateType) -> npt.NDArray[np.float16]:
+    """The inverse of :func:`pack`: float16 ``(L, W)``."""
+    if dtype == "float16":
+        return np.frombuffer(data, "<f2").reshape(-1, width)
+    length = len(data) // (width + 2)
+    whole_LW = np.frombuffer(data, np.int8, length * width).reshape(length, width)
+    scale_L1 = np.frombuffer(data, "<f2", offset=length * width).reshape(length, 1)
+    return (whole_LW * scale_L1.astype(np.float32)).astype(np.float16)
+
+
+def place_bytes(width: int, dtype: StateType) -> int:
+    """The bytes of one place (a patch or a token)."""
+    return 2 * width if dtype == "float16" else width + 2
+
+
+def states_table(part: str, keys: Sequence[str], states: Sequence[bytes]) -> pa.Table:
+    """The keys of ``image_states`` or ``text_states`` and their states, packed, as a table."""
+    return pa.table([list(keys), list(states)], schema=_schema(part))
 
 
 def state_shards(
@@ -73,16 +99,24 @@ def state_shards(
     Raises:
         InvalidInput: a shard is missing or damaged, or has states that are not finite or not of the manifest's width.
     """
-    width = int(manifest.extra["width"])
+    width, dtype = int(manifest.extra["width"]), state_type(folder, part, manifest)
     for table in read_shards(f"{folder}/{part}", manifest, _schema(part)):
         keys, column = table.column(0).to_pylist(), table.column(1).to_pylist()
         size_N = np.array([len(row) for row in column], np.int64)
-        if (size_N % (2 * width)).any():
+        if (size_N % place_bytes(width, dtype)).any():
             raise _damaged(folder, f"{part}/ holds states that are not {width} wide")
-        values_TW = np.frombuffer(b"".join(column), np.float16).reshape(-1, width)
+        values_TW = np.concatenate([np.zeros((0, width), np.float16), *(unpack(row, width, dtype) for row in column)])
         if not np.isfinite(values_TW).all():
             raise _damaged(folder, f"{part}/ holds states that are not finite")
-        yield keys, size_N // (2 * width), values_TW
+        yield keys, size_N // place_bytes(width, dtype), values_TW
+
+
+def state_type(folder: str | Path, part: str, manifest: Manifest) -> StateType:
+    """How the states of a part are stored. Raises InvalidInput: a later version of SCOT wrote them."""
+    dtype = manifest.extra.get("dtype", "float16")  # caches of earlier versions do not say
+    if dtype not in get_args(StateType):
+        raise InvalidInput(f"{folder}/{part} holds states as {dtype}, which this version of SCOT cannot read")
+    return dtype  # type: ignore[no-any-return]
 
 
 def load_states(folder: str | Path, part: str, manifest: Manifest, count: int) -> StateTable:
@@ -107,11 +141,3 @@ def _damaged(folder: str | Path, why: str) -> InvalidInput:
 
 def _schema(part: str) -> pa.Schema:
     return pa.schema([(_KEYS[part], pa.string()), ("states", pa.binary())])
-
-
-def _tables(part: str, keys: Sequence[str], states: Sequence[bytes]) -> Iterator[pa.Table]:
-    for at in range(0, len(keys), _SHARD_SIZE):
-        columns = [list(rows[at : at + _SHARD_SIZE]) for rows in (keys, states)]
-        yield pa.table(columns, schema=_schema(part))
-    if not keys:
-        yield _schema(part).empty_table()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -39,6 +40,7 @@ def embed_images(
     threads: int = 4,
     states: bool = False,
     embed: Callable[[list[Pixels]], Vectors] | None = None,
+    turn: AbstractContextManager[object] | None = None,
 ) -> Iterator[EmbeddedBatch[Source]]:
     """Embed images lazily, in order. While the encoder works on one batch, threads decode the next.
 
@@ -50,6 +52,7 @@ def embed_images(
         threads: threads that decode and preprocess.
         states: return hidden states too.
         embed: replaces the encoder's ``encode_pixels``; not together with ``states``.
+        turn: held while the encoder works, such as a lock of several threads that share it.
 
     Raises:
         InvalidInput: ``states`` is set, and the encoder has no hidden states.
@@ -78,7 +81,6 @@ def embed_images(
                 else:
                     batch.append(source)
                     pixels.append(result)
-            if embed is not None:
-                yield EmbeddedBatch(batch, embed(pixels), [], refused)
-            else:
-                yield EmbeddedBatch(batch, *encode_pixels(encoder, pixels, states=states), refused)
+            with turn or nullcontext():
+                encoded = (embed(pixels), []) if embed else encode_pixels(encoder, pixels, states=states)
+            yield EmbeddedBatch(batch, *encoded, refused)

@@ -68,7 +68,7 @@ def encode_unlabelled(
         )
         for part, table in tables.items()
     ]
-    hashes.append(cache.write_triplet_rows(output, cache.TRIPLET_SCHEMA.empty_table()))
+    hashes.append(cache.write_triplet_rows(output, [cache.TRIPLET_SCHEMA.empty_table()]))
     counts = {"images": len(keys), "texts": 0, "triplets": 0}
     info = CacheInfo(encoder.id, dim, wanted, counts, dict(refused), cache.content_hash(hashes))
     cache.write_info(output, info)

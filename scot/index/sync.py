@@ -29,8 +29,8 @@ from PIL import Image
 
 from scot.data.captioned import Source, count
 from scot.data.images import decode_image
-from scot.data.payload import stored_payload
 from scot.data.key_table import SeenIds
+from scot.data.payload import stored_payload
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused
 from scot.index.origin import Origin

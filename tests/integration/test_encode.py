@@ -5,9 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +18,6 @@ from scot import flags
 from scot.data.triplets import Triplet, write_triplets
 from scot.embeddings.cache import load_cache
 from scot.embeddings.encode import encode_triplets
-from scot.embeddings.ray_encode import encode_stream
 from scot.encoders import load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.errors import InvalidInput, NotFound
@@ -209,27 +206,6 @@ def test_triplets_of_several_engines_are_one_cache(
     assert done.info.counts["triplets"] == 7
     assert done.info.rejected["duplicate_triplet"] == 1
     assert load_cache(tmp_path / "out").triplet_ids[-1] == pink.triplet_id
-
-
-def test_a_run_that_was_stopped_encodes_only_the_rest(
-    triplets: str, tmp_path: Path, encoder_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = str(tmp_path / "out")
-    stream = encode_stream
-
-    def stopped(*arguments: Any) -> Iterator[Any]:
-        yield from islice(stream(*arguments), 5)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("scot.embeddings.encode._SAVE_EVERY_S", -1.0)
-        patch.setattr("scot.embeddings.encode.encode_stream", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            encode_here([], [triplets], out, encoder=encoder_name, captions_only=True)
-    done = encode_here([], [triplets], out, encoder=encoder_name, captions_only=True)
-    assert done.reused_texts == 5
-    whole = encode_here([], [triplets], str(tmp_path / "whole"), encoder=encoder_name, captions_only=True)
-    assert done.info.hash == whole.info.hash
 
 
 def test_captions_alone_stand_in_for_their_images(triplets: str, tmp_path: Path, encoder_name: str) -> None:

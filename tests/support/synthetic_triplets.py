@@ -10,9 +10,10 @@ import pyarrow as pa
 import torch
 from torch.nn.functional import normalize
 
+from scot.data.shards import Manifest, write_shards
 from scot.embeddings import cache
 from scot.embeddings.cache import CacheInfo, TripletEmbeddings
-from scot.embeddings.hidden_states import StateTable, write_states
+from scot.embeddings.hidden_states import StateTable, states_table
 
 SLOTS, VALUES, ENCODER = 4, 5, "synthetic@1-32d"
 
@@ -90,14 +91,14 @@ def write_synthetic_cache(folder: Path, data: TripletEmbeddings, *, states: bool
     parts = [
         cache.write_vectors(folder, cache.IMAGES, [images], encoder_id=ENCODER, dim=dim, source="synthetic"),
         cache.write_vectors(folder, cache.TEXTS, [texts], encoder_id=ENCODER, dim=dim, source="synthetic"),
-        cache.write_triplet_rows(folder, rows),
+        cache.write_triplet_rows(folder, [rows]),
     ]
     counts = {"images": len(data.image_ids), "texts": len(data.texts), "triplets": len(data)}
     widths = data.info.states if states else {}
     for (part, width), keys in zip(widths.items(), (data.image_ids, data.texts), strict=False):
         name = cache.STATES[part]
         rows_of = state_rows(getattr(data, name))
-        parts.append(write_states(folder, name, list(keys), rows_of, width=width, about={}).hash)
+        parts.append(write_states(folder, name, list(keys), rows_of, width=width).hash)
         counts[name] = len(getattr(data, name).values_TW)
     hashed = cache.content_hash(parts)
     cache.write_info(folder, CacheInfo(ENCODER, dim, "synthetic", counts, {}, hashed, states=widths))
@@ -108,3 +109,9 @@ def state_rows(table: StateTable) -> list[bytes]:
     """Each row's states as a cache keeps them."""
     edges = table.start_R.tolist()
     return [table.values_TW[a:b].numpy().tobytes() for a, b in itertools.pairwise(edges)]
+
+
+def write_states(folder: str | Path, part: str, keys: list[str], states: list[bytes], *, width: int) -> Manifest:
+    """``image_states/`` or ``text_states/`` of a cache, in one shard: the float16 bytes of each key's states."""
+    extra = {"width": width, "total": sum(map(len, states)) // (2 * width)}
+    return write_shards(f"{folder}/{part}", part, [states_table(part, keys, states)], shard_size=10_000, extra=extra)

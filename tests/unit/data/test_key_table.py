@@ -65,5 +65,5 @@ def test_a_full_temporary_folder_is_one_sentence(monkeypatch: pytest.MonkeyPatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(key_table.os, "posix_fallocate", full)
-    with pytest.raises(Unavailable, match="the temporary folder .* cannot be written: No space left on device"):
+    with pytest.raises(Unavailable, match=r"the temporary folder .* cannot be written: No space left on device"):
         disk_array((2**20, 3), np.uint64)

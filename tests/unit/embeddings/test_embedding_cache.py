@@ -24,7 +24,7 @@ def write(folder: Path, images: np.ndarray[Any, Any], texts: np.ndarray[Any, Any
     parts = [
         cache.write_vectors(folder, cache.IMAGES, [cache.vector_table("image_id", ids, images, 8)], **about),
         cache.write_vectors(folder, cache.TEXTS, [cache.vector_table("text", names, texts, 8)], **about),
-        cache.write_triplet_rows(folder, pa.Table.from_pylist(rows, cache.TRIPLET_SCHEMA)),
+        cache.write_triplet_rows(folder, [pa.Table.from_pylist(rows, cache.TRIPLET_SCHEMA)]),
     ]
     counts = {"images": len(images), "texts": len(texts), "triplets": len(rows)}
     cache.write_info(folder, cache.CacheInfo("tiny@1-8d", 8, "s", counts, {}, cache.content_hash(parts)))

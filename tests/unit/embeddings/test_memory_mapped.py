@@ -109,7 +109,7 @@ def bad_cache(folder: Path, *, texts: np.ndarray[tuple[int, int], np.dtype[np.fl
     parts = [
         cache.write_vectors(folder, cache.IMAGES, [cache.vector_table("image_id", ["i"], image, 4)], **info),
         cache.write_vectors(folder, cache.TEXTS, [cache.vector_table("text", ["a", "b"], texts, dim)], **info),
-        cache.write_triplet_rows(folder, pa.Table.from_pylist(rows, cache.TRIPLET_SCHEMA)),
+        cache.write_triplet_rows(folder, [pa.Table.from_pylist(rows, cache.TRIPLET_SCHEMA)]),
     ]
     counts = {"images": 1, "texts": 2, "triplets": 1}
     cache.write_info(folder, CacheInfo(ENCODER, 4, "s", counts, {}, cache.content_hash(parts)))

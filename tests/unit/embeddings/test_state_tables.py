@@ -10,10 +10,10 @@ import torch
 
 from scot.embeddings import cache
 from scot.embeddings.cache import load_cache
-from scot.embeddings.hidden_states import StateTable, write_states
+from scot.embeddings.hidden_states import StateTable
 from scot.embeddings.memory_mapped import map_cache, open_cache, size_in_memory
 from scot.errors import InvalidInput
-from tests.support.synthetic_triplets import state_rows, synthetic_triplets, write_synthetic_cache
+from tests.support.synthetic_triplets import state_rows, synthetic_triplets, write_states, write_synthetic_cache
 
 TABLE = StateTable(torch.arange(10.0).reshape(5, 2).half(), torch.tensor([0, 2, 2, 5]))
 
@@ -71,7 +71,7 @@ def test_damaged_states_are_refused(tmp_path: Path, damage: object, said: str) -
     assert data.image_states is not None
     rows = damage(state_rows(data.image_states))  # type: ignore[operator]
     ids = list(data.image_ids)[: len(rows)]
-    written = write_states(folder, "image_states", ids, rows, width=64, about={})
+    written = write_states(folder, "image_states", ids, rows, width=64)
     info = cache.read_info(folder)
     hashes = [cache.read_manifest(f"{folder}/{part}", kind).hash for part, kind in info.parts.items()]  # type: ignore[attr-defined]
     assert written.hash in hashes

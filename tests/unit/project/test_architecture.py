@@ -24,6 +24,7 @@ SMALL = frozenset(
         "signals",
         "child_processes",
         "edit",
+        "pool",
     }
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
@@ -37,6 +38,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "bundled": frozenset(),
     "edit": frozenset(),
+    "pool": frozenset({"errors"}),
     "machine": frozenset(),
     "results": frozenset(),
     "local_ray": frozenset({"errors"}),
