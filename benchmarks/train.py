@@ -17,8 +17,6 @@ import multiprocessing
 import statistics
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import train_loops
+from benchmarks.memory_peak import Peak
 from benchmarks.synthetic_cache import write_cache
 from benchmarks.train_loops import SEGMENT, Segment
 from ray_jobs.session import ray_session
@@ -178,39 +177,6 @@ def train_on(config: TrainBenchmark, scratch: Path, triplets: int) -> dict[str, 
         rates, waits = zip(*train_loops.trainer(data, settings, scratch, between), strict=True)
     speed = {"triplets_per_s": statistics.median(rates), "data_wait": statistics.median(waits)}
     return {"triplets": triplets, "what": "training", **speed, **peak.numbers()}
-
-
-class Peak:
-    """The most memory that this process has while the block runs, beyond what it had before; Linux only."""
-
-    def __enter__(self) -> Peak:
-        self._before, self._peak, self._over = self._now(), dict.fromkeys(("RssAnon", "VmRSS"), 0), threading.Event()
-        self._started = time.perf_counter()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._seconds = time.perf_counter() - self._started
-
-    def numbers(self) -> dict[str, float]:
-        """Seconds, and bytes."""
-        anonymous, resident = (self._peak[name] - self._before[name] for name in ("RssAnon", "VmRSS"))
-        return {"seconds": self._seconds, "anonymous": anonymous, "resident": resident}
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.05):
-            now = self._now()
-            self._peak = {name: max(value, now[name]) for name, value in self._peak.items()}
-
-    @staticmethod
-    def _now() -> dict[str, int]:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        return {
-            line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon", "VmRSS"))
-        }
 
 
 if __name__ == "__main__":

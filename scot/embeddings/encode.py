@@ -160,13 +160,19 @@ def _states(model: Encoder) -> tuple[dict[str, int], dict[str, int]]:
 
 @contextlib.contextmanager
 def _alone(output: str) -> Iterator[None]:
-    """One run of this machine at a time. A URL has no lock: two runs of the same inputs write the same files there."""
+    """One run of this machine at a time; it deletes the half-written files of runs that were killed.
+
+    A URL has no lock: two runs of the same inputs write the same files there.
+    """
     folder = Folder(output)
     if not folder.local:
         yield
         return
     busy = f"another run writes {output}: wait until it has finished, or name another --output"
-    with locked(Path(folder.path(".lock")), wait=False, what=output, busy=busy):
+    place = Path(folder.path(".lock"))
+    with locked(place, wait=False, what=output, busy=busy):
+        for left in chain(place.parent.glob(".*.tmp"), place.parent.glob("*/.*.tmp")):
+            left.unlink(missing_ok=True)
         yield
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +27,8 @@ from scot.encoders import load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.errors import InvalidInput, NotFound
 from scot.progress import Progress
+from tests.support.killed_encoding import content, write_pictures, write_their_triplets
+from tests.support.processes import titled
 from tests.support.random_encoder import save_random_encoder
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -220,6 +227,32 @@ def test_captions_alone_stand_in_for_their_images(triplets: str, tmp_path: Path,
     assert encode_here([], [triplets], out, encoder=encoder_name, captions_only=True, states=True).info == done.info
     with pytest.raises(InvalidInput, match="takes no source"):
         encode_here([out], [triplets], out, captions_only=True)
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_worker_that_is_killed_changes_nothing(tmp_path: Path, encoder_name: str) -> None:
+    inputs: dict[str, Any] = {
+        "sources": [write_pictures(tmp_path / "pictures", 600)],
+        "triplets": [write_their_triplets(tmp_path / "triplets", 600)],
+        "encoder": encoder_name,
+        "chunk_size": 16,
+    }
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    encode_here(**inputs, output=str(whole))
+    killed: list[int] = []
+
+    def kill() -> None:
+        while not killed:
+            if list(out.glob("images/*.parquet")) and (workers := titled("ray::ChunkEncoder")):
+                killed.extend(workers)
+                os.kill(killed[0], signal.SIGKILL)
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    encode_triplets(**inputs, output=str(out), num_workers=1)
+    killer.join()
+    assert content(out) == content(whole)
 
 
 @pytest.mark.usefixtures("ray")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -64,6 +65,6 @@ def test_a_full_temporary_folder_is_one_sentence(monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(key_table.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(Unavailable, match=r"the temporary folder .* cannot be written: No space left on device"):
         disk_array((2**20, 3), np.uint64)
