@@ -90,10 +90,10 @@ class RayPool(Generic[Item, Result]):
 
 
 class ThreadPool(Generic[Item, Result]):
-    """Threads of this process, each with one item; see :class:`Pool`."""
+    """Threads of this process, each with one item; see :class:`Pool`. ``stop`` lets ``work`` end early."""
 
-    def __init__(self, work: Callable[[Item], Result], threads: int) -> None:
-        self._work, self._threads = work, threads
+    def __init__(self, work: Callable[[Item], Result], threads: int, stop: Callable[[], None]) -> None:
+        self._work, self._threads, self._stop = work, threads, stop
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
         self._in_progress: set[Future[Result]] = set()
 
@@ -111,7 +111,8 @@ class ThreadPool(Generic[Item, Result]):
         return done
 
     def close(self) -> None:
-        """See :class:`Pool`; an item that was begun is finished first."""
+        """See :class:`Pool`."""
+        self._stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _wait(self) -> list[Result]:

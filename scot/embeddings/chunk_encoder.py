@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,8 @@ class EncoderSettings:
 def open_encoders(settings: EncoderSettings, encoder: Encoder | None) -> Pool[Job, Written]:
     """The workers of a run; ``encoder`` is one that this process has loaded already, and may use."""
     if not settings.num_workers:
-        return ThreadPool(ChunkEncoder(settings, encoder).encode, _AT_ONCE)
+        here = ChunkEncoder(settings, encoder)
+        return ThreadPool(here.encode, _AT_ONCE, here.stop)
     import ray
 
     cores = float(ray.cluster_resources().get("CPU", 1.0))
@@ -84,14 +86,19 @@ class ChunkEncoder:
     def __init__(self, settings: EncoderSettings, encoder: Encoder | None = None) -> None:
         self._settings = settings
         self._shards = {part: settings.shards(part) for part in (IMAGES, TEXTS)}
-        self._towers = Lock()
+        self._towers, self._stopped = Lock(), Event()
         self._encoder = encoder or load_encoder(settings.encoder, device="cuda" if settings.use_gpu else "cpu")
+
+    def stop(self) -> None:
+        """Let the chunks in progress end after the batch that the towers have; they are not written."""
+        self._stopped.set()
 
     def encode(self, job: Job) -> Written:
         """Encode a chunk and write its shards.
 
         Raises:
             Unavailable: the shards cannot be written.
+            CancelledError: :meth:`stop` was called.
         """
         if self._settings.num_workers:
             torch.set_num_threads(self._settings.threads)  # the setting is each thread's own
@@ -127,6 +134,8 @@ class ChunkEncoder:
             threads=max(2, self._settings.threads), states=self._settings.states is not None, turn=self._towers,
         )  # fmt: skip
         for batch in batches:
+            if self._stopped.is_set():
+                raise CancelledError
             refused.update(error.reason for _, error in batch.refused)
             states: Sequence[States | None] = batch.states or [None] * len(batch.sources)
             for (place, _), vector_D, states_LW in zip(batch.sources, batch.vectors, states, strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from scot.data.key_table import KeyTable
 from scot.data.records import CaptionedImage
 from scot.embeddings.cache import IMAGES, TEXTS
 
-CHUNK = 1_024
+CHUNK = 512
 """Images or texts of a chunk, unless hidden states or images inside tables and tars make it too large."""
 _STATES_BYTES = 2**26  # of the hidden states of a chunk
 _IMAGES_BYTES = 2**25  # of a chunk's image files, where they come with the records
@@ -53,8 +53,11 @@ def image_chunks(records: Iterable[CaptionedImage], wanted: KeyTable, size: int)
     while batch := list(islice(remaining, _LOOKED_UP)):
         found = wanted.find([record.image_id for record in batch])
         for record in (record for record, at in zip(batch, found, strict=True) if at >= 0):
-            images.append(record)
-            loaded += 0 if isinstance(record.image, Path) else len(record.image)
+            if isinstance(record.image, Path):  # a worker of Ray may run in another folder
+                images.append(replace(record, image=record.image.absolute()))
+            else:
+                images.append(record)
+                loaded += len(record.image)
             if len(images) >= size or loaded >= _IMAGES_BYTES:
                 yield Chunk(IMAGES, number, tuple(each.image_id for each in images), tuple(images))
                 images, loaded, number = [], 0, number + 1

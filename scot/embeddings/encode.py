@@ -117,7 +117,8 @@ def encode_triplets(
         + [f"chunks of {chunk_size}"] * (chunk_size != CHUNK)
     )
     made_by = {cache.IMAGES: f"{images_source} {stored}", cache.TEXTS: f"{model.id} {stored}"}
-    settings = EncoderSettings(encoder, output, model.dim, made_by, num_workers, use_gpu, stored)
+    place = output if "://" in output else str(Path(output).absolute())  # a worker of Ray may run in another folder
+    settings = EncoderSettings(encoder, place, model.dim, made_by, num_workers, use_gpu, stored)
     with _alone(output):
         if (done := _finished(output, source_hash)) is not None:
             return Encoded(done, done.counts["images"], done.counts["texts"], time.monotonic() - started)

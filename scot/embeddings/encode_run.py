@@ -111,14 +111,7 @@ class EncodeRun:
             )
         manifests: dict[str, Manifest] = {}
         for part, shards in self._shards.items():
-            about = {"encoder_id": self._encoder_id, "dim": self._settings.dim, "source": self._source[part]}
-            extra: dict[str, dict[str, Any]] = {part: about}
-            if part in widths:
-                places = sum(each.places for each in self.written[part])
-                extra[cache.STATES[part]] = {"width": widths[part], "total": places, **about}
-                if self._settings.states != "float16":
-                    extra[cache.STATES[part]]["dtype"] = self._settings.states
-            manifests |= shards.publish(self.written[part], extra)
+            manifests |= shards.publish(self.written[part], self._extra(part, widths))
         dropped = Counter[str]()
         rows = _rows(needed, row_of, dropped)
         hashes = {cache.TRIPLETS: cache.write_triplet_rows(output, rows)}
@@ -142,6 +135,17 @@ class EncodeRun:
         info = dataclasses.replace(info, hash=cache.content_hash(hashes[part] for part in info.parts))
         cache.write_info(output, info)
         return info
+
+    def _extra(self, part: str, widths: dict[str, int]) -> dict[str, dict[str, Any]]:
+        """What the manifests of a part say besides its shards, by kind."""
+        about = {"encoder_id": self._encoder_id, "dim": self._settings.dim, "source": self._source[part]}
+        if part not in widths:
+            return {part: about}
+        places = sum(each.places for each in self.written[part])
+        states = {"width": widths[part], "total": places, **about}
+        if self._settings.states != "float16":
+            states["dtype"] = self._settings.states
+        return {part: about, cache.STATES[part]: states}
 
     def _rows_of(self, part: str, numbers: KeyTable) -> npt.NDArray[np.int64]:
         """The row of each numbered image or text; −1 for one that has none."""
