@@ -62,7 +62,7 @@ class EncodeBenchmark:
     """Rounds, in which the towers alone and whole runs take turns."""
     kills: int = 0
     """Kill this many runs."""
-    killed_images: int = 20_000
+    killed_images: int = 100_000
     """Pictures of the runs that are killed."""
     scratch: Path | None = None
     """Where inputs and results are written, and deleted at the end; by default in the temporary folder."""
@@ -157,7 +157,7 @@ def kills(config: EncodeBenchmark, scratch: Path) -> dict[str, Any]:
         "sources": [write_pictures(scratch / "pictures", config.killed_images, broken=100)],
         "triplets": [write_their_triplets(scratch / "triplets", config.killed_images)],
         "encoder": save_random_encoder(scratch / "encoder"), "num_workers": 0, "states": config.states,
-        "chunk_size": 64,
+        "chunk_size": 32,
     }  # fmt: skip
     once = EncodingProcess({**inputs, "output": str(scratch / "once")}, scratch / "log-once")
     begun = time.perf_counter()

@@ -161,7 +161,7 @@ def _states(model: Encoder) -> tuple[dict[str, int], dict[str, int]]:
 
 @contextlib.contextmanager
 def _alone(output: str) -> Iterator[None]:
-    """One run of this machine at a time; it deletes the half-written files of runs that were killed.
+    """One run of this machine at a time; it deletes the half-written files of runs and workers that were killed.
 
     A URL has no lock: two runs of the same inputs write the same files there.
     """
@@ -172,9 +172,14 @@ def _alone(output: str) -> Iterator[None]:
     busy = f"another run writes {output}: wait until it has finished, or name another --output"
     place = Path(folder.path(".lock"))
     with locked(place, wait=False, what=output, busy=busy):
-        for left in chain(place.parent.glob(".*.tmp"), place.parent.glob("*/.*.tmp")):
-            left.unlink(missing_ok=True)
+        _sweep(place.parent)
         yield
+        _sweep(place.parent)
+
+
+def _sweep(folder: Path) -> None:
+    for left in chain(folder.glob(".*.tmp"), folder.glob("*/.*.tmp")):
+        left.unlink(missing_ok=True)
 
 
 def _finished(output: str, source_hash: str) -> CacheInfo | None:
