@@ -187,7 +187,8 @@ def _open_parquet(files: Sequence[Path], captions: str) -> Table:
     parts = []
     for file in files:
         try:
-            parts.append(pq.ParquetFile(file))
+            # With its default, pre_buffer=True, a reader keeps every row group that it has read.
+            parts.append(pq.ParquetFile(file, pre_buffer=False))
         except (pa.ArrowException, OSError) as error:
             raise InvalidInput(f"{file.name} is not a readable Parquet file ({type(error).__name__})") from error
     name = files[0].name if len(files) == 1 else f"{files[0].name} … {files[-1].name}"
