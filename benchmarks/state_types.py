@@ -1,12 +1,14 @@
 """What int8 costs where hidden states are stored: ``python benchmarks/state_types.py --world scenes --seeds 3``.
 
 Draws pictures, writes edits by rules, and encodes both with float16 and with int8 states. Then a token_combiner is
-trained on each cache with the same seeds, and recalls what is held out: its own edits, and pairs of pictures.
+trained on each cache with the same seeds, and recalls what is held out: its own edits, and pairs of pictures (nan where
+they are too few).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -73,10 +75,10 @@ def main(config: StateTypesBenchmark) -> int:
         for seed in range(config.seeds):
             for kind, data in caches.items():
                 rows.append({"states": kind, "seed": seed, **trained(config, data, seed)})
-                numbers = " | ".join(f"{rows[-1][name]:.3f}" for name in _SHOWN)
+                numbers = " | ".join(f"{rows[-1].get(name, math.nan):.3f}" for name in _SHOWN)
                 print(f"| {kind} | {seed} | {numbers} |", flush=True)
     for kind in caches:
-        means = [np.mean([row[name] for row in rows if row["states"] == kind]) for name in _SHOWN]
+        means = [np.mean([row.get(name, math.nan) for row in rows if row["states"] == kind]) for name in _SHOWN]
         print(f"| {kind} | mean | {' | '.join(f'{mean:.3f}' for mean in means)} |")
     if config.output is not None:
         config.output.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n", encoding="utf-8")
