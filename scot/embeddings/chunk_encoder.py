@@ -21,7 +21,7 @@ from scot.embeddings.chunks import Chunk
 from scot.embeddings.hidden_states import StateType
 from scot.embeddings.images import embed_images
 from scot.encoders import Encoder, load_encoder
-from scot.encoders.base import encode_tokens
+from scot.encoders.base import embed_texts
 from scot.pool import Pool, RayPool, ThreadPool
 
 _IMAGE_BATCH = 64
@@ -149,12 +149,10 @@ class ChunkEncoder:
         for group, with_states in ((inside, True), (outside, False)):
             if not group:
                 continue
-            tokenized = self._encoder.tokenize([chunk.keys[place] for place in group])
-            truncated += sum(each.truncated for each in tokenized)
             with self._towers:
-                vectors_ND, states = encode_tokens(
-                    self._encoder, [each.tokens for each in tokenized], states=with_states
-                )
+                texts = embed_texts(self._encoder, [chunk.keys[place] for place in group], states=with_states)
+            truncated += sum(texts.truncated_N)
             for row, place in enumerate(group):
-                found[place] = vectors_ND[row].astype(np.float16), states[row] if with_states else None
+                vector_D = texts.vectors_ND[row].astype(np.float16)
+                found[place] = vector_D, texts.states_NLW[row] if with_states else None
         return truncated

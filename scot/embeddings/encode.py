@@ -55,7 +55,7 @@ def encode_triplets(
     output: str,
     *,
     captions_only: bool = False,
-    encoder: str = "tiny",
+    encoder: str | Encoder = "tiny",
     num_workers: int = 1,
     use_gpu: bool = False,
     states: bool = False,
@@ -74,7 +74,7 @@ def encode_triplets(
         triplets: folders of triplet shards; a triplet that several of them have is encoded once.
         output: the folder of the cache; every worker must reach it under this name.
         captions_only: encode the texts alone; each caption's vector stands in for its images.
-        encoder: the name of the encoder.
+        encoder: the name of the encoder, or without actors one that is loaded, which encodes on its own device.
         num_workers: the number of actors that encode and share the machine's cores; 0: this process, without Ray.
         use_gpu: give each actor a GPU; without actors this process uses one.
         states: store the hidden states of images and edits too, for composers that read them.
@@ -98,13 +98,16 @@ def encode_triplets(
         raise InvalidInput("use_gpu encodes on a GPU, and PyTorch finds none here")
     if captions_only and sources:
         raise InvalidInput("captions_only encodes no image, so it takes no source")
+    if num_workers and not isinstance(encoder, str):
+        raise InvalidInput("actors load the encoder themselves, by its name")
     if not sources and not captions_only:
         raise InvalidInput("name at least one source of captioned images")
     opened = open_sources(sources)  # an invalid source is an error before anything starts
     for each in opened:
         progress.line(f"reading {each}")
     manifests = [read_manifest(folder) for folder in triplets]
-    model = load_encoder(encoder, device="cpu")
+    device = "cuda" if use_gpu and not num_workers else "cpu"  # actors load it again, here its id is needed
+    model = load_encoder(encoder, device=device) if isinstance(encoder, str) else encoder
     widths, sizes = _states(model) if states else ({}, {cache.IMAGES: 0, cache.TEXTS: 0})
     stored = state_type if states else None
     fingerprints = [fingerprint(source) for source in sources]
@@ -118,7 +121,8 @@ def encode_triplets(
     )
     made_by = {cache.IMAGES: f"{images_source} {stored}", cache.TEXTS: f"{model.id} {stored}"}
     place = output if "://" in output else str(Path(output).absolute())  # a worker of Ray may run in another folder
-    settings = EncoderSettings(encoder, place, model.dim, made_by, num_workers, use_gpu, stored)
+    name = encoder if isinstance(encoder, str) else model.id
+    settings = EncoderSettings(name, place, model.dim, made_by, num_workers, use_gpu, stored)
     with _alone(output):
         if (done := _finished(output, source_hash)) is not None:
             return Encoded(done, done.counts["images"], done.counts["texts"], time.monotonic() - started)

@@ -35,8 +35,7 @@ class EncodeRun:
     def __init__(self, settings: EncoderSettings, model: Encoder, source: dict[str, str], progress: Progress) -> None:
         self._settings, self._source, self._progress = settings, source, progress
         self._encoder_id = model.id
-        on_cpu = settings.num_workers == 0 and not settings.use_gpu
-        self._model = model if on_cpu else None
+        self._model = model if settings.num_workers == 0 else None
         self._shards = {part: settings.shards(part) for part in (cache.IMAGES, cache.TEXTS)}
         self._earlier: dict[str, EarlierVectors] = {}
         self.written: dict[str, list[Written]] = {part: [] for part in self._shards}
