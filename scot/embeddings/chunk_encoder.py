@@ -149,8 +149,8 @@ class ChunkEncoder:
         for group, with_states in ((inside, True), (outside, False)):
             if not group:
                 continue
-            with self._towers:
-                texts = embed_texts(self._encoder, [chunk.keys[place] for place in group], states=with_states)
+            keys = [chunk.keys[place] for place in group]
+            texts = embed_texts(self._encoder, keys, states=with_states, turn=self._towers)
             truncated += sum(texts.truncated_N)
             for row, place in enumerate(group):
                 vector_D = texts.vectors_ND[row].astype(np.float16)

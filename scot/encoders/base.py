@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -112,15 +113,28 @@ class EmbeddedTexts(NamedTuple):
     truncated_N: list[bool]
 
 
-def embed_texts(encoder: Encoder, texts: Sequence[str], *, states: bool = False) -> EmbeddedTexts:
-    """Tokenize and embed texts, with their hidden states if ``states``.
+def embed_texts(
+    encoder: Encoder,
+    texts: Sequence[str],
+    *,
+    states: bool = False,
+    turn: AbstractContextManager[object] | None = None,
+) -> EmbeddedTexts:
+    """Tokenize and embed texts.
+
+    Args:
+        encoder: the encoder of the texts.
+        texts: N texts.
+        states: return hidden states too.
+        turn: held while the text tower works, such as a lock of several threads that share it.
 
     Raises:
         InvalidInput: ``states``, and the encoder does not give them.
     """
     tokenized = encoder.tokenize(texts)
     tokens = [each.tokens for each in tokenized]
-    vectors_ND, states_NLW = (
-        state_encoder(encoder).encode_tokens_states(tokens) if states else (encoder.encode_tokens(tokens), [])
-    )
+    with turn or nullcontext():
+        vectors_ND, states_NLW = (
+            state_encoder(encoder).encode_tokens_states(tokens) if states else (encoder.encode_tokens(tokens), [])
+        )
     return EmbeddedTexts(vectors_ND, states_NLW, [each.truncated for each in tokenized])

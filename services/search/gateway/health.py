@@ -23,6 +23,9 @@ SERVICES = ("", "scot.v1.SearchService", "scot.v1.IndexService")
 """The services that health is reported for; ``""`` stands for all of them."""
 _STORE_ERRORS = (Unavailable, DeadlineExceeded, Overloaded)  # an unavailable store, which may return
 _INTERVAL_S = 1.0  # between two statuses of a Watch, and how long the status is cached
+# Serve may drop a stream whose caller cancels right after an answer, without closing it: it never ends, and never goes
+# on either. A watch that has not gone on for so long does not count.
+_GONE_S = 10.0
 
 
 class Health:
@@ -30,7 +33,7 @@ class Health:
 
     def __init__(self, store: GalleryStore, composer: DeploymentHandle[Any]) -> None:
         self._store, self._composer = store, composer
-        self._watches = 0
+        self._watches: dict[object, float] = {}  # when each last went on
         self._checked, self._status = 0.0, Response.UNKNOWN
         self._preparing: asyncio.Task[None] | None = None
 
@@ -55,22 +58,24 @@ class Health:
 
     async def watch(self, service: str) -> AsyncIterator[Response]:
         """The status now, and again whenever it changes. Raises Overloaded over MAX_WATCHES."""
-        if self._watches == MAX_WATCHES:
+        now = time.monotonic()
+        self._watches = {watch: at for watch, at in self._watches.items() if now - at < _GONE_S}
+        if len(self._watches) >= MAX_WATCHES:
             raise Overloaded(f"{MAX_WATCHES} watches are open already; ask for Check instead")
         if service not in SERVICES:
             yield Response(status=Response.SERVICE_UNKNOWN)
             return
-        self._watches += 1
+        watch, last = object(), None
         try:
-            last = None
             while True:
+                self._watches[watch] = time.monotonic()
                 response = await self.check(service)
                 if response.status != last:
                     last = response.status
                     yield response
                 await asyncio.sleep(_INTERVAL_S)
         finally:
-            self._watches -= 1
+            self._watches.pop(watch, None)
 
     async def prepare(self, work: Callable[[], Awaitable[None]]) -> None:
         """Await ``work``; while the vector store is unavailable, retry in the background.
