@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Iterator
 from functools import cache
 
@@ -64,7 +65,7 @@ def part(corpus: pa.Table, share: float) -> pa.Table:
     """
     if not 0.0 < share <= 1.0:
         raise InvalidInput(f"share must be above 0 and at most 1, not {share:g}")
-    column, stop = corpus.column("caption"), max(1, round(share * corpus.num_rows))
+    column, stop = corpus.column("caption"), math.ceil(share * corpus.num_rows)
     while stop < corpus.num_rows and column[stop].equals(column[stop - 1]):
         stop += 1
     return corpus.slice(0, stop)

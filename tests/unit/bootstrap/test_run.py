@@ -69,7 +69,7 @@ def test_the_encoder_is_loaded_once(tmp_path: Path, encoder: str, monkeypatch: p
         loaded.append(name)
         return load_encoder(name, **settings)
 
-    for module in ("scot.bootstrap.run", "scot.embeddings.encode", "scot.embeddings.ray_encode"):
+    for module in ("scot.bootstrap.run", "scot.embeddings.encode", "scot.embeddings.chunk_encoder"):
         monkeypatch.setattr(f"{module}.load_encoder", load)
     assert bootstrap(small(tmp_path, encoder, steps=1)) == 0
     assert loaded == [encoder]
