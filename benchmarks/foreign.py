@@ -84,7 +84,7 @@ class ForeignBenchmark:
     """Training seeds of each run."""
     steps: int = 400
     """Optimizer steps of each run; bootstrap has its own number."""
-    edits: int = 2
+    edits: int = 4
     """Edits of each caption."""
     size: int = 12_000
     """Captioned pictures of each set to learn from."""
