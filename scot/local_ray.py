@@ -26,6 +26,7 @@ LOCAL_RAY: Mapping[str, str] = {
 QUIET: Mapping[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
 """Arguments of ``ray.init``: errors only."""
 _ATTEMPTS = 3
+_RAY_PROCESSES = logging.getLogger("ray._private.services")
 
 _SOCKET_PATH = 107 if sys.platform == "linux" else 103  # bytes of the path of a Unix socket
 _LONGEST = _SOCKET_PATH - len("/ray/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store")
@@ -80,6 +81,7 @@ def start_private_ray(
     """
     import ray
 
+    _RAY_PROCESSES.addFilter(_not_about_the_dashboard)
     for attempts_left in reversed(range(_ATTEMPTS)):
         try:
             ray.init(address="local", include_dashboard=False, **QUIET, **options)
@@ -94,6 +96,11 @@ def start_private_ray(
                 raise Unavailable(f"Ray does not start; {hint} {first_line(error)}") from error
         finally:
             attempted()
+
+
+def _not_about_the_dashboard(record: logging.LogRecord) -> bool:
+    """Whether this is no error of the dashboard's process: Ray starts it when told not to, and goes on without it."""
+    return record.funcName != "start_api_server"
 
 
 def first_line(error: Exception) -> str:

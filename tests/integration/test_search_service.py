@@ -65,11 +65,14 @@ class Service:
         return f"localhost:{self.port}"
 
 
-def start(data: Path, encoder: str, port: int, *flags: str) -> subprocess.Popen[str]:
+def start(data: Path, encoder: str, port: int, *flags: str, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "services.search.local", "--data", str(data), "--encoder", encoder]
     command += ["--port", str(port), "--threads", "1", *flags]
     # In a session of its own, by which everything it ever starts can be found, whoever the parent is by then.
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, **environment},
+    )  # fmt: skip
 
 
 def picture(colour: str, *, stripes: bool = False) -> Image.Image:
@@ -99,7 +102,9 @@ def service(tmp_path_factory: pytest.TempPathFactory, encoder: str) -> Iterator[
     publish(data / "composers", folder / "ours", loaded.id, loaded.dim)
     publish(data / "composers", folder / "foreign", "another@0-32d", loaded.dim, version="foreign", release=False)
     port, web_port = free_port(), free_port()
-    process = start(data, encoder, port, "--web", "--web-port", str(web_port))
+    # As if Ray's dashboard, which it starts though it is not wanted, failed: nothing may depend on it or tell of it.
+    no_dashboard = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0"}
+    process = start(data, encoder, port, "--web", "--web-port", str(web_port), **no_dashboard)
     assert process.stdout is not None
     first = process.stdout.readline()
     if f"listens on localhost:{port}" not in first:
