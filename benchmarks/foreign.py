@@ -38,7 +38,11 @@ SETTINGS = ("--projection", "512", "--hidden", "1024", "--batch-size", "512", "-
 ANALOGY = ("--analogy-weight", "10")
 MOVED = ("--contrastive-weight", "0", "--moved-weight", "1")
 BOTH = ("--moved-weight", "1")
+HALF = (*BOTH, *ANALOGY, "--from-captions", "0.5")
 CAPTIONS = ("--from-captions", "1")
+TOKENS = ("--architecture", "token_combiner", "--patch-dropout", "1")
+"""Reads the edit's tokens, and no patches: those of vendors that it knows mislead it at another."""
+NEAREST = ("--retrieved-weight", "1")
 BOOTSTRAP = "bootstrap"
 """The packaged corpus and the set's gallery without captions, in the place of an engine."""
 
@@ -59,7 +63,9 @@ RUNS: Mapping[str, Run] = {
     "pairs, to the moved image": Run("pairs", MOVED),
     "pairs, to the moved image, analogy": Run("pairs", (*MOVED, *ANALOGY)),
     "pairs, to both, analogy": Run("pairs", (*BOTH, *ANALOGY)),
-    "pairs, to both, analogy, half from captions": Run("pairs", (*BOTH, *ANALOGY, "--from-captions", "0.5")),
+    "pairs, to both, analogy, half from captions": Run("pairs", HALF),
+    "pairs, to both, analogy, half from captions, tokens": Run("pairs", (*HALF, *TOKENS)),
+    "pairs, to both and the nearest, analogy, half from captions, tokens": Run("pairs", (*HALF, *NEAREST, *TOKENS)),
     "pairs, to the moved image, captions alone": Run("pairs", (*MOVED, *CAPTIONS)),
     "bootstrap": Run(BOOTSTRAP),
 }
@@ -82,9 +88,9 @@ class ForeignBenchmark:
     """The learned lines to train; none: report finished ones."""
     seeds: tuple[int, ...] = (0,)
     """Training seeds of each run."""
-    steps: int = 400
+    steps: int = 600
     """Optimizer steps of each run; bootstrap has its own number."""
-    edits: int = 4
+    edits: int = 8
     """Edits of each caption."""
     size: int = 12_000
     """Captioned pictures of each set to learn from."""
@@ -157,7 +163,7 @@ def _learn(config: ForeignBenchmark, folder: Path, encoder: str, run: Run, *, se
     if not embeddings.exists() and (others := sorted(folder.glob("embeddings-*"))):
         shutil.copytree(others[0], embeddings)  # the images are the same
     encode = ("--source", train, "--triplets", str(triplets), "--output", str(embeddings), "--encoder", encoder)
-    call("ray_jobs/encode.py", *encode, *here, *(("--use-gpu",) if config.encoder.device != "cpu" else ()))
+    call("ray_jobs/encode.py", *encode, "--states", *here, *(("--use-gpu",) if config.encoder.device != "cpu" else ()))
     pretrain = ("--embeddings", str(embeddings), "--composers", str(place / "composers"), "--runs", str(place / "run"))
     settings = ("--steps", str(config.steps), "--seed", str(seed), *SETTINGS)
     call("ray_jobs/pretrain.py", *pretrain, *settings, *run.pretrain, *here)

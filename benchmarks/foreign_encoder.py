@@ -7,6 +7,9 @@ device, and the pictures are turned, scaled, thickened, thinned, blurred and tin
 a vendor it never saw. Pictures of one batch with the same content by different vendors are no negatives. What is
 printed on the way is text → image R@1 among pictures of held-out combinations, of the vendors seen and of another one;
 nothing is chosen by it.
+
+First the text tower alone learns to tell the words of captions and edits, the set's and those of the packaged corpus
+(:mod:`scot.bootstrap.corpus`), as that of a real CLIP can: no composer follows an edit whose vector has lost its words.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.foreign_worlds import SETS
 from scot import flags
+from scot.bootstrap.corpus import write_corpus
 from scot.data.atomic_io import write_json
 from scot.edits.difference import difference
 from scot.edits.rules.change import Dice, conjunction
@@ -44,6 +48,7 @@ from tools.tiny_encoder.train import GROUP, MEAN, STD, Reader, TinyTraining, dra
 TRAINING = "training.json"
 """In an encoder's folder: how it was trained, and what it finds."""
 MAKERS = ("vendor", "maker", "designer")
+_ENGLISH = 60_000
 _CAPTIONS = 4
 """Captions of a picture, one of which is drawn each time."""
 _PROBED = 1_000
@@ -61,6 +66,8 @@ class EncoderSettings:
     """Optimizer steps of an encoder."""
     encoder_batch: int = 256
     """Pictures in a batch, a multiple of 4."""
+    encoder_reading_steps: int = 1_000
+    """Steps in which the text tower alone reads, before the others; as many texts in a batch."""
     encoder_groups: int = 4_000
     """Groups of four siblings that an encoder learns from."""
     encoder_width: int = 12
@@ -90,13 +97,20 @@ class ForeignEncoder:
 
 @dataclass(slots=True)
 class Data:
-    """What is on the device: N pictures, each with its captions and the number of its content, and E edits."""
+    """What is on the device: N pictures, each with its captions and the number of its content, and other texts."""
 
     pixels_NCHW: torch.Tensor
     """uint8."""
     tokens_NKL: torch.Tensor
     content_N: torch.Tensor
     edits_EL: torch.Tensor
+    english_EL: torch.Tensor
+    """Of the packaged corpus."""
+
+    @property
+    def device(self) -> str:
+        """Where it lies."""
+        return self.pixels_NCHW.device.type
 
 
 def main(config: ForeignEncoder) -> int:
@@ -111,25 +125,35 @@ def train(config: ForeignEncoder) -> None:
     settings = config.training
     tiny = TinyTraining(
         config.out, settings.encoder_groups, settings.encoder_steps, settings.encoder_batch,
-        settings.encoder_batch // 4, dim=_DIM, width=settings.encoder_width, text_width=settings.encoder_text_width,
+        settings.encoder_batch // 2, dim=_DIM, width=settings.encoder_width, text_width=settings.encoder_text_width,
         side=_SIDE, context=_CONTEXT, vocabulary=4_096, writer="world", num_workers=config.num_workers,
     )  # fmt: skip
     torch.manual_seed(tiny.seed)
     torch.backends.cudnn.benchmark = True
-    model = new_model([learned], tiny).to(settings.device)
+    english = _english(random.Random(tiny.seed))
+    model = new_model([learned], tiny, english[::4]).to(settings.device)
     tokenizer = _tokenizer(config.out)
-    data = _load(learned, tiny, tokenizer, settings.device)
+    data = _load(learned, english, tiny, tokenizer, settings.device)
     probes = {
         "seen": _probe(learned, tokenizer, settings.device),
         "unseen": _probe(searched, tokenizer, settings.device),
     }
-    _optimize(model, data, probes, tiny, settings.device)
+    reader = Reader(tiny.dim, model.text.vocab_size).to(settings.device)
+    _read(model, reader, data, replace(tiny, steps=settings.encoder_reading_steps))
+    _optimize(model, reader, data, probes, tiny)
     found = {f"recall@1_of_{name}_vendors": round(recall(model, *probe), 4) for name, probe in probes.items()}
     save(model, tiny)
     write_json(config.out / TRAINING, {**asdict(settings), "pictures": len(data.pixels_NCHW), **found})
 
 
-def _load(world: World, tiny: TinyTraining, tokenizer: Tokenizer, device: str) -> Data:
+def _english(rng: random.Random) -> list[str]:
+    """Texts of the packaged corpus, captions as well as edits."""
+    corpus = write_corpus()
+    texts = {text for name in ("caption", "edit", "edited_caption") for text in corpus.column(name).to_pylist()}
+    return rng.sample(sorted(texts), _ENGLISH)
+
+
+def _load(world: World, english: Sequence[str], tiny: TinyTraining, tokenizer: Tokenizer, device: str) -> Data:
     drawn = draw_world(world, tiny)
     rng = random.Random(tiny.seed)
     captions = [world.caption(each, rng) for each in drawn.attributes for _ in range(_CAPTIONS)]
@@ -137,8 +161,8 @@ def _load(world: World, tiny: TinyTraining, tokenizer: Tokenizer, device: str) -
     numbers: dict[tuple[tuple[str, str], ...], int] = {}
     content = [numbers.setdefault(_content(each), len(numbers)) for each in drawn.attributes]
     pixels = torch.from_numpy(drawn.pixels).to(device).permute(0, 3, 1, 2).contiguous()
-    captions_TL, edits_EL = (_tokens(tokenizer, texts).to(device) for texts in (captions, edits))
-    return Data(pixels, captions_TL.view(len(pixels), _CAPTIONS, -1), torch.tensor(content, device=device), edits_EL)
+    captions_TL, *others = (_tokens(tokenizer, texts).to(device) for texts in (captions, edits, english))
+    return Data(pixels, captions_TL.view(len(pixels), _CAPTIONS, -1), torch.tensor(content, device=device), *others)
 
 
 def edits_of_siblings(world: World, attributes: Sequence[Attributes], rng: random.Random) -> Iterator[str]:
@@ -203,22 +227,37 @@ def recall(model: Any, pixels_NCHW: torch.Tensor, tokens_NL: torch.Tensor) -> fl
     return (best_N == torch.arange(len(best_N), device=best_N.device)).float().mean().item()
 
 
-def _optimize(model: Any, data: Data, probes: Any, tiny: TinyTraining, device: str) -> None:
-    reader = Reader(tiny.dim, model.text.vocab_size).to(device)
-    parameters = [*model.parameters(), *reader.parameters()]
+def _read(model: Any, reader: Reader, data: Data, tiny: TinyTraining) -> None:
+    """Train the text tower to tell the words of a text."""
+    parts, device = (data.tokens_NKL.flatten(0, 1), data.edits_EL, data.english_EL), data.device
+    longest = max(part.shape[1] for part in parts)
+    texts_TL = torch.cat([F.pad(part, (0, longest - part.shape[1])) for part in parts])
+    parameters = [*model.text.parameters(), *reader.parameters()]
+    optimizing, schedule = optimizer(parameters, tiny)
+    generator = torch.Generator(device).manual_seed(tiny.seed)
+    tower, loss = shorter_tower(model.text, longest), torch.zeros(())
+    for _ in range(tiny.steps):
+        texts_BL = texts_TL[torch.randint(len(texts_TL), (tiny.batch,), generator=generator, device=device)]
+        with torch.autocast(device, torch.bfloat16), sdpa_kernel(_attention(device)):
+            text_BD = tower(texts_BL)
+        loss = reader(F.normalize(text_BD.float(), dim=-1), texts_BL)
+        _step(loss, parameters, optimizing, schedule)
+    print(f"{tiny.steps} steps of reading: {loss.item():.2f} nats a text are not told", flush=True)
+
+
+def _optimize(model: Any, reader: Reader, data: Data, probes: Any, tiny: TinyTraining) -> None:
+    parameters, device = [*model.parameters(), *reader.parameters()], data.device
     optimizing, schedule = optimizer(parameters, tiny)
     generator = torch.Generator(device).manual_seed(tiny.seed)
     captions, edits = (shorter_tower(model.text, part.shape[-1]) for part in (data.tokens_NKL, data.edits_EL))
     target_B, every = torch.arange(tiny.batch, device=device), max(tiny.steps // 5, 1)
-    # On a CPU the backward pass of fused attention takes a quarter of a step.
-    attention = [SDPBackend.MATH] if device == "cpu" else list(_FUSED)
     started = time.monotonic()
     for step in range(1, tiny.steps + 1):
         rows_B = _rows(len(data.pixels_NCHW), tiny.batch, generator)
         chosen_B = torch.randint(_CAPTIONS, (tiny.batch,), generator=generator, device=device)
         edits_E = torch.randint(len(data.edits_EL), (tiny.edits,), generator=generator, device=device)
         images_BCHW = augmented(data.pixels_NCHW[rows_B].float() / 255, generator)
-        with torch.autocast(device, torch.bfloat16), sdpa_kernel(attention):
+        with torch.autocast(device, torch.bfloat16), sdpa_kernel(_attention(device)):
             image_BD = model.encode_image(normalized(images_BCHW))
             text_BD, edit_ED = captions(data.tokens_NKL[rows_B, chosen_B]), edits(data.edits_EL[edits_E])
         image_BD, text_BD, edit_ED = (F.normalize(part.float(), dim=-1) for part in (image_BD, text_BD, edit_ED))
@@ -226,17 +265,27 @@ def _optimize(model: Any, data: Data, probes: Any, tiny: TinyTraining, device: s
         same_BB = (content_B[:, None] == content_B[None, :]).fill_diagonal_(False)
         logits_BB = (model.logit_scale.exp() * text_BD @ image_BD.T).masked_fill(same_BB, -1e9)
         loss = (F.cross_entropy(logits_BB, target_B) + F.cross_entropy(logits_BB.T, target_B)) / 2
-        (loss + tiny.reading * reader(edit_ED, data.edits_EL[edits_E])).backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizing.step()
-        optimizing.zero_grad(set_to_none=True)
-        schedule.step()
+        loss = loss + tiny.reading * reader(edit_ED, data.edits_EL[edits_E])
+        _step(loss, parameters, optimizing, schedule)
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(100))
         if step % every == 0 or step == tiny.steps:
             found = "  ".join(f"R@1 {name} {recall(model, *probe):.3f}" for name, probe in probes.items())
             took = time.monotonic() - started
             print(f"step {step}/{tiny.steps}  loss {loss.item():.3f}  {found}  {took:.0f} s", flush=True)
+
+
+def _attention(device: str) -> list[SDPBackend]:
+    """On a CPU the backward pass of fused attention takes a quarter of a step."""
+    return [SDPBackend.MATH] if device == "cpu" else list(_FUSED)
+
+
+def _step(loss: torch.Tensor, parameters: Sequence[nn.Parameter], optimizing: Any, schedule: Any) -> None:
+    loss.backward()
+    nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizing.step()
+    optimizing.zero_grad(set_to_none=True)
+    schedule.step()
 
 
 def _rows(pictures: int, batch: int, generator: torch.Generator) -> torch.Tensor:

@@ -27,7 +27,7 @@ from scot.errors import InvalidInput
 
 SCHEMA = pa.schema([(name, pa.string()) for name in ("caption", "edit", "edited_caption", "aspect", "domain")])
 """Its columns. ``domain``: people, fashion, products, interiors, animals, food, vehicles, scenes."""
-GENERATOR, VERSION = "bootstrap", "corpus-3"
+GENERATOR, VERSION = "bootstrap", "corpus-4"
 _CAPTIONS, _SEED = 26_000, 0
 
 

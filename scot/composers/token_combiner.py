@@ -11,6 +11,8 @@ from scot.composers.base import CenteredModule, States, gated_sum
 from scot.composers.combiner import layer
 from scot.errors import InvalidInput
 
+PATCH_DROPOUT = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class TokenCombinerConfig:
@@ -28,8 +30,10 @@ class TokenCombinerConfig:
     heads: int = 4
     """Attention heads for each modality."""
     dropout: float = 0.1
-    patch_dropout: float = 0.1
-    """Share of training rows without the reference's patches: prepares for references known only by their vector."""
+    patch_dropout: float = PATCH_DROPOUT
+    """Share of training rows without the reference's patches: prepares for references known only by their vector.
+
+    With 1 it reads no patch after training either."""
     centre: bool = True
 
     def __post_init__(self) -> None:
@@ -95,8 +99,8 @@ class TokenCombiner(CenteredModule):
     ) -> torch.Tensor:
         """Unit rows ``(B, D)`` and hidden states of references and edits to unit rows ``(B, D)``."""
         image_BD, text_BD = self.centered(image_BD, text_BD)
-        if self.training and self.config.patch_dropout:
-            keep_B1 = torch.rand(len(image_BD), 1, device=image_BD.device) >= self.config.patch_dropout
+        if (hidden := self.config.patch_dropout) == 1.0 or (self.training and hidden):
+            keep_B1 = torch.rand(len(image_BD), 1, device=image_BD.device) >= hidden
             image_states = States(image_states.values_BLW, image_states.mask_BL & keep_B1)
         query_input_BA = torch.cat([image_BD, text_BD], dim=-1) * image_BD.shape[-1] ** 0.5
         joint_BH = torch.cat(

@@ -15,6 +15,7 @@ from scot.edits.vocabulary import TERMS
 from scot.errors import InvalidInput
 
 _ARTICLE_BEFORE = re.compile(r"\b(an?|the)\s+$", re.IGNORECASE)
+_ALONE = re.compile(r"(?:,|\b(?:in|is|are))\s+$", re.IGNORECASE)
 _WORD_BEHIND = re.compile(r"\s+([^\W\d_][\w'’-]*)")
 _Lemmas = list[tuple[str, int, int]]
 
@@ -59,7 +60,8 @@ def _phrase(caption: str, span: _Lemmas) -> Phrase | None:
         if not any(term.kind in QUALITIES for term in TERMS.get(word, ())):
             break
     text, article = participle(caption[start:stop].lower()), before[1].lower() if before else ""
-    return Phrase(text, article, noun, bare=bool(noun) and not article)
+    alone = not noun and not article and _ALONE.search(caption[:start]) is not None
+    return Phrase(text, article, noun, bare=bool(noun) and not article, alone=alone)
 
 
 def _sayable(old: Phrase | None, new: Phrase | None) -> bool:

@@ -32,6 +32,10 @@ _SWAP = {
         "{a_new} {noun} instead of {a_old} {one}",
         "change {old} to {new}", "the {noun} should be {new}", "not {old} but {new}", "{new}, not {old}",
     ),
+    "predicate": (
+        "make {them} {new}", "{new} instead of {old}", "change {old} to {new}", "should be {new}", "{new}, not {old}",
+        "I want {them} {new}", "{new} instead", "now {new}",
+    ),
     "number": (
         "{new} of them", "make it {new}", "{new} {noun} instead of {old}", "there should be {new} {noun}",
         "change {old} to {new}",
@@ -39,14 +43,18 @@ _SWAP = {
     "noun": (
         "{the_new} instead of {the_old}", "replace {the_old} with {the_new}", "turn {the_old} into {the_new}",
         "swap {the_old} for {the_new}", "change {the_old} to {the_new}", "{the_new}, not {the_old}",
-        "I want {the_new} instead of {the_old}",
+        "I want {the_new} instead of {the_old}", "show {the_new}", "show {the_new} instead", "{the_new} instead",
+        "I want {the_new}",
     ),
-    "place": ("{new} instead of {old}", "{new}, not {old}", "put {them} {new}", "move {them} {new}", "{new} instead"),
+    "place": (
+        "{new} instead of {old}", "{new}, not {old}", "put {them} {new}", "move {them} {new}", "{new} instead", "{new}",
+    ),
     "scene": ("{new} instead of {old}", "{new}, not {old}", "show {them} {new}", "{new} instead"),
     "verb": ("{new} instead of {old}", "{new}, not {old}", "should be {new}", "make {them} {new_base}", "now {new}"),
     "other": (
         "{new} instead of {old}", "not {old} but {new}", "change {old} to {new}", "replace {old} with {new}",
-        "{new} rather than {old}", "swap {old} for {new}", "{new}, not {old}",
+        "{new} rather than {old}", "swap {old} for {new}", "{new}, not {old}", "{new} instead", "now {new}",
+        "show {new}",
     ),
 }  # fmt: skip
 _ADD = {
@@ -80,7 +88,7 @@ _REMOVE = {
 }
 _ASPECTS = {
     "number": "cardinality", "place": "spatial and background", "scene": "viewpoint", "colour": "direct addressing",
-    "quality": "direct addressing", "modifier": "direct addressing",
+    "quality": "direct addressing", "modifier": "direct addressing", "predicate": "direct addressing",
 }  # fmt: skip
 
 
@@ -88,7 +96,8 @@ _ASPECTS = {
 class Phrase:
     """Words of a caption, without the article in front of them (``article``), and the ``noun`` that they qualify.
 
-    ``many``: a noun in the plural, where the text does not say so; ``bare``: its noun has no article in the caption.
+    ``many``: a noun in the plural, where the text does not say so; ``bare``: its noun has no article in the caption;
+    ``alone``: it is said of the caption's subject, as in *mug, red* or *in red*, if it is an adjective.
     """
 
     text: str
@@ -96,6 +105,7 @@ class Phrase:
     noun: str = ""
     many: bool = False
     bare: bool = False
+    alone: bool = False
 
     @property
     def kind(self) -> str:
@@ -118,6 +128,8 @@ class Phrase:
         if self.noun:
             qualities = [term.kind for term in terms if term.kind in QUALITIES]
             return ("colour" if qualities[0] == "colour" else "quality") if qualities else "modifier"
+        if self.alone and not kinds.isdisjoint(QUALITIES):
+            return "predicate"
         if "noun" in kinds or any(term.kind == "noun" for term in TERMS.get(words[-1], ())):
             return "noun"
         return "noun" if self.article else "other"
@@ -161,13 +173,13 @@ def swap(old: Phrase, new: Phrase, dice: Dice, *, them: str = "it", subject: boo
 
 def addition(new: Phrase, dice: Dice, *, them: str = "it", subject: bool = True) -> tuple[str, str]:
     """The aspect and the edit of a phrase that comes in."""
-    kind = "quality" if new.kind == "colour" else new.kind
+    kind = {"colour": "quality", "predicate": "other"}.get(new.kind, new.kind)
     return _ASPECTS.get(kind, "addition"), _say(dice, _ADD[kind], Phrase(""), new, _Context(them, subject))
 
 
 def removal(old: Phrase, dice: Dice, *, them: str = "it", subject: bool = True) -> tuple[str, str]:
     """The aspect and the edit of a phrase that goes."""
-    kind = "quality" if old.kind == "colour" else old.kind
+    kind = {"colour": "quality", "predicate": "other"}.get(old.kind, old.kind)
     return "negation", _say(dice, _REMOVE[kind], old, Phrase(""), _Context(them, subject))
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from scot.composers.architectures import settings_of
+from scot.composers.token_combiner import PATCH_DROPOUT
 from scot.errors import InvalidInput
 from scot.training.objectives.config import LossConfig
 from scot.training.objectives.stand_ins import MATCHED
@@ -32,6 +33,8 @@ class TrainConfig:
     """Attention heads of a layer; 0: the architecture's own."""
     dropout: float = 0.1
     """Dropout in the composition network."""
+    patch_dropout: float = PATCH_DROPOUT
+    """Share of the references of which a token_combiner sees no patch; 1: it reads the edit's tokens alone."""
     centre: bool = True
     """Subtract the modality means from the inputs."""
     loss: LossConfig = field(default_factory=LossConfig)
@@ -81,11 +84,14 @@ class TrainConfig:
         """The architecture's settings, without the encoder's dimension."""
         known = settings_of(self.architecture)
         sizes = {name: getattr(self, name) for name in _SIZES if getattr(self, name)}
-        plain = {name: getattr(self, name) for name in ("dropout", "centre") if name in known}
+        plain = {name: getattr(self, name) for name in ("dropout", "patch_dropout", "centre") if name in known}
         return sizes | plain
 
     def __post_init__(self) -> None:
-        unused = [name for name in self.composer_settings() if name not in settings_of(self.architecture)]
+        known = settings_of(self.architecture)
+        unused = [name for name in self.composer_settings() if name not in known]
+        if self.patch_dropout != PATCH_DROPOUT and "patch_dropout" not in known:
+            unused.append("patch_dropout")
         if unused:
             raise InvalidInput(f"the architecture {self.architecture} has no setting {', '.join(unused)}")
         positive = {name: getattr(self, name) for name in ("batch_size", "steps", "lr", "clip", "eval_every")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -14,8 +15,10 @@ from scot.worlds import World
 PAD, BOS, EOS = "<pad>", "<start>", "<end>"
 
 
-def train_tokenizer(out: Path, worlds: Sequence[World], *, vocabulary: int, context: int, seed: int) -> int:
-    """Train on the worlds' language, write it as a Hugging Face tokenizer folder, return the vocabulary's size.
+def train_tokenizer(
+    out: Path, worlds: Sequence[World], *, vocabulary: int, context: int, seed: int, others: Sequence[str] = ()
+) -> int:
+    """Train on the worlds' language and ``others``, write a Hugging Face tokenizer, return its size.
 
     The end token has the highest id, as open_clip's ``argmax`` pooling of the text tower expects.
     """
@@ -27,7 +30,7 @@ def train_tokenizer(out: Path, worlds: Sequence[World], *, vocabulary: int, cont
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary - 1, special_tokens=[PAD, BOS], initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator(_language(worlds, seed), trainer)
+    tokenizer.train_from_iterator(chain(_language(worlds, seed), others), trainer)
     tokenizer.add_special_tokens([EOS])
     ids = {token: tokenizer.token_to_id(token) for token in (PAD, BOS, EOS)}
     assert ids[PAD] == 0

@@ -104,11 +104,11 @@ def train(worlds: Sequence[World], config: TinyTraining) -> None:
     save(model, config)
 
 
-def new_model(worlds: Sequence[World], config: TinyTraining) -> Any:
-    """An untrained model; its tokenizer, of the worlds' language, and its configuration are written into ``out``."""
+def new_model(worlds: Sequence[World], config: TinyTraining, others: Sequence[str] = ()) -> Any:
+    """An untrained model; its tokenizer, of the worlds' language and ``others``, and configuration go to ``out``."""
     config.out.mkdir(parents=True, exist_ok=True)
     vocabulary = train_tokenizer(
-        config.out, worlds, vocabulary=config.vocabulary, context=config.context, seed=config.seed
+        config.out, worlds, vocabulary=config.vocabulary, context=config.context, seed=config.seed, others=others
     )
     model_cfg = _model_config(config, vocabulary)
     _write_config(config, model_cfg)

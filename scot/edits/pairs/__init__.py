@@ -3,7 +3,7 @@
 from scot.edits.pairs.index import PairIndex
 from scot.edits.pairs.mining import mine
 
-PAIRS = ("pairs", "pairs-2")
+PAIRS = ("pairs", "pairs-3")
 """The generator and the version in triplets."""
 
 __all__ = ["PAIRS", "PairIndex", "mine"]

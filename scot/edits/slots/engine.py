@@ -32,7 +32,7 @@ class SlotsEngine:
     """Edits by a grammar and a vocabulary."""
 
     generator = "slots"
-    prompt_version = "slots-1"
+    prompt_version = "slots-2"
 
     def edits(self, caption: str, *, count: int, seed: int, image_id: str = "") -> CaptionEdits:
         """Up to ``count`` distinct edits of one caption, at different places as far as it has them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -62,14 +63,16 @@ def test_a_row_without_states_is_answered_alike_in_every_batch() -> None:
     assert not torch.allclose(mixed[1], alone[1])
 
 
-def test_some_references_are_hidden_while_it_learns() -> None:
-    module = build("token_combiner", {**some_settings("token_combiner"), "patch_dropout": 1.0, "dropout": 0.0})
+@pytest.mark.parametrize("share", [math.nextafter(1.0, 0.0), 1.0])
+def test_references_are_hidden_while_it_learns_and_all_of_them_always(share: float) -> None:
+    module = build("token_combiner", {**some_settings("token_combiner"), "patch_dropout": share, "dropout": 0.0})
     image_BD, text_BD = normalize(torch.randn(2, 6, 8), dim=-1)
     shown, edits = some_states("token_combiner", 6)
     hidden = States(shown.values_BLW, torch.zeros_like(shown.mask_BL))
     torch.testing.assert_close(module(image_BD, text_BD, shown, edits), module(image_BD, text_BD, hidden, edits))
     module.eval()
-    assert not torch.allclose(module(image_BD, text_BD, shown, edits), module(image_BD, text_BD, hidden, edits))
+    equal = torch.allclose(module(image_BD, text_BD, shown, edits), module(image_BD, text_BD, hidden, edits))
+    assert equal == (share == 1.0)
 
 
 def test_an_artifact_of_an_earlier_version_still_loads(tmp_path: Path) -> None:

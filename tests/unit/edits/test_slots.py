@@ -226,7 +226,7 @@ def test_auto_says_that_a_model_ranks() -> None:
     chosen, why = choose_engine(config, [("a", CAPTION)], seed=0)
     assert (chosen.engine, chosen.rank) == ("openai", True)
     assert why == "engine openai: the model small ranks the edits of the engine slots"
-    assert names(chosen) == ("slots+openai:small", "slots-1")
+    assert names(chosen) == ("slots+openai:small", "slots-2")
 
 
 def test_no_group_of_the_vocabulary_hides_another_of_its_name() -> None:

@@ -291,6 +291,8 @@ def test_an_unknown_architecture_is_refused() -> None:
 def test_a_size_that_the_architecture_does_not_have_is_refused() -> None:
     with pytest.raises(InvalidInput, match="the architecture film has no setting projection, heads"):
         TrainConfig(architecture="film", projection=64, heads=2)
+    with pytest.raises(InvalidInput, match="the architecture film has no setting patch_dropout"):
+        TrainConfig(architecture="film", patch_dropout=1.0)
     assert TrainConfig(architecture="film", depth=2).composer_settings() == {"depth": 2, "dropout": 0.1, "centre": True}
 
 
