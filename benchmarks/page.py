@@ -91,7 +91,7 @@ VIEW: ViewportSize = {"width": 1280, "height": 800}
 class PageBenchmark:
     """Measure the page in Chromium, and the load of many browsers.
 
-    Example: python benchmarks/page.py --items 500 --browsers 20 --visits 40
+    Example: python benchmarks/page.py --items 500 --browsers 20 --load-s 20
     """
 
     items: int = 5_000
@@ -102,10 +102,10 @@ class PageBenchmark:
     """Searches, each followed by a click on a hit."""
     browsers: int = 200
     """Browsers at once."""
-    visits: int = 200
-    """Visits of all browsers together."""
     peak_s: float = 15.0
     """Seconds in which the peak is measured."""
+    load_s: float = 90.0
+    """Seconds in which all browsers together visit at half of the peak."""
     ray: bool = False
     """Measure before `scot serve`, with Ray, rather than before the gateway, towers and store in one process."""
     log: Path = Path("/dev/null")
@@ -130,7 +130,7 @@ def main(config: PageBenchmark) -> int:
             searching(browser, url, config.searches, progress)
             scrolling(browser, url, config.items, progress)
             browser.close()
-        found = asyncio.run(load(url, config.browsers, config.visits, config.peak_s, progress))
+        found = asyncio.run(load(url, config.browsers, config.load_s, config.peak_s, progress))
         loaded(found, config.browsers)
         row("memory (RSS) of `scot web` after it, MB", "120", worst=running.process.memory_info().rss / 1e6)
     print(f"\n{machine()}")

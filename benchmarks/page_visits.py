@@ -41,8 +41,8 @@ class Load:
     """Their requests."""
 
 
-async def load(url: str, browsers: int, visits: int, peak_s: float, progress: Progress) -> Load:
-    """Find the peak of visits, then let ``browsers`` make ``visits`` at half of it."""
+async def load(url: str, browsers: int, load_s: float, peak_s: float, progress: Progress) -> Load:
+    """Find the peak of visits in ``peak_s`` seconds, then let ``browsers`` visit at half of it for ``load_s`` seconds."""
     timeout = aiohttp.ClientTimeout(total=60)
     clients = [
         aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=CONNECTIONS), timeout=timeout)
@@ -55,7 +55,7 @@ async def load(url: str, browsers: int, visits: int, peak_s: float, progress: Pr
             until = begun + peak_s
             at_peak = (repeated(each, scripts, until, task) for each in clients[:_AT_PEAK])
             peak = sum(await asyncio.gather(*at_peak)) / (time.perf_counter() - begun)
-        seen = Seen()
+        seen, visits = Seen(), max(1, round(load_s * peak / 2))
         begun = time.perf_counter()
 
         async def one(number: int) -> None:
