@@ -226,7 +226,7 @@ def scrolling(browser: Browser, url: str, items: int, progress: Progress) -> Non
     page.wait_for_selector('[aria-busy="false"] .tile')
     with progress.task("scrolling", items, "hits") as task:
         page.expose_function("noted", lambda hits: task.advance(hits - task.done))
-        browser.start_tracing(page=page, categories=["toplevel", "disabled-by-default-devtools.timeline"])
+        browser.start_tracing(page=page, categories=["toplevel"])
         found = page.evaluate(SCROLL, items)
         tasks = processor_ms(json.loads(browser.stop_tracing()))
     page.close()
@@ -243,7 +243,11 @@ def processor_ms(trace: dict[str, Any]) -> list[float]:
     events = trace["traceEvents"]
     named = [event for event in events if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"]
     threads = {(event["pid"], event["tid"]) for event in named}
-    tasks = (each for each in events if each["name"] == "RunTask" and (each["pid"], each["tid"]) in threads)
+    tasks = (
+        each
+        for each in events
+        if each["name"] == "ThreadControllerImpl::RunTask" and (each["pid"], each["tid"]) in threads
+    )
     return [each["tdur"] / 1e3 for each in tasks if "tdur" in each]
 
 
