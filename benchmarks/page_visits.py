@@ -42,7 +42,7 @@ class Load:
 
 
 async def load(url: str, browsers: int, load_s: float, peak_s: float, progress: Progress) -> Load:
-    """Find the peak of visits in ``peak_s`` seconds, then let ``browsers`` visit at half of it for ``load_s`` seconds."""
+    """Find the peak of visits in ``peak_s`` seconds, then let ``browsers`` visit at half of it for ``load_s``."""
     timeout = aiohttp.ClientTimeout(total=60)
     clients = [
         aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=CONNECTIONS), timeout=timeout)
