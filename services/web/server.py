@@ -63,8 +63,8 @@ async def _serve(config: WebConfig, listening: socket.socket) -> None:
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput("the TLS certificate or key cannot be read") from error
     server = uvicorn.Server(settings)
-    # uvicorn has handlers only while it serves. A signal that comes before counts too; and one that uvicorn raises again
-    # after it has stopped is ignored, so that this process ends by itself.
+    # uvicorn has handlers only while it serves. A signal that comes before counts too, and one that is raised again
+    # after uvicorn has stopped is ignored, so that this process ends by itself.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, server.handle_exit)
     print(f"SCOT's web service listens on {url(config)} for {config.address}; /docs describes it", flush=True)
