@@ -38,7 +38,7 @@ LOADED = """() => new Promise((resolve) => {
   const paint = performance.getEntriesByName('first-contentful-paint')[0].startTime;
   const observer = new PerformanceObserver((list) => resolve(
     {paint, largest: list.getEntries().at(-1).startTime,
-     script: scripts.reduce((all, each) => all + each.encodedBodySize, 0)}
+     script: scripts.reduce((all, each) => all + each.decodedBodySize, 0)}
   ));
   observer.observe({type: 'largest-contentful-paint', buffered: true});
 })"""
