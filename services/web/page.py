@@ -1,4 +1,4 @@
-"""``/``: the page. Its files are read and compressed when the service starts; no path that a request names is opened."""
+"""``/``: the page. Its files are read and compressed at the start; no path that a request names is opened."""
 
 from __future__ import annotations
 
