@@ -1,10 +1,12 @@
-"""The page of `scot web` in Chromium, and what 200 browsers at once ask for.
+"""The page of `scot web` in Chromium, and what 200 browsers at once ask for: each number that the page has a limit for.
 
-    python benchmarks/page.py 2>service.log
+    python benchmarks/page.py
+    python benchmarks/page.py --ray
 
-It starts the packaged encoder's service and `scot web` (benchmarks/web.py), opens the page, searches, scrolls through
-5,000 hits, and sends what so many browsers send at half of the measured peak. Chromium, the web process, the service
-and the load share the machine; its line comes first. Needs the extra `browser` and Chromium (Debian's `chromium`).
+It starts the packaged encoder's service (benchmarks/web_service.py, or `scot serve`) and `scot web`, opens the page,
+searches, scrolls through 5,000 hits, and sends what so many browsers send at half of the measured peak. Chromium, the
+web process, the service and the load share the machine; its line comes first and last. The table is standard output,
+progress is standard error. Needs the extra `browser` and Chromium (Debian's `chromium`).
 """
 
 from __future__ import annotations
@@ -14,26 +16,29 @@ import json
 import shutil
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from page_visits import load
+from page_visits import Load, load
 from web import started
 
 from scot import flags
 from scot.errors import Unavailable
 from scot.machine import machine
+from scot.progress import Progress
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 LOADED = """() => new Promise((resolve) => {
   const scripts = performance.getEntriesByType('resource').filter((each) => /\\.m?js$/.test(each.name));
   const paint = performance.getEntriesByName('first-contentful-paint')[0].startTime;
   const observer = new PerformanceObserver((list) => resolve(
     {paint, largest: list.getEntries().at(-1).startTime,
-     script: scripts.reduce((all, each) => all + each.encodedBodySize, 0)}
+     script: scripts.reduce((all, each) => all + each.decodedBodySize, 0)}
   ));
   observer.observe({type: 'largest-contentful-paint', buffered: true});
 })"""
@@ -62,6 +67,7 @@ SCROLL = """async (most) => {
     scrollBy(0, innerHeight / 4);
     await frame();
     tiles = Math.max(tiles, document.querySelectorAll('.tile').length);
+    if (count() !== known) noted(count());
     if (scrollY !== top || count() !== known) still = 0;
     else if (known >= most) break;
     else still++;
@@ -76,13 +82,16 @@ SCROLL = """async (most) => {
 
 
 LONG_MS = 100.0
+PATIENCE_MS = 120_000
+"""How long a busy machine may take for a step."""
+VIEW: ViewportSize = {"width": 1280, "height": 800}
 
 
 @dataclass(frozen=True)
 class PageBenchmark:
     """Measure the page in Chromium, and the load of many browsers.
 
-    Example: python benchmarks/page.py --items 500 --browsers 20 --visits 40
+    Example: python benchmarks/page.py --items 500 --browsers 20 --load-s 20
     """
 
     items: int = 5_000
@@ -93,62 +102,87 @@ class PageBenchmark:
     """Searches, each followed by a click on a hit."""
     browsers: int = 200
     """Browsers at once."""
-    visits: int = 400
-    """Visits of all browsers together."""
-    peak_s: float = 20.0
+    peak_s: float = 15.0
     """Seconds in which the peak is measured."""
+    load_s: float = 90.0
+    """Seconds in which all browsers together visit at half of the peak."""
     ray: bool = False
     """Measure before `scot serve`, with Ray, rather than before the gateway, towers and store in one process."""
+    log: Path = Path("/dev/null")
+    """The file for the log of the service and of `scot web`."""
 
 
 def main(config: PageBenchmark) -> int:
-    """Measure and print Markdown."""
+    """Measure and print a Markdown table."""
     from playwright.sync_api import sync_playwright
 
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         raise Unavailable("there is no chromium")
+    progress = Progress.on(sys.stderr)
     print(machine(), flush=True)
-    with started(items=config.items, side=96, ray=config.ray) as running:
+    with started(items=config.items, side=96, ray=config.ray, log=config.log, progress=progress) as running:
         url = f"http://{running.target}"
-        print("\n| the page in Chromium | median | worst |\n|---|---|---|")
+        print("\n| what | limit | median | worst |\n|---|---|---|---|", flush=True)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-            opening(browser, url, config.loads)
-            searching(browser, url, config.searches)
-            scrolling(browser, url, config.items)
+            opening(browser, url, config.loads, progress)
+            searching(browser, url, config.searches, progress)
+            scrolling(browser, url, config.items, progress)
             browser.close()
-        asyncio.run(load(url, config.browsers, config.visits, config.peak_s))
-        print(f"\nmemory (RSS) of the web process after it: {running.process.memory_info().rss / 2**20:.0f} MiB")
-    print(machine())
+        found = asyncio.run(load(url, config.browsers, config.load_s, config.peak_s, progress))
+        loaded(found, config.browsers)
+        row("memory (RSS) of `scot web` after it, MB", "120", worst=running.process.memory_info().rss / 1e6)
+    print(f"\n{machine()}")
     return 0
 
 
-def row(name: str, values: Iterable[float], digits: int = 0) -> None:
-    """Print the median and the worst of the values."""
+def row(
+    name: str, limit: str = "", values: Iterable[float] = (), *, worst: float | None = None, digits: int = 0
+) -> None:
+    """Print the limit, and the median and the worst of the values."""
     found = list(values)
-    print(f"| {name} | {statistics.median(found):,.{digits}f} | {max(found):,.{digits}f} |", flush=True)
+    median = f"{statistics.median(found):,.{digits}f}" if found else ""
+    worst = max(found) if worst is None else worst
+    print(f"| {name} | {limit} | {median} | {worst:,.{digits}f} |", flush=True)
 
 
-def opening(browser: Browser, url: str, loads: int) -> None:
+def loaded(found: Load, browsers: int) -> None:
+    """Print the rows of many browsers, and below the reasons of failed requests."""
+    seen = found.seen
+    row("visits a second, 8 browsers without a pause", worst=found.peak, digits=2)
+    row(f"visits a second, {browsers} browsers at half of that", worst=found.rate, digits=2)
+    row("their requests", worst=len(seen.seconds))
+    row("their failed requests", "0", worst=len(seen.failed))
+    milliseconds = [each * 1e3 for each in seen.seconds]
+    row("a request of theirs, ms (worst: p99)", "", milliseconds, worst=statistics.quantiles(milliseconds, n=100)[98])
+    for each, number in Counter(seen.failed).most_common(5):
+        print(f"{number} x {each}", file=sys.stderr)
+
+
+def opening(browser: Browser, url: str, loads: int, progress: Progress) -> None:
     """Open the page, each time in a profile of its own."""
     found: list[dict[str, float]] = []
-    for _ in range(loads):
-        with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
-            page = context.new_page()
-            page.goto(url)
-            page.wait_for_function(
-                "() => [...document.querySelectorAll('.tile img')].filter((i) => i.complete).length > 20"
-            )
-            found.append(page.evaluate(LOADED))
-    row("first contentful paint, ms", (each["paint"] for each in found))
-    row("largest contentful paint, ms", (each["largest"] for each in found))
-    row("script, kB", (each["script"] / 1e3 for each in found), 1)
+    with progress.task("opening the page", loads, "times") as task:
+        for _ in range(loads):
+            with browser.new_context(viewport=VIEW) as context:
+                page = context.new_page()
+                page.set_default_timeout(PATIENCE_MS)
+                page.goto(url)
+                page.wait_for_function(
+                    "() => [...document.querySelectorAll('.tile img')].filter((i) => i.complete).length > 20"
+                )
+                found.append(page.evaluate(LOADED))
+            task.advance()
+    row("first contentful paint, ms", "1,000", (each["paint"] for each in found))
+    row("largest contentful paint, ms", "", (each["largest"] for each in found))
+    row("script, kB", "150", (each["script"] / 1e3 for each in found), digits=1)
 
 
-def searching(browser: Browser, url: str, searches: int) -> None:
+def searching(browser: Browser, url: str, searches: int, progress: Progress) -> None:
     """Search by a text, then go on from a hit; the time beyond that of the service."""
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page = browser.new_page(viewport=VIEW)
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(url)
     service: list[float] = []
 
@@ -158,17 +192,20 @@ def searching(browser: Browser, url: str, searches: int) -> None:
 
     page.on("response", note)
     waited: list[float] = []
-    for number in range(searches):
-        page.locator(".words").fill(f"a red shirt of {number} buttons")
-        waited.append(answer(page, lambda: page.keyboard.press("Enter")))
-        waited.append(answer(page, lambda: page.locator(".tile .go").nth(5).click()))
-        page.get_by_role("button", name="Start again").click()
+    with progress.task("searching", searches, "times") as task:
+        for number in range(searches):
+            page.locator(".words").fill(f"a red shirt of {number} buttons")
+            waited.append(answer(page, lambda: page.keyboard.press("Enter")))
+            waited.append(answer(page, lambda: page.locator(".tile .go").nth(5).click()))
+            page.get_by_role("button", name="Start again").click()
+            task.advance()
     page.close()
     if len(service) != len(waited):
         raise RuntimeError(f"{len(service)} answers for {len(waited)} questions")
-    row("a search: time of the service, ms", service)
-    row("from the key or click to the pictures, ms", waited)
-    row("beyond the service, ms", (all_of_it - own for all_of_it, own in zip(waited, service, strict=True)))
+    row("a search in the service, ms", "", service)
+    row("from the key or click to the pictures, ms", "", waited)
+    beyond = (whole - own for whole, own in zip(waited, service, strict=True))
+    row("the same without the service, ms", "100", beyond)
 
 
 def answer(page: Page, act: Any) -> float:
@@ -178,23 +215,27 @@ def answer(page: Page, act: Any) -> float:
     return float(page.evaluate("window.answered"))
 
 
-def scrolling(browser: Browser, url: str, items: int) -> None:
+def scrolling(browser: Browser, url: str, items: int, progress: Progress) -> None:
     """Scroll to the last hit, and jump; with the tasks of the page's main thread."""
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page = browser.new_page(viewport=VIEW)
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(url)
     page.locator(".words").fill("a shirt")
     page.keyboard.press("Enter")
     page.wait_for_selector(".step")
     page.wait_for_selector('[aria-busy="false"] .tile')
-    browser.start_tracing(page=page, categories=["toplevel", "disabled-by-default-devtools.timeline"])
-    found = page.evaluate(SCROLL, items)
-    tasks = processor_ms(json.loads(browser.stop_tracing()))
+    with progress.task("scrolling", items, "hits") as task:
+        page.expose_function("noted", lambda hits: task.advance(hits - task.done))
+        browser.start_tracing(page=page, categories=["toplevel"])
+        found = page.evaluate(SCROLL, items)
+        tasks = processor_ms(json.loads(browser.stop_tracing()))
     page.close()
-    print(f"| hits that were scrolled through | {found['hits']:,} | |\n| tiles at a time | | {found['tiles']} |")
-    print(f"| tasks of more than 100 ms | | {sum(each > LONG_MS for each in found['tasks'])} |")
-    print(f"| the longest task, ms | | {max(found['tasks'], default=0):.0f} |")
-    print(f"| tasks of more than 100 ms of processor time | | {sum(each > LONG_MS for each in tasks)} |")
-    print(f"| the longest task, ms of processor time | | {max(tasks):.0f} |", flush=True)
+    row("hits that were scrolled through", worst=found["hits"])
+    row("tiles at a time", worst=found["tiles"])
+    row("tasks of more than 100 ms of processor time", "0", worst=sum(each > LONG_MS for each in tasks))
+    row("the longest task, ms of processor time", "100", worst=max(tasks))
+    row("tasks of more than 100 ms on the clock", worst=sum(each > LONG_MS for each in found["tasks"]))
+    row("the longest task, ms on the clock", "", worst=max(found["tasks"], default=0))
 
 
 def processor_ms(trace: dict[str, Any]) -> list[float]:
@@ -202,7 +243,11 @@ def processor_ms(trace: dict[str, Any]) -> list[float]:
     events = trace["traceEvents"]
     named = [event for event in events if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"]
     threads = {(event["pid"], event["tid"]) for event in named}
-    tasks = (each for each in events if each["name"] == "RunTask" and (each["pid"], each["tid"]) in threads)
+    tasks = (
+        each
+        for each in events
+        if each["name"] == "ThreadControllerImpl::RunTask" and (each["pid"], each["tid"]) in threads
+    )
     return [each["tdur"] / 1e3 for each in tasks if "tdur" in each]
 
 

@@ -6,11 +6,12 @@ import asyncio
 import json
 import random
 import re
-import statistics
 import time
 from dataclasses import dataclass, field
 
 import aiohttp  # of Ray; it takes a third of the processor time of httpx, which would compete with the service
+
+from scot.progress import Progress, Task
 
 CONNECTIONS = 6
 """Of a browser to one host, as Chromium has them."""
@@ -28,8 +29,20 @@ class Seen:
     failed: list[str] = field(default_factory=list)
 
 
-async def load(url: str, browsers: int, visits: int, peak_s: float) -> None:
-    """Find the peak of visits, then let ``browsers`` make ``visits`` at half of it; print both."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of many browsers."""
+
+    peak: float
+    """Visits a second, by eight browsers that visit one time after the other."""
+    rate: float
+    """Visits a second, by all browsers."""
+    seen: Seen
+    """Their requests."""
+
+
+async def load(url: str, browsers: int, load_s: float, peak_s: float, progress: Progress) -> Load:
+    """Find the peak of visits in ``peak_s`` seconds, then let ``browsers`` visit at half of it for ``load_s``."""
     timeout = aiohttp.ClientTimeout(total=60)
     clients = [
         aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=CONNECTIONS), timeout=timeout)
@@ -37,33 +50,27 @@ async def load(url: str, browsers: int, visits: int, peak_s: float) -> None:
     ]
     try:
         scripts = await resources(clients[0])
-        seen = Seen()
-        until = time.perf_counter() + peak_s
-        done = await asyncio.gather(*(repeated(each, scripts, seen, until) for each in clients[:_AT_PEAK]))
-        peak = sum(done) / peak_s
-        told(f"{_AT_PEAK} browsers, one visit after the other", peak, seen)
-        seen = Seen()
+        with progress.task("finding the peak", None, "visits") as task:
+            begun = time.perf_counter()
+            until = begun + peak_s
+            at_peak = (repeated(each, scripts, until, task) for each in clients[:_AT_PEAK])
+            peak = sum(await asyncio.gather(*at_peak)) / (time.perf_counter() - begun)
+        seen, visits = Seen(), max(1, round(load_s * peak / 2))
         begun = time.perf_counter()
-        tasks = []
-        for number in range(visits):
-            await asyncio.sleep(begun + number / (peak / 2) - time.perf_counter())
-            tasks.append(asyncio.create_task(visit(clients[number % browsers], scripts, seen)))
-        await asyncio.gather(*tasks)
-        told(f"{browsers} browsers at half of it", visits / (time.perf_counter() - begun), seen)
+
+        async def one(number: int) -> None:
+            await visit(clients[number % browsers], scripts, seen)
+            task.advance()
+
+        with progress.task("half of the peak", visits, "visits") as task:
+            tasks = []
+            for number in range(visits):
+                await asyncio.sleep(begun + number / (peak / 2) - time.perf_counter())
+                tasks.append(asyncio.create_task(one(number)))
+            await asyncio.gather(*tasks)
+        return Load(peak, visits / (time.perf_counter() - begun), seen)
     finally:
         await asyncio.gather(*(each.close() for each in clients))
-
-
-def told(name: str, visits: float, seen: Seen) -> None:
-    """Print a line."""
-    p50, p99 = (statistics.quantiles(seen.seconds, n=100)[place] * 1e3 for place in (49, 98))
-    print(
-        f"\n{name}: {visits:.2f} visits/s, {len(seen.seconds):,} requests, {len(seen.failed)} failed; "
-        f"a request takes {p50:.0f} ms (p50), {p99:.0f} ms (p99)",
-        flush=True,
-    )
-    for each in sorted(set(seen.failed))[:5]:
-        print(f"  {each}")
 
 
 async def resources(client: aiohttp.ClientSession) -> list[str]:
@@ -80,12 +87,13 @@ async def resources(client: aiohttp.ClientSession) -> list[str]:
     return found
 
 
-async def repeated(client: aiohttp.ClientSession, paths: list[str], seen: Seen, until: float) -> int:
+async def repeated(client: aiohttp.ClientSession, paths: list[str], until: float, task: Task) -> int:
     """Visit after visit; how many there were."""
     done = 0
     while time.perf_counter() < until:
-        await visit(client, paths, seen)
+        await visit(client, paths, Seen())
         done += 1
+        task.advance()
     return done
 
 

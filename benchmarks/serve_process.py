@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -42,15 +45,27 @@ def server(
     *,
     ready: Callable[[subprocess.Popen[str], int], bool] = prints_a_line,
     env: Mapping[str, str] | None = None,
+    log: Path | None = None,
 ) -> Iterator[Server]:
-    """Start ``command --port PORT``, which stops at SIGINT, and wait for it. Raises Unavailable."""
+    """Start ``command --port PORT``, which stops at SIGINT, and wait for it.
+
+    ``log`` is the file to which its standard error is appended; by default it is this process's.
+
+    Raises:
+        Unavailable: it ended before it was ready.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.PIPE, text=True, env=env)
+    with log.open("a") if log else nullcontext() as errors:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)], stdout=subprocess.PIPE, stderr=errors, text=True, env=env
+        )
     try:
         if not ready(process, port):
             raise Unavailable(f"{' '.join(command[:3])} … did not start")
+        # A server whose output nobody reads stops when the pipe is full.
+        threading.Thread(target=lambda: deque(process.stdout or (), maxlen=0), daemon=True).start()
         yield Server(f"localhost:{port}", psutil.Process(process.pid))
     finally:
         process.send_signal(signal.SIGINT)

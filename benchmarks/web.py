@@ -22,12 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from PIL import Image
 from serve_process import Server, server
 
 from scot import flags
 from scot.client import NewItem, ScotClient
+from scot.errors import Unavailable
 from scot.machine import machine
+from scot.progress import Progress
 
 _SERVICE = Path(__file__).with_name("web_service.py")
 
@@ -56,26 +59,34 @@ def main(config: WebBenchmark) -> int:
 
 
 @contextmanager
-def started(*, items: int, side: int = 256, ray: bool = False) -> Iterator[Server]:
-    """`scot web` before the packaged encoder's service with so many items; with ``ray``, before `scot serve`."""
+def started(
+    *, items: int, side: int = 256, ray: bool = False, log: Path | None = None, progress: Progress | None = None
+) -> Iterator[Server]:
+    """`scot web` before the packaged encoder's service with so many items; with ``ray``, before `scot serve`.
+
+    Both write to the file ``log``, by default to this process's standard error.
+    """
     with tempfile.TemporaryDirectory() as folder:
         scot = [sys.executable, "-m", "scot.cli", "serve", "--data", folder]
-        service = server(scot if ray else [sys.executable, str(_SERVICE), folder])
+        service = server(scot if ray else [sys.executable, str(_SERVICE), folder], log=log)
         with service as behind:
-            fill(behind.target, items, side)
-            with server([sys.executable, "-m", "scot.cli", "web", "--address", behind.target]) as running:
+            fill(behind, items, side, progress or Progress())
+            with server([sys.executable, "-m", "scot.cli", "web", "--address", behind.target], log=log) as running:
                 yield running
 
 
-def fill(target: str, items: int, side: int) -> None:
-    """Items with thumbnails and payloads, once the service is ready."""
+def fill(service: Server, items: int, side: int, progress: Progress) -> None:
+    """Items with thumbnails and payloads, once the service is ready. Raises Unavailable when it ends before."""
     payload = {"caption": "a red shirt with long sleeves", "price": 12.5, "tags": ["shirt", "red"], "sold": False}
-    with ScotClient(target) as client:
+    with ScotClient(service.target, timeout=120) as client, progress.task("storing", items, "pictures") as task:
         while not client.healthy():
+            if service.process.status() == psutil.STATUS_ZOMBIE:
+                raise Unavailable("the service ended before it was ready")
             time.sleep(0.5)
         for first in range(0, items, 64):
             numbers = range(first, min(first + 64, items))
             client.upsert([NewItem(f"item-{n}", picture(n, side), payload=payload) for n in numbers])
+            task.advance(len(numbers))
 
 
 def picture(number: int, side: int = 256) -> Image.Image:

@@ -133,6 +133,11 @@ class AsyncScotClient(Connection):
         request = messages.info_request(collection)
         return await self._call(self._index.CollectionInfo, request, messages.collection_info, timeout)
 
+    async def collections(self, *, timeout: float | None = None) -> tuple[CollectionInfo, ...]:
+        """See :meth:`scot.client.ScotClient.collections`."""
+        request = index_pb2.ListCollectionsRequest()
+        return await self._call(self._index.ListCollections, request, messages.collection_infos, timeout)
+
     async def healthy(self, *, timeout: float = 5.0) -> bool:
         """See :meth:`scot.client.ScotClient.healthy`."""
         try:

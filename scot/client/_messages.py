@@ -214,6 +214,11 @@ def collection_info(message: index_pb2.CollectionInfoResponse) -> CollectionInfo
     return CollectionInfo(message.collection, message.items, message.encoder, message.dim)
 
 
+def collection_infos(message: index_pb2.ListCollectionsResponse) -> tuple[CollectionInfo, ...]:
+    """The collections of a service."""
+    return tuple(collection_info(each) for each in message.collections)
+
+
 def _item_to_proto(field: str, item: NewItem) -> index_pb2.Item:
     item_id = checks.text(f"{field}.item_id", item.item_id)
     if (item.image is None) == (item.vector is None):

@@ -147,6 +147,11 @@ class ScotClient(Connection):
         request = messages.info_request(collection)
         return self._call(self._index.CollectionInfo, request, messages.collection_info, timeout)
 
+    def collections(self, *, timeout: float | None = None) -> tuple[CollectionInfo, ...]:
+        """The collections that a request can name, by name; those of other encoders too."""
+        request = index_pb2.ListCollectionsRequest()
+        return self._call(self._index.ListCollections, request, messages.collection_infos, timeout)
+
     def healthy(self, *, timeout: float = 5.0) -> bool:
         """Whether the service answers and reports that it can serve; never raises."""
         try:

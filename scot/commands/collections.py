@@ -1,4 +1,7 @@
-"""``scot collections``: list, create, swap, roll back and drop the collections of a store, without the service."""
+"""``scot collections``: list, create, swap, roll back and drop the collections of a store, without the service.
+
+Only ``list --served`` asks a service, which may have the store open.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any, TypeVar
 import tyro
 
 from scot.commands.columns import print_columns
+from scot.commands.service import ServicePlace
 from scot.encoders import load_encoder
 from scot.errors import Conflict, EncoderMismatch, NotFound
 from scot.index import aliases
@@ -55,6 +59,10 @@ class ListConfig:
     Example: scot collections list --store scot-data/qdrant
     """
 
+    served: bool = False
+    """List the collections that queries of the running service can name, instead of opening the store."""
+    service: ServicePlace = field(default_factory=ServicePlace)
+    """The running service."""
     json: bool = False
     """Print one line of JSON."""
     place: StorePlace = field(default_factory=StorePlace)
@@ -132,7 +140,9 @@ class DropConfig:
 
 
 def list_collections(config: ListConfig) -> int:
-    """Print one line per collection, SCOT's or not. Raises NotFound when there is none."""
+    """Print one line per collection, of a store SCOT's or not. Raises NotFound when there is none."""
+    if config.served:
+        return _list_served(config)
 
     async def rows(store: GalleryStore) -> list[tuple[str, ...]]:
         names = await store.engine.names()
@@ -146,6 +156,19 @@ def list_collections(config: ListConfig) -> int:
     if not found:
         raise NotFound("the store has no collection yet; `scot collections create NAME` makes one")
     print_columns([_TITLES, *found])
+    return 0
+
+
+def _list_served(config: ListConfig) -> int:
+    with config.service.client() as client:
+        found = client.collections()
+    if config.json:
+        print_json({"collections": [asdict(each) for each in found]})
+        return 0
+    if not found:
+        raise NotFound("the service has no collection yet; `scot index` makes one")
+    rows = [(each.collection, f"{each.items:,}", each.encoder, str(each.dim)) for each in found]
+    print_columns([("collection", "items", "encoder", "dimension"), *rows])
     return 0
 
 

@@ -5,12 +5,13 @@ The metadata of a collection stores the encoder that made its vectors and its co
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scot.errors import Conflict, EncoderMismatch, NotFound
 from scot.index.config import CollectionConfig
-from scot.index.engine import Engine
+from scot.index.engine import Engine, Stored
 
 _ENCODER_KEY, _DIM_KEY, _LAYOUT_KEY = "scot_encoder", "scot_dim", "scot_layout"
 
@@ -60,9 +61,31 @@ async def describe(engine: Engine, name: str) -> CollectionInfo:
         NotFound: there is no collection or alias of that name.
         EncoderMismatch: SCOT did not create it, so the encoder of its vectors is unknown.
     """
-    found = await engine.describe(name)
-    if _ENCODER_KEY not in found.metadata or _DIM_KEY not in found.metadata:
+    found = _read(name, await engine.describe(name))
+    if found is None:
         raise EncoderMismatch(f"collection {name!r} does not name the encoder that made its vectors")
+    return found
+
+
+async def describe_all(engine: Engine) -> list[CollectionInfo]:
+    """Every alias, and every collection without one, sorted by name; without collections that SCOT did not create."""
+    aliases = await engine.aliases()
+    names = {*aliases, *await engine.names()} - set(aliases.values())
+
+    async def one(name: str) -> CollectionInfo | None:
+        try:
+            return _read(name, await engine.describe(name))
+        except NotFound:  # dropped since it was listed
+            return None
+
+    found = await asyncio.gather(*map(one, sorted(names)))
+    return [each for each in found if each is not None]
+
+
+def _read(name: str, found: Stored) -> CollectionInfo | None:
+    """None: SCOT did not create it."""
+    if _ENCODER_KEY not in found.metadata or _DIM_KEY not in found.metadata:
+        return None
     return CollectionInfo(
         name,
         found.points,

@@ -60,6 +60,7 @@ class Search:
     score_threshold: float | None = None
     with_vectors: bool = False
     mmr: Mmr | None = None
+    with_payload: bool = True
 
 
 class Engine(Protocol):
@@ -104,7 +105,7 @@ class Engine(Protocol):
         """The points that exist among ``ids``, in any order."""
 
     async def query(self, name: str, search: Search, params: SearchParams) -> list[Point]:
-        """The nearest points, best first."""
+        """The nearest points, best first; the order of equal scores, and which of them end it, is the engine's."""
 
     async def count(self, name: str, filter: Filter | None = None) -> int:
         """The number of points that the filter leaves."""

@@ -172,7 +172,7 @@ class RemoteEngine:
                 limit=search.limit,
                 offset=search.offset,
                 score_threshold=search.score_threshold,
-                with_payload=True,
+                with_payload=search.with_payload,
                 with_vectors=search.with_vectors,
             ),
             name,

@@ -111,7 +111,7 @@ class Shard:
             filter=to_edge(search.filter, search.exclude),
             score_threshold=search.score_threshold,
             with_vector=search.with_vectors,
-            with_payload=True,
+            with_payload=search.with_payload,
             params=edge.SearchParams(hnsw_ef=params.hnsw_ef or None, quantization=rescored),
         )
         points = (_point(each) for each in self._shard.query(request))

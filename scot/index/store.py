@@ -24,6 +24,7 @@ from scot.index.filters import Exists, Filter, Match
 from scot.index.groups import group_points
 from scot.index.origin import Origin
 from scot.index.payload import ITEM_ID_KEY, ORIGIN_KEY, SOURCE_FIELD, point_id, reserved_key
+from scot.index.ranking import ranked
 from scot.index.thumbnails import Thumbnails
 
 _CACHED_S = 10.0  # for how long the encoder of a collection is cached
@@ -202,12 +203,13 @@ class GalleryStore:
     ) -> list[ScoredItem]:
         """The items nearest to ``vector``, a ``(D,)`` query, best first, without those named in ``exclude_ids``.
 
-        With ``mmr`` they are in the order in which it chooses them.
+        Equal scores are in the order of :meth:`scroll`, so that pages neither lose nor repeat an item
+        (:mod:`scot.index.ranking`). With ``mmr`` they are in the order in which it chooses them.
         """
         excluded = [point_id(item_id) for item_id in exclude_ids]
         search = Search(vector, limit, offset, filter, excluded, score_threshold, with_vectors, mmr)
         with self._known(collection):
-            found = await self.engine.query(collection, search, self._params)
+            found = await ranked(self.engine, collection, search, self._params)
         return [_scored(point) for point in found]
 
     async def search_groups(
@@ -233,7 +235,7 @@ class GalleryStore:
 
         async def fetch(filter: Filter, at: int, most: int) -> list[Point]:
             search = Search(vector, most, at, filter, excluded, score_threshold, with_vectors)
-            return await self.engine.query(collection, search, self._params)
+            return await ranked(self.engine, collection, search, self._params)
 
         with self._known(collection):
             found = await group_points(fetch, field, filter=filter, groups=limit, offset=offset, size=size)

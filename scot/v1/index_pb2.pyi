@@ -165,3 +165,13 @@ class CollectionInfoResponse(_message.Message):
     encoder: str
     dim: int
     def __init__(self, collection: _Optional[str] = ..., items: _Optional[int] = ..., encoder: _Optional[str] = ..., dim: _Optional[int] = ...) -> None: ...
+
+class ListCollectionsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListCollectionsResponse(_message.Message):
+    __slots__ = ("collections",)
+    COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
+    collections: _containers.RepeatedCompositeFieldContainer[CollectionInfoResponse]
+    def __init__(self, collections: _Optional[_Iterable[_Union[CollectionInfoResponse, _Mapping]]] = ...) -> None: ...

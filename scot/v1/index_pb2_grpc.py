@@ -69,6 +69,11 @@ class IndexServiceStub:
                 request_serializer=scot_dot_v1_dot_index__pb2.CollectionInfoRequest.SerializeToString,
                 response_deserializer=scot_dot_v1_dot_index__pb2.CollectionInfoResponse.FromString,
                 _registered_method=True)
+        self.ListCollections = channel.unary_unary(
+                '/scot.v1.IndexService/ListCollections',
+                request_serializer=scot_dot_v1_dot_index__pb2.ListCollectionsRequest.SerializeToString,
+                response_deserializer=scot_dot_v1_dot_index__pb2.ListCollectionsResponse.FromString,
+                _registered_method=True)
 
 
 class IndexServiceServicer:
@@ -120,6 +125,13 @@ class IndexServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCollections(self, request, context):
+        """The collections that a request can name: aliases, and collections without one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IndexServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -157,6 +169,11 @@ def add_IndexServiceServicer_to_server(servicer, server):
                     servicer.CollectionInfo,
                     request_deserializer=scot_dot_v1_dot_index__pb2.CollectionInfoRequest.FromString,
                     response_serializer=scot_dot_v1_dot_index__pb2.CollectionInfoResponse.SerializeToString,
+            ),
+            'ListCollections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCollections,
+                    request_deserializer=scot_dot_v1_dot_index__pb2.ListCollectionsRequest.FromString,
+                    response_serializer=scot_dot_v1_dot_index__pb2.ListCollectionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -348,6 +365,33 @@ class IndexService:
             '/scot.v1.IndexService/CollectionInfo',
             scot_dot_v1_dot_index__pb2.CollectionInfoRequest.SerializeToString,
             scot_dot_v1_dot_index__pb2.CollectionInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCollections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scot.v1.IndexService/ListCollections',
+            scot_dot_v1_dot_index__pb2.ListCollectionsRequest.SerializeToString,
+            scot_dot_v1_dot_index__pb2.ListCollectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

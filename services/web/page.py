@@ -1,7 +1,8 @@
-"""``/``: the page. Its files are read when the service starts, so no path that a request names is opened."""
+"""``/``: the page. Its files are read and compressed at the start; no path that a request names is opened."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -48,12 +49,20 @@ def _files(folder: Traversable, prefix: str = "") -> list[tuple[str, Traversable
 
 
 def _file(content: bytes, kind: str) -> Endpoint:
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"etag": etag, "cache-control": "no-cache", "content-type": kind, "content-security-policy": CSP}
+    digest = hashlib.sha256(content).hexdigest()[:32]
+    shared = {
+        "cache-control": "no-cache",
+        "content-type": kind,
+        "content-security-policy": CSP,
+        "vary": "accept-encoding",
+    }
+    plain = content, {**shared, "etag": f'"{digest}"'}
+    packed = gzip.compress(content, mtime=0), {**shared, "etag": f'"{digest}-gzip"', "content-encoding": "gzip"}
 
     async def endpoint(request: Request) -> Response:
-        if etag in request.headers.get("if-none-match", ""):
+        body, headers = packed if "gzip" in request.headers.get("accept-encoding", "") else plain
+        if headers["etag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return Response(content, headers=headers)
+        return Response(body, headers=headers)
 
     return endpoint

@@ -38,9 +38,6 @@ def main(config: WebConfig) -> int:
             start_http_server(config.metrics_port, config.host)
         except OSError as error:
             raise Conflict(f"port {config.metrics_port} cannot be listened on; is it in use?") from error
-    # uvicorn raises a signal again after it has stopped; this process then ends by itself.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, listening))
     return 0
@@ -65,8 +62,13 @@ async def _serve(config: WebConfig, listening: socket.socket) -> None:
         settings.load()
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput("the TLS certificate or key cannot be read") from error
+    server = uvicorn.Server(settings)
+    # uvicorn has handlers only while it serves. A signal that comes before counts too, and one that is raised again
+    # after uvicorn has stopped is ignored, so that this process ends by itself.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, server.handle_exit)
     print(f"SCOT's web service listens on {url(config)} for {config.address}; /docs describes it", flush=True)
-    await uvicorn.Server(settings).serve(sockets=[listening])
+    await server.serve(sockets=[listening])
 
 
 def url(config: WebConfig) -> str:

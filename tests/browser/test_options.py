@@ -15,7 +15,7 @@ from tests.browser.conftest import gallery_items
 from tests.browser.driving import asked, give, names, say, steps, tiles
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import BrowserContext, Locator, Page
 
 SHOWN = 60
 
@@ -162,7 +162,9 @@ def test_another_collection(page: Page, address: str) -> None:
     steps(page, 2)
     panel = options(page)
     panel.get_by_text(re.compile(r"\d+ pictures")).wait_for()
-    set_to(panel.get_by_label("Collection"), "few")
+    choice = panel.get_by_label("Collection")
+    assert {"gallery", "few"} <= set(choice.locator("option").all_inner_texts())
+    choice.select_option("few")
     panel.get_by_text("7 pictures").wait_for()
     steps(page, 1)  # the item is of the other collection
     answered(page, '"collection":"few"')
@@ -177,6 +179,21 @@ def test_another_collection(page: Page, address: str) -> None:
     page.get_by_role("button", name="Start again").click()
     steps(page, 0)
     page.wait_for_function("() => document.querySelectorAll('.tile').length === 7")
-    set_to(panel.get_by_label("Collection"), "")
+    choice.select_option("gallery")
     page.wait_for_function("() => document.querySelectorAll('.tile').length > 30")
     assert page.url.endswith("/")
+
+
+def test_a_collection_is_written_where_the_service_lists_none(context: BrowserContext, address: str) -> None:
+    with ScotClient(address) as client:
+        assert client.upsert(gallery_items()[:3], collection="three").refused == ()
+    page = context.new_page()
+    page.route("**/v1/list-collections", lambda route: route.fulfill(status=404, json={"detail": "no such method"}))
+    page.goto("/")
+    panel = options(page)
+    panel.get_by_text(re.compile(r"\d+ pictures")).wait_for()
+    field = panel.get_by_role("textbox", name="Collection")
+    assert field.get_attribute("placeholder") == "gallery"
+    set_to(field, "three")
+    panel.get_by_text("3 pictures").wait_for()
+    page.wait_for_function("() => document.querySelectorAll('.tile').length === 3")

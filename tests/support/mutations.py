@@ -174,5 +174,6 @@ _WRITTEN: dict[str, Callable[[random.Random], bytes]] = {
         collection="fuzz", item_ids=[rng.choice(("a", "b", "é\0"))]
     ).SerializeToString(),
     f"{INDEX}CollectionInfo": lambda rng: index_pb2.CollectionInfoRequest(collection=_name(rng)).SerializeToString(),
+    f"{INDEX}ListCollections": lambda rng: rng.randbytes(rng.randint(0, 8)),
     f"{HEALTH}Check": lambda rng: b"\n\x16scot.v1.SearchService",
 }

@@ -132,6 +132,7 @@ class Gateway:
     ListItems = CALLS.unary(index_service.list_items, index_pb2.ListItemsResponse)
     GetPictures = CALLS.unary(index_service.get_pictures, index_pb2.GetPicturesResponse)
     CollectionInfo = CALLS.unary(index_service.collection_info, index_pb2.CollectionInfoResponse)
+    ListCollections = CALLS.unary(index_service.list_collections, index_pb2.ListCollectionsResponse)
     Check = CALLS.unary(health_check, health_pb2.HealthCheckResponse, role=None)
     List = CALLS.unary(health_list, health_pb2.HealthListResponse, role=None)
     Watch = CALLS.streaming(health_watch, role=None)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from scot.errors import InvalidInput, ScotError
+from scot.index.collections import CollectionInfo, describe_all
 from scot.index.origin import origin_to_proto
 from scot.index.payload import payload_to_proto
 from scot.index.store import Item
@@ -27,6 +28,7 @@ from services.search.rpc.validation import (
     checked_page,
     checked_payload,
     checked_vector,
+    is_name,
     vector_message,
 )
 
@@ -153,7 +155,17 @@ async def collection_info(
     """The number of items of a collection, and its encoder."""
     collection = _collection(context, request.collection)
     with context.metrics.store("info"):
-        info = await context.store.info(collection)
+        return _info_message(await context.store.info(collection))
+
+
+async def list_collections(context: Context, _: index_pb2.ListCollectionsRequest) -> index_pb2.ListCollectionsResponse:
+    """The collections that a request can name."""
+    with context.metrics.store("collections"):
+        found = await describe_all(context.store.engine)
+    return index_pb2.ListCollectionsResponse(collections=[_info_message(each) for each in found if is_name(each.name)])
+
+
+def _info_message(info: CollectionInfo) -> index_pb2.CollectionInfoResponse:
     return index_pb2.CollectionInfoResponse(
         collection=info.name, items=info.items, encoder=info.encoder_id, dim=info.dim
     )

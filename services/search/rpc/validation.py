@@ -67,11 +67,16 @@ def checked_name(field: str, name: str, *, default: str) -> str:
     """A collection's or composer's name; an empty one means the default."""
     if not name:
         return default
-    if len(name) > limits.MAX_NAME_CHARS or not _NAME.fullmatch(name):
+    if not is_name(name):
         raise InvalidInput(
             f"{field}: a name is at most {limits.MAX_NAME_CHARS} letters, digits, dots, dashes, underscores"
         )
     return name
+
+
+def is_name(name: str) -> bool:
+    """Whether a request can name a collection so."""
+    return len(name) <= limits.MAX_NAME_CHARS and _NAME.fullmatch(name) is not None
 
 
 def checked_composer(field: str, name: str) -> str:

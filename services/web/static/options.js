@@ -74,16 +74,28 @@ function Choose({ label, value, composers, choose }) {
   </select>`;
 }
 
-/** The collection, whose name has to be known: the service lists none. */
+/** The collections of the service's encoder but its default, and the one that is asked, which a link may name. */
+function othersOf({ collections }, usual, named) {
+  const alike = collections.filter((each) => each.encoder === usual.encoder).map((each) => each.collection);
+  return [...new Set([...alike, ...(named ? [named] : [])])].filter((each) => each !== usual.collection);
+}
+
+/** The collection: chosen from those that the service can search, or written where it lists none. */
 function Gallery({ asked, go, attempt }) {
   const info = useAnswer("collection-info", { collection: asked.collection }, [asked.collection, attempt]);
+  const usual = useAnswer("collection-info", {}, [attempt]);
+  const listed = useAnswer("list-collections", {}, [attempt]); // which an older service cannot
   const change = (value) => {
     const collection = value.trim();
     if (collection !== asked.collection) go({ ...asked, collection, trail: elsewhere(asked.trail), filters: {}, ranges: {}, group: null });
   };
   return html`<fieldset><legend>Gallery</legend>
-    <label>Collection<${Field} type="text" value=${asked.collection} maxlength="128" placeholder=${asked.collection ? "" : (info?.collection ?? "the service's default")} autocomplete="off" spellcheck=${false} commit=${change} /></label>
-    ${info && html`<small>${Number(info.items).toLocaleString("en")} pictures</small>`}
+    <label>Collection${listed && usual
+      ? html`<select value=${asked.collection === usual.collection ? "" : asked.collection} onChange=${(event) => change(event.target.value)}>
+          <option value="">${usual.collection}</option>
+          ${othersOf(listed, usual, asked.collection).map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>`
+      : html`<${Field} type="text" value=${asked.collection} maxlength="128" placeholder=${asked.collection ? "" : (usual?.collection ?? "the service's default")} autocomplete="off" spellcheck=${false} commit=${change} />`}</label>
+    ${info && html`<small>${Number(info.items).toLocaleString("en")} ${Number(info.items) === 1 ? "picture" : "pictures"}</small>`}
     <label class="tick"><input type="checkbox" checked=${slash.on()} onChange=${(event) => slash.set(event.target.checked)} />the key / goes to the text</label>
   </fieldset>`;
 }

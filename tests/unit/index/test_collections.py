@@ -191,7 +191,14 @@ def test_a_collection_that_scot_did_not_make_is_listed(where: list[str], capsys:
     async def work() -> None:
         store = opened(where)
         await store.ensure("gallery", "enc", 3)
+        await collections.create(store.engine, "gallery-2", "enc", 3, CollectionConfig())
         await store.engine.create("theirs", 4, CollectionConfig(), {})
+        found = await collections.describe_all(store.engine)
+        assert [(each.name, each.items, each.encoder_id, each.dim) for each in found] == [
+            ("gallery", 0, "enc", 3),  # an alias stands for its collection, and what is not SCOT's is left out
+            ("gallery-2", 0, "enc", 3),
+        ]
+        await store.engine.drop("gallery-2")
         await store.close()
 
     asyncio.run(work())

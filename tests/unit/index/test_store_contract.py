@@ -146,9 +146,47 @@ def test_search_pages_excludes_and_cuts(stocked: Stocked) -> None:
         assert await found(store, gallery, limit=1, offset=1) == ["b"]
         assert (await found(store, gallery, exclude_ids=["a"]))[0] == "b"
         assert await found(store, gallery, score_threshold=0.5) == ["a", "b"]
-        assert await found(store, gallery, offset=len(ITEMS)) == []
+        for offset in (len(ITEMS), len(ITEMS) + 1, 10_000):
+            assert await found(store, gallery, offset=offset) == []
 
     stocked(work)
+
+
+def test_pages_of_equal_scores_lose_and_repeat_nothing(somewhere: Place) -> None:
+    vectors = np.array([[1, 0, 0], [0.8, 0.6, 0], [0, 1, 0]], np.float32)
+    copies = [Item(f"copy {n}", vectors[n % 3], {"even": n % 2 == 0, "n": n}) for n in range(400)]
+
+    async def work(store: GalleryStore) -> None:
+        gallery = somewhere.gallery
+        await store.ensure(gallery, ENCODER, 3)
+        await store.upsert(gallery, copies)
+        listed = [item.item_id for item in (await store.scroll(gallery))[0]]
+        whole = await store.search(gallery, NEAR_A, limit=len(copies), with_vectors=True)
+        assert len({hit.score for hit in whole}) == 3
+        assert [hit.item_id for hit in whole] == sorted(
+            listed,
+            key=lambda each: int(each.removeprefix("copy ")) % 3,  # and else in the order of the listing
+        )
+        for limit in (19, 134, 399):
+            starts = range(0, len(copies) + limit, limit)
+            pages = [await store.search(gallery, NEAR_A, limit=limit, offset=n, with_vectors=True) for n in starts]
+            hits = [hit for page in pages for hit in page]
+            assert [(hit.item_id, hit.score, hit.payload) for hit in hits] == [
+                (hit.item_id, hit.score, hit.payload) for hit in whole
+            ]
+            assert all(np.array_equal(hit.vector, each.vector) for hit, each in zip(hits, whole, strict=True))
+        left = [hit.item_id for hit in whole if hit.payload["even"] and hit.item_id != "copy 0" and hit.score > 0.5]
+        options: dict[str, Any] = {
+            "filter": Filter(must=[Match("even", True)]),
+            "exclude_ids": ["copy 0"],
+            "score_threshold": 0.5,
+        }
+        pages = [await store.search(gallery, NEAR_A, limit=11, offset=n, **options) for n in range(0, 150, 11)]
+        assert [hit.item_id for page in pages for hit in page] == left
+        groups = [await store.search_groups(gallery, NEAR_A, "n", limit=100, offset=n) for n in range(0, 400, 100)]
+        assert [group.value for page in groups for group in page] == [hit.payload["n"] for hit in whole]
+
+    somewhere.run(work)
 
 
 @pytest.mark.parametrize(

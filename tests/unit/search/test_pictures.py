@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import pty
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 from scot.cli import main
-from scot.client import NewItem, Origin, ScotClient
+from scot.client import AsyncScotClient, CollectionInfo, NewItem, Origin, ScotClient
 from scot.errors import InvalidInput, NotFound
 from services.search.local.config import LocalConfig
 from services.search.rpc.limits import MAX_PICTURES
@@ -65,6 +66,24 @@ def test_an_image_comes_back_small(client: ScotClient) -> None:
     images = {name: Image.open(io.BytesIO(each.image)).convert("RGB") for name, each in found.items()}
     assert {name: each.size for name, each in images.items()} == {"../blue": (40, 20), "red": (256, 128)}
     assert np.abs(np.subtract(images["red"].getpixel((9, 9)), (200, 0, 0))).max() < 8
+
+
+def test_the_collections_of_the_store_are_listed(
+    client: ScotClient, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.upsert([NewItem("a", vector=np.ones(32))], collection="another")
+    info = client.info()
+    found = client.collections()
+    assert found == (client.info(collection="another"), info)
+    assert [(each.collection, each.items, each.dim) for each in found] == [("another", 1, 32), ("gallery", 3, 32)]
+
+    async def asynchronously() -> tuple[CollectionInfo, ...]:
+        async with AsyncScotClient(address) as other:
+            return await other.collections()
+
+    assert asyncio.run(asynchronously()) == found
+    assert main(["collections", "list", "--served", "--address", address]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["another", "1", info.encoder, "32"]
 
 
 def test_wrong_requests_are_refused_as_those_of_get(client: ScotClient) -> None:

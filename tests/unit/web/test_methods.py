@@ -30,6 +30,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "ListItems": {"limit": 2, "source": "/pictures"},
     "GetPictures": {"itemIds": ["red", "nobody"]},
     "CollectionInfo": {},
+    "ListCollections": {},
 }
 UNARY = [method for method in METHODS if not method.server_streaming]
 CHANGING = ("timings", "requestId")

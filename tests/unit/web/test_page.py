@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 
 import pytest
@@ -42,3 +43,22 @@ def test_what_a_module_imports_is_served(url: str, module: str) -> None:
 def test_the_document_has_no_inline_script_or_style_and_names_no_other_host(url: str) -> None:
     text = ask(url, "/").body.decode()
     assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=|https?:", text) == []
+
+
+def test_a_file_is_compressed_for_who_reads_it(url: str) -> None:
+    plain, packed = ask(url, "/static/page.js"), ask(url, "/static/page.js", accept_encoding="gzip, br")
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert len(packed.body) < len(plain.body) / 2
+    assert plain.headers["vary"] == packed.headers["vary"] == "accept-encoding"
+    assert plain.headers["etag"] != packed.headers["etag"]
+    again = ask(url, "/static/page.js", accept_encoding="gzip", if_none_match=packed.headers["etag"])
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_every_module_is_named_in_the_document(url: str) -> None:
+    """Else the browser would ask for a module only when it has read the one that imports it."""
+    text = ask(url, "/").body.decode()
+    named = re.findall(r'<link rel="modulepreload" href="/static/([^"]+)">', text)
+    assert sorted([*named, "page.js"]) == MODULES

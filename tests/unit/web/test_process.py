@@ -72,6 +72,13 @@ def test_it_serves_counts_and_ends(address: str) -> None:
     assert log.count('"event": "request"') == 2  # health checks are not logged
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_right_after_the_start_ends_it(number: signal.Signals) -> None:
+    with web("localhost:1") as running:
+        running.process.send_signal(number)
+        assert running.process.wait(30) == 0
+
+
 def test_a_request_under_way_is_answered_before_the_end(address: str) -> None:
     answers: list[Answer] = []
     with web(address) as running, connected(running.url) as stream:
