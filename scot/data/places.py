@@ -32,11 +32,17 @@ _OPTIONS: Mapping[str, Any] = {"use_listings_cache": False}  # a source may chan
 _VERSION = ("ETag", "etag", "generation", "blob_id", "md5Hash", "content_hash", "Last-Modified", "LastModified", "mtime")
 _MODIFIED = ("LastModified", "mtime", "last_modified", "updated")
 _NOT_LISTED = ("http", "https")
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
 
 
 def is_url(name: str | Path) -> bool:
     """Whether a name is a URL and not a local path."""
     return isinstance(name, str) and _URL.match(name) is not None
+
+
+def is_object_store(url: str) -> bool:
+    """Whether a file appears with all of its content where it is put, without a folder that is made before."""
+    return url.partition("://")[0].lower() in _OBJECT_STORES
 
 
 def open_place(name: str | Path) -> Place:

@@ -27,7 +27,7 @@ _AGAIN = "run it again: what is finished stays"
 
 @contextlib.contextmanager
 def reaching(url: str, *, done: str = "read") -> Iterator[None]:
-    """Report what a file system raises in the block as SCOT's error; FileNotFoundError and FileExistsError pass.
+    """Report what a file system raises in the block as SCOT's error; that a file is or is not there passes.
 
     Args:
         url: what is reached.
@@ -40,7 +40,7 @@ def reaching(url: str, *, done: str = "read") -> Iterator[None]:
     """
     try:
         yield
-    except (ScotError, FileNotFoundError, FileExistsError):
+    except (ScotError, FileNotFoundError, FileExistsError, NotImplementedError):
         raise
     except Exception as error:
         raise sentence(url, error, done=done) from error
@@ -75,7 +75,7 @@ def sentence(url: str, error: Exception, *, done: str = "read") -> ScotError:
         return Unavailable(f"{url} cannot be {done}: the store throttles and went on doing so; {_AGAIN}")
     if says(_BROKEN):
         return Unavailable(f"{url} cannot be {done}: the store broke off in the midst of a file, again and again; {_AGAIN}")
-    return Unavailable(f"{url} cannot be {done}: {_first_line(error)}; {_AGAIN}")
+    return Unavailable(f"{url} cannot be {done}: {first_line(error)}; {_AGAIN}")
 
 
 def changed(url: str) -> InvalidInput:
@@ -108,5 +108,6 @@ def _status(error: BaseException) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of what a library says."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

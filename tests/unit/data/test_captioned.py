@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from scot.data import webdataset
+from scot.data import patterns
 from scot.data.captioned import read_captioned
 from scot.data.captioned_writer import write_captioned
 from scot.data.images import decode_image
