@@ -21,14 +21,15 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias
 
+from scot.data.read_ahead import AT_ONCE
 from scot.data.remote_errors import EXTRAS, changed, reaching
-from scot.errors import InvalidInput
+from scot.errors import InvalidInput, PermissionDenied, Unavailable
 
 BLOCK_BYTES = 8 * 2**20
 """What a file that is read from its beginning to its end is fetched in; the next block is fetched meanwhile."""
 _BLOCKS = 3  # of an open file, in memory
 _URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::[a-z])", re.IGNORECASE)
-_OPTIONS: Mapping[str, Any] = {"use_listings_cache": False}  # a source may change between two looks
+_CONNECTIONS = 2 * AT_ONCE
 _VERSION = ("ETag", "etag", "generation", "blob_id", "md5Hash", "content_hash", "Last-Modified", "LastModified", "mtime")
 _MODIFIED = ("LastModified", "mtime", "last_modified", "updated")
 _NOT_LISTED = ("http", "https")
@@ -82,7 +83,19 @@ def _filesystem(protocol: str) -> Any:
         known = ", ".join(f"{name}://" for name in EXTRAS)
         raise InvalidInput(f"there is no file system {protocol}://; known are {known} and what else fsspec has")
     with reaching(f"{protocol}://"):
-        return fsspec.filesystem(protocol, **({} if protocol in ("file", "local") else _OPTIONS))
+        return fsspec.filesystem(protocol, **_options(protocol))
+
+
+def _options(protocol: str) -> dict[str, Any]:
+    """How a file system is opened; what a user has configured for fsspec comes first."""
+    import fsspec
+
+    if protocol in ("file", "local"):
+        return {}
+    options: dict[str, Any] = {"use_listings_cache": False}  # a source may change between two looks
+    if protocol in ("s3", "s3a"):
+        options["config_kwargs"] = {"max_pool_connections": _CONNECTIONS}
+    return {name: value for name, value in options.items() if name not in fsspec.config.conf.get(protocol, {})}
 
 
 @dataclass(frozen=True)
@@ -153,8 +166,17 @@ class RemotePath:
 
     def now(self) -> Status:
         """What the store says of it now."""
-        with reaching(self.url):
-            return Status.of(self.fs.info(self.key))
+        try:
+            with reaching(self.url):
+                return Status.of(self.fs.info(self.key))
+        except (PermissionDenied, Unavailable):
+            # The answer to HEAD says no reason; that to GET does.
+            if "/" in self.key:
+                with contextlib.suppress(FileNotFoundError), reaching(self.url):
+                    self.fs.cat_file(self.key, start=0, end=1)
+            else:
+                next(self.iterdir(), None)
+            raise
 
     def exists(self) -> bool:
         """Whether there is such a file or folder."""
@@ -190,14 +212,19 @@ class RemotePath:
                 yield RemotePath(f"{self.url}/{name.rpartition('/')[2]}", Status.of(each))
 
     def open(
-        self, mode: str = "rb", *, encoding: str | None = None, newline: str | None = None, ahead: bool = True
-    ) -> IO[Any]:
-        """Open the file to read it from its beginning to its end, with a block read ahead; or, without, to look into it.
+        self, mode: str = "rb", *, encoding: str | None = None, newline: str | None = None, seek: bool = False,
+        ahead: bool = True,
+    ) -> IO[Any]:  # fmt: skip
+        """Open the file to read it.
 
-        Raises:
-            InvalidInput: the server neither says how large the file is nor sends a part of it (HTTP).
+        Args:
+            mode: ``r`` or ``rb``.
+            encoding: of text.
+            newline: of text, as :func:`open` has it.
+            seek: another place than the next one is read too; not every web server can do that.
+            ahead: read it from its beginning to its end, a block ahead; or look into a small part of it.
         """
-        stream = io.BufferedReader(_Reader(self, ahead=ahead), 2**16)
+        stream = io.BufferedReader(_Reader(self, seek=seek, ahead=ahead), 2**16)
         if "b" in mode:
             return stream
         return io.TextIOWrapper(stream, encoding=encoding, newline=newline)
@@ -248,7 +275,7 @@ Place: TypeAlias = Path | RemotePath
 
 def for_arrow(place: Place, *, ahead: bool) -> AbstractContextManager[Path | IO[bytes]]:
     """A file for pyarrow to read: ``ahead`` from its beginning to its end, or else its end alone."""
-    return contextlib.nullcontext(place) if isinstance(place, Path) else place.open(ahead=ahead)
+    return contextlib.nullcontext(place) if isinstance(place, Path) else place.open(seek=True, ahead=ahead)
 
 
 def version_of(place: Place) -> tuple[int, str]:
@@ -290,10 +317,13 @@ def _is_other(place: Place, before: tuple[int, str]) -> bool:
 class _Reader(io.RawIOBase):
     """A file of fsspec as Python's own kind of file, whose errors are SCOT's."""
 
-    def __init__(self, path: RemotePath, *, ahead: bool) -> None:
+    def __init__(self, path: RemotePath, *, seek: bool, ahead: bool) -> None:
         self._url = path.url
+        self._seekable = seek or not path.url.startswith(_NOT_LISTED)
         options: dict[str, Any] = {"block_size": 2**16, "cache_type": "readahead"}
-        if ahead:
+        if not self._seekable:
+            options = {"block_size": 0}  # one request, whose body is read as it comes
+        elif ahead:
             options = {"block_size": BLOCK_BYTES, "cache_type": "background", "cache_options": {"maxblocks": _BLOCKS}}
         with reaching(self._url):
             self._file = path.fs.open(path.key, "rb", **options)
@@ -302,7 +332,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        return bool(self._file.seekable())
+        return self._seekable
 
     def tell(self) -> int:
         return int(self._file.tell())

@@ -65,6 +65,8 @@ def sentence(url: str, error: Exception, *, done: str = "read") -> ScotError:
         return PermissionDenied(f"{url} cannot be {done}: the store does not know these credentials")
     if says(_CHANGED):
         return changed(url)
+    if "range requests" in seen:
+        return InvalidInput(f"{url} cannot be streamed: its server does not send parts of a file; make tars, or copy it")
     if isinstance(error, PermissionError) or _status(error) in (401, 403):
         if done == "listed":
             why = "the credentials do not allow listing; name the shards by a pattern (shard-{000..099}.tar) or a table"
