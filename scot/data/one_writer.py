@@ -28,11 +28,12 @@ BEAT_S, DEAD_S, LOOK_S = 5.0, 20.0, 1.0
 
 
 @contextlib.contextmanager
-def one_writer(output: str, *, progress: Progress = SILENT) -> Iterator[Callable[[], None]]:
+def one_writer(output: str, *, busy: str = "", progress: Progress = SILENT) -> Iterator[Callable[[], None]]:
     """Hold an output alone during the block; the yielded function raises Conflict if another run has taken it over.
 
     Args:
         output: a folder or a URL.
+        busy: the message of Conflict.
         progress: receives a line while a lease of an earlier run is watched.
 
     Raises:
@@ -40,7 +41,7 @@ def one_writer(output: str, *, progress: Progress = SILENT) -> Iterator[Callable
         Unavailable, PermissionDenied: it cannot be written.
     """
     folder = Folder(output)
-    busy = f"another run writes {output}: wait until it has finished, or name another --output"
+    busy = busy or f"another run writes {output}: wait until it has finished, or name another --output"
     if folder.local:
         with locked(Path(folder.path(LOCK)), wait=False, what=output, busy=busy):
             yield lambda: None
@@ -61,7 +62,7 @@ class _Lease:
         self._owner, self._beats = uuid.uuid4().hex, 0
         self._host = f"{socket.gethostname()} (process {os.getpid()})"
         self._written = time.monotonic()
-        self._lost, self._done = threading.Event(), threading.Event()
+        self._lost, self._done, self._turn = threading.Event(), threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
 
     def take(self, progress: Progress) -> None:
@@ -73,8 +74,11 @@ class _Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise Conflict if another run may have taken the lease."""
-        if self._lost.is_set() or time.monotonic() - self._written > DEAD_S:
+        """Raise Conflict if another run has taken the lease."""
+        with self._turn:
+            if time.monotonic() - self._written > DEAD_S / 2 and self._read() != self._content():
+                self._lost.set()
+        if self._lost.is_set():
             raise Conflict(f"{self._busy}; it took the output over while this run could not reach it")
 
     def release(self) -> None:
@@ -99,16 +103,17 @@ class _Lease:
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_S):
-            with contextlib.suppress(ScotError, OSError):  # the store may come back before the lease is lost
+            with contextlib.suppress(ScotError, OSError), self._turn:  # the store may come back in time
                 if self._read() != self._content():
                     self._lost.set()
                     return
+                self._folder.write(LOCK, self._content(self._beats + 1))
                 self._beats += 1
-                self._folder.write(LOCK, self._content())
                 self._written = time.monotonic()
 
-    def _content(self) -> bytes:
-        return json.dumps({"owner": self._owner, "host": self._host, "beat": self._beats}).encode()
+    def _content(self, beats: int | None = None) -> bytes:
+        beat = self._beats if beats is None else beats
+        return json.dumps({"owner": self._owner, "host": self._host, "beat": beat}).encode()
 
     def _read(self) -> bytes:
         try:

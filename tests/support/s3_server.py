@@ -173,6 +173,17 @@ def served() -> Iterator[S3Server]:
             server.close()
 
 
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Let the libraries give up soon, where they would try again for a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_MAX_ATTEMPTS", "1")
+        patch.setattr(fsspec.get_filesystem_class("s3"), "retries", 2)
+        _forget()
+        yield
+    _forget()
+
+
 def _forget() -> None:
     """Forget the file systems that are open: they have the endpoint of their time."""
     places._filesystem.cache_clear()

@@ -25,7 +25,7 @@ from scot.data.places import RemotePath, open_place
 from scot.data.read_ahead import AT_ONCE, read_ahead
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused, InvalidInput, NotFound, PermissionDenied, ScotError, Unavailable
-from tests.support.s3_server import DENIED, EXPIRED, SLOW_DOWN, Request, S3Server, Weather, served
+from tests.support.s3_server import DENIED, EXPIRED, SLOW_DOWN, Request, S3Server, Weather, impatient, served
 
 
 @pytest.fixture(scope="module")
@@ -226,15 +226,9 @@ def test_bodies_that_are_cut_short_are_read_again(s3: S3Server, bucket: str) -> 
 
 
 @pytest.fixture
-def few_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the libraries give up at once."""
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    places._filesystem.cache_clear()
-    monkeypatch.setattr(fsspec.get_filesystem_class("s3"), "retries", 2)
-    yield
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    places._filesystem.cache_clear()
+def few_retries(s3: S3Server) -> Iterator[None]:
+    with impatient():
+        yield
 
 
 @pytest.mark.parametrize(
