@@ -23,7 +23,7 @@ from typing import Literal
 from scot.data import coco, folder, paths, patterns, webdataset
 from scot.data.key_table import SeenIds
 from scot.data.payload import MAX_PAYLOAD_BYTES, clean, payload_bytes, stored_payload
-from scot.data.places import Place, RemotePath, open_place
+from scot.data.places import Place, open_place
 from scot.data.records import MAX_CAPTION_CHARS, MAX_ID_CHARS, CaptionedImage, RawRecord, Refusals
 from scot.data.tables import Table, open_table
 from scot.errors import InvalidInput, NotFound

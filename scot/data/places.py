@@ -30,7 +30,17 @@ BLOCK_BYTES = 8 * 2**20
 _BLOCKS = 3  # of an open file, in memory
 _URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::[a-z])", re.IGNORECASE)
 _CONNECTIONS = 2 * AT_ONCE
-_VERSION = ("ETag", "etag", "generation", "blob_id", "md5Hash", "content_hash", "Last-Modified", "LastModified", "mtime")
+_VERSION = (
+    "ETag",
+    "etag",
+    "generation",
+    "blob_id",
+    "md5Hash",
+    "content_hash",
+    "Last-Modified",
+    "LastModified",
+    "mtime",
+)
 _MODIFIED = ("LastModified", "mtime", "last_modified", "updated")
 _NOT_LISTED = ("http", "https")
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
@@ -202,7 +212,9 @@ class RemotePath:
     def iterdir(self) -> Iterator[RemotePath]:
         """What is in the folder, by name. Raises InvalidInput: the server cannot list."""
         if self.url.startswith(_NOT_LISTED):
-            raise InvalidInput(f"{self.url} cannot be listed: name its tars, by a pattern if there are several, or a table")
+            raise InvalidInput(
+                f"{self.url} cannot be listed: name its tars, by a pattern if there are several, or a table"
+            )
         with reaching(self.url, done="listed"):
             listed = self.fs.ls(self.key, detail=True)
         own = self.key.rstrip("/")

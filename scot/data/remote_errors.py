@@ -14,7 +14,14 @@ from scot.errors import InvalidInput, NotFound, PermissionDenied, ScotError, Una
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "hf": "hf", "http": "http", "https": "http"}
 """The extra of the package that a protocol needs."""
 
-_EXPIRED = ("ExpiredToken", "TokenRefreshRequired", "InvalidToken", "token has expired", "invalid_grant", "RefreshError")
+_EXPIRED = (
+    "ExpiredToken",
+    "TokenRefreshRequired",
+    "InvalidToken",
+    "token has expired",
+    "invalid_grant",
+    "RefreshError",
+)
 _WRONG = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "Access Key Id you provided", "signature we calculated")
 _MISSING = ("NoCredentials", "Unable to locate credentials", "LocalTokenNotFound", "DefaultCredentialsError")
 _CLOCK = ("RequestTimeTooSkewed", "difference between the request time")
@@ -60,13 +67,17 @@ def sentence(url: str, error: Exception, *, done: str = "read") -> ScotError:
     if says(_CLOCK):
         return PermissionDenied(f"{url} cannot be {done}: this machine's clock differs too much from the store's")
     if says(_MISSING):
-        return PermissionDenied(f"{url} cannot be {done}: there are no credentials (docs/jobs.md says where they come from)")
+        return PermissionDenied(
+            f"{url} cannot be {done}: there are no credentials (docs/jobs.md says where they come from)"
+        )
     if says(_WRONG):
         return PermissionDenied(f"{url} cannot be {done}: the store does not know these credentials")
     if says(_CHANGED):
         return changed(url)
     if "range requests" in seen:
-        return InvalidInput(f"{url} cannot be streamed: its server does not send parts of a file; make tars, or copy it")
+        return InvalidInput(
+            f"{url} cannot be streamed: its server does not send parts of a file; make tars, or copy it"
+        )
     if isinstance(error, PermissionError) or _status(error) in (401, 403):
         if done == "listed":
             why = "the credentials do not allow listing; name the shards by a pattern (shard-{000..099}.tar) or a table"
@@ -76,7 +87,9 @@ def sentence(url: str, error: Exception, *, done: str = "read") -> ScotError:
     if says(_THROTTLED) or _status(error) in _THROTTLED_STATUS:
         return Unavailable(f"{url} cannot be {done}: the store throttles and went on doing so; {_AGAIN}")
     if says(_BROKEN):
-        return Unavailable(f"{url} cannot be {done}: the store broke off in the midst of a file, again and again; {_AGAIN}")
+        return Unavailable(
+            f"{url} cannot be {done}: the store broke off in the midst of a file, again and again; {_AGAIN}"
+        )
     return Unavailable(f"{url} cannot be {done}: {first_line(error)}; {_AGAIN}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -123,10 +124,8 @@ def _side_by_side(
     encoder = load_encoder(config.encoder)
     composers = load_composers(config.composers, config.composer, encoder)
     with working_folder(config.output) as output:
-        results = [
-            _compare(config, folder, read, encoder, composers, output, skip_missing, console)
-            for folder, read in benchmarks
-        ]
+        parts: Any = {"encoder": encoder, "composers": composers, "output": output, "console": console}
+        results = [_compare(config, folder, read, skip_missing=skip_missing, **parts) for folder, read in benchmarks]
         written = write_comparisons(output / "results.json", results)
     if config.json:
         print_json(written)
@@ -137,6 +136,7 @@ def _compare(
     config: ComparisonConfig,
     folder: Place,
     read: Callable[[], Benchmark],
+    *,
     encoder: Encoder,
     composers: Sequence[LearnedComposer],
     output: Path,

@@ -125,7 +125,9 @@ def train_with_ray(
         torch_config=TorchConfig(backend=BACKENDS if use_gpu else "gloo"),
         scaling_config=ScalingConfig(**scaling),
         run_config=RunConfig(
-            name="ray_train", storage_path=str(run.ray_folder()), failure_config=FailureConfig(max_failures=max_failures)
+            name="ray_train",
+            storage_path=str(run.ray_folder()),
+            failure_config=FailureConfig(max_failures=max_failures),
         ),
     )
     with (

@@ -1,4 +1,4 @@
-"""A real S3 server (moto's) behind a proxy that is slow, throttles, cuts bodies short or refuses, as a test wants it."""
+"""A real S3 server (moto's) behind a proxy that is slow, throttles, cuts bodies or refuses, as a test wants it."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import itertools
 import json
 import tarfile
 from collections.abc import Callable, Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
@@ -100,7 +100,10 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], str]] = {
     "a star": (TARS, "/shard-*.tar"),
     "a data set of Hugging Face": ({f"data/train-{k:05d}-of-00002.parquet": parquet(4 * k) for k in range(2)}, ""),
     "parts by a star": (
-        {f"data/{split}-{k:05d}-of-00002.parquet": parquet(k) for split, k in [("train", 0), ("train", 4), ("test", 8)]},
+        {
+            f"data/{split}-{k:05d}-of-00002.parquet": parquet(k)
+            for split, k in [("train", 0), ("train", 4), ("test", 8)]
+        },
         "/data/train-*.parquet",
     ),
     "coco": (
@@ -132,7 +135,9 @@ def test_a_source_at_a_url_is_read_as_on_the_disk(
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes(data)
     there, here = Refusals(), Refusals()
-    assert records(f"{bucket}/set{name}", there, captions=captions) == records(f"{tmp_path}{name}", here, captions=captions)
+    assert records(f"{bucket}/set{name}", there, captions=captions) == records(
+        f"{tmp_path}{name}", here, captions=captions
+    )
     assert there.summary() == here.summary()
     assert fingerprint(f"{bucket}/set{name}") == fingerprint(f"{bucket}/set{name}")
     assert open_source(f"{bucket}/set/{name.strip('/')}", captions=captions).layout.startswith(
@@ -144,7 +149,12 @@ def test_a_source_at_a_url_is_read_as_on_the_disk(
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A web server, which neither lists nor sends parts of a file."""
     folder = tmp_path_factory.mktemp("web")
-    for name, data in {**TARS, **PICTURES, "list.csv": CSV.encode(), "part.parquet": _many_groups(range(2_000))}.items():
+    for name, data in {
+        **TARS,
+        **PICTURES,
+        "list.csv": CSV.encode(),
+        "part.parquet": _many_groups(range(2_000)),
+    }.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
     handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
@@ -176,7 +186,10 @@ def test_latency_is_waited_for_at_once(s3: S3Server, bucket: str) -> None:
     put(s3, bucket, {f"{number:03d}.png": png(number) for number in range(100)})
     source = open_source(bucket, captions="optional")
     s3.weather = Weather(latency_s=0.02)
-    assert sum(1 for each in read_ahead(source.read(Refusals()), CaptionedImage.fetched) if isinstance(each.image, bytes)) == 100
+    assert (
+        sum(1 for each in read_ahead(source.read(Refusals()), CaptionedImage.fetched) if isinstance(each.image, bytes))
+        == 100
+    )
     assert s3.weather.at_once > AT_ONCE / 2
 
 
@@ -192,9 +205,7 @@ def test_what_is_ahead_comes_in_order_and_fails_where_it_is() -> None:
         next(results)
 
 
-def test_a_large_shard_is_read_in_blocks_one_ahead(
-    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_shard_is_read_in_blocks_one_ahead(s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "BLOCK_BYTES", 2**16)
     samples = {f"{n:03d}.{kind}": data for n in range(300) for kind, data in (("png", png(n)), ("txt", b"a cup"))}
     s3.put(f"{bucket}/a.tar", tar(samples))
@@ -289,7 +300,9 @@ def test_a_bucket_that_must_not_be_listed(s3: S3Server, bucket: str) -> None:
 def test_a_thousand_empty_objects_are_not_asked_for(s3: S3Server, bucket: str) -> None:
     s3.put_empty(bucket.removeprefix("s3://"), (f"pictures/{number:04d}.jpg" for number in range(1_000)))
     s3.weather = Weather()
-    with pytest.raises(InvalidInput, match=r"has none of them; 1,000 refused: 1,000 empty \(0000\.jpg, 0001\.jpg, 0002"):
+    with pytest.raises(
+        InvalidInput, match=r"has none of them; 1,000 refused: 1,000 empty \(0000\.jpg, 0001\.jpg, 0002"
+    ):
         open_source(f"{bucket}/pictures", captions="optional")
     assert not any(request.reads for request in s3.weather.seen)
     s3.put(f"{bucket}/pictures/1000.png", png(1))
@@ -401,7 +414,12 @@ def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
     places._filesystem.cache_clear()
     monkeypatch.setattr(fsspec, "filesystem", missing)
-    for url, extra in {"s3://b/x": "s3", "gs://b/x": "gcs", "hf://datasets/o/n": "hf", "https://h/x.tar": "http"}.items():
+    for url, extra in {
+        "s3://b/x": "s3",
+        "gs://b/x": "gcs",
+        "hf://datasets/o/n": "hf",
+        "https://h/x.tar": "http",
+    }.items():
         with pytest.raises(InvalidInput, match=rf"pip install 'scot-search\[{extra}\]'"):
             open_place(url)
     places._filesystem.cache_clear()
