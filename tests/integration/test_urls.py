@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -187,9 +187,13 @@ def test_the_lease_of_a_dead_run_is_taken_over_and_a_late_owner_notices(s3: S3Se
         still_alone()
         Folder(output).write(".lock", b'{"owner": "another"}')
         with pytest.raises(Conflict, match="took the output over while this run could not reach it"):
-            while True:
-                still_alone()
+            _until_it_raises(still_alone)
     assert Folder(output).read(".lock") == b'{"owner": "another"}', "the lease of another run stays"
+
+
+def _until_it_raises(call: Callable[[], None]) -> None:
+    while True:
+        call()
 
 
 def pretrain_here(embeddings: str, *more: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -76,9 +77,7 @@ class S3Server:
         self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
         self._thread.start()
         started.wait()
-        self.files: Any = fsspec.filesystem(
-            "s3", key="k", secret="s", endpoint_url=f"http://127.0.0.1:{self._port}", use_listings_cache=False
-        )
+        self.files = _file_system(self._port)
 
     @property
     def url(self) -> str:
@@ -156,21 +155,57 @@ class S3Server:
 
 
 @contextmanager
+def served_elsewhere(latency_s: float) -> Iterator[Any]:
+    """A server in a process of its own, for measurements; yields a file system that goes past the proxy."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve_here, args=(there, latency_s), daemon=True)
+    process.start()
+    port, past = here.recv()
+    try:
+        with _used(f"http://127.0.0.1:{port}"):
+            yield _file_system(past)
+    finally:
+        here.send(None)
+        process.join()
+
+
+def _serve_here(connection: Any, latency_s: float) -> None:
+    server = S3Server()
+    server.weather = Weather(latency_s=latency_s)
+    connection.send((server.port, server._port))
+    connection.recv()
+    server.close()
+
+
+@contextmanager
 def served() -> Iterator[S3Server]:
     """A server that SCOT uses for ``s3://`` during the block."""
+    server = S3Server()
+    try:
+        with _used(server.url):
+            yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def _used(endpoint: str) -> Iterator[None]:
+    """Let s3:// be at this endpoint."""
     with pytest.MonkeyPatch.context() as patch:
-        server = S3Server()
         for name, value in {
             "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": server.url, "NO_PROXY": "*", "no_proxy": "*",
+            "AWS_ENDPOINT_URL": endpoint, "NO_PROXY": "*", "no_proxy": "*",
         }.items():  # fmt: skip
             patch.setenv(name, value)
         _forget()
-        try:
-            yield server
-        finally:
-            _forget()
-            server.close()
+        yield
+    _forget()
+
+
+def _file_system(port: int) -> Any:
+    options = {"key": "k", "secret": "s", "use_listings_cache": False}
+    return fsspec.filesystem("s3", endpoint_url=f"http://127.0.0.1:{port}", **options)
 
 
 @contextmanager
