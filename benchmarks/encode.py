@@ -8,9 +8,9 @@
 The first encodes tables of tiny pictures, a process for each number, and prints the peak of its memory: anonymous (what
 the process alone holds) and resident (with the pages of mapped files, which the kernel takes back when it needs them).
 The second lets the towers alone and a whole run take turns, on the same pictures and texts; the third kills runs at
-random times, and compares the result and the work with those of a run that was not killed. The last lets runs take turns
-whose pictures lie on the disk and on an S3 server that answers after ``--latency-ms``, as files of a table and in tars;
-the server, in a process of its own, uses the same cores.
+random times, and compares the result and the work with those of a run that was not killed. The last lets runs take
+turns whose pictures lie on the disk and on an S3 server that answers after ``--latency-ms``, as files of a table and
+in tars; the server, in a process of its own, uses the same cores.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from scot.data.key_table import SeenIds
 from scot.data.payload import MAX_PAYLOAD_BYTES, clean, payload_bytes, stored_payload
 from scot.data.places import Place, open_place
 from scot.data.records import MAX_CAPTION_CHARS, MAX_ID_CHARS, CaptionedImage, RawRecord, Refusals
+from scot.data.suffixes import TABLE_SUFFIXES
 from scot.data.tables import Table, open_table
 from scot.errors import InvalidInput, NotFound
 
@@ -113,7 +114,7 @@ def open_source(source: str | Path, *, images: str | Path | None = None, caption
         return _of_shards(name, path.parent, [path], captions)
     if path.is_file() and suffix == ".json":
         return _of_coco(name, path, place, captions)
-    if path.is_file() and suffix in paths.TABLE_SUFFIXES:
+    if path.is_file() and suffix in TABLE_SUFFIXES:
         return _of_table(name, [path], place or path.parent, captions)
     if suffix in _PACKED:
         raise InvalidInput(f"{name!r} cannot be streamed: unpack it, or make .tar shards of what is in it")

@@ -25,6 +25,7 @@ from scot.data.key_table import KeyTable
 from scot.data.places import Place, RemotePath
 from scot.data.read_ahead import read_ahead
 from scot.data.records import RawRecord, Refusals, read_file
+from scot.data.suffixes import TABLE_SUFFIXES
 from scot.data.tables import Row, Table, column_names, has_images, open_table
 from scot.errors import ImageRefused, InvalidInput
 
@@ -92,7 +93,7 @@ def find_table(folder: Place, *, captions: str) -> tuple[Table | None, str]:
     Raises:
         InvalidInput: several tables of one rank, or the one to read cannot be read.
     """
-    tables = [folder / name for name in paths.names(folder, paths.TABLE_SUFFIXES)]
+    tables = [folder / name for name in paths.names(folder, TABLE_SUFFIXES)]
     ranks = [[file for file in tables if file.stem.lower() == stem] for stem in ("captions", "metadata")]
     ranks[1] = [file for file in ranks[1] if has_images(column_names(file))]
     ranks.append([file for file in tables if not any(file in rank for rank in ranks) and _names_images(file, folder)])
@@ -136,7 +137,7 @@ def read_folder(table: Table, images: Place, captions: str, refusals: Refusals) 
         """Whether a subfolder or one above it has a table of captions."""
         if not folder:
             return False
-        stems = {PurePosixPath(name).stem.lower() for name in paths.names(images / folder, paths.TABLE_SUFFIXES)}
+        stems = {PurePosixPath(name).stem.lower() for name in paths.names(images / folder, TABLE_SUFFIXES)}
         return bool(stems & {"captions", "metadata"}) or has_table(folder.rpartition("/")[0])
 
     skipped = refusals if captions == "optional" else Refusals(keep=0)

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from scot.data.atomic_io import locked, write_bytes, writing
-from scot.data.places import RemotePath, is_url
+from scot.data.filesystems import is_url
+from scot.data.places import RemotePath
 from scot.data.read_ahead import read_ahead
 from scot.data.shards import Folder
 from scot.errors import Conflict

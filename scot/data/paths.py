@@ -15,56 +15,8 @@ from typing import TypeAlias
 
 from scot.data.places import Place, RemotePath
 from scot.data.records import Refusals
+from scot.data.suffixes import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, OTHER_SUFFIXES, TABLE_SUFFIXES
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
-        *(".heic", ".heif", ".hif", ".avif"),
-    ]
-)
-"""Files that are read as images; the decoder looks at their bytes, not at their names."""
-_OTHER_SUFFIXES = frozenset(
-    [
-        *(
-            ".svg",
-            ".svgz",
-            ".pdf",
-            ".eps",
-            ".ai",
-            ".psd",
-            ".xcf",
-            ".ico",
-            ".jp2",
-            ".j2k",
-            ".jxl",
-            ".tga",
-            ".exr",
-            ".hdr",
-            ".ppm",
-            ".pgm",
-            ".pbm",
-        ),
-        *(".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".raf", ".rw2", ".pef", ".srw", ".x3f"),  # camera RAW
-        *(
-            ".mp4",
-            ".mov",
-            ".m4v",
-            ".avi",
-            ".mkv",
-            ".webm",
-            ".mpg",
-            ".mpeg",
-            ".mts",
-            ".m2ts",
-            ".3gp",
-            ".wmv",
-            ".flv",
-        ),  # video
-    ]
-)
-_ARCHIVE_SUFFIXES = frozenset({".tar", ".tgz", ".zip", ".rar", ".7z"})
-TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
-"""The tables of captions that are read."""
 CACHE_TAG, CACHE_SIGNATURE = "CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
 """The file that marks a folder as a cache, and how it begins (https://bford.info/cachedir/)."""
 _HIDDEN = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
@@ -288,9 +240,9 @@ def _kind(entry: _Entry, *, top: bool) -> str:
         if not suffix:
             return "other"
         return "not_a_file" if _mode(entry.path) else "missing"
-    if suffix in _OTHER_SUFFIXES:
+    if suffix in OTHER_SUFFIXES:
         return "unsupported_format"
-    if suffix in _ARCHIVE_SUFFIXES or name.lower().endswith(".tar.gz"):
+    if suffix in ARCHIVE_SUFFIXES or name.lower().endswith(".tar.gz"):
         return "archive"
     stem = name[: -len(suffix)].lower()
     return "table_below" if not top and stem in ("captions", "metadata") and suffix in TABLE_SUFFIXES else "other"

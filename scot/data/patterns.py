@@ -7,7 +7,8 @@ import itertools
 import re
 from pathlib import Path
 
-from scot.data.places import Place, is_url, open_place
+from scot.data.filesystems import is_url
+from scot.data.places import Place, open_place
 from scot.data.read_ahead import read_ahead
 from scot.data.remote_errors import reaching
 from scot.errors import InvalidInput, NotFound

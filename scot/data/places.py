@@ -13,23 +13,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeAlias
 
-from scot.data.read_ahead import AT_ONCE
-from scot.data.remote_errors import EXTRAS, changed, reaching
+from scot.data.filesystems import filesystem, is_url
+from scot.data.remote_errors import changed, reaching
+from scot.data.remote_file import WEB, RemoteFile
 from scot.errors import InvalidInput, PermissionDenied, Unavailable
 
-BLOCK_BYTES = 8 * 2**20
-"""What a file that is read from its beginning to its end is fetched in; the next block is fetched meanwhile."""
-_BLOCKS = 3  # of an open file, in memory
-_URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::[a-z])", re.IGNORECASE)
-_CONNECTIONS = 2 * AT_ONCE
 _VERSION = (
     "ETag",
     "etag",
@@ -42,18 +36,6 @@ _VERSION = (
     "mtime",
 )
 _MODIFIED = ("LastModified", "mtime", "last_modified", "updated")
-_NOT_LISTED = ("http", "https")
-_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
-
-
-def is_url(name: str | Path) -> bool:
-    """Whether a name is a URL and not a local path."""
-    return isinstance(name, str) and _URL.match(name) is not None
-
-
-def is_object_store(url: str) -> bool:
-    """Whether a file appears with all of its content where it is put, without a folder that is made before."""
-    return url.partition("://")[0].lower() in _OBJECT_STORES
 
 
 def open_place(name: str | Path) -> Place:
@@ -71,41 +53,6 @@ def open_place(name: str | Path) -> Place:
 
         return Path(LocalFileSystem._strip_protocol(url))
     return RemotePath(url)
-
-
-def filesystem(url: str | Path) -> Any:
-    """The file system of a path or URL.
-
-    Raises:
-        InvalidInput: none is known for the URL, or its package is not installed.
-    """
-    protocol, _, rest = str(url).partition("://") if is_url(url) else ("file", "", "")
-    if "::" in protocol or "::" in rest:
-        raise InvalidInput(f"{url} is a file system inside another, which cannot be streamed: unpack it")
-    return _filesystem(protocol.lower())
-
-
-@lru_cache
-def _filesystem(protocol: str) -> Any:
-    import fsspec  # here: the client alone is installed without it
-
-    if protocol not in fsspec.registry and protocol not in fsspec.available_protocols():
-        known = ", ".join(f"{name}://" for name in EXTRAS)
-        raise InvalidInput(f"there is no file system {protocol}://; known are {known} and what else fsspec has")
-    with reaching(f"{protocol}://"):
-        return fsspec.filesystem(protocol, **_options(protocol))
-
-
-def _options(protocol: str) -> dict[str, Any]:
-    """How a file system is opened; what a user has configured for fsspec comes first."""
-    import fsspec
-
-    if protocol in ("file", "local"):
-        return {}
-    options: dict[str, Any] = {"use_listings_cache": False}  # a source may change between two looks
-    if protocol in ("s3", "s3a"):
-        options["config_kwargs"] = {"max_pool_connections": _CONNECTIONS}
-    return {name: value for name, value in options.items() if name not in fsspec.config.conf.get(protocol, {})}
 
 
 @dataclass(frozen=True)
@@ -203,7 +150,7 @@ class RemotePath:
 
     def is_dir(self) -> bool:
         """Whether there is such a folder. A server of HTTP has none: its pages cannot be told from files."""
-        if self.url.startswith(_NOT_LISTED):
+        if self.url.startswith(WEB):
             return False
         with contextlib.suppress(FileNotFoundError):
             return self.status().folder
@@ -211,7 +158,7 @@ class RemotePath:
 
     def iterdir(self) -> Iterator[RemotePath]:
         """What is in the folder, by name. Raises InvalidInput: the server cannot list."""
-        if self.url.startswith(_NOT_LISTED):
+        if self.url.startswith(WEB):
             raise InvalidInput(
                 f"{self.url} cannot be listed: name its tars, by a pattern if there are several, or a table"
             )
@@ -236,7 +183,7 @@ class RemotePath:
             seek: another place than the next one is read too; not every web server can do that.
             ahead: read it from its beginning to its end, a block ahead; or look into a small part of it.
         """
-        stream = io.BufferedReader(_Reader(self, seek=seek, ahead=ahead), 2**16)
+        stream = io.BufferedReader(RemoteFile(self.url, self.fs, self.key, seek=seek, ahead=ahead), 2**16)
         if "b" in mode:
             return stream
         return io.TextIOWrapper(stream, encoding=encoding, newline=newline)
@@ -324,43 +271,3 @@ def _is_other(place: Place, before: tuple[int, str]) -> bool:
         return version_of(place) != before
     except FileNotFoundError:
         return True
-
-
-class _Reader(io.RawIOBase):
-    """A file of fsspec as Python's own kind of file, whose errors are SCOT's."""
-
-    def __init__(self, path: RemotePath, *, seek: bool, ahead: bool) -> None:
-        self._url = path.url
-        self._seekable = seek or not path.url.startswith(_NOT_LISTED)
-        options: dict[str, Any] = {"block_size": 2**16, "cache_type": "readahead"}
-        if not self._seekable:
-            options = {"block_size": 0}  # one request, whose body is read as it comes
-        elif ahead:
-            options = {"block_size": BLOCK_BYTES, "cache_type": "background", "cache_options": {"maxblocks": _BLOCKS}}
-        with reaching(self._url):
-            self._file = path.fs.open(path.key, "rb", **options)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return self._seekable
-
-    def tell(self) -> int:
-        return int(self._file.tell())
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        with reaching(self._url):
-            return int(self._file.seek(offset, whence))
-
-    def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")
-        with reaching(self._url):
-            data = self._file.read(len(view))
-        view[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._file.close()

@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scot.data.atomic_io import write_bytes, writing
-from scot.data.places import filesystem, is_object_store, open_place
+from scot.data.filesystems import filesystem, is_object_store
+from scot.data.places import open_place
 from scot.data.remote_errors import reaching
 from scot.errors import InvalidInput, NotFound, Unavailable
 

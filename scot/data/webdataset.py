@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from scot.data.images import DEFAULT_LIMITS
-from scot.data.paths import IMAGE_SUFFIXES, hidden, hidden_path, normal_path
+from scot.data.paths import hidden, hidden_path, normal_path
 from scot.data.places import Place, RemotePath, unchanged
 from scot.data.records import RawRecord, Refusals
+from scot.data.suffixes import IMAGE_SUFFIXES
 
 _CAPTION_FIELDS = ("captions", "caption", "text")
 _MAX_TEXT_BYTES = 2**20

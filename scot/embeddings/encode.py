@@ -20,9 +20,10 @@ import torch
 from PIL import Image
 
 from scot.data.captioned import open_sources, read_sources
+from scot.data.filesystems import is_url
 from scot.data.fingerprint import fingerprint
 from scot.data.one_writer import one_writer
-from scot.data.places import is_url, open_place
+from scot.data.places import open_place
 from scot.data.records import Refusals
 from scot.data.triplets import read_manifest
 from scot.embeddings import cache

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from scot.data.captioned import read_captioned
-from scot.data.places import is_url
+from scot.data.filesystems import is_url
 from scot.data.read_ahead import read_ahead
 from scot.data.records import CaptionedImage, Refusals
 from scot.edits.filters import TextFilters

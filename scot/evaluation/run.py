@@ -13,8 +13,9 @@ from rich.console import Console
 
 from scot.baselines import BASELINES
 from scot.composers import Composer, LearnedComposer, Registry, baseline, composer_path, load_composer
+from scot.data.filesystems import is_url
 from scot.data.mirror import working_folder
-from scot.data.places import Place, is_url, open_place
+from scot.data.places import Place, open_place
 from scot.encoders import Encoder, load_encoder
 from scot.errors import InvalidFlag, InvalidInput, NotFound
 from scot.evaluation.base import Benchmark

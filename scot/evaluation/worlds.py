@@ -14,7 +14,8 @@ from typing import Annotated
 import tyro
 
 from scot.data.captioned import read_captioned
-from scot.data.places import is_url, open_place
+from scot.data.filesystems import is_url
+from scot.data.places import open_place
 from scot.data.read_ahead import read_ahead
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import InvalidFlag, InvalidInput

@@ -28,10 +28,11 @@ from typing import Any, Protocol
 from PIL import Image
 
 from scot.data.captioned import Source, count
+from scot.data.filesystems import is_url
 from scot.data.images import decode_image
 from scot.data.key_table import SeenIds
 from scot.data.payload import stored_payload
-from scot.data.places import Place, RemotePath, is_url
+from scot.data.places import Place, RemotePath
 from scot.data.read_ahead import read_ahead
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused

@@ -19,7 +19,8 @@ from PIL import Image
 
 from scot.data import paths
 from scot.data.atomic_io import atomic_folder, write_bytes, writing
-from scot.data.places import filesystem, is_object_store, open_place
+from scot.data.filesystems import filesystem, is_object_store
+from scot.data.places import open_place
 from scot.data.remote_errors import reaching
 from scot.errors import Conflict, Unavailable
 from scot.index.payload import point_id

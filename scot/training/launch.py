@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from scot.data.places import is_url
+from scot.data.filesystems import is_url
 from scot.embeddings.memory_mapped import open_cache
 from scot.embeddings.moments import image_moments
 from scot.errors import InvalidInput, ScotError

@@ -28,9 +28,9 @@ from typing import Any
 from scot.composers import artifact, save_composer
 from scot.composers.registry import Registry
 from scot.data.atomic_io import write_json, writing
+from scot.data.filesystems import is_url
 from scot.data.mirror import Mirror
 from scot.data.one_writer import one_writer
-from scot.data.places import is_url
 from scot.embeddings.cache import CacheInfo
 from scot.errors import Conflict, InvalidInput
 from scot.training import checkpoint, held_out_pairs

@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from scot.data import places
+from scot.data import filesystems
 from scot.ports import free_port
 
 _ERROR = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>%s</Message></Error>'
@@ -221,5 +221,5 @@ def impatient() -> Iterator[None]:
 
 def _forget() -> None:
     """Forget the file systems that are open: they have the endpoint of their time."""
-    places._filesystem.cache_clear()
+    filesystems._filesystem.cache_clear()
     fsspec.get_filesystem_class("s3").clear_instance_cache()

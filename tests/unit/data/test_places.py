@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from scot.data import places
+from scot.data import filesystems, remote_file
 from scot.data.captioned import open_source, read_captioned
 from scot.data.fingerprint import fingerprint
 from scot.data.places import RemotePath, open_place
@@ -206,7 +206,7 @@ def test_what_is_ahead_comes_in_order_and_fails_where_it_is() -> None:
 
 
 def test_a_large_shard_is_read_in_blocks_one_ahead(s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(remote_file, "BLOCK_BYTES", 2**16)
     samples = {f"{n:03d}.{kind}": data for n in range(300) for kind, data in (("png", png(n)), ("txt", b"a cup"))}
     s3.put(f"{bucket}/a.tar", tar(samples))
     read = read_captioned(f"{bucket}/a.tar", Refusals())
@@ -277,7 +277,7 @@ def test_credentials_that_are_missing_or_unknown(s3: S3Server, bucket: str, monk
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "nowhere")
     fsspec.get_filesystem_class("s3").clear_instance_cache()
-    places._filesystem.cache_clear()
+    filesystems._filesystem.cache_clear()
     with pytest.raises(PermissionDenied, match="there are no credentials"):
         open_source(bucket)
 
@@ -318,7 +318,7 @@ def test_a_thousand_empty_objects_are_not_asked_for(s3: S3Server, bucket: str) -
 def test_a_shard_that_changes_while_it_is_read(
     kind: str, change: str, s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(places, "BLOCK_BYTES", 2**14)
+    monkeypatch.setattr(remote_file, "BLOCK_BYTES", 2**14)
     many = range(1_000)
     data = {
         "tar": tar({f"{n:04d}.{kind}": each for n in many for kind, each in (("png", png(n)), ("txt", b"a cup"))}),
@@ -412,7 +412,7 @@ def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
     def missing(protocol: str, **options: object) -> None:
         raise ImportError("Install s3fs to access S3")
 
-    places._filesystem.cache_clear()
+    filesystems._filesystem.cache_clear()
     monkeypatch.setattr(fsspec, "filesystem", missing)
     for url, extra in {
         "s3://b/x": "s3",
@@ -422,7 +422,7 @@ def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
     }.items():
         with pytest.raises(InvalidInput, match=rf"pip install 'scot-search\[{extra}\]'"):
             open_place(url)
-    places._filesystem.cache_clear()
+    filesystems._filesystem.cache_clear()
 
 
 def test_paths_of_urls() -> None:
