@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TextIO
 
 from scot.data.places import Place, unchanged
 
@@ -39,7 +38,7 @@ def read_csv(file: Place, delimiter: str, refuse: Callable[[int], None]) -> Iter
 class _Lines:
     """The lines of a file, which can be read again from the second line of the current record."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: Iterator[str]) -> None:
         self._file = file
         self._again: deque[str] = deque()
         self._current: list[str] = []

@@ -211,7 +211,7 @@ async def _sync(
 
     plan = _Plan(source, known, refusals, update, items.incomplete, task=task)
     records = source.read(refusals, seen)
-    if known and is_url(source.name):  # a table at a URL names images without their sizes and times
+    if is_url(source.name):  # a table at a URL names images without their sizes and times
         records = read_ahead(records, CaptionedImage.located)
     pictures = plan.of(records)
     if gallery is None:
