@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scot.data.paths import inside, is_file, locate
-from scot.data.places import Place, RemotePath
+from scot.data.places import Place, RemotePath, below
 from scot.data.records import RawRecord, Refusals
 from scot.errors import InvalidInput, NotFound
 
@@ -109,7 +109,7 @@ def _find_images(file: Place, entries: Sequence[Any]) -> Place:
             return folder
     if not names:
         return near
-    tried = ", ".join(dict.fromkeys(folder.relative_to(above).as_posix() for folder in folders))
+    tried = ", ".join(dict.fromkeys(below(folder, above) for folder in folders))
     raise NotFound(
         f"no folder beside {file.name} holds its images (looked in {tried}): put the images into one of them"
     )

@@ -22,7 +22,7 @@ from typing import Any
 
 from scot.data import paths
 from scot.data.key_table import KeyTable
-from scot.data.places import Place, RemotePath
+from scot.data.places import Place, RemotePath, below
 from scot.data.read_ahead import read_ahead
 from scot.data.records import RawRecord, Refusals, read_file
 from scot.data.suffixes import TABLE_SUFFIXES
@@ -104,7 +104,7 @@ def find_table(folder: Place, *, captions: str) -> tuple[Table | None, str]:
             return None, _not_read([file.name for file in tables])
         chosen = parts
     if len(chosen) > 1 and not _parts_of_one(chosen):
-        listed = ", ".join(str(file.relative_to(folder)) for file in chosen)
+        listed = ", ".join(below(file, folder) for file in chosen)
         raise InvalidInput(f"{str(folder)!r} has several tables ({listed}): name the one to read")
     table = open_table(chosen, captions=captions)
     return table, _not_read([file.name for file in tables if file not in chosen])

@@ -73,9 +73,11 @@ def inside(folder: Place, name: str) -> str | None:
     spelled = name.strip().replace("\\", "/")
     if isinstance(folder, RemotePath):
         spelled = spelled.removeprefix(f"{folder.url}/")
+        if spelled.startswith("/"):
+            return None
     if "\0" in name or ".." in spelled.split("/") or re.match(r"[A-Za-z]:", spelled):
         return None
-    if spelled.startswith("/"):
+    if spelled.startswith("/") and isinstance(folder, Path):
         root = folder.absolute().as_posix().rstrip("/") + "/"
         if not spelled.startswith(root):
             return None

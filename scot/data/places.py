@@ -103,10 +103,6 @@ class RemotePath:
         """The path itself: URLs have no links."""
         return self
 
-    def relative_to(self, other: RemotePath) -> PurePosixPath:
-        """The path below another one. Raises ValueError: it is not below it."""
-        return self._pure.relative_to(other._pure)
-
     @property
     def fs(self) -> Any:
         """The file system."""
@@ -230,6 +226,13 @@ class Status:
 
 Place: TypeAlias = Path | RemotePath
 """A local path or a URL."""
+
+
+def below(place: Place, folder: Place) -> str:
+    """The path of a place below a folder."""
+    if isinstance(place, RemotePath):
+        return place.url.removeprefix(f"{folder}/")
+    return place.relative_to(str(folder)).as_posix()
 
 
 def for_arrow(place: Place, *, ahead: bool) -> AbstractContextManager[Path | IO[bytes]]:

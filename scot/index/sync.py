@@ -245,7 +245,7 @@ def source_name(source: Source) -> str:
 
 
 def _real(place: str | Place) -> str:
-    return str(place) if is_url(str(place)) else os.path.realpath(place)
+    return str(place) if is_url(str(place)) else os.path.realpath(str(place))
 
 
 class _Plan:
