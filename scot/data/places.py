@@ -231,7 +231,7 @@ Place: TypeAlias = Path | RemotePath
 def below(place: Place, folder: Place) -> str:
     """The path of a place below a folder."""
     if isinstance(place, RemotePath):
-        return place.url.removeprefix(f"{folder}/")
+        return "." if place == folder else place.url.removeprefix(f"{folder}/")
     return place.relative_to(str(folder)).as_posix()
 
 

@@ -92,7 +92,7 @@ def encode_benchmark(
     """
     if not images.is_dir():
         raise NotFound(f"there is no image folder {images}")
-    found = benchmark.locate(images)
+    found = benchmark.locate(images if isinstance(images, Path) else Path())  # at a URL, it knows the files itself
     missing = {
         part.name: {name for name in part.gallery or () if name not in found[part.name]} for part in benchmark.parts
     }
