@@ -253,14 +253,15 @@ def test_evaluation_reads_and_writes_urls(
 ) -> None:
     draw(DrawConfig("wardrobe", tmp_path / "gallery", "eval", size=60, queries=10))
     s3.files.put(f"{tmp_path}/gallery/", "shop/gallery/", recursive=True)
-    config = EvaluateConfig(gallery=["s3://shop/gallery"], output="s3://shop/evaluation", json=True)
+    tiny: Any = {"composer": ["tiny-1"], "json": True}
+    config = EvaluateConfig(gallery=["s3://shop/gallery"], output="s3://shop/evaluation", **tiny)
     evaluate(config)
     first = objects(s3, "s3://shop/evaluation")
     assert {"/results.json", "/wardrobe.png"} <= first.keys()
     s3.weather = Weather()
     evaluate(config)
     assert not any(request.reads and "/gallery/images/" in request.target for request in s3.weather.seen)
-    local = EvaluateConfig(gallery=[str(tmp_path / "gallery")], output=str(tmp_path / "evaluation"), json=True)
+    local = EvaluateConfig(gallery=[str(tmp_path / "gallery")], output=str(tmp_path / "evaluation"), **tiny)
     capsys.readouterr()
     evaluate(local)
     assert (tmp_path / "evaluation" / "results.json").read_bytes() == first["/results.json"]
