@@ -3,19 +3,24 @@
     python benchmarks/encode.py --images 10000 100000 1000000
     python benchmarks/encode.py --speed 512 --model ViT-B-32
     python benchmarks/encode.py --kills 30
+    python benchmarks/encode.py --s3 512 --model ViT-B-32
 
 The first encodes tables of tiny pictures, a process for each number, and prints the peak of its memory: anonymous (what
 the process alone holds) and resident (with the pages of mapped files, which the kernel takes back when it needs them).
 The second lets the towers alone and a whole run take turns, on the same pictures and texts; the third kills runs at
-random times, and compares the result and the work with those of a run that was not killed.
+random times, and compares the result and the work with those of a run that was not killed. The last lets runs take
+turns whose pictures lie on the disk and on an S3 server that answers after ``--latency-ms``, as files of a table and
+in tars; the server, in a process of its own, uses the same cores.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import random
 import sys
+import tarfile
 import tempfile
 import time
 from dataclasses import dataclass
@@ -39,6 +44,7 @@ from scot.encoders.clip import ClipEncoder
 from scot.machine import machine
 from tests.support.killed_encoding import EncodingProcess, content, write_pictures, write_their_triplets
 from tests.support.random_encoder import save_random_encoder
+from tests.support.s3_server import served_elsewhere
 
 _SIDE = 256
 
@@ -64,6 +70,10 @@ class EncodeBenchmark:
     """Kill this many runs."""
     killed_images: int = 100_000
     """Pictures of the runs that are killed."""
+    s3: int = 0
+    """Compare reading this number of pictures from S3 and from the disk."""
+    latency_ms: float = 50.0
+    """The latency of each request to S3."""
     scratch: Path | None = None
     """Where inputs and results are written, and deleted at the end; by default in the temporary folder."""
     output: Path | None = None
@@ -83,6 +93,8 @@ def main(config: EncodeBenchmark) -> int:
             numbers["speed"] = speed(config, Path(scratch))
         if config.kills:
             numbers["kills"] = kills(config, Path(scratch))
+        if config.s3:
+            numbers["s3"] = s3(config, Path(scratch))
     if config.output is not None:
         config.output.parent.mkdir(parents=True, exist_ok=True)
         config.output.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
@@ -174,6 +186,52 @@ def kills(config: EncodeBenchmark, scratch: Path) -> dict[str, Any]:
     result = "byte-equal" if equal else "DIFFERENT"
     print(f"{killed} kills: the result is {result}, {twice:.2%} of the work was done twice")
     return {"kills": killed, "equal": equal, "twice": twice}
+
+
+def s3(config: EncodeBenchmark, scratch: Path) -> dict[str, Any]:
+    """Whole runs from the disk and from S3 in turn; a first round warms up both."""
+    torch.set_num_threads(1)
+    encoder = load_encoder("tiny", device="cpu") if config.model == "tiny" else _random(config.model)
+    setattr(encode, "load_encoder", lambda name, **options: encoder)  # noqa: B010
+    photographs = _photographs(scratch / "photographs", config.s3)
+    shards = _tars(scratch / "shards", Path(photographs), config.s3)
+    triplets = write_their_triplets(scratch / "triplets", config.s3)
+    result: dict[str, Any] = {"model": config.model, "images": config.s3, "latency_ms": config.latency_ms}
+    with served_elsewhere(config.latency_ms / 1_000) as files:
+        files.mkdir("bench")
+        for kind, folder in {"files of a table": photographs, "tars": shards}.items():
+            files.put(f"{folder}/", f"bench/{Path(folder).name}/", recursive=True)
+            taken: dict[str, list[float]] = {"disk": [], "s3": []}
+            for turn in range(config.rounds + 1):
+                for place, source in {"disk": folder, "s3": f"s3://bench/{Path(folder).name}"}.items():
+                    output = str(scratch / f"{Path(folder).name}-{place}-{turn}")
+                    begun = time.perf_counter()
+                    done = encode_triplets([source], [triplets], output, encoder="given", num_workers=0)
+                    taken[place].append(time.perf_counter() - begun)
+                    assert done.info.counts["images"] == config.s3
+            ratios = [a / b for a, b in zip(taken["disk"][1:], taken["s3"][1:], strict=True)]
+            print(
+                f"{config.model}, {config.s3:,} {kind}, {config.latency_ms:.0f} ms: "
+                f"disk {min(taken['disk'][1:]):.1f} s, "
+                f"S3 {min(taken['s3'][1:]):.1f} s; speed from S3 ÷ from the disk by round: "
+                f"{', '.join(f'{ratio:.2f}' for ratio in ratios)}",
+                flush=True,
+            )
+            result[kind] = taken
+    return result
+
+
+def _tars(folder: Path, photographs: Path, count: int) -> str:
+    """The pictures in WebDataset tars of 256, with the ids of the table."""
+    folder.mkdir()
+    for start in range(0, count, 256):
+        with tarfile.open(folder / f"shard-{start // 256:05d}.tar", "w") as tar:
+            for number in range(start, min(count, start + 256)):
+                tar.add(photographs / f"{number}.jpg", f"image-{number:08d}.jpg")
+                caption = tarfile.TarInfo(f"image-{number:08d}.txt")
+                caption.size = len(b"a photograph")
+                tar.addfile(caption, io.BytesIO(b"a photograph"))
+    return str(folder)
 
 
 def _random(name: str) -> Encoder:

@@ -154,7 +154,14 @@ class _Worker:
 
     def embed(self, pictures: list[Pending]) -> EmbeddedBatch[Pending]:
         """Embed one batch."""
-        (batch,) = embed_images(pictures, self._load, self._encoder, batch_size=len(pictures), threads=self._threads)
+        (batch,) = embed_images(
+            pictures,
+            self._load,
+            self._encoder,
+            batch_size=len(pictures),
+            threads=self._threads,
+            fetch=Pending.fetched,
+        )
         return batch
 
 

@@ -44,7 +44,7 @@ class PretrainConfig:
     composers: str = "composers"
     """The registry to publish to."""
     runs: str = "runs"
-    """The folder of the runs, with their checkpoints and curves."""
+    """The folder of the runs, with their checkpoints and curves: a path or a URL."""
     name: str = ""
     """The run's name; by default made from the settings and the data, so that the same command resumes."""
     num_workers: int = 1
@@ -128,7 +128,7 @@ def _train(config: PretrainConfig, run: RunFolder) -> None:
 
 def _finish(config: PretrainConfig, run: RunFolder, version: str) -> None:
     if run.report_file().exists():  # runs of older versions have none
-        print(f"report: {run.report_file()}")
+        print(f"report: {run.shown(run.report_file())}")
     if config.json:
         job_result.write({"version": version})
 

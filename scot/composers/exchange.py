@@ -16,8 +16,9 @@ from typing import Any
 
 from scot.composers import artifact
 from scot.composers.registry import Registry
+from scot.data.remote_errors import first_line, reaching
 from scot.data.shards import Folder
-from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, PermissionDenied, ScotError, Unavailable
+from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, PermissionDenied, Unavailable
 
 _HUB = "hf://"
 _REPO = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?/?")
@@ -97,30 +98,21 @@ class _Url:
     folder: Folder
 
     def holds(self, name: str) -> bool:
-        return bool(self._try("read", self.folder.exists, name))
+        with reaching(self.url):
+            return self.folder.exists(name)
 
     def names(self) -> list[str]:
-        names: list[str] = self._try("read", self.folder.names)
-        return names
+        with reaching(self.url, done="listed"):
+            return self.folder.names()
 
     def read(self, name: str) -> bytes:
-        data: bytes = self._try("read", self.folder.read, name)
-        return data
+        with reaching(self.url):
+            return self.folder.read(name)
 
     def write(self, files: Mapping[str, bytes], *, private: bool) -> None:
         for name in sorted(files, key=lambda name: name == artifact.CONFIG):
-            self._try("written", self.folder.write, name, files[name])
-
-    def _try(self, done: str, call: Any, *arguments: Any) -> Any:
-        """Call a file system; what it raises, of whatever library, becomes one sentence."""
-        try:
-            return call(*arguments)
-        except PermissionError:
-            raise PermissionDenied(f"{self.url} cannot be {done}: permission denied") from None
-        except ScotError:
-            raise
-        except Exception as error:
-            raise Unavailable(f"{self.url} cannot be {done}: {_first_line(error)}") from error
+            with reaching(self.url, done="written"):
+                self.folder.write(name, files[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +159,7 @@ class _Hub:
                 raise PermissionDenied(f"the hub refuses {self.url}: log in with `hf auth login`") from None
             raise Unavailable(f"the hub answers {status} for {self.url}") from error
         except Exception as error:
-            raise Unavailable(f"the hub cannot be reached for {self.url}: {_first_line(error)}") from error
+            raise Unavailable(f"the hub cannot be reached for {self.url}: {first_line(error)}") from error
 
 
 def _place(url: str) -> _Url | _Hub:
@@ -179,11 +171,4 @@ def _place(url: str) -> _Url | _Hub:
         from huggingface_hub import HfApi
 
         return _Hub(url, found[1], found[2], HfApi())
-    try:
-        return _Url(url, Folder(url))
-    except Exception as error:  # an unknown protocol, or one whose package is missing
-        raise InvalidInput(f"{url} cannot be opened: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return _Url(url, Folder(url))

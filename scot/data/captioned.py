@@ -13,20 +13,24 @@ raises one error. :mod:`scot.data.captioned_writer` writes the folder format.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from scot.data import coco, folder, paths, webdataset
+from scot.data import coco, folder, paths, patterns, webdataset
 from scot.data.key_table import SeenIds
 from scot.data.payload import MAX_PAYLOAD_BYTES, clean, payload_bytes, stored_payload
+from scot.data.places import Place, open_place
 from scot.data.records import MAX_CAPTION_CHARS, MAX_ID_CHARS, CaptionedImage, RawRecord, Refusals
+from scot.data.suffixes import TABLE_SUFFIXES
 from scot.data.tables import Table, open_table
 from scot.errors import InvalidInput, NotFound
 
 Captions = Literal["required", "optional"]
+_PACKED = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _LAYOUTS = "captions.csv, .tsv, .jsonl or captions.parquet, *.tar shards, a COCO captions JSON"
 
 
@@ -36,7 +40,7 @@ class Source:
 
     name: str
     """The source as it was named."""
-    root: Path
+    root: Place
     """The folder that the paths of records are relative to."""
     layout: str
     """One line: the layout that was found, with its columns."""
@@ -74,15 +78,16 @@ def open_source(source: str | Path, *, images: str | Path | None = None, caption
     """Detect the format of a source. No image is decoded.
 
     Args:
-        source: a folder, a table, a tar or brace pattern of tars, or a COCO captions JSON.
+        source: a folder, a table, a tar or pattern of tars or Parquet files, or a COCO captions JSON: a path or a URL.
         images: the folder of the images, where it is not the conventional one (COCO, tables).
         captions: ``optional`` if images without a caption are wanted too, as for indexing.
 
     Raises:
         NotFound: ``source`` does not exist.
         InvalidInput: ``source`` has none of the formats, has no images, or its table cannot be read.
+        PermissionDenied, Unavailable: of a URL, :func:`scot.data.remote_errors.reaching`.
     """
-    place = None if images is None else Path(images)
+    place = None if images is None else open_place(images)
     if place is not None and not place.is_dir():
         raise NotFound(f"there is no image folder {str(place)!r}")
     name = str(source)
@@ -90,9 +95,13 @@ def open_source(source: str | Path, *, images: str | Path | None = None, caption
         raise InvalidInput("the name of a source is empty: name a folder (is a variable of the command line not set?)")
     if not paths.encodable(name):
         raise InvalidInput(f"the source {name!a} is not UTF-8: rename it")
-    if webdataset.is_pattern(name):
-        return _of_shards(name, Path(name.partition("{")[0] + "x").parent, webdataset.expand(name), captions)
-    path = Path(source)
+    if patterns.is_pattern(name):
+        shards = patterns.expand(name)
+        root = open_place(re.split(r"[{*]", name)[0] + "x").parent
+        if name.endswith(".tar"):
+            return _of_shards(name, root, shards, captions)
+        return _of_table(name, shards, place or root, captions)
+    path = open_place(source)
     if not path.exists():
         raise NotFound(f"there is nothing at {name!r}")
     if path.is_dir():
@@ -105,11 +114,10 @@ def open_source(source: str | Path, *, images: str | Path | None = None, caption
         return _of_shards(name, path.parent, [path], captions)
     if path.is_file() and suffix == ".json":
         return _of_coco(name, path, place, captions)
-    if path.is_file() and suffix in paths.TABLE_SUFFIXES:
-        table = open_table([path], captions=captions)
-        _check_rows(table)
-        root = place or path.parent
-        return Source(name, root, str(table), captions, False, partial(folder.read_table, table, root))
+    if path.is_file() and suffix in TABLE_SUFFIXES:
+        return _of_table(name, [path], place or path.parent, captions)
+    if suffix in _PACKED:
+        raise InvalidInput(f"{name!r} cannot be streamed: unpack it, or make .tar shards of what is in it")
     raise InvalidInput(
         f"{name!r} is not a folder of images, a .parquet, .csv, .tsv, .jsonl or .tar file, or a COCO .json"
     )
@@ -145,7 +153,13 @@ def count(sources: Iterable[Source]) -> int | None:
     return sum(each for each in counts if each is not None) if None not in counts else None
 
 
-def _of_folder(name: str, path: Path, images: Path | None, captions: Captions) -> Source:
+def _of_table(name: str, files: Sequence[Place], root: Place, captions: Captions) -> Source:
+    table = open_table(files, captions=captions)
+    _check_rows(table)
+    return Source(name, root, str(table), captions, False, partial(folder.read_table, table, root))
+
+
+def _of_folder(name: str, path: Place, images: Place | None, captions: Captions) -> Source:
     table, unread = folder.find_table(path, captions=captions)
     if table is not None:
         _check_rows(table, path)
@@ -190,7 +204,7 @@ def _instead(found: folder.Survey, unread: str) -> str:
     return "".join(f"; {part}" for part in parts)
 
 
-def _check_rows(table: Table, beside: Path | None = None) -> None:
+def _check_rows(table: Table, beside: Place | None = None) -> None:
     """Raise InvalidInput for a table without rows that can be read; the sentence says what the folder has instead."""
     refusals = Refusals()
     if next(table.read(refusals), None) is None:
@@ -201,14 +215,14 @@ def _check_rows(table: Table, beside: Path | None = None) -> None:
         raise InvalidInput(f"{empty}{f'; beside it are {files}: fill or remove the table' if number else ''}")
 
 
-def _of_shards(name: str, root: Path, shards: Sequence[Path], captions: Captions) -> Source:
+def _of_shards(name: str, root: Place, shards: Sequence[Place], captions: Captions) -> Source:
     visible = [shard.name for shard in shards if not paths.hidden(shard.name)]
     names = visible[0] if len(visible) == 1 else f"{len(visible):,} shards, {visible[0]} … {visible[-1]}"
     read = partial(webdataset.read_shards, shards)
     return Source(name, root, f"WebDataset, {names}; keys are ids", captions, True, read)
 
 
-def _of_coco(name: str, file: Path, images: Path | None, captions: Captions) -> Source:
+def _of_coco(name: str, file: Place, images: Place | None, captions: Captions) -> Source:
     opened = coco.open_coco(file, images, captions=captions)
     return Source(name, opened.images, str(opened), captions, False, opened.read)
 

@@ -7,10 +7,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from scot.data.paths import inside, is_file, locate
+from scot.data.places import Place, RemotePath, below
 from scot.data.records import RawRecord, Refusals
 from scot.errors import InvalidInput, NotFound
 
@@ -24,7 +24,7 @@ class Coco:
     name: str
     entries: Sequence[Any]
     annotations: Sequence[Any]
-    images: Path
+    images: Place
     captioned: bool
 
     def __str__(self) -> str:
@@ -56,14 +56,14 @@ class Coco:
         image_id = str(entry["id"])
         relative = inside(self.images, entry["file_name"])
         path = None if relative is None else locate(self.images, relative)
-        if path is None or not is_file(self.images / path):
+        if path is None or not (isinstance(self.images, RemotePath) or is_file(self.images / path)):
             refusals.add("outside_folder" if relative is None else "missing", image_id, entry["file_name"])
             return
         payload = {key: value for key, value in entry.items() if key not in _NOT_PAYLOAD}
         yield RawRecord(image_id, self.images / path, tuple(captions.get(image_id, ())), payload, path, where)
 
 
-def open_coco(file: Path, images: Path | None, *, captions: str) -> Coco:
+def open_coco(file: Place, images: Place | None, *, captions: str) -> Coco:
     """Open a COCO captions file.
 
     Args:
@@ -94,7 +94,7 @@ def open_coco(file: Path, images: Path | None, *, captions: str) -> Coco:
     return Coco(file.name, entries, annotations, images or _find_images(file, entries), captioned)
 
 
-def _find_images(file: Path, entries: Sequence[Any]) -> Path:
+def _find_images(file: Place, entries: Sequence[Any]) -> Place:
     """The first conventional folder with one of the first images: ``X/`` for ``annotations/captions_X.json``."""
     names = [
         entry["file_name"]
@@ -105,11 +105,16 @@ def _find_images(file: Path, entries: Sequence[Any]) -> Path:
     near, above = file.resolve().parent, file.resolve().parent.parent
     folders = [place / name for place in (near, above) for name in (split, "images", f"images/{split}")] + [near, above]
     for folder in folders:
-        if any((path := inside(folder, name)) is not None and locate(folder, path) is not None for name in names):
+        if any((path := inside(folder, name)) is not None and _exists(folder, path) for name in names):
             return folder
     if not names:
         return near
-    tried = ", ".join(dict.fromkeys(folder.relative_to(above).as_posix() for folder in folders))
+    tried = ", ".join(dict.fromkeys(below(folder, above) for folder in folders))
     raise NotFound(
         f"no folder beside {file.name} holds its images (looked in {tried}): put the images into one of them"
     )
+
+
+def _exists(folder: Place, path: str) -> bool:
+    found = locate(folder, path)
+    return found is not None and (not isinstance(folder, RemotePath) or (folder / found).is_file())

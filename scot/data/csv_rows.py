@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TextIO
+
+from scot.data.places import Place, unchanged
 
 _MAX_LINES = 2_000  # of one record; a quote that is open for longer was never closed
 
 csv.field_size_limit(2**31 - 1)  # an overlong caption is refused by name; the default limit would end the whole read
 
 
-def read_csv(file: Path, delimiter: str, refuse: Callable[[int], None]) -> Iterator[tuple[int, list[str]]]:
+def read_csv(file: Place, delimiter: str, refuse: Callable[[int], None]) -> Iterator[tuple[int, list[str]]]:
     """The records of a CSV file, each with the number of the line that it begins in; blank lines are left out.
 
     ``refuse`` receives the number of each line with a quote that is not closed, or closed in the middle of a cell.
@@ -22,7 +22,7 @@ def read_csv(file: Path, delimiter: str, refuse: Callable[[int], None]) -> Itera
         UnicodeDecodeError: the file is not UTF-8.
         OSError: the file cannot be read.
     """
-    with file.open(encoding="utf-8-sig", newline="") as opened:
+    with unchanged(file), file.open("r", encoding="utf-8-sig", newline="") as opened:
         lines = _Lines(opened)
         while True:
             try:
@@ -38,7 +38,7 @@ def read_csv(file: Path, delimiter: str, refuse: Callable[[int], None]) -> Itera
 class _Lines:
     """The lines of a file, which can be read again from the second line of the current record."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: Iterator[str]) -> None:
         self._file = file
         self._again: deque[str] = deque()
         self._current: list[str] = []

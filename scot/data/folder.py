@@ -12,16 +12,20 @@ import contextlib
 import json
 import math
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from scot.data import paths
 from scot.data.key_table import KeyTable
+from scot.data.places import Place, RemotePath, below
+from scot.data.read_ahead import read_ahead
 from scot.data.records import RawRecord, Refusals, read_file
+from scot.data.suffixes import TABLE_SUFFIXES
 from scot.data.tables import Row, Table, column_names, has_images, open_table
 from scot.errors import ImageRefused, InvalidInput
 
@@ -36,14 +40,19 @@ _PART = re.compile(r"(.+)-\d{5}-of-\d{5}\b.*\.parquet")  # how Hugging Face name
 # -- image files without a table ----------------------------------------------------------------------------------
 
 
-def read_images(root: Path, refusals: Refusals, *, texts: bool = True) -> Iterator[RawRecord]:
+def read_images(root: Place, refusals: Refusals, *, texts: bool = True) -> Iterator[RawRecord]:
     """A record for every image file below ``root``; with ``texts``, its captions are looked for."""
-    for path in paths.walk(root, refusals):
+
+    def record(found: tuple[str, Place]) -> RawRecord:
+        path, image = found
         captions = _text_beside(root, path, refusals) if texts else ()
-        yield RawRecord(paths.normal_path(path) if "\\" not in path else path, root / path, captions, {}, path)
+        return RawRecord(paths.normal_path(path) if "\\" not in path else path, image, captions, {}, path)
+
+    images = paths.walk(root, refusals)
+    return read_ahead(images, record) if texts and isinstance(root, RemotePath) else map(record, images)
 
 
-def _text_beside(root: Path, path: str, refusals: Refusals) -> tuple[str, ...]:
+def _text_beside(root: Place, path: str, refusals: Refusals) -> tuple[str, ...]:
     try:
         text = read_file(root / f"{path.removesuffix(paths.suffix_of(path, lower=False))}.txt", _MAX_TEXT_BYTES)
         return (text.decode("utf-8-sig"),)
@@ -65,7 +74,7 @@ class Survey:
     skipped: Refusals
 
 
-def survey(root: Path) -> Survey:
+def survey(root: Place) -> Survey:
     """Count the files below a folder; none is opened."""
     others: Counter[str] = Counter()
     skipped = Refusals()
@@ -76,7 +85,7 @@ def survey(root: Path) -> Survey:
 # -- a table ------------------------------------------------------------------------------------------------------
 
 
-def find_table(folder: Path, *, captions: str) -> tuple[Table | None, str]:
+def find_table(folder: Place, *, captions: str) -> tuple[Table | None, str]:
     """The table of a folder, and what to say of tables that are not read.
 
     ``captions.*`` comes before ``metadata.*``, and these before the only other table that names images of the folder.
@@ -84,7 +93,7 @@ def find_table(folder: Path, *, captions: str) -> tuple[Table | None, str]:
     Raises:
         InvalidInput: several tables of one rank, or the one to read cannot be read.
     """
-    tables = [folder / name for name in paths.names(folder, paths.TABLE_SUFFIXES)]
+    tables = [folder / name for name in paths.names(folder, TABLE_SUFFIXES)]
     ranks = [[file for file in tables if file.stem.lower() == stem] for stem in ("captions", "metadata")]
     ranks[1] = [file for file in ranks[1] if has_images(column_names(file))]
     ranks.append([file for file in tables if not any(file in rank for rank in ranks) and _names_images(file, folder)])
@@ -95,13 +104,13 @@ def find_table(folder: Path, *, captions: str) -> tuple[Table | None, str]:
             return None, _not_read([file.name for file in tables])
         chosen = parts
     if len(chosen) > 1 and not _parts_of_one(chosen):
-        listed = ", ".join(str(file.relative_to(folder)) for file in chosen)
+        listed = ", ".join(below(file, folder) for file in chosen)
         raise InvalidInput(f"{str(folder)!r} has several tables ({listed}): name the one to read")
     table = open_table(chosen, captions=captions)
     return table, _not_read([file.name for file in tables if file not in chosen])
 
 
-def read_table(table: Table, images: Path, refusals: Refusals) -> Iterator[RawRecord]:
+def read_table(table: Table, images: Place, refusals: Refusals) -> Iterator[RawRecord]:
     """The records of a table; image paths are relative to ``images``.
 
     Raises:
@@ -110,16 +119,16 @@ def read_table(table: Table, images: Path, refusals: Refusals) -> Iterator[RawRe
     return _TableReader(table, images, refusals).records()
 
 
-def read_folder(table: Table, images: Path, captions: str, refusals: Refusals) -> Iterator[RawRecord]:
+def read_folder(table: Table, images: Place, captions: str, refusals: Refusals) -> Iterator[RawRecord]:
     """The records of the table of a folder, then the image files below the folder that the table does not name.
 
     These are records without captions if captions are optional and every row could be read; else they are counted as
     ``not_in_table``. Subfolders with a table of their own are left out, and all files beside a table that holds the
-    images itself.
+    images itself. At a URL they are not counted: that would list every file for a number.
     """
     reader, before = _TableReader(table, images, refusals), refusals.counts.copy()
     yield from reader.records()
-    if table.embedded:
+    if table.embedded or (captions == "required" and isinstance(images, RemotePath)):
         return
     without_captions = captions == "optional" and not refusals.since(before, _UNREADABLE_ROWS)
 
@@ -128,20 +137,20 @@ def read_folder(table: Table, images: Path, captions: str, refusals: Refusals) -
         """Whether a subfolder or one above it has a table of captions."""
         if not folder:
             return False
-        stems = {Path(name).stem.lower() for name in paths.names(images / folder, paths.TABLE_SUFFIXES)}
+        stems = {PurePosixPath(name).stem.lower() for name in paths.names(images / folder, TABLE_SUFFIXES)}
         return bool(stems & {"captions", "metadata"}) or has_table(folder.rpartition("/")[0])
 
     skipped = refusals if captions == "optional" else Refusals(keep=0)
-    for path in paths.walk(images, skipped, known=reader.named):
+    for path, image in paths.walk(images, skipped, known=reader.named):
         if has_table(path.rpartition("/")[0]):
             continue
         if without_captions:
-            yield RawRecord(paths.normal_path(path), images / path, (), {}, path, f"not in {table.name}")
+            yield RawRecord(paths.normal_path(path), image, (), {}, path, f"not in {table.name}")
         else:
             refusals.add("not_in_table", path)
 
 
-def _names_images(file: Path, folder: Path) -> bool:
+def _names_images(file: Place, folder: Place) -> bool:
     """Whether a table has an image column and one of its first rows has an image."""
     if not has_images(column_names(file)):
         return False
@@ -153,11 +162,11 @@ def _names_images(file: Path, folder: Path) -> bool:
     return any(not isinstance(cell, str) or _file(folder, cell)[1] for cell in cells if cell)
 
 
-def _parquet_files(folder: Path) -> list[Path]:
+def _parquet_files(folder: Place) -> list[Place]:
     return [folder / name for name in paths.names(folder, (".parquet",))] if folder.is_dir() else []
 
 
-def _parts_of_one(files: list[Path]) -> bool:
+def _parts_of_one(files: list[Place]) -> bool:
     matches = [_PART.fullmatch(file.name) for file in files]
     return len({match[1] if match else file.name for match, file in zip(matches, files, strict=True)}) == 1
 
@@ -169,7 +178,7 @@ def _not_read(names: list[str]) -> str:
 class _TableReader:
     """Turns the rows of one table into records."""
 
-    def __init__(self, table: Table, images: Path, refusals: Refusals) -> None:
+    def __init__(self, table: Table, images: Place, refusals: Refusals) -> None:
         self._table, self._images, self._refusals = table, images, refusals
         self._columns = table.columns
         self._roles = {table.columns.image, table.columns.id, *table.columns.captions}
@@ -214,15 +223,19 @@ class _TableReader:
 
     def by_image(self) -> Iterator[RawRecord]:
         """Records of all rows of one image, wherever they stand; an image comes where its last row is."""
-        remaining = Counter(key for key, _ in self._groups(self._table.read(Refusals(keep=0))))
+        numbers, remaining = KeyTable(), array("I")  # four bytes an image: a table may have hundreds of millions
+        for key, _ in self._groups(self._table.read(Refusals(keep=0))):
+            if (number := numbers.add_one(key)) == len(remaining):
+                remaining.append(0)
+            remaining[number] += 1
         begun: dict[str, list[Row]] = {}
         for key, group in self._groups(self._table.read(self._refusals)):
             rows = begun.pop(key, []) + group
-            remaining[key] -= 1
-            if remaining[key] > 0:
+            number = numbers.number(key)
+            remaining[number] -= 1
+            if remaining[number] > 0:
                 begun[key] = rows
                 continue
-            del remaining[key]
             yield from self._merged(rows)
 
     def _groups(self, rows: Iterator[Row]) -> Iterator[tuple[str, list[Row]]]:
@@ -303,7 +316,7 @@ def _id(cell: Any) -> str:
     return str(cell).strip() if isinstance(cell, str | int) else ""
 
 
-def _file(folder: Path, name: str) -> tuple[str, str | None]:
+def _file(folder: Place, name: str) -> tuple[str, str | None]:
     """The path of an image as the disk spells it, or the reason why there is none."""
     relative = paths.inside(folder, name)
     if relative is None:
@@ -311,4 +324,5 @@ def _file(folder: Path, name: str) -> tuple[str, str | None]:
     path = paths.locate(folder, relative)
     if path is None:
         return ("url" if "://" in name else "missing"), None
-    return ("", path) if paths.is_file(folder / path) else ("not_a_file", None)
+    found = isinstance(folder, RemotePath) or paths.is_file(folder / path)
+    return ("", path) if found else ("not_a_file", None)

@@ -11,58 +11,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
+from scot.data.places import Place, RemotePath
 from scot.data.records import Refusals
+from scot.data.suffixes import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, OTHER_SUFFIXES, TABLE_SUFFIXES
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
-        *(".heic", ".heif", ".hif", ".avif"),
-    ]
-)
-"""Files that are read as images; the decoder looks at their bytes, not at their names."""
-_OTHER_SUFFIXES = frozenset(
-    [
-        *(
-            ".svg",
-            ".svgz",
-            ".pdf",
-            ".eps",
-            ".ai",
-            ".psd",
-            ".xcf",
-            ".ico",
-            ".jp2",
-            ".j2k",
-            ".jxl",
-            ".tga",
-            ".exr",
-            ".hdr",
-            ".ppm",
-            ".pgm",
-            ".pbm",
-        ),
-        *(".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".raf", ".rw2", ".pef", ".srw", ".x3f"),  # camera RAW
-        *(
-            ".mp4",
-            ".mov",
-            ".m4v",
-            ".avi",
-            ".mkv",
-            ".webm",
-            ".mpg",
-            ".mpeg",
-            ".mts",
-            ".m2ts",
-            ".3gp",
-            ".wmv",
-            ".flv",
-        ),  # video
-    ]
-)
-_ARCHIVE_SUFFIXES = frozenset({".tar", ".tgz", ".zip", ".rar", ".7z"})
-TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
-"""The tables of captions that are read."""
 CACHE_TAG, CACHE_SIGNATURE = "CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
 """The file that marks a folder as a cache, and how it begins (https://bford.info/cachedir/)."""
 _HIDDEN = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
@@ -79,9 +33,9 @@ def suffix_of(name: str, *, lower: bool = True) -> str:
     return f".{suffix.lower() if lower else suffix}"
 
 
-def is_file(path: str | Path) -> bool:
+def is_file(path: str | Place) -> bool:
     """Whether there is a regular file, or a link to one."""
-    return stat.S_ISREG(_mode(path))
+    return path.is_file() if isinstance(path, RemotePath) else stat.S_ISREG(_mode(path))
 
 
 def is_folder(path: str | Path) -> bool:
@@ -114,12 +68,16 @@ def normal_path(name: str) -> str:
     return unicodedata.normalize("NFC", "/".join(parts))
 
 
-def inside(folder: Path, name: str) -> str | None:
+def inside(folder: Place, name: str) -> str | None:
     """``name`` relative to ``folder``, or None where it leaves the folder. Links in it may point anywhere."""
     spelled = name.strip().replace("\\", "/")
+    if isinstance(folder, RemotePath):
+        spelled = spelled.removeprefix(f"{folder.url}/")
+        if spelled.startswith("/"):
+            return None
     if "\0" in name or ".." in spelled.split("/") or re.match(r"[A-Za-z]:", spelled):
         return None
-    if spelled.startswith("/"):
+    if spelled.startswith("/") and isinstance(folder, Path):
         root = folder.absolute().as_posix().rstrip("/") + "/"
         if not spelled.startswith(root):
             return None
@@ -127,10 +85,15 @@ def inside(folder: Path, name: str) -> str | None:
     return "/".join(part for part in spelled.split("/") if part not in ("", "."))
 
 
-def locate(folder: Path, relative: str) -> str | None:
-    """The path of a file as the disk spells it (Unicode NFC or NFD), or None if there is none."""
+def locate(folder: Place, relative: str) -> str | None:
+    """The path of a file as the disk spells it (Unicode NFC or NFD), or None if there is none.
+
+    At a URL, where each look is a request, it is the path itself: whether the file exists shows when it is read.
+    """
     if not relative or not encodable(relative):
         return None
+    if isinstance(folder, RemotePath):
+        return None if "://" in relative else relative
     if _mode(folder / relative):
         return relative
     found: list[str] = []  # on the disk; a file of a Mac is often spelled in NFD
@@ -143,8 +106,10 @@ def locate(folder: Path, relative: str) -> str | None:
     return "/".join(found)
 
 
-def similar_name(folder: Path, relative: str) -> str | None:
+def similar_name(folder: Place, relative: str) -> str | None:
     """A file whose name is nearly the one that is missing: other capitals, another suffix, a typing error."""
+    if isinstance(folder, RemotePath):
+        return None
     path = folder / relative
     try:
         with os.scandir(path.parent) as entries:
@@ -158,13 +123,13 @@ def similar_name(folder: Path, relative: str) -> str | None:
 
 
 def walk(
-    root: Path, refusals: Refusals, others: Counter[str] | None = None, *, known: Container[str] = ()
-) -> Iterator[str]:
-    """The image files below a folder, relative to it, as the disk spells them, folder by folder.
+    root: Place, refusals: Refusals, others: Counter[str] | None = None, *, known: Container[str] = ()
+) -> Iterator[tuple[str, Place]]:
+    """The image files below a folder, folder by folder: relative to it, as the disk spells them, and their places.
 
     Names come in order, but for folders of more than 65,536 entries, which are streamed in the file system's order.
     Links to files are followed, links to folders are not: no loop, and nothing twice. A folder below ``root`` that is
-    marked as a cache is left out.
+    marked as a cache is left out. At a URL, an empty file is refused here: it would be a request for nothing.
 
     Args:
         root: the folder.
@@ -189,7 +154,7 @@ def walk(
                 if kind == "folder":
                     below.append(f"{path}/")
                 elif kind == "image":
-                    yield path
+                    yield path, entry.place if isinstance(entry, _RemoteEntry) else root / path
                 elif kind == "other":
                     others[suffix_of(entry.name)] += 1
                 else:
@@ -199,27 +164,56 @@ def walk(
         pending += reversed(below)
 
 
-def names(folder: Path, suffixes: Sequence[str]) -> list[str]:
+def names(folder: Place, suffixes: Sequence[str]) -> list[str]:
     """The files in a folder with one of these suffixes, hidden ones left out, in order.
 
     Raises:
         OSError: the folder cannot be listed.
     """
+    if isinstance(folder, RemotePath):
+        found_there = (each for each in folder.iterdir() if suffix_of(each.name) in suffixes and each.is_file())
+        return [each.name for each in found_there if not hidden(each.name)]
     with os.scandir(folder) as entries:
         found = (entry for entry in entries if suffix_of(entry.name) in suffixes)
         return sorted(each.name for each in found if not hidden(each.name) and is_file(each.path))
 
 
-def files_below(folder: Path, suffix: str) -> list[Path]:
+def files_below(folder: Place, suffix: str) -> list[Place]:
     """The files below a folder with a suffix, in order; hidden folders are left out."""
-    found = []
+    found: list[Place] = []
+    if isinstance(folder, RemotePath):
+        entries = [each for each in folder.iterdir() if not (each.is_dir() and hidden(each.name))]
+        found += (each for each in entries if each.is_file() and suffix_of(each.name) == suffix)
+        return found + [each for below in entries if below.is_dir() for each in files_below(below, suffix)]
     for path, folders, files in os.walk(folder):
         folders[:] = sorted(each for each in folders if not hidden(each))
         found += [Path(path, each) for each in sorted(files) if suffix_of(each) == suffix]
     return found
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+class _RemoteEntry:
+    """A file or folder at a URL with the methods of an entry of a local folder."""
+
+    def __init__(self, place: RemotePath) -> None:
+        self.place, self.name, self.path = place, place.name, place.url
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        return self.place.is_dir()
+
+    def is_file(self) -> bool:
+        return self.place.is_file()
+
+    def is_symlink(self) -> bool:
+        return False
+
+
+_Entry: TypeAlias = os.DirEntry[str] | _RemoteEntry
+
+
+def _entries(folder: Place) -> Iterator[_Entry]:
+    if isinstance(folder, RemotePath):
+        yield from map(_RemoteEntry, folder.iterdir())
+        return
     with os.scandir(folder) as entries:
         first = list(itertools.islice(entries, _SORTED_ENTRIES))
         if len(first) < _SORTED_ENTRIES:
@@ -228,7 +222,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         yield from entries
 
 
-def _kind(entry: os.DirEntry[str], *, top: bool) -> str:
+def _kind(entry: _Entry, *, top: bool) -> str:
     """``folder``, ``image``, ``other``, or the reason why an entry is skipped."""
     name = entry.name
     suffix = suffix_of(name)
@@ -240,21 +234,25 @@ def _kind(entry: os.DirEntry[str], *, top: bool) -> str:
         return "not_utf8"
     if entry.is_symlink() and is_folder(entry.path):
         return "linked_folder"
+    if isinstance(entry, _RemoteEntry) and (not suffix or suffix in IMAGE_SUFFIXES):
+        return "other" if not suffix else "image" if entry.place.status().size else "empty"
     if suffix in IMAGE_SUFFIXES or not suffix:
         if is_file(entry.path) if entry.is_symlink() else entry.is_file():
             return "image" if suffix or _is_image(entry.path) else "other"
         if not suffix:
             return "other"
         return "not_a_file" if _mode(entry.path) else "missing"
-    if suffix in _OTHER_SUFFIXES:
+    if suffix in OTHER_SUFFIXES:
         return "unsupported_format"
-    if suffix in _ARCHIVE_SUFFIXES or name.lower().endswith(".tar.gz"):
+    if suffix in ARCHIVE_SUFFIXES or name.lower().endswith(".tar.gz"):
         return "archive"
     stem = name[: -len(suffix)].lower()
     return "table_below" if not top and stem in ("captions", "metadata") and suffix in TABLE_SUFFIXES else "other"
 
 
-def _is_cache(folder: Path) -> bool:
+def _is_cache(folder: Place) -> bool:
+    if isinstance(folder, RemotePath):  # a cache of this machine is not there, and a look is a request
+        return False
     try:
         with (folder / CACHE_TAG).open("rb") as file:
             return file.read(len(CACHE_SIGNATURE)) == CACHE_SIGNATURE

@@ -6,14 +6,15 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image
 
 from scot.data.images import DEFAULT_LIMITS, decode_image
 from scot.data.payload import MAX_PAYLOAD_BYTES
+from scot.data.places import Place, RemotePath
 from scot.errors import ImageRefused
 
 MAX_CAPTION_CHARS = 2_000
@@ -28,7 +29,7 @@ REASONS: dict[str, str] = {
     "id_too_long": f"an id of more than {MAX_ID_CHARS} characters",
     "missing": "the record names no image, or the image file does not exist",
     "outside_folder": "an image path that leaves the source's folder",
-    "url": "an image that is a URL; download it first, for example with img2dataset",
+    "url": "an image that is a URL outside the source; download it first, for example with img2dataset",
     "not_a_file": "a pipe, a device, a socket or a folder where an image file is expected",
     "not_utf8": "a file name that is not UTF-8; rename the file, for example with convmv",
     "not_utf8_folder": "a folder whose name is not UTF-8, which is not read; rename it, for example with convmv",
@@ -64,16 +65,38 @@ class CaptionedImage:
     """
 
     image_id: str
-    image: Path | bytes
+    image: Place | bytes
     captions: tuple[str, ...]
     payload: Mapping[str, Any]
     path: str = ""
+
+    @property
+    def remote(self) -> bool:
+        """Whether the image is a file at a URL."""
+        return isinstance(self.image, RemotePath)
+
+    def fetched(self) -> CaptionedImage:
+        """The record with the bytes of its image; the same one if it is a local file, or cannot be read."""
+        if not self.remote:
+            return self
+        try:
+            return replace(self, image=self.read())
+        except ImageRefused:  # reading it where it is needed says why
+            return self
+
+    def located(self) -> CaptionedImage:
+        """The record with the size and time of an image at a URL; the same one if it is a local file, or missing."""
+        if isinstance(self.image, RemotePath) and self.image.found is None:
+            with suppress(FileNotFoundError):
+                return replace(self, image=replace(self.image, found=self.image.now()))
+        return self
 
     def read(self) -> bytes:
         """The bytes of the image file.
 
         Raises:
             ImageRefused: ``missing``, ``unreadable``, or ``too_large`` for a file above the limit of decoding.
+            PermissionDenied, Unavailable, InvalidInput: of a URL, :func:`scot.data.remote_errors.reaching`.
         """
         if isinstance(self.image, bytes):
             return self.image
@@ -142,7 +165,7 @@ class RawRecord:
     """
 
     image_id: str
-    image: Path | bytes | None
+    image: Place | bytes | None
     captions: tuple[str, ...]
     payload: Mapping[str, Any]
     path: str = ""
@@ -155,13 +178,20 @@ def _shown(text: str) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def read_file(file: Path, limit: int) -> bytes:
+def read_file(file: Place, limit: int) -> bytes:
     """The bytes of a regular file, at most ``limit + 1`` of them; a pipe or a device is refused and not waited for.
 
     Raises:
         ImageRefused: ``missing``, ``not_a_file`` or ``unreadable``.
+        PermissionDenied, Unavailable, InvalidInput: of a URL, :func:`scot.data.remote_errors.reaching`.
     """
     try:
+        if isinstance(file, RemotePath):
+            if file.found is None:
+                return file.read_bytes(limit + 1)
+            if file.found.size > limit:
+                raise ImageRefused("too_large", f"the image file {file.name!r} has more than {limit:,} bytes")
+            return file.read_bytes()
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(descriptor, "rb") as opened:
             mode = os.fstat(descriptor).st_mode

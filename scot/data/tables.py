@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +19,8 @@ import pyarrow.parquet as pq
 from scot.data.csv_kinds import ColumnKind
 from scot.data.csv_rows import read_csv
 from scot.data.payload import RESERVED, nest
+from scot.data.places import Place, for_arrow, unchanged
+from scot.data.read_ahead import read_ahead
 from scot.data.records import Refusals
 from scot.errors import InvalidInput
 
@@ -93,7 +94,7 @@ class Table:
         return [cells for _, cells in islice(self.read(Refusals()), 20)]
 
 
-def open_table(files: Sequence[Path], *, captions: str = "required") -> Table:
+def open_table(files: Sequence[Place], *, captions: str = "required") -> Table:
     """Open a table, or several Parquet files that are parts of one; it may have no rows.
 
     Raises:
@@ -110,12 +111,13 @@ def open_table(files: Sequence[Path], *, captions: str = "required") -> Table:
     return table
 
 
-def column_names(file: Path) -> list[str]:
+def column_names(file: Place) -> list[str]:
     """The columns of a table as they are written; empty if the table cannot be read."""
     try:
         match file.suffix.lower():
             case ".parquet":
-                return [str(name) for name in pq.read_schema(file).names]
+                with for_arrow(file, ahead=False) as opened:
+                    return [str(name) for name in pq.read_schema(opened).names]
             case ".jsonl":
                 return _json_columns(file)[0]
             case suffix:
@@ -183,19 +185,13 @@ def _braces(key: str) -> str:
     return "{" + ": {".join(key.split(".")) + ": …" + "}" * (key.count(".") + 1)
 
 
-def _open_parquet(files: Sequence[Path], captions: str) -> Table:
-    parts = []
-    for file in files:
-        try:
-            # With its default, pre_buffer=True, a reader keeps every row group that it has read.
-            parts.append(pq.ParquetFile(file, pre_buffer=False))
-        except (pa.ArrowException, OSError) as error:
-            raise InvalidInput(f"{file.name} is not a readable Parquet file ({type(error).__name__})") from error
+def _open_parquet(files: Sequence[Place], captions: str) -> Table:
     name = files[0].name if len(files) == 1 else f"{files[0].name} … {files[-1].name}"
-    schema = parts[0].schema_arrow
-    for file, part in zip(files, parts, strict=True):
-        if part.schema_arrow.names != schema.names:
+    schema, rows = _parquet_header(files[0])
+    for file, (other, more) in zip(files[1:], read_ahead(files[1:], _parquet_header), strict=True):
+        if other.names != schema.names:
             raise InvalidInput(f"{file.name} has other columns than {files[0].name}")
+        rows += more
     columns = _choose(name, schema.names, captions)
     kind = schema.field(columns.image).type
     embedded = pa.types.is_struct(kind) or _is_binary(kind)
@@ -208,18 +204,29 @@ def _open_parquet(files: Sequence[Path], captions: str) -> Table:
 
     def read(refusals: Refusals) -> Iterator[Row]:
         number = 0
-        for file, part in zip(files, parts, strict=True):
+        for file in files:
             try:
-                for batch in part.iter_batches(batch_size=size, columns=wanted):
-                    for cells in _whole_microseconds(batch).to_pylist():
-                        number += 1
-                        yield number, cells
+                with unchanged(file), for_arrow(file, ahead=True) as opened:
+                    # With its default, pre_buffer=True, a reader keeps every row group that it has read.
+                    part = pq.ParquetFile(opened, pre_buffer=False)
+                    for batch in part.iter_batches(batch_size=size, columns=wanted):
+                        for cells in _whole_microseconds(batch).to_pylist():
+                            number += 1
+                            yield number, cells
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise InvalidInput(f"{file.name} is broken after its header ({type(error).__name__})") from error
 
     columns = _with_kinds(columns, {name: _arrow_kind(schema.field(name).type) for name in columns.payload})
-    rows = sum(part.metadata.num_rows for part in parts)
     return Table(name, columns, rows, "row", embedded, "; ".join(notes), read)
+
+
+def _parquet_header(file: Place) -> tuple[Any, int]:
+    """The Arrow schema of a file, and its number of rows. Raises InvalidInput: it is no Parquet file."""
+    try:
+        with for_arrow(file, ahead=False) as opened, pq.ParquetFile(opened, pre_buffer=False) as part:
+            return part.schema_arrow, int(part.metadata.num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInput(f"{file.name} is not a readable Parquet file ({type(error).__name__})") from error
 
 
 def _arrow_kind(kind: Any) -> str:
@@ -243,7 +250,7 @@ def _whole_microseconds(batch: Any) -> Any:
     return batch
 
 
-def _open_csv(table: Path, captions: str) -> Table:
+def _open_csv(table: Place, captions: str) -> Table:
     """The table, after a pass over the file that finds wrong bytes and the kinds of the payload columns."""
     delimiter, names = _header(table, table.suffix.lower())
     columns = _choose(table.name, names, captions)
@@ -274,7 +281,7 @@ def _open_csv(table: Path, captions: str) -> Table:
     return Table(table.name, columns, count, "line", False, "; ".join(notes), read)
 
 
-def _header(table: Path, suffix: str) -> tuple[str, list[str]]:
+def _header(table: Place, suffix: str) -> tuple[str, list[str]]:
     """The delimiter and the column names of a CSV or TSV file: the first delimiter that gives an image column.
 
     Raises:
@@ -299,7 +306,7 @@ def _header(table: Path, suffix: str) -> tuple[str, list[str]]:
 
 
 def _csv_rows(
-    table: Path, delimiter: str, names: Sequence[str], refusals: Refusals
+    table: Place, delimiter: str, names: Sequence[str], refusals: Refusals
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows with their cells that are not empty, by column."""
     records = read_csv(table, delimiter, lambda line: refusals.add("open_quote", table.name, f"line {line}"))
@@ -313,7 +320,7 @@ def _csv_rows(
         yield line, {name: cell for name, cell in zip(names, cells, strict=False) if name.strip() and cell}
 
 
-def _open_jsonl(table: Path, captions: str) -> Table:
+def _open_jsonl(table: Place, captions: str) -> Table:
     try:
         names, kinds = _json_columns(table)
         columns = _with_kinds(_choose(table.name, names, captions), kinds)
@@ -328,7 +335,7 @@ def _open_jsonl(table: Path, captions: str) -> Table:
     return Table(table.name, columns, count, "line", False, "; ".join(_notes(columns, names)), read)
 
 
-def _json_columns(table: Path) -> tuple[list[str], dict[str, str]]:
+def _json_columns(table: Place) -> tuple[list[str], dict[str, str]]:
     """The keys of the first lines, in order, and the kinds of their values."""
     kinds: dict[str, dict[str, None]] = {}
     for _, cells in islice(_json_rows(table, Refusals(keep=0)), _LINES_LOOKED_AT):
@@ -339,8 +346,8 @@ def _json_columns(table: Path) -> tuple[list[str], dict[str, str]]:
     return list(kinds), {key: " and ".join(kind) for key, kind in kinds.items()}
 
 
-def _json_rows(table: Path, refusals: Refusals) -> Iterator[tuple[int, dict[str, Any]]]:
-    with table.open("rb") as lines:
+def _json_rows(table: Place, refusals: Refusals) -> Iterator[tuple[int, dict[str, Any]]]:
+    with unchanged(table), table.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue

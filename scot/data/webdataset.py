@@ -6,58 +6,30 @@ payload. Shards are streamed, one sample in memory at a time (up to eight whose 
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import re
 import tarfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from scot.data.images import DEFAULT_LIMITS
-from scot.data.paths import IMAGE_SUFFIXES, hidden, hidden_path, normal_path
+from scot.data.paths import hidden, hidden_path, normal_path
+from scot.data.places import Place, RemotePath, unchanged
 from scot.data.records import RawRecord, Refusals
-from scot.errors import InvalidInput, NotFound
+from scot.data.suffixes import IMAGE_SUFFIXES
 
 _CAPTION_FIELDS = ("captions", "caption", "text")
 _MAX_TEXT_BYTES = 2**20
-_MAX_SHARDS = 100_000
 _MAX_GROUP = 8  # samples whose names are equal up to the first dot, held at once
-_RANGE = re.compile(r"\{(-?\d{1,18})\.\.(-?\d{1,18})")
 
 
-def is_pattern(source: str) -> bool:
-    """Whether ``source`` is a brace pattern of tars, such as ``shard-{000..099}.tar``, and not an existing path."""
-    return "{" in source and source.endswith(".tar") and not Path(source).exists()
-
-
-def expand(pattern: str) -> list[Path]:
-    """The shards of a brace pattern.
+def read_shards(shards: Sequence[Place], refusals: Refusals) -> Iterator[RawRecord]:
+    """The samples of tar shards, in order. A truncated shard is counted, and reading goes on with the next.
 
     Raises:
-        InvalidInput: the braces do not balance, or the pattern expands to too many shards.
-        NotFound: a shard does not exist.
+        InvalidInput: a shard is replaced or written while it is read.
+        PermissionDenied, Unavailable: of a URL, :func:`scot.data.remote_errors.reaching`.
     """
-    import braceexpand  # here: nothing but a pattern needs it
-
-    too_many = InvalidInput(f"{pattern!r} expands to more than {_MAX_SHARDS:,} shards")
-    if any(abs(int(last) - int(first)) > _MAX_SHARDS for first, last in _RANGE.findall(pattern)):
-        raise too_many  # braceexpand would build the whole range before its first name
-    try:
-        shards = [Path(name) for name in itertools.islice(braceexpand.braceexpand(pattern), _MAX_SHARDS + 1)]
-    except ValueError:
-        raise InvalidInput(f"the braces of {pattern!r} do not balance") from None
-    if len(shards) > _MAX_SHARDS:
-        raise too_many
-    absent = [shard.name for shard in shards if not shard.is_file()]
-    if absent:
-        raise NotFound(f"{len(absent):,} of the {len(shards):,} shards of {pattern!r} do not exist, first {absent[0]}")
-    return shards
-
-
-def read_shards(shards: Sequence[Path], refusals: Refusals) -> Iterator[RawRecord]:
-    """The samples of tar shards, in order. A truncated shard is counted, and reading goes on with the next."""
     for shard in shards:
         if hidden(shard.name):
             refusals.add("hidden_file", shard.name)
@@ -65,7 +37,7 @@ def read_shards(shards: Sequence[Path], refusals: Refusals) -> Iterator[RawRecor
         read = 0
         try:
             # Stream mode: members are read in order and nothing is ever extracted to disk.
-            with tarfile.open(shard, mode="r|") as tar:
+            with unchanged(shard), shard.open("rb") as file, tarfile.open(fileobj=file, mode="r|") as tar:
                 for record in _read_members(tar, shard.name, refusals):
                     read += 1
                     yield record
@@ -95,8 +67,11 @@ def _samples(count: int) -> str:
     return f"{count:,} sample{'' if count == 1 else 's'}"
 
 
-def _has_end(shard: Path) -> bool:
+def _has_end(shard: Place) -> bool:
     """Whether a tar ends as tars do, with a block of zeros."""
+    if isinstance(shard, RemotePath):
+        end = shard.tail(tarfile.BLOCKSIZE)[-tarfile.BLOCKSIZE :]  # a server may send more than was asked for
+        return len(end) == tarfile.BLOCKSIZE and not any(end)
     with shard.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         if size < tarfile.BLOCKSIZE or size % tarfile.BLOCKSIZE:

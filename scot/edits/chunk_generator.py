@@ -190,6 +190,8 @@ class ChunkGenerator:
         records = {record.image_id: record for record in chunk.images}.values()
         return {
             record.image_id: vector
-            for batch in embed_images(records, CaptionedImage.load, self._encoder, threads=1)
+            for batch in embed_images(
+                records, CaptionedImage.load, self._encoder, threads=1, fetch=CaptionedImage.fetched
+            )
             for record, vector in zip(batch.sources, batch.vectors, strict=True)
         }

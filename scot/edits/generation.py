@@ -16,6 +16,7 @@ from typing import Any
 
 from scot.data import shards
 from scot.data.captioned import Source, open_sources
+from scot.data.one_writer import one_writer
 from scot.data.records import Refusals
 from scot.data.shards import MANIFEST, Folder, Manifest
 from scot.data.triplets import KIND, read_manifest
@@ -94,7 +95,7 @@ def generate_triplets(
 
     Raises:
         NotFound, InvalidInput: a source cannot be read, or no caption could be edited.
-        Conflict: ``output`` holds the triplets of another run.
+        Conflict: ``output`` holds the triplets of another run, or another run writes it.
         Unavailable: the engine was unavailable for too long; finished chunks are stored, a rerun continues.
     """
     config = config or GenerationConfig()
@@ -136,46 +137,50 @@ def generate_triplets(
             return Generated(before, tally, reused=tally.captions, seconds=0.0)
         # Pairs depend on the whole corpus: chunks of another one are not those of this run.
         parts = f"{run}-{source}" if mined else run
-    results = ChunkResults(output, parts)
-    if rows is not None and not PairIndex.exists(results.folder):
-        mine(rows, seed=config.seed).write(results.folder)
-    del rows
-    arguments = (config, output, parts, generator, prompt_version)
-    pool: GeneratorPool | None = None
-    with progress.task("generating", total, "captions") as task:
-        counts = _Counts(task)
-        try:
-            for chunk in read_chunks(opened, refusals, size=size, with_images=config.needs_images):
-                hashes.update(chunk.hash.encode())
-                counts.chunks += 1
-                if (earlier := results.tally(chunk)) is not None:
-                    counts.reuse(earlier)
-                    continue
-                pool = pool or open_pool(arguments, config.engine, num_workers)
-                for tally in pool.submit(chunk):
+    with one_writer(output, progress=progress) as still_alone:
+        if _finished(output) != before and not overwrite:
+            raise Conflict(f"{output} was written by another run meanwhile: start again")
+        results = ChunkResults(output, parts)
+        if rows is not None and not PairIndex.exists(results.folder):
+            mine(rows, seed=config.seed).write(results.folder)
+        del rows
+        arguments = (config, output, parts, generator, prompt_version)
+        pool: GeneratorPool | None = None
+        with progress.task("generating", total, "captions") as task:
+            counts = _Counts(task)
+            try:
+                for chunk in read_chunks(opened, refusals, size=size, with_images=config.needs_images):
+                    hashes.update(chunk.hash.encode())
+                    counts.chunks += 1
+                    if (earlier := results.tally(chunk)) is not None:
+                        counts.reuse(earlier)
+                        continue
+                    pool = pool or open_pool(arguments, config.engine, num_workers)
+                    for tally in pool.submit(chunk):
+                        counts.add(tally)
+                for tally in pool.drain() if pool else ():
                     counts.add(tally)
-            for tally in pool.drain() if pool else ():
-                counts.add(tally)
-        finally:
-            if pool is not None:
-                pool.close()
-    done = counts.done
-    if not done.captions:
-        raise InvalidInput(f"no usable caption in {', '.join(sources)}: {refusals.summary()}")
-    if not done.accepted:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in done.refused.most_common())
-        raise InvalidInput(f"{generator} found nothing to edit in {done.captions:,} captions ({reasons})")
-    manifest = shards.write_shards(
-        output,
-        KIND,
-        results.tables(counts.chunks),
-        shard_size=_SHARD_SIZE,
-        rejected=done.refused + Counter({f"source_{reason}": count for reason, count in refusals.counts.items()}),
-        extra={**settings, "run": run, "source": hashes.hexdigest()[:16], "tally": done.to_json()},
-    )
-    results.remove()
-    reused = done.captions - counts.fresh.captions
-    return Generated(manifest, done, reused, time.monotonic() - counts.started)
+            finally:
+                if pool is not None:
+                    pool.close()
+        done = counts.done
+        if not done.captions:
+            raise InvalidInput(f"no usable caption in {', '.join(sources)}: {refusals.summary()}")
+        if not done.accepted:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in done.refused.most_common())
+            raise InvalidInput(f"{generator} found nothing to edit in {done.captions:,} captions ({reasons})")
+        still_alone()
+        manifest = shards.write_shards(
+            output,
+            KIND,
+            results.tables(counts.chunks),
+            shard_size=_SHARD_SIZE,
+            rejected=done.refused + Counter({f"source_{reason}": count for reason, count in refusals.counts.items()}),
+            extra={**settings, "run": run, "source": hashes.hexdigest()[:16], "tally": done.to_json()},
+        )
+        results.remove()
+        reused = done.captions - counts.fresh.captions
+        return Generated(manifest, done, reused, time.monotonic() - counts.started)
 
 
 def _settings(config: GenerationConfig, generator: str, prompt_version: str) -> dict[str, Any]:

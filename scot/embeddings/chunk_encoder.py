@@ -131,7 +131,8 @@ class ChunkEncoder:
     ) -> None:
         batches = embed_images(
             records, lambda pair: pair[1].load(), self._encoder, batch_size=_IMAGE_BATCH,
-            threads=max(2, self._settings.threads), states=self._settings.states is not None, turn=self._towers,
+            threads=max(2, self._settings.threads), states=self._settings.states is not None,
+            fetch=lambda pair: (pair[0], pair[1].fetched()), turn=self._towers,
         )  # fmt: skip
         for batch in batches:
             if self._stopped.is_set():

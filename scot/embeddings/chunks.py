@@ -53,11 +53,11 @@ def image_chunks(records: Iterable[CaptionedImage], wanted: KeyTable, size: int)
     while batch := list(islice(remaining, _LOOKED_UP)):
         found = wanted.find([record.image_id for record in batch])
         for record in (record for record, at in zip(batch, found, strict=True) if at >= 0):
-            if isinstance(record.image, Path):  # a worker of Ray may run in another folder
-                images.append(replace(record, image=record.image.absolute()))
-            else:
-                images.append(record)
-                loaded += len(record.image)
+            image = record.image
+            if isinstance(image, Path):  # a worker of Ray may run in another folder
+                image = image.absolute()
+            images.append(replace(record, image=image))
+            loaded += len(image) if isinstance(image, bytes) else 0
             if len(images) >= size or loaded >= _IMAGES_BYTES:
                 yield Chunk(IMAGES, number, tuple(each.image_id for each in images), tuple(images))
                 images, loaded, number = [], 0, number + 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,11 +19,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from scot.data.atomic_io import locked
 from scot.data.captioned import open_sources, read_sources
+from scot.data.filesystems import is_url
 from scot.data.fingerprint import fingerprint
+from scot.data.one_writer import one_writer
+from scot.data.places import open_place
 from scot.data.records import Refusals
-from scot.data.shards import Folder
 from scot.data.triplets import read_manifest
 from scot.embeddings import cache
 from scot.embeddings.cache import CacheInfo
@@ -86,7 +87,7 @@ def encode_triplets(
 
     Raises:
         NotFound, InvalidInput: a source, the triplets or the encoder cannot be read, or no triplet is usable.
-        Conflict: another run of this machine writes ``output``.
+        Conflict: another run writes ``output``.
         Unavailable: the disk is full, or the output cannot be written; what is finished stays.
     """
     started = time.monotonic()
@@ -120,10 +121,10 @@ def encode_triplets(
         + [f"chunks of {chunk_size}"] * (chunk_size != CHUNK)
     )
     made_by = {cache.IMAGES: f"{images_source} {stored}", cache.TEXTS: f"{model.id} {stored}"}
-    place = output if "://" in output else str(Path(output).absolute())  # a worker of Ray may run in another folder
+    place = output if is_url(output) else str(Path(output).absolute())  # a worker of Ray may run in another folder
     name = encoder if isinstance(encoder, str) else model.id
     settings = EncoderSettings(name, place, model.dim, made_by, num_workers, use_gpu, stored)
-    with _alone(output):
+    with _alone(output, progress) as still_alone:
         if (done := _finished(output, source_hash)) is not None:
             return Encoded(done, done.counts["images"], done.counts["texts"], time.monotonic() - started)
         needed = Needed.survey(triplets, captions_only=captions_only, states=states, find_pairs=find_pairs)
@@ -142,6 +143,7 @@ def encode_triplets(
             run.captions_as_images(needed.images)
         if [fingerprint(source) for source in sources] != fingerprints:
             raise InvalidInput(f"{', '.join(sources)} changed while it was read: start again")
+        still_alone()
         info = run.publish(needed, refusals, widths, opened)
     reused = {part: sum(each.reused for each in written) for part, written in run.written.items()}
     truncated = sum(each.truncated for each in run.fresh if each.part == cache.TEXTS)
@@ -164,21 +166,15 @@ def _states(model: Encoder) -> tuple[dict[str, int], dict[str, int]]:
 
 
 @contextlib.contextmanager
-def _alone(output: str) -> Iterator[None]:
-    """One run of this machine at a time; it deletes the half-written files of runs and workers that were killed.
-
-    A URL has no lock: two runs of the same inputs write the same files there.
-    """
-    folder = Folder(output)
-    if not folder.local:
-        yield
-        return
-    busy = f"another run writes {output}: wait until it has finished, or name another --output"
-    place = Path(folder.path(".lock"))
-    with locked(place, wait=False, what=output, busy=busy):
-        _sweep(place.parent)
-        yield
-        _sweep(place.parent)
+def _alone(output: str, progress: Progress) -> Iterator[Callable[[], None]]:
+    """One run at a time; it deletes the half-written files of runs and workers that were killed on this machine."""
+    place = open_place(output)
+    with one_writer(output, progress=progress) as still_alone:
+        if isinstance(place, Path):
+            _sweep(place)
+        yield still_alone
+        if isinstance(place, Path):
+            _sweep(place)
 
 
 def _sweep(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from PIL import Image
 
+from scot.data.read_ahead import read_ahead
 from scot.encoders.base import Encoder, HiddenStates, Vectors, encode_pixels
 from scot.encoders.resizing import Pixels
 from scot.errors import ImageRefused
@@ -40,6 +41,7 @@ def embed_images(
     threads: int = 4,
     states: bool = False,
     embed: Callable[[list[Pixels]], Vectors] | None = None,
+    fetch: Callable[[Source], Source] | None = None,
     turn: AbstractContextManager[object] | None = None,
 ) -> Iterator[EmbeddedBatch[Source]]:
     """Embed images lazily, in order. While the encoder works on one batch, threads decode the next.
@@ -51,6 +53,7 @@ def embed_images(
         batch_size: the sources of a batch.
         threads: threads that decode and preprocess.
         states: return hidden states too.
+        fetch: reads a source whose image is at a URL; many are fetched at once, ahead of ``load``.
         embed: replaces the encoder's ``encode_pixels``; not together with ``states``.
         turn: held while the encoder works, such as a lock of several threads that share it.
 
@@ -64,7 +67,7 @@ def embed_images(
         except ImageRefused as error:
             return error
 
-    remaining = iter(sources)
+    remaining = iter(sources) if fetch is None else read_ahead(sources, fetch)
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
 
         def submit() -> list[tuple[Source, Future[Pixels | ImageRefused]]]:

@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, overload
@@ -32,7 +30,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from scot.data.atomic_io import atomic_file, atomic_folder, locked, writing
+from scot.data.atomic_io import atomic_file, atomic_folder, locked
+from scot.data.mirror import scratch_folder
 from scot.data.shards import MANIFEST, Manifest
 from scot.embeddings import cache
 from scot.embeddings.cache import (
@@ -45,27 +44,9 @@ from scot.embeddings.cache import (
     vector_shards,
 )
 from scot.embeddings.hidden_states import StateTable, starts, state_shards
-from scot.errors import Conflict, InvalidInput
+from scot.errors import InvalidInput
 
 _META = "_copy.json"
-
-
-def default_scratch() -> Path:
-    """The default folder of copies: one for each user, in the system's temporary folder.
-
-    Raises:
-        Unavailable: it cannot be created.
-        Conflict: it belongs to another user.
-    """
-    if not hasattr(os, "getuid"):  # Windows, where each user has a temporary folder
-        return Path(tempfile.gettempdir()) / "scot"
-    place = Path(tempfile.gettempdir()) / f"scot-{os.getuid()}"
-    with writing(_label(place)):
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = place.stat().st_uid
-    if owner != os.getuid():
-        raise Conflict(f"the scratch folder {place} belongs to another user: choose another --scratch")
-    return place
 
 
 def open_cache(
@@ -80,7 +61,7 @@ def open_cache(
     info, _ = check_cache(folder, encoder_id)
     if size_in_memory(info) <= memory_gib * 2**30:
         return load_cache(folder, encoder_id)
-    return map_cache(folder, scratch or default_scratch())
+    return map_cache(folder, scratch or scratch_folder())
 
 
 def size_in_memory(info: CacheInfo) -> int:

@@ -53,7 +53,7 @@ def encode_unlabelled(
     parts = [np.zeros((0, encoder.dim), np.float32)]
     refused: Counter[str] = Counter()
     with progress.task("encoding", len(records), "images") as task:
-        for batch in embed_images(records, CaptionedImage.load, encoder):
+        for batch in embed_images(records, CaptionedImage.load, encoder, fetch=CaptionedImage.fetched):
             keys += [record.image_id for record in batch.sources]
             parts.append(batch.vectors)
             refused.update(f"image_{error.reason}" for _, error in batch.refused)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scot.data.places import Place
 from scot.errors import InvalidFlag, InvalidInput, NotFound
 from scot.evaluation.base import Query
 
@@ -104,7 +105,7 @@ def repeated(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def check_queries(file: Path, queries: Sequence[Query], gallery: Iterable[str] | None) -> None:
+def check_queries(file: Place, queries: Sequence[Query], gallery: Iterable[str] | None) -> None:
     """Check that query ids are distinct, and that the gallery, if known, has every image they name.
 
     Raises:

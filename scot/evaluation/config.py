@@ -26,12 +26,12 @@ class BenchmarkConfig:
     """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     composer: str = ""
     """A baseline (sum, sum:0.7, slerp, text_only, image_only), an artifact folder, or a version of --composers."""
-    composers: Path | None = None
-    """A registry of composers; without --composer its released one is run."""
+    composers: str | None = None
+    """A registry of composers, a folder or a URL; without --composer its released one is run."""
     skip_missing: bool = False
     """Leave out images that are missing or cannot be decoded, with the queries that need them, and report it."""
-    output: Path = Path("evaluation")
-    """Folder for the embeddings, ranking files, result and contact sheet of a model's run."""
+    output: str = "evaluation"
+    """Folder or URL for the embeddings, ranking files, result and contact sheet of a model's run."""
     json: Path | None = None
     """Write the result there too, at full precision."""
     per_query: bool = False

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from scot.composers.base import States, padded
 from scot.data.atomic_io import write_tensors
+from scot.data.places import Place, RemotePath
 from scot.embeddings.images import embed_images
 from scot.encoders import Encoder, MultiVectorEncoder, Vectors, state_encoder
 from scot.errors import InvalidInput
@@ -100,16 +101,17 @@ def encode_images(
     files = [cache / f"{_key(encoder.id, lot, images, several=several)}.safetensors" for lot in lots]
     todo = [(lot, file) for lot, file in zip(lots, files, strict=True) if not file.exists()]
     batches = embed_images(
-        [name for lot, _ in todo for name in lot],  # all lots but the last are of one size, so a batch is a lot
-        lambda name: images[name].load(),
+        [(name, images[name]) for lot, _ in todo for name in lot],  # all lots but the last are of one size: a batch
+        lambda pair: pair[1].load(),
         encoder,
         batch_size=SHARD,
+        fetch=lambda pair: (pair[0], pair[1].fetched()),
         embed=multi.encode_pixels_multi if multi else None,
     )
     with progress.task(f"encoding {what}", total=sum(len(lot) for lot, _ in todo), unit="images") as task:
         for (lot, file), batch in zip(todo, batches, strict=True):
-            refused = {name: error.reason for name, error in batch.refused}
-            write_shard(file, torch.from_numpy(batch.vectors), batch.sources, refused)
+            refused = {name: error.reason for (name, _), error in batch.refused}
+            write_shard(file, torch.from_numpy(batch.vectors), [name for name, _ in batch.sources], refused)
             task.advance(len(lot))
     stored: list[str] = []
     broken: dict[str, str] = {}
@@ -157,9 +159,16 @@ def write_shard(file: Path, vectors: torch.Tensor, names: Sequence[str], refused
 def _key(encoder_id: str, lot: Sequence[str], images: Mapping[str, ImageFile], *, several: bool) -> str:
     described = []
     for name in lot:
-        stat = images[name].file.stat()
-        described.append(json.dumps([name, images[name].box, stat.st_size, stat.st_mtime_ns]))
+        described.append(json.dumps([name, images[name].box, *_file_version(images[name].file)]))
     return _hash([encoder_id, *["multi"] * several, *described])
+
+
+def _file_version(file: Place) -> tuple[int, int | str]:
+    """The size of a file, and its time or, at a URL, its version."""
+    if isinstance(file, RemotePath):
+        return file.status().size, file.status().version
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _hash(parts: Sequence[str]) -> str:

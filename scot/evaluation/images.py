@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeGuard
 
 from PIL import Image
 
 from scot.data.images import ImageLimits, decode_image
+from scot.data.places import Place, RemotePath
 from scot.data.records import CaptionedImage
 from scot.errors import ImageRefused
 
@@ -25,14 +27,26 @@ Box = tuple[float, float, float, float]
 class ImageFile:
     """An image file, or the part of it in ``box`` (x, y, width, height in pixels), dilated and padded as in GeneCIS."""
 
-    file: Path
+    file: Place
     box: Box | None = None
+    data: bytes | None = field(default=None, compare=False, repr=False)
+    """The file's bytes, where they have been read already."""
+
+    def fetched(self) -> ImageFile:
+        """The same with the bytes of a file at a URL; as it is if that cannot be read."""
+        record = CaptionedImage(self.file.name, self.file, (), {}).fetched()
+        return replace(self, data=record.image) if isinstance(record.image, bytes) else self
 
     def load(self) -> Image.Image:
         """Decode at full size, RGB. Raises ImageRefused."""
-        data = CaptionedImage(self.file.name, self.file, (), {}).read()
+        data = CaptionedImage(self.file.name, self.data or self.file, (), {}).read()
         image = decode_image(data, _FULL_SIZE, plain=True)
         return image if self.box is None else _crop(image, self.box)
+
+
+def is_there(image: Place | bytes) -> TypeGuard[Place]:
+    """Whether an image is a file of its own; at a URL, one that was found."""
+    return isinstance(image, Path) or (isinstance(image, RemotePath) and image.found is not None)
 
 
 def find_images(images: Path, folders: Sequence[str]) -> dict[str, Path]:

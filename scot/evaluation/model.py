@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from scot.composers.base import States
+from scot.data.places import Place
 from scot.encoders import Encoder, MultiVectorEncoder
 from scot.errors import InvalidInput, NotFound
 from scot.evaluation.annotations import some
@@ -66,7 +67,7 @@ class EncodedBenchmark(VectorBenchmark):
 def encode_benchmark(
     benchmark: Benchmark,
     encoder: Encoder,
-    images: Path,
+    images: Place,
     cache: Path,
     *,
     best_of_vectors: bool = False,
@@ -91,7 +92,7 @@ def encode_benchmark(
     """
     if not images.is_dir():
         raise NotFound(f"there is no image folder {images}")
-    found = benchmark.locate(images)
+    found = benchmark.locate(images if isinstance(images, Path) else Path())  # at a URL, it knows the files itself
     missing = {
         part.name: {name for name in part.gallery or () if name not in found[part.name]} for part in benchmark.parts
     }
@@ -107,7 +108,7 @@ def encode_benchmark(
     return EncodedBenchmark(measured, encoder, found, vectors, cache)
 
 
-def _refuse(offenders: Mapping[str, set[str]], benchmark: Benchmark, reason: str, images: Path, skip: bool) -> None:
+def _refuse(offenders: Mapping[str, set[str]], benchmark: Benchmark, reason: str, images: Place, skip: bool) -> None:
     if skip or not any(offenders.values()):
         return
     names = [name for part in benchmark.parts for name in part.gallery or () if name in offenders[part.name]]

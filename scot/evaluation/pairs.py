@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 from scot.data.captioned import read_captioned
-from scot.data.records import Refusals
+from scot.data.filesystems import is_url
+from scot.data.read_ahead import read_ahead
+from scot.data.records import CaptionedImage, Refusals
 from scot.edits.filters import TextFilters
 from scot.edits.generators.pairs import PairsGenerator
 from scot.edits.pairs import mine
@@ -22,7 +23,7 @@ from scot.embeddings.cache import folds
 from scot.embeddings.pairs import ImagePair
 from scot.errors import InvalidInput
 from scot.evaluation.base import Benchmark, Part, Query
-from scot.evaluation.images import ImageFile
+from scot.evaluation.images import ImageFile, is_there
 from scot.evaluation.scoring import recalls
 
 NAME = "pairs"
@@ -47,8 +48,8 @@ def read_pairs(sources: Sequence[str], *, queries: int = QUERIES, held_out: floa
         NotFound, InvalidInput: a source cannot be read, or has too few pairs.
     """
     refusals = Refusals()
-    records = [record for source in sources for record in read_captioned(source, refusals)]
-    images = {record.image_id: ImageFile(record.image) for record in records if isinstance(record.image, Path)}
+    records = [record for source in sources for record in _located(source, refusals)]
+    images = {record.image_id: ImageFile(record.image) for record in records if is_there(record.image)}
     if len(images) < len(records):
         raise InvalidInput(
             f"{len(records) - len(images):,} of {len(records):,} images are not files of their own, or share an id: "
@@ -65,6 +66,11 @@ def read_pairs(sources: Sequence[str], *, queries: int = QUERIES, held_out: floa
     left_out = {"refused": refusals.summary()} if refusals.total else {}
     gallery = f"the {len(images):,} images of {', '.join(sources)}"
     return pairs_benchmark(found, tuple(images), images, {"gallery": gallery, **left_out})
+
+
+def _located(source: str, refusals: Refusals) -> Iterable[CaptionedImage]:
+    read = read_captioned(source, refusals)
+    return read_ahead(read, CaptionedImage.located) if is_url(source) else read
 
 
 def find_pairs(

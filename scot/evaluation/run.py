@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from scot.baselines import BASELINES
 from scot.composers import Composer, LearnedComposer, Registry, baseline, composer_path, load_composer
+from scot.data.filesystems import is_url
+from scot.data.mirror import working_folder
+from scot.data.places import Place, open_place
 from scot.encoders import Encoder, load_encoder
 from scot.errors import InvalidFlag, InvalidInput, NotFound
 from scot.evaluation.base import Benchmark
@@ -44,13 +48,13 @@ class ComparisonConfig:
     composers: str | None = None
     """A registry of composers, a folder or a URL; its released one is evaluated."""
     composer: list[str] = field(default_factory=list)
-    """Versions of the registry, tiny-1 (the packaged composer) or artifact folders, to evaluate instead."""
+    """Versions of the registry, tiny-1 (the packaged composer), or artifacts' folders or URLs, to evaluate instead."""
     encoder: str = "tiny"
     """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO, local-dir:PATH or blip2:…"""
     best_of_vectors: bool = False
     """Rank by the best of an encoder's several vectors a picture (BLIP-2), not by the one that is indexed."""
-    output: Path = Path("evaluation")
-    """Folder for results.json, the contact sheets and the cached embeddings."""
+    output: str = "evaluation"
+    """Folder or URL for results.json, the contact sheets and the cached embeddings."""
     json: bool = False
     """Print one line of JSON, the content of results.json."""
 
@@ -64,8 +68,8 @@ class EvaluateConfig(ComparisonConfig):
     Example: scot evaluate --gallery data/wardrobe data/scenes --composers data/composers
     """
 
-    gallery: list[Path] = field(default_factory=list)
-    """Galleries drawn by `scot draw WORLD --split eval`."""
+    gallery: list[str] = field(default_factory=list)
+    """Galleries drawn by `scot draw WORLD --split eval`: folders or URLs."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def evaluate(config: EvaluateConfig) -> int:
     """
     if not config.gallery:
         raise InvalidFlag("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
-    return _side_by_side(config, [(folder, partial(read_gallery, folder)) for folder in config.gallery])
+    return _side_by_side(config, [(open_place(folder), partial(read_gallery, folder)) for folder in config.gallery])
 
 
 def evaluate_pairs(config: PairsConfig) -> int:
@@ -114,39 +118,54 @@ def evaluate_pairs(config: PairsConfig) -> int:
 
 
 def _side_by_side(
-    config: ComparisonConfig, benchmarks: Sequence[tuple[Path, Callable[[], Benchmark]]], *, skip_missing: bool = False
+    config: ComparisonConfig, benchmarks: Sequence[tuple[Place, Callable[[], Benchmark]]], *, skip_missing: bool = False
 ) -> int:
     """Compare on benchmarks, each with the folder of its images."""
     console = report_console(stderr=config.json)
     encoder = load_encoder(config.encoder)
     composers = load_composers(config.composers, config.composer, encoder)
-    results: list[Comparison] = []
-    for folder, read in benchmarks:
-        encoded = encode_benchmark(
-            read(),
-            encoder,
-            folder,
-            config.output / "cache",
-            best_of_vectors=config.best_of_vectors,
-            skip_missing=skip_missing,
-            progress=Progress.on(sys.stderr),
-        )
-        names = [composer.name for composer in composers]
-        composed = list(zip(names, encoded.compose(*composers), strict=True))
-        result = compare(encoded, composed)
-        print_comparison(result, console)
-        for deviation in encoded.benchmark.deviations:
-            _print(console, deviation)
-        results.append(result)
-        for name, queries in composed[:1]:
-            sheet = even_sample(encoded, encoded.rank(queries), title=f"{result.world} · {name}")
-            file = config.output / f"{result.world}.png"
-            save_sheet(sheet, file)
-            _print(console, f"contact sheet: {file}")
-    written = write_comparisons(config.output / "results.json", results)
+    with working_folder(config.output) as output:
+        parts: Any = {"encoder": encoder, "composers": composers, "output": output, "console": console}
+        results = [_compare(config, folder, read, skip_missing=skip_missing, **parts) for folder, read in benchmarks]
+        written = write_comparisons(output / "results.json", results)
     if config.json:
         print_json(written)
     return 0
+
+
+def _compare(
+    config: ComparisonConfig,
+    folder: Place,
+    read: Callable[[], Benchmark],
+    *,
+    encoder: Encoder,
+    composers: Sequence[LearnedComposer],
+    output: Path,
+    skip_missing: bool,
+    console: Console,
+) -> Comparison:
+    """Compare on one benchmark: print the table, and draw the contact sheet."""
+    encoded = encode_benchmark(
+        read(),
+        encoder,
+        folder,
+        output / "cache",
+        best_of_vectors=config.best_of_vectors,
+        skip_missing=skip_missing,
+        progress=Progress.on(sys.stderr),
+    )
+    names = [composer.name for composer in composers]
+    composed = list(zip(names, encoded.compose(*composers), strict=True))
+    result = compare(encoded, composed)
+    print_comparison(result, console)
+    for deviation in encoded.benchmark.deviations:
+        _print(console, deviation)
+    for name, queries in composed[:1]:
+        sheet = even_sample(encoded, encoded.rank(queries), title=f"{result.world} · {name}")
+        file = output / f"{result.world}.png"
+        save_sheet(sheet, file)
+        _print(console, f"contact sheet: {_shown(config.output, output, file)}")
+    return result
 
 
 def evaluate_benchmark(config: BenchmarkConfig) -> int:
@@ -162,6 +181,8 @@ def evaluate_benchmark(config: BenchmarkConfig) -> int:
     if not files and config.images is None and not entry.drawn:
         raise InvalidInput("give --rankings FILE to score, or --images DIR to run a model on")
     console = report_console()
+    if is_url(config.output) and entry.drawn and config.annotations is None:
+        raise InvalidFlag("--gallery is missing: a gallery is not drawn into a URL")
     benchmark = entry.load(config)
     if files:
         scores = score(benchmark, read_rankings(files, benchmark))
@@ -169,7 +190,8 @@ def evaluate_benchmark(config: BenchmarkConfig) -> int:
         if config.json is not None:
             write_result(config.json, benchmark, scores, per_query=config.per_query)
         return 0
-    return _run(config, benchmark, console)
+    with working_folder(config.output) as output:
+        return _run(config, benchmark, output, console)
 
 
 def load_composers(composers: str | Path | None, names: Sequence[str], encoder: Encoder) -> list[LearnedComposer]:
@@ -180,7 +202,7 @@ def load_composers(composers: str | Path | None, names: Sequence[str], encoder: 
     """
     registry = Registry(composers) if composers is not None else None
     if names:
-        paths = [name if Path(name).is_dir() else composer_path(name, registry) for name in names]
+        paths = [name if is_url(name) or Path(name).is_dir() else composer_path(name, registry) for name in names]
     elif registry is not None:
         version = registry.released()
         if version is None:
@@ -191,37 +213,37 @@ def load_composers(composers: str | Path | None, names: Sequence[str], encoder: 
     return [load_composer(path, encoder_id=encoder.id, dim=encoder.dim) for path in paths]
 
 
-def _run(config: BenchmarkConfig, benchmark: Benchmark, console: Console) -> int:
+def _run(config: BenchmarkConfig, benchmark: Benchmark, output: Path, console: Console) -> int:
     encoder = load_encoder(config.encoder)
     composer = _composer(config, encoder)
     encoded = encode_benchmark(
         benchmark,
         encoder,
-        config.images or config.annotations or config.output,
-        config.output / "cache",
+        config.images or config.annotations or output,
+        output / "cache",
         skip_missing=config.skip_missing,
         progress=Progress.on(sys.stderr),
     )
     benchmark = encoded.benchmark  # without what is missing
     (queries,) = encoded.compose(composer)
     rankings = encoded.rank(queries)
-    written = write_rankings(config.output, benchmark, rankings)
+    written = write_rankings(output, benchmark, rankings)
     scores = score(benchmark, rankings) if benchmark.answered else None
     if scores is not None:
         print_scores(benchmark, scores, console)
         title = f"{benchmark.name} {benchmark.split} · {composer.name}"
-        file = config.output / f"{benchmark.name}-{benchmark.split}.png"
+        file = output / f"{benchmark.name}-{benchmark.split}.png"
         save_sheet(best_and_worst(encoded, rankings, scores, title=title), file)
-        _print(console, f"contact sheet: {file}")
+        _print(console, f"contact sheet: {_shown(config.output, output, file)}")
     else:
         print_protocol(benchmark, console)
         for file in written:
             check_submission(file, benchmark)
         _print(console, "only the authors' server knows the answers: send it the ranking files")
-    files = ", ".join(map(str, written))
+    files = ", ".join(_shown(config.output, output, file) for file in written)
     _print(console, f"composer {composer.name}, encoder {encoder.id}; ranking files: {files}")
     model = {"encoder": encoder.id, "composer": composer.name}
-    results = [config.output / f"{benchmark.name}-{benchmark.split}-result.json"]
+    results = [output / f"{benchmark.name}-{benchmark.split}-result.json"]
     for result in results + ([config.json] if config.json is not None else []):
         write_result(result, benchmark, scores, model=model, per_query=config.per_query)
     return 0
@@ -237,6 +259,11 @@ def _composer(config: BenchmarkConfig, encoder: Encoder) -> Composer:
             "--composers"
         )
     return found[0]
+
+
+def _shown(name: str, output: Path, file: Path) -> str:
+    """A file of the output as its user knows it."""
+    return f"{name.rstrip('/')}/{file.relative_to(output).as_posix()}" if is_url(name) else str(file)
 
 
 def _print(console: Console, line: str) -> None:

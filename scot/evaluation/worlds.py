@@ -14,12 +14,15 @@ from typing import Annotated
 import tyro
 
 from scot.data.captioned import read_captioned
-from scot.data.records import Refusals
+from scot.data.filesystems import is_url
+from scot.data.places import open_place
+from scot.data.read_ahead import read_ahead
+from scot.data.records import CaptionedImage, Refusals
 from scot.errors import InvalidFlag, InvalidInput
 from scot.evaluation.annotations import check_queries, check_split
 from scot.evaluation.base import Benchmark, Part, Query
 from scot.evaluation.config import BenchmarkConfig
-from scot.evaluation.images import ImageFile
+from scot.evaluation.images import ImageFile, is_there
 from scot.evaluation.scoring import recalls
 from scot.worlds.drawing import DrawConfig, draw
 from scot.worlds.queries import QUERIES, read_queries
@@ -70,7 +73,7 @@ def load(config: WorldConfig) -> Benchmark:
     if folder is None:
         if config.rankings:
             raise InvalidFlag("--gallery is missing: rankings are of a gallery that `scot draw --split eval` wrote")
-        folder = config.output / "gallery" / config.world
+        folder = Path(config.output) / "gallery" / config.world
         draw(DrawConfig("wardrobe" if config.world == "wardrobe" else "scenes", folder, "eval"))
     benchmark = read_gallery(folder)
     if benchmark.name != config.world:
@@ -78,15 +81,17 @@ def load(config: WorldConfig) -> Benchmark:
     return benchmark
 
 
-def read_gallery(folder: Path) -> Benchmark:
-    """The benchmark of a gallery that ``scot draw --split eval`` wrote, named by its world.
+def read_gallery(folder: str | Path) -> Benchmark:
+    """The benchmark of a gallery that ``scot draw --split eval`` wrote, named by its world: a folder or a URL.
 
     Raises:
         NotFound, InvalidInput: the folder holds no gallery, or not a whole one.
     """
-    world, drawn = read_queries(folder)
+    place = open_place(folder)
+    world, drawn = read_queries(place)
     refusals = Refusals()
-    records = list(read_captioned(folder, refusals))
+    read = read_captioned(folder, refusals)
+    records = list(read_ahead(read, CaptionedImage.located) if is_url(folder) else read)
     files = {record.image_id: record.image for record in records}
     captions = {record.image_id: record.captions[0] for record in records}
     if refusals.total > refusals.counts["not_in_table"]:
@@ -103,8 +108,8 @@ def read_gallery(folder: Path) -> Benchmark:
         )
         for query in drawn
     )
-    check_queries(folder / QUERIES, queries, files)
-    images = {name: ImageFile(file) for name, file in files.items() if isinstance(file, Path)}
+    check_queries(place / QUERIES, queries, files)
+    images = {name: ImageFile(file) for name, file in files.items() if is_there(file)}
     return Benchmark(
         name=world,
         split="eval",
@@ -124,8 +129,8 @@ def read_gallery(folder: Path) -> Benchmark:
     )
 
 
-def gallery_hash(folder: Path) -> str:
+def gallery_hash(folder: str | Path) -> str:
     """A short hash of a gallery's image ids and queries."""
     names = [record.image_id for record in read_captioned(folder, Refusals())]
-    queries = (folder / QUERIES).read_text(encoding="utf-8")
+    queries = (open_place(folder) / QUERIES).read_bytes().decode()
     return hashlib.sha256("\n".join([*names, queries]).encode()).hexdigest()[:16]

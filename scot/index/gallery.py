@@ -68,6 +68,7 @@ class StoreGallery:
             encoder=encoder,
             batch_size=batch_size,
             threads=threads,
+            fetch=Pending.fetched,
         )
         self._exists = False
 

@@ -20,17 +20,20 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
 
 from scot.data.captioned import Source, count
+from scot.data.filesystems import is_url
 from scot.data.images import decode_image
 from scot.data.key_table import SeenIds
 from scot.data.payload import stored_payload
+from scot.data.places import Place, RemotePath
+from scot.data.read_ahead import read_ahead
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused
 from scot.index.origin import Origin
@@ -53,6 +56,14 @@ class Pending:
     origin: Origin
     is_new: bool
     """Whether this source has no item of its id yet."""
+    _fetched: bool = False
+
+    def fetched(self) -> Pending:
+        """The same, with the bytes of a picture at a URL; as it is if that cannot be read."""
+        if self.record.remote:
+            with suppress(ImageRefused):  # reading it where it is needed says why
+                self.record, self._fetched = replace(self.record, image=self.read()), True
+        return self
 
     @property
     def item_id(self) -> str:
@@ -61,6 +72,8 @@ class Pending:
 
     def read(self) -> bytes:
         """The encoded picture; the origin is that of these very bytes from now on. Raises ImageRefused."""
+        if self._fetched:
+            return self.record.read()
         # Before reading: if the file is replaced meanwhile, the next run finds another time and compares the content.
         _, modified_ns = _stat(self.record.image)
         data = self.record.read()
@@ -197,7 +210,10 @@ async def _sync(
         task.advance(len(outcome.stored) + len(outcome.refused), _refused(refusals))
 
     plan = _Plan(source, known, refusals, update, items.incomplete, task=task)
-    pictures = plan.of(source.read(refusals, seen))
+    records = source.read(refusals, seen)
+    if is_url(source.name):  # a table at a URL names images without their sizes and times
+        records = read_ahead(records, CaptionedImage.located)
+    pictures = plan.of(records)
     if gallery is None:
         while some := await asyncio.to_thread(_take, pictures, _UPDATED_AT_ONCE):
             there = await items.origins([each.item_id for each in some if each.is_new])
@@ -225,7 +241,11 @@ async def _sync(
 
 def source_name(source: Source) -> str:
     """A source as origins have it: the absolute path, without links, whichever way it was spelled."""
-    return os.path.realpath(source.name)
+    return _real(source.name)
+
+
+def _real(place: str | Place) -> str:
+    return str(place) if is_url(str(place)) else os.path.realpath(str(place))
 
 
 class _Plan:
@@ -243,7 +263,7 @@ class _Plan:
     ) -> None:
         self._incomplete = incomplete
         self.updated = self.unchanged = 0
-        self._name, self._root = source_name(source), os.path.realpath(source.root)
+        self._name, self._root = source_name(source), _real(source.root)
         self._known, self._refusals, self._update, self._task = known, refusals, update, task
         self._waiting: list[Pending] = []
 
@@ -296,10 +316,15 @@ def _same_content(picture: Pending, before: Origin) -> bool:
     return _sha256(picture.record.read()) == before.sha256
 
 
-def _stat(image: Path | bytes) -> tuple[int, int]:
+def _stat(image: Place | bytes) -> tuple[int, int]:
     """The size of an encoded picture, and when its file was modified; 0 if that says nothing of its content."""
     if isinstance(image, bytes):
         return len(image), 0
+    if isinstance(image, RemotePath):
+        if image.found is None:  # a look is a request, and reading it says more
+            return 0, 0
+        settled = image.found.modified_ns < time.time_ns() - _SETTLED_NS
+        return image.found.size, image.found.modified_ns if settled else 0
     try:
         stat = image.stat()
     except OSError:

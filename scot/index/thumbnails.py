@@ -10,18 +10,19 @@ import io
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from scot.data import paths
 from scot.data.atomic_io import atomic_folder, write_bytes, writing
-from scot.errors import Conflict, InvalidInput, Unavailable
+from scot.data.filesystems import filesystem, is_object_store
+from scot.data.places import open_place
+from scot.data.remote_errors import reaching
+from scot.errors import Conflict, Unavailable
 from scot.index.payload import point_id
 
 Result = TypeVar("Result")
@@ -45,11 +46,9 @@ class Thumbnails:
 
     def __init__(self, url: str | Path) -> None:
         self.url = str(url)
-        try:
-            self._fs, self._root = fsspec.core.url_to_fs(self.url)
-        except (ImportError, ValueError) as error:
-            raise InvalidInput(f"thumbnails: {self.url} cannot be opened: {error}") from error
-        self._local = isinstance(self._fs, LocalFileSystem)
+        self._local = isinstance(open_place(self.url), Path)
+        self._fs = filesystem(self.url)
+        self._root = str(self._fs._strip_protocol(self.url))
 
     @classmethod
     def beside(cls, store: Path) -> Path:
@@ -68,9 +67,10 @@ class Thumbnails:
             # Not flushed to the disk: a thumbnail that a power cut has damaged is read as missing.
             write_bytes(Path(path), data, what=f"the thumbnail folder {self.url}", durable=False)
             return
-        with writing(f"the thumbnail folder {self.url}"):
-            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self._fs.pipe_file(path, data)  # object stores replace a file as a whole
+        with reaching(self.url, done="written"):
+            if not is_object_store(self.url):
+                self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(path, data)
 
     def missing(self, collection: str, item_id: str) -> bool:
         """Whether an item has no thumbnail in a local folder; at a URL, where each look is a request, False."""
@@ -84,8 +84,8 @@ class Thumbnails:
                 data = bytes(self._fs.cat_file(self._path(collection, item_id)))
             except FileNotFoundError:
                 return item_id, b""
-            except OSError as error:
-                reason = error.strerror or type(error).__name__  # callers of a service need not know its folders
+            except Exception as error:  # of whatever library
+                reason = getattr(error, "strerror", "") or type(error).__name__  # callers need not know the folders
                 raise Unavailable(f"the thumbnails cannot be read: {reason}") from error
             return item_id, data if _is_whole(data) else b""
 
@@ -98,13 +98,16 @@ class Thumbnails:
             with suppress(FileNotFoundError):
                 self._fs.rm_file(self._path(collection, item_id))
 
-        with writing(f"the thumbnail folder {self.url}"):
+        with self._writing():
             self._each(one, item_ids)
 
     def drop(self, collection: str) -> None:
         """Delete all thumbnails of a collection. Raises Unavailable: the folder cannot be written."""
-        with writing(f"the thumbnail folder {self.url}"), suppress(FileNotFoundError):
+        with self._writing(), suppress(FileNotFoundError):
             self._fs.rm(f"{self._root}/{_folder(collection)}", recursive=True)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(f"the thumbnail folder {self.url}") if self._local else reaching(self.url, done="written")
 
     def _make_folder(self, folder: Path) -> None:
         """Make the folder, if it is missing, with the mark in it: it may lie in a folder that is being indexed."""

@@ -20,7 +20,9 @@ from scot.errors import InvalidInput, Unavailable
 
 State = dict[str, torch.Tensor]
 
-_CURRENT, _BEST, _OPTIMIZER, _COUNTERS = "current.safetensors", "best.safetensors", "optimiser.pt", "state.json"
+_CURRENT, _BEST, _OPTIMIZER = "current.safetensors", "best.safetensors", "optimiser.pt"
+COUNTERS = "state.json"
+"""The file with the hashes of the others."""
 _KEEP = 2
 
 
@@ -42,8 +44,8 @@ def save_checkpoint(folder: Path, current: State, best: State, optimizer: Any, c
             safetensors.torch.save_file(_plain(best), temporary / _BEST)
             torch.save(optimizer, temporary / _OPTIMIZER)
             sums = {name: _sha256(temporary / name) for name in (_CURRENT, _BEST, _OPTIMIZER)}
-            sums[_COUNTERS] = _sha256_of(counters)
-            (temporary / _COUNTERS).write_text(json.dumps({"sha256": sums, **counters}), encoding="utf-8")
+            sums[COUNTERS] = _sha256_of(counters)
+            (temporary / COUNTERS).write_text(json.dumps({"sha256": sums, **counters}), encoding="utf-8")
     except (RuntimeError, safetensors.SafetensorError) as error:  # how torch and safetensors report a full disk
         raise Unavailable(f"{what} cannot be written: {str(error).splitlines()[0]}") from error
 
@@ -62,9 +64,9 @@ def keep_newest(root: Path) -> None:
 def load_checkpoint(folder: Path) -> tuple[State, State, Any, dict[str, Any]]:
     """``(current, best, optimizer, counters)`` as saved. Raises InvalidInput when the checkpoint is damaged."""
     try:
-        counters = json.loads((folder / _COUNTERS).read_text(encoding="utf-8"))
+        counters = json.loads((folder / COUNTERS).read_text(encoding="utf-8"))
         sums = counters.pop("sha256")
-        found = {_COUNTERS: _sha256_of(counters)} | {n: _sha256(folder / n) for n in (_CURRENT, _BEST, _OPTIMIZER)}
+        found = {COUNTERS: _sha256_of(counters)} | {n: _sha256(folder / n) for n in (_CURRENT, _BEST, _OPTIMIZER)}
         for name in found:
             if found[name] != sums[name]:
                 raise ValueError(f"{name} has changed since it was written")

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from scot.data.filesystems import is_url
 from scot.embeddings.memory_mapped import open_cache
 from scot.embeddings.moments import image_moments
 from scot.errors import InvalidInput, ScotError
@@ -86,7 +87,7 @@ def train_with_ray(
 ) -> None:
     """Train to the artifact with workers of Ray Train; Ray must be running.
 
-    The run's folder and the embeddings must be readable by every node under the same path. A lost
+    The run's folder and the embeddings must be readable by every node under the same path, or be at URLs. A lost
     worker or node counts as one of ``max_failures``: all workers restart from the newest undamaged checkpoint.
 
     Args:
@@ -112,7 +113,7 @@ def train_with_ray(
     trainer = TorchTrainer(
         _worker,
         train_loop_config={
-            "root": str(run.folder.parent),
+            "root": run.root,
             "name": run.name,
             "config": dataclasses.asdict(run.config),
             "source": dataclasses.asdict(
@@ -124,7 +125,9 @@ def train_with_ray(
         torch_config=TorchConfig(backend=BACKENDS if use_gpu else "gloo"),
         scaling_config=ScalingConfig(**scaling),
         run_config=RunConfig(
-            name="ray_train", storage_path=str(run.folder), failure_config=FailureConfig(max_failures=max_failures)
+            name="ray_train",
+            storage_path=str(run.ray_folder()),
+            failure_config=FailureConfig(max_failures=max_failures),
         ),
     )
     with (
@@ -137,6 +140,7 @@ def train_with_ray(
             raise WorkerFailed(f"training stopped after {max_failures + 1} attempts: {_last(error)}") from error
     if result.return_value:
         raise WorkerFailed(result.return_value)
+    run.fetch()  # the first worker may have run on another machine
 
 
 def _worker(settings: dict[str, Any]) -> Any:
@@ -154,7 +158,8 @@ def _worker(settings: dict[str, Any]) -> Any:
     try:
         with all_or_none():
             trainer = source.trainer(TrainConfig.from_dict(settings["config"]), device)
-        run = RunFolder(settings["root"], settings["name"], trainer.config, trainer.data.info)
+            run = RunFolder(settings["root"], settings["name"], trainer.config, trainer.data.info)
+            run.fetch()
         from scot.training.metrics import RunMetrics
 
         metrics = RunMetrics(run.name) if trainer.rank == 0 else None
@@ -193,6 +198,7 @@ def _train(run: RunFolder, trainer: Trainer, note: OnLine, report: Callable[[Pro
                 trainer.save(root / checkpoint_name(event.step))
                 if first:
                     keep_newest(root)
+                    run.store()
             report(event)
     finally:
         log.close()
@@ -202,6 +208,7 @@ def _train(run: RunFolder, trainer: Trainer, note: OnLine, report: Callable[[Pro
         except Exception as error:  # a failed plot must not lose the trained weights
             note(f"the report could not be written: {error}")
         run.write_artifact(trainer)
+        run.store()
 
 
 def _gap(trainer: Trainer) -> str:
@@ -274,4 +281,4 @@ def _last(error: Exception) -> str:
 
 
 def _absolute(embeddings: str) -> str:
-    return embeddings if "://" in embeddings else str(Path(embeddings).absolute())
+    return embeddings if is_url(embeddings) else str(Path(embeddings).absolute())

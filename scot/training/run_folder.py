@@ -27,10 +27,13 @@ from typing import Any
 
 from scot.composers import artifact, save_composer
 from scot.composers.registry import Registry
-from scot.data.atomic_io import locked, write_json, writing
+from scot.data.atomic_io import write_json, writing
+from scot.data.filesystems import is_url
+from scot.data.mirror import Mirror
+from scot.data.one_writer import one_writer
 from scot.embeddings.cache import CacheInfo
 from scot.errors import Conflict, InvalidInput
-from scot.training import held_out_pairs
+from scot.training import checkpoint, held_out_pairs
 from scot.training.config import TrainConfig, training_settings
 from scot.training.held_out import as_metrics, objection
 from scot.training.loop import Trainer
@@ -38,10 +41,21 @@ from scot.training.progress import Progress
 
 _RUN, _FINISHED, _PROGRESS, _NOTES = "run.json", "finished.json", "progress.jsonl", "notes.txt"
 _REPORT = "report.md"
+_COMPLETE = (checkpoint.COUNTERS, artifact.CONFIG, _FINISHED)
+"""Files that say that others are complete."""
 
 
 class RunFolder:
-    """One named run. Its name fixes its settings and data: a run can be resumed, never changed."""
+    """One named run. Its name fixes its settings and data: a run can be resumed, never changed.
+
+    Args:
+        root: the folder of the runs. At a URL, each machine works in a local folder: :meth:`fetch` makes it what the
+            URL holds, :meth:`store` uploads what is finished (docs/adr/0026-urls.md).
+        name: the run's name.
+        config: the settings that decide the weights.
+        data: the embedding cache.
+        images: the cache whose images show where images lie, if it is another one.
+    """
 
     def __init__(
         self, root: str | Path, name: str, config: TrainConfig, data: CacheInfo, images: CacheInfo | None = None
@@ -49,8 +63,10 @@ class RunFolder:
         if not name or name.startswith(".") or "/" in name or os.sep in name:
             raise InvalidInput(f"the run's name {name!r} must not be empty, start with a dot or hold a slash")
         self.name, self.config, self.data, self.images = name, config, data, images
-        self.folder = Path(root).absolute() / name
-        self._label = f"the run's folder {self.folder}"
+        self.root = str(root).rstrip("/") if is_url(str(root)) else str(Path(root).absolute())
+        self._mirror = Mirror(f"{self.root}/{name}", last=_COMPLETE) if is_url(self.root) else None
+        self.folder = self._mirror.local if self._mirror else Path(self.root) / name
+        self._label = f"the run's folder {self.root}/{name}"
 
     @classmethod
     def default_name(cls, config: TrainConfig, data: CacheInfo, images: CacheInfo | None = None) -> str:
@@ -69,6 +85,7 @@ class RunFolder:
             before = json.loads(path.read_bytes())
         except FileNotFoundError:
             write_json(path, identity, what=self._label)
+            self.store()
             return
         except ValueError:
             raise InvalidInput(f"the run {self.name} is damaged ({_RUN}): choose another --name") from None
@@ -82,12 +99,27 @@ class RunFolder:
         """Lock the run during the block.
 
         Raises:
-            Conflict: another process of this machine has locked it.
+            Conflict: another process has locked it; of a folder, one of this machine.
             Unavailable: the folder of runs cannot be written.
         """
         busy = f"the run {self.name} is active in another process"
-        with locked(self.folder / ".lock", wait=False, what=self._label, busy=busy):
+        with one_writer(f"{self.root}/{self.name}", busy=busy):
+            self.fetch()
             yield
+
+    def fetch(self) -> None:
+        """Bring the working folder of a run at a URL up to date; of a local one, nothing."""
+        if self._mirror:
+            self._mirror.fetch()
+
+    def store(self) -> None:
+        """Upload what is finished to a run at a URL; of a local one, nothing. Raises Unavailable, PermissionDenied."""
+        if self._mirror:
+            self._mirror.store()
+
+    def shown(self, file: Path) -> str:
+        """A file of the run as its user knows it."""
+        return f"{self.root}/{self.name}/{file.relative_to(self.folder).as_posix()}"
 
     def finished(self) -> dict[str, Any] | None:
         """The content of ``finished.json``; None until the run has finished."""
@@ -141,6 +173,7 @@ class RunFolder:
         else:
             version = registry.publish(folder, release=release)
         write_json(self.folder / _FINISHED, {"version": version, "metrics": artifact.read_metrics(folder)})
+        self.store()
         return version
 
     def log(self) -> ProgressLog:
@@ -158,6 +191,10 @@ class RunFolder:
     def notes_file(self) -> Path:
         """The file that :class:`ProgressLog` appends notes to, as text."""
         return self.folder / _NOTES
+
+    def ray_folder(self) -> Path:
+        """The folder that Ray Train keeps its own state in; no part of a run at a URL."""
+        return self.folder.with_name(f"{self.folder.name}-ray") if self._mirror else self.folder
 
     def checkpoints(self) -> Path:
         """The folder of the run's checkpoints."""
@@ -243,7 +280,7 @@ def shown_recall(recall: Mapping[str, float]) -> str:
 
 def check_writable(folder: str | Path) -> None:
     """Raise Unavailable when a local folder cannot be made or written."""
-    if "://" in str(folder):
+    if is_url(str(folder)):
         return
     probe = Path(folder) / f".probe.{os.getpid()}.tmp"
     with writing(str(folder)):

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from scot.data.places import Place
 from scot.errors import InvalidInput, NotFound
 from scot.worlds.gallery import Gallery, Query
 
@@ -18,7 +19,7 @@ def write_queries(folder: Path, gallery: Gallery) -> None:
     (folder / QUERIES).write_text(json.dumps({"world": gallery.world, "queries": queries}, indent=1), encoding="utf-8")
 
 
-def read_queries(folder: Path) -> tuple[str, tuple[Query, ...]]:
+def read_queries(folder: Place) -> tuple[str, tuple[Query, ...]]:
     """The world's name and the queries of a drawn gallery.
 
     Raises:
@@ -26,7 +27,7 @@ def read_queries(folder: Path) -> tuple[str, tuple[Query, ...]]:
         InvalidInput: they cannot be read.
     """
     try:
-        raw = json.loads((folder / QUERIES).read_text(encoding="utf-8"))
+        raw = json.loads((folder / QUERIES).read_bytes())
         queries = [
             Query(**{**query, "targets": frozenset(query["targets"]), "subset": tuple(query["subset"])})
             for query in raw["queries"]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from scot.data import webdataset
+from scot.data import patterns
 from scot.data.captioned import read_captioned
 from scot.data.captioned_writer import write_captioned
 from scot.data.images import decode_image
@@ -385,7 +385,7 @@ def test_a_pattern_must_name_shards_that_exist(tmp_path: Path, monkeypatch: pyte
         read_captioned(f"{tmp_path}/part-{{000..009.tar", Refusals())
     with pytest.raises(InvalidInput, match="more than"):
         read_captioned(f"{tmp_path}/{{0..99999999}}.tar", Refusals())
-    monkeypatch.setattr(webdataset, "_MAX_SHARDS", 100)
+    monkeypatch.setattr(patterns, "_MAX_SHARDS", 100)
     with pytest.raises(InvalidInput, match="more than"):
         read_captioned(f"{tmp_path}/{'{a,b}' * 30}.tar", Refusals())
 

@@ -110,7 +110,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
 
 
 def test_a_url_of_no_known_file_system_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="thumbnails: nowhere://x cannot be opened"):
+    with pytest.raises(InvalidInput, match="there is no file system nowhere://"):
         Thumbnails("nowhere://x")
 
 

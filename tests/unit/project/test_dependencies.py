@@ -14,6 +14,7 @@ from tests.support.source_imports import LIBRARY, ROOT, imported, modules
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 RUNTIME_EXTRAS = ("data", "encoders", "index", "serve", "web", "train", "demo", "edits", "k8s", "otel", "heic")
+URL_EXTRAS = ("s3", "gcs", "hf", "http")
 
 # The distribution of a module, where its name is another one.
 DISTRIBUTIONS = {
@@ -37,8 +38,11 @@ IMPORTED_BY_OTHERS = {
     "torchvision": "open_clip imports it; its version must be the one built for torch's",
 }
 IMPORTED_BY_NAME = {
+    "aiohttp": "fsspec imports it for https://",
+    "gcsfs": "fsspec imports it for gs://",
     "kubernetes": "scot/cluster imports it when a command needs it",
     "pillow-heif": "scot/data/image_formats.py imports it for a HEIC image",
+    "s3fs": "fsspec imports it for s3://",
 }
 INSTALLED_APART = {"vllm": "it brings a torch of its own: requirements/edits.in"}
 OPENTELEMETRY = {"opentelemetry-exporter-otlp-proto-grpc", "opentelemetry-sdk"}
@@ -84,7 +88,7 @@ def test_every_import_is_declared_and_everything_declared_is_imported() -> None:
     used = set.union(*(distributions(module) for module in KNOWN)) - INSTALLED_APART.keys()
     if "opentelemetry" in used:  # a namespace of several distributions
         used = (used - {"opentelemetry"}) | OPENTELEMETRY
-    assert used | IMPORTED_BY_OTHERS.keys() | IMPORTED_BY_NAME.keys() == declared(*RUNTIME_EXTRAS)
+    assert used | IMPORTED_BY_OTHERS.keys() | IMPORTED_BY_NAME.keys() == declared(*RUNTIME_EXTRAS, *URL_EXTRAS)
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)

@@ -65,8 +65,8 @@ def requirements_of(extras: list[str]) -> set[str]:
     ("file", "extras"),
     [
         ("demo", ["demo"]),
-        ("dev", ["demo", "edits", "heic", "k8s", "otel", "bench", "test", "dev"]),
-        ("search", ["serve", "train", "edits", "k8s", "otel", "heic"]),
+        ("dev", ["demo", "edits", "heic", "k8s", "otel", "s3", "gcs", "hf", "http", "bench", "test", "dev"]),
+        ("search", ["serve", "train", "edits", "k8s", "otel", "heic", "s3", "gcs", "hf", "http"]),
         ("edits", ["edits"]),
         ("web", ["web"]),
         ("vllm", ["edits", "encoders", "test"]),
