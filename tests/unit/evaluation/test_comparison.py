@@ -106,7 +106,7 @@ def test_both_forms_of_the_command_give_the_same_numbers(
 def test_the_command_writes_table_json_and_sheet(
     gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evaluate(EvaluateConfig(gallery=[gallery], output=tmp_path))
+    evaluate(EvaluateConfig(gallery=[str(gallery)], output=tmp_path))
     assert "oracle" in capsys.readouterr().out
     written = json.loads((tmp_path / "results.json").read_text())["worlds"]["wardrobe"]
     assert written["queries"] == 40
