@@ -54,44 +54,42 @@ class Stage:
 
 @dataclass
 class Planner:
-    """Computes the parts of a workload, and remembers which coefficients it used."""
+    """Computes the parts of a workload, and remembers which coefficients it used.
+
+    Args:
+        load: the workload.
+        triplets: how many there are, if it is known; by default those of the captions that are accepted.
+        texts: the distinct texts of the triplets, if they are known.
+
+    Raises:
+        InvalidInput: there are no images, the encoder or the GPU is unknown, or the language model does not fit.
+    """
 
     load: Workload
+    triplets: float = 0.0
+    texts: float = 0.0
     known: Coefficients = field(default_factory=coefficients)
     used: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.encoder = self.known.encoder(self.load.encoder)
-        self.gpu = self.known.gpu(self.load.gpu) if self.load.gpu else None
-        if self.load.engine == "vllm" and self.gpu and self.gpu.gb < 2.2 * self.load.llm_billions:
+        load = self.load
+        if load.images < 1:
+            raise InvalidInput(f"images must be at least 1, not {load.images:,}: say how many with --images")
+        self.encoder = self.known.encoder(load.encoder)
+        self.gpu = self.known.gpu(load.gpu) if load.gpu else None
+        if load.engine == "vllm" and self.gpu and self.gpu.gb < 2 * load.llm_billions:
             raise InvalidInput(
-                f"a model of {self.load.llm_billions:g} billion parameters in 16 bits does not fit on one "
-                f"{self.load.gpu} of {self.gpu.gb:g} GB"
+                f"a language model of {load.llm_billions:g} billion parameters takes {2 * load.llm_billions:g} GB in 16 "
+                f"bits, and one {load.gpu} has {self.gpu.gb:g}"
             )
+        self.captions = load.images * load.captions
+        self.triplets = self.triplets or self.captions * load.edits_per_caption * self["edits.accepted_share"]
+        self.texts = self.texts or self.captions + self.triplets * self["encoding.texts_per_triplet"]
+        self.shards = 1 if load.store == "embedded" else load.layout.shards or shards_for(load.images)
 
     def __getitem__(self, name: str) -> float:
         self.used[name] = None
         return self.known.values[name].value
-
-    @property
-    def captions(self) -> float:
-        """Of all images."""
-        return self.load.images * self.load.captions
-
-    @property
-    def triplets(self) -> float:
-        """Those that are accepted."""
-        return self.captions * self.load.edits_per_caption * self["edits.accepted_share"]
-
-    @property
-    def texts(self) -> float:
-        """Distinct texts of the triplets."""
-        return self.captions + self.triplets * self["encoding.texts_per_triplet"]
-
-    @property
-    def shards(self) -> int:
-        """Of the collection."""
-        return 1 if self.load.store == "embedded" else self.load.layout.shards or shards_for(self.load.images)
 
     def stages(self) -> list[Stage]:
         """All five, in the order of the work."""
@@ -237,7 +235,7 @@ def serving(plan: Planner) -> Stage:
     nodes = max(holding, math.ceil(searching / load.node_cores))
     notes = [f"a query searches {plan.shards} shards: {searching / rate * 1e3:,.1f} core ms"]
     if nodes > holding:
-        notes.append(f"{holding} machines would hold the gallery; the searches want {nodes}: more replicas, or less --hnsw-ef")
+        notes.append(f"{holding} machines hold the gallery, the searches want {nodes}: add replicas, or lower --hnsw-ef")
     machines = f"{cores} cores of the service, {nodes} machines of the store"
     machines += f", {gpus} {load.gpu}" if gpus else ""
     return Stage(

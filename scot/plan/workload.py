@@ -85,7 +85,7 @@ class Workload:
     """Share of the images and texts of queries whose embeddings are cached."""
 
     def __post_init__(self) -> None:
-        least = {"images": 1, "captions": 1, "edits_per_caption": 1, "steps": 1, "batch_size": 1, "cores": 1}
+        least = {"images": 0, "captions": 1, "edits_per_caption": 1, "steps": 1, "batch_size": 1, "cores": 1}
         for name, value in (least | {"gpus": 1, "node_cores": 1, "hnsw_ef": 1}).items():
             if getattr(self, name) < value:
                 raise InvalidInput(f"{name} must be at least {value}, not {getattr(self, name)}")
