@@ -4,8 +4,8 @@
 
 The gallery is that of benchmarks/recall.py, kept in a file. Its shards are built and searched one after the other, so
 that memory is that of one shard, and their answers are merged as a Qdrant cluster merges them: each shard returns its
-best, rescored by its full vectors. ``slowest`` is the time of the slowest shard of a query, which is the time of a
-cluster with a machine for each shard, without the network; ``all`` is the sum, the processor time that a query costs.
+best, rescored by its full vectors. Times are processor time, which a busy machine changes little: ``slowest`` is that of
+a query's slowest shard, the time of a cluster with a core for each shard, without the network; ``all`` is the sum.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def main(config: ShardsBenchmark) -> int:
         number = sum(map(len, kinds.values()))
         print(f"{machine()}\n\n{config.items:,} vectors of {gallery_ND.shape[1]}, {number:,} queries\n")
         head = ["shards", "quantisation", "candidates", *kinds]
-        head += ["slowest shard, ms: p50", "p99", "all shards, ms", "build s"]
+        head += ["slowest shard, CPU ms: p50", "p99", "all shards, CPU ms", "build s"]
         print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
         for shards in config.shards:
             for name in config.quantizations:
