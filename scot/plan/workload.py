@@ -85,10 +85,11 @@ class Workload:
     """Share of the images and texts of queries whose embeddings are cached."""
 
     def __post_init__(self) -> None:
-        least = {"images": 0, "captions": 1, "edits_per_caption": 1, "steps": 1, "batch_size": 1, "cores": 1}
-        for name, value in (least | {"gpus": 1, "node_cores": 1, "hnsw_ef": 1}).items():
-            if getattr(self, name) < value:
-                raise InvalidInput(f"{name} must be at least {value}, not {getattr(self, name)}")
+        if self.images < 0:  # 0: not given; a comparison with a run needs none
+            raise InvalidInput(f"images must be at least 1, not {self.images:,}")
+        for name in ("captions", "edits_per_caption", "steps", "batch_size", "cores", "gpus", "node_cores", "hnsw_ef"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} must be at least 1, not {getattr(self, name):,}")
         for name in ("llm_billions", "node_gb", "queries_per_s"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InvalidInput(f"{name} must be a number above 0, not {getattr(self, name):g}")
