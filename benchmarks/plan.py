@@ -1,7 +1,7 @@
 """The coefficients of ``scot plan`` that no other benchmark prints: ``python benchmarks/plan.py``.
 
 They are sizes and ratios, and the processor time of decoding, so a busy machine changes them little. The captions are
-those of ``scot composers bootstrap``, edited by the slots engine; the pictures are JPEGs with the noise of a photograph.
+those of ``scot composers bootstrap``, edited by the slots engine; the pictures are JPEGs with noise, as photographs.
 Copy a number into scot/plan/coefficients.toml when it has changed.
 """
 

@@ -214,7 +214,7 @@ def build(folder: Path, gallery_ND: Vectors, quantization: Any) -> tuple[edge.Ed
 def search(
     shard: edge.EdgeShard, queries_QD: Vectors, oversampling: float | None, ef: int
 ) -> tuple[Rows, Vectors, npt.NDArray[np.float64]]:
-    """The rows that the engine finds and their cosines, both ``(Q, k)``, and the processor seconds of each query ``(Q,)``.
+    """The rows that the engine finds, their cosines, both ``(Q, k)``, and the processor seconds of each query ``(Q,)``.
 
     Without oversampling, nothing is rescored; ``ef`` is how many candidates the graph's search keeps.
     """

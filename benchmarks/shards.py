@@ -4,7 +4,7 @@
 
 The gallery is that of benchmarks/recall.py, kept in a file. Its shards are built and searched one after the other, so
 that memory is that of one shard, and their answers are merged as a Qdrant cluster merges them: each shard returns its
-best, rescored by its full vectors. Times are processor time, which a busy machine changes little: ``slowest`` is that of
+best, rescored by its full vectors. Times are processor time, which a busy machine changes little: ``slowest`` is of
 a query's slowest shard, the time of a cluster with a core for each shard, without the network; ``all`` is the sum.
 """
 
@@ -96,7 +96,7 @@ def main(config: ShardsBenchmark) -> int:
         print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
         for shards in config.shards:
             for name in config.quantizations:
-                for row in _measured(config, Path(folder), gallery_ND, kinds, truth, shards, name):
+                for row in _measured(config, Path(folder), gallery_ND, kinds, truth, shards=shards, name=name):
                     rows.append(row)
                     print(_line(row), flush=True)
                     if config.output is not None:
@@ -107,9 +107,15 @@ def main(config: ShardsBenchmark) -> int:
 
 
 def _measured(
-    config: ShardsBenchmark, folder: Path, gallery_ND: Vectors, kinds: Mapping[str, Vectors],
-    truth: Mapping[str, Rows], shards: int, name: str,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+    config: ShardsBenchmark,
+    folder: Path,
+    gallery_ND: Vectors,
+    kinds: Mapping[str, Vectors],
+    truth: Mapping[str, Rows],
+    *,
+    shards: int,
+    name: str,
+) -> Iterator[dict[str, Any]]:
     """Build and search one shard after the other; a line for each number of candidates."""
     found: dict[int, list[Found]] = {ef: [] for ef in config.hnsw_ef}
     seconds: dict[int, list[npt.NDArray[np.float64]]] = {ef: [] for ef in config.hnsw_ef}
@@ -130,9 +136,7 @@ def _measured(
             "shards": shards,
             "quantization": name,
             "hnsw_ef": ef,
-            "recall@10": {
-                kind: recall(merged([each[kind] for each in found[ef]])[0], truth[kind]) for kind in kinds
-            },
+            "recall@10": {kind: recall(merged([each[kind] for each in found[ef]])[0], truth[kind]) for kind in kinds},
             "slowest_p50_ms": float(np.quantile(slowest, 0.5)),
             "slowest_p99_ms": float(np.quantile(slowest, 0.99)),
             "all_ms": float(1_000 * np.sum(seconds[ef], axis=0).mean()),

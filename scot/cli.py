@@ -66,7 +66,11 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
         "leakage",
         "compare the texts of triplets with a benchmark's",
     ),
-    "plan": ("scot.commands.plan:PlanConfig", "plan", "tell what a job of a given size needs: time, disk, machines, money"),
+    "plan": (
+        "scot.commands.plan:PlanConfig",
+        "plan",
+        "tell what a job of a given size needs: time, disk, machines, money",
+    ),
     "draw": ("scot.worlds.drawing:DrawConfig", "draw", "draw captioned images, with queries whose answers are known"),
     "edits report": (
         "scot.edits.report:ReportConfig",

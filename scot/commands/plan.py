@@ -70,8 +70,9 @@ def _lines(stages: Sequence[Stage], prices: Prices) -> Iterator[str]:
     shown = len(head) if prices.given else len(head) - 1
     widths = [max(len(row[place]) for row in (head, *rows)) for place in range(shown)]
     for row in (head, *rows):
-        first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=False))
-        yield "  ".join((row[0].ljust(widths[0]), *rest)).rstrip()
+        name, *cells = row[:shown]
+        rest = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        yield "  ".join((name.ljust(widths[0]), *rest)).rstrip()
     yield ""
     for stage in stages:
         yield f"{stage.name}: " + "; ".join((*([stage.machines] if stage.machines else []), *stage.notes))
@@ -96,4 +97,5 @@ def _check(config: PlanConfig) -> int:
 
 def _sentence(found: Comparison) -> str:
     times = f"{found.ratio:.2f} times the plan" if found.ratio is not None else "the plan has none"
-    return f"{found.job}: {number(found.reported)} {found.unit}, planned {number(found.planned)}: {times} ({found.what})"
+    numbers = f"{number(found.reported)} {found.unit}, planned {number(found.planned)}"
+    return f"{found.job}: {numbers}: {times} ({found.what})"

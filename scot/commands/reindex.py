@@ -17,7 +17,6 @@ from scot.errors import InvalidInput
 from scot.index import rebuild
 from scot.index.config import CollectionConfig
 from scot.index.gallery import StoreGallery
-from scot.index.store import GalleryStore
 from scot.index.sync import sync
 from scot.progress import Progress
 from scot.results import print_json, words_aside
@@ -88,9 +87,7 @@ async def _reindex(config: ReindexConfig, sources: Sequence[Source]) -> dict[str
         encoder = load_encoder(config.encoder, device=config.device)
         layout = None if config.layout == CollectionConfig() else config.layout
         images = count(sources)
-        name = await rebuild.begin(
-            store, config.alias, encoder, name=config.collection, layout=layout, images=images
-        )
+        name = await rebuild.begin(store, config.alias, encoder, name=config.collection, layout=layout, images=images)
         if items := (await store.info(name)).items:
             print(f"continuing with {name}, which contains {items:,} items", flush=True)
         gallery = StoreGallery(

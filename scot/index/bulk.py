@@ -1,7 +1,7 @@
 """Bulk indexing: workers embed parts of the sources and upload them to a Qdrant server themselves.
 
 The driver only lists records, so its memory does not follow their number. A worker asks the server which items of its
-part are there and unchanged, and embeds the others (:mod:`scot.index.sync`); a run that was killed does what is missing.
+part are there and unchanged, and embeds the others (:mod:`scot.index.sync`); a rerun after a kill does what is missing.
 """
 
 from __future__ import annotations

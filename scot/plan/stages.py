@@ -79,8 +79,8 @@ class Planner:
         self.gpu = self.known.gpu(load.gpu) if load.gpu else None
         if load.engine == "vllm" and self.gpu and self.gpu.gb < 2 * load.llm_billions:
             raise InvalidInput(
-                f"a language model of {load.llm_billions:g} billion parameters takes {2 * load.llm_billions:g} GB in 16 "
-                f"bits, and one {load.gpu} has {self.gpu.gb:g}"
+                f"a language model of {load.llm_billions:g} billion parameters takes {2 * load.llm_billions:g} GB in "
+                f"16 bits, and one {load.gpu} has {self.gpu.gb:g}"
             )
         self.captions = load.images * load.captions
         self.triplets = self.triplets or self.captions * load.edits_per_caption * self["edits.accepted_share"]
@@ -235,7 +235,9 @@ def serving(plan: Planner) -> Stage:
     nodes = max(holding, math.ceil(searching / load.node_cores))
     notes = [f"a query searches {plan.shards} shards: {searching / rate * 1e3:,.1f} core ms"]
     if nodes > holding:
-        notes.append(f"{holding} machines hold the gallery, the searches want {nodes}: add replicas, or lower --hnsw-ef")
+        notes.append(
+            f"{holding} machines hold the gallery, the searches want {nodes}: add replicas, or lower --hnsw-ef"
+        )
     machines = f"{cores} cores of the service, {nodes} machines of the store"
     machines += f", {gpus} {load.gpu}" if gpus else ""
     return Stage(

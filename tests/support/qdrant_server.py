@@ -149,9 +149,7 @@ class _Health(wire.QdrantServicer):
 
 
 class _Collections(wire.CollectionsServicer):
-    def __init__(
-        self, engine: AsyncQdrantClient, indexes: dict[str, dict[str, Any]], edges: dict[str, int]
-    ) -> None:
+    def __init__(self, engine: AsyncQdrantClient, indexes: dict[str, dict[str, Any]], edges: dict[str, int]) -> None:
         self._engine, self._indexes, self._edges = engine, indexes, edges
 
     def Update(self, request: Any, context: Any) -> Any:
