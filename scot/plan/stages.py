@@ -189,9 +189,11 @@ def pretraining(plan: Planner) -> Stage:
         return Stage("pretraining", hours, gb, core_s / _HOUR_S, machines=f"{load.cores} cores", notes=notes)
     gpu_s = work / (plan["encoding.gpu_peak_share"] * plan.gpu.flops)
     hours = gpu_s / load.gpus / _HOUR_S
-    notes = (*notes, "the GPU's rate is that of the towers: an estimate")
-    machines = f"{load.gpus} {load.gpu}"
-    return Stage("pretraining", hours, gb, gpu_hours=gpu_s / _HOUR_S, machines=machines, notes=notes)
+    estimate = "the GPU's rate is that of the towers: an estimate"
+    return Stage(
+        "pretraining", hours, gb, gpu_hours=gpu_s / _HOUR_S, machines=f"{load.gpus} {load.gpu}",
+        notes=(*notes, estimate),
+    )  # fmt: skip
 
 
 def indexing(plan: Planner) -> Stage:
