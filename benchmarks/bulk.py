@@ -123,6 +123,8 @@ def _bare(config: BulkBenchmark, server: ServerConfig) -> Any:
 
 
 def _ours(config: BulkBenchmark, server: ServerConfig) -> Any:
+    import scot.index.remote  # noqa: F401  - not in the time of the upload
+
     vectors_ND = _vectors(config)
     items = [Item(str(number), vector, _payload(number)) for number, vector in enumerate(vectors_ND)]
 

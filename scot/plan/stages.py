@@ -214,7 +214,7 @@ def indexing(plan: Planner) -> Stage:
     return Stage(
         "indexing", hours, disk_gb, embedding.core_hours, embedding.gpu_hours, hours * nodes, memory_gb,
         machines=embedding.machines + f", {nodes} of the store",
-        notes=(held, f"the graph: {graph_s / _HOUR_S:,.2f} hours of them", *embedding.notes, *too_large),
+        notes=(held, f"uploading takes {upload_s / _HOUR_S:,.2f} hours, the graph {graph_s / _HOUR_S:,.2f}", *embedding.notes, *too_large),
     )  # fmt: skip
 
 
