@@ -209,12 +209,13 @@ def indexing(plan: Planner) -> Stage:
     assert embedding.hours is not None
     hours = max(embedding.hours, upload_s / _HOUR_S) + graph_s / _HOUR_S
     held = f"{plan.shards} shards on {nodes} machines of {load.node_gb:g} GB, {memory_gb:,.0f} GB in memory"
-    fit = memory_gb > load.node_gb and load.store == "embedded"
-    too_large = ("the embedded store does not fit in one machine's memory: use --store qdrant",) if fit else ()
+    taken = f"uploading takes {upload_s / _HOUR_S:,.2f} hours, the graph {graph_s / _HOUR_S:,.2f}"
+    over = memory_gb > load.node_gb and load.store == "embedded"
+    too_large = ("the embedded store does not fit in one machine's memory: use --store qdrant",) if over else ()
     return Stage(
         "indexing", hours, disk_gb, embedding.core_hours, embedding.gpu_hours, hours * nodes, memory_gb,
         machines=embedding.machines + f", {nodes} of the store",
-        notes=(held, f"uploading takes {upload_s / _HOUR_S:,.2f} hours, the graph {graph_s / _HOUR_S:,.2f}", *embedding.notes, *too_large),
+        notes=(held, taken, *embedding.notes, *too_large),
     )  # fmt: skip
 
 
