@@ -174,7 +174,8 @@ def _acknowledge(ports: Any) -> None:
             return wire.PointsOperationResponse(result=wire.UpdateResult(status=wire.UpdateStatus.Completed))
 
     server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", 64 * 2**20)])
-    wire.add_PointsServicer_to_server(Points(), server)
+    add: Any = wire.add_PointsServicer_to_server
+    add(Points(), server)
     ports.put(server.add_insecure_port("127.0.0.1:0"))
     server.start()
     server.wait_for_termination()

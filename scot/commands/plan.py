@@ -98,4 +98,4 @@ def _check(config: PlanConfig) -> int:
 def _sentence(found: Comparison) -> str:
     times = f"{found.ratio:.2f} times the plan" if found.ratio is not None else "the plan has none"
     numbers = f"{number(found.reported)} {found.unit}, planned {number(found.planned)}"
-    return f"{found.job}: {numbers}: {times} ({found.what})"
+    return f"{found.job}: {numbers}: {times} ({found.what}; {found.machine})"

@@ -20,6 +20,8 @@ class Comparison:
     unit: str
     planned: float
     reported: float
+    machine: str
+    """What ran it, and how busy it was when it ended."""
 
     @property
     def ratio(self) -> float | None:
@@ -72,13 +74,13 @@ def _lines(report: Any, work: Workload) -> Iterator[Comparison]:
     planner = Planner(work, triplets=0.0 if report.job == "edits" else triplets, texts=texts)
     stage = STAGES[report.job](planner)
     if stage.hours is not None:
-        yield Comparison(report.job, what, "hours", stage.hours, report.seconds / 3_600)
+        yield Comparison(report.job, what, "hours", stage.hours, report.seconds / 3_600, report.machine)
     if bytes_ := counts.get("bytes", 0.0):
-        yield Comparison(report.job, what, "GB on the disk", stage.gb, bytes_ / 1e9)
+        yield Comparison(report.job, what, "GB on the disk", stage.gb, bytes_ / 1e9, report.machine)
     if tokens := counts.get("prompt_tokens", 0.0) + counts.get("completion_tokens", 0.0):
-        yield Comparison(report.job, what, "million tokens", stage.tokens / 1e6, tokens / 1e6)
+        yield Comparison(report.job, what, "million tokens", stage.tokens / 1e6, tokens / 1e6, report.machine)
     if report.job == "edits":
-        yield Comparison(report.job, what, "triplets", planner.triplets, triplets)
+        yield Comparison(report.job, what, "triplets", planner.triplets, triplets, report.machine)
 
 
 def _encoder_name(encoder_id: str) -> str:

@@ -179,7 +179,7 @@ def test_a_finished_run_is_compared_with_the_plan_of_its_own_size(
     assert found["encoding", "GB on the disk"]["planned"] == pytest.approx(gb)
     assert {job for job, _ in found} == {"edits", "encoding", "pretraining", "indexing"}
     assert main(["plan", "--check", str(tmp_path / "work/triplets")]) == 0
-    assert "2.00 times the plan (3,400 captions)" in capsys.readouterr().out
+    assert "2.00 times the plan (3,400 captions; here)" in capsys.readouterr().out
 
 
 def test_a_report_that_is_none_and_one_of_other_work_are_refused(tmp_path: Path) -> None:
