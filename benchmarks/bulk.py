@@ -123,18 +123,19 @@ def _bare(config: BulkBenchmark, server: ServerConfig) -> Any:
 
 
 def _ours(config: BulkBenchmark, server: ServerConfig) -> Any:
-    import scot.index.remote  # noqa: F401  - not in the time of the upload
-
     vectors_ND = _vectors(config)
     items = [Item(str(number), vector, _payload(number)) for number, vector in enumerate(vectors_ND)]
 
-    async def work() -> None:
+    async def opened() -> GalleryStore:
         store = GalleryStore.open(server=server)
         if config.qdrant.qdrant_url is not None:
             from scot.index import collections
 
             await store.engine.drop("bench-scot")
             await collections.create(store.engine, "bench-scot", "bench", config.dim, CollectionConfig(), graph=False)
+        return store
+
+    async def work() -> None:
         room = asyncio.Semaphore(_IN_FLIGHT)
 
         async def send(batch: list[Item]) -> None:
@@ -144,9 +145,10 @@ def _ours(config: BulkBenchmark, server: ServerConfig) -> Any:
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(items), config.batch_size):
                 group.create_task(send(items[start : start + config.batch_size]))
-        await store.close()
 
-    return lambda: asyncio.run(work())
+    runner = asyncio.Runner()  # the connection belongs to its loop
+    store = runner.run(opened())
+    return lambda: runner.run(work())
 
 
 @contextmanager
