@@ -89,7 +89,7 @@ def main(config: IndexBenchmark) -> int:
 def _compared(config: IndexBenchmark, encoder: Encoder, root: Path) -> dict[str, float]:
     """Images per second of encoding alone and of indexing, and the ratio."""
     pictures = root / "pictures"
-    _draw(pictures, config.pictures, config.side)
+    draw_jpegs(pictures, config.pictures, config.side)
     sizes: dict[str, Any] = {"batch_size": 128, "threads": config.threads}
     alone, indexed, with_thumbnails = list[Timed](), list[Timed](), list[Timed]()
 
@@ -124,7 +124,7 @@ def _compared(config: IndexBenchmark, encoder: Encoder, root: Path) -> dict[str,
 def _twice(config: IndexBenchmark, encoder: Encoder, root: Path) -> dict[str, float]:
     """Seconds of a first and a second run over small pictures."""
     pictures = root / "small"
-    _draw(pictures, config.small, 64)
+    draw_jpegs(pictures, config.small, 64)
     first = _timed(lambda: _index(pictures, root / "small-store", encoder))
     second = _timed(lambda: _index(pictures, root / "small-store", encoder))
     assert second.result.unchanged == config.small, second.result.summary()
@@ -140,7 +140,7 @@ def _unchanged(config: IndexBenchmark, encoder: Encoder, root: Path) -> dict[str
     """Seconds of a run over many files of which nothing has changed."""
     pictures, rng = root / "many", np.random.default_rng(0)
     pictures.mkdir()
-    _draw(root / "few", 8, 64)
+    draw_jpegs(root / "few", 8, 64)
     for number in range(config.unchanged):  # few files under many names: the run looks at names, sizes and times only
         os.link(root / "few" / f"{number % 8}.jpg", pictures / f"{number}.jpg")
 
@@ -171,7 +171,7 @@ def _index(pictures: Path, path: Path, encoder: Encoder, *, thumbnails: Path | N
     return asyncio.run(work())
 
 
-def _draw(folder: Path, number: int, side: int) -> None:
+def draw_jpegs(folder: Path, number: int, side: int) -> None:
     """JPEGs with the noise of a photograph, all different, an hour old."""
     folder.mkdir()
     rng, hour_ago = np.random.default_rng(0), time.time() - 3_600

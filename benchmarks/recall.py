@@ -100,7 +100,7 @@ def main(config: RecallBenchmark) -> int:
     many = config.queries * len(WORLDS)
     print(f"{machine()}\n\n{config.items:,} vectors of {gallery_ND.shape[1]}, {many:,} queries of each kind\n")
     truth = {kind: exact(queries_QD, gallery_ND) for kind, queries_QD in kinds.items()}
-    print(f"| quantisation | search | {' | '.join(kinds)} | ms a query | build s |")
+    print(f"| quantisation | search | {' | '.join(kinds)} | CPU ms a query | build s |")
     print("|---|---|" + "---|" * (len(kinds) + 2), flush=True)
     rows: list[dict[str, Any]] = []
     for name in config.quantizations or QUANTIZATIONS:
@@ -117,8 +117,8 @@ def main(config: RecallBenchmark) -> int:
                 ways = {"as it is": (None, default), **rescored}
             for way, (factor, ef) in ways.items():
                 found = {kind: search(shard, queries_QD, factor, ef) for kind, queries_QD in kinds.items()}
-                recalls = {kind: recall(ids, truth[kind]) for kind, (ids, _) in found.items()}
-                ms = 1_000 * sum(took for _, took in found.values()) / sum(map(len, kinds.values()))
+                recalls = {kind: recall(ids, truth[kind]) for kind, (ids, *_) in found.items()}
+                ms = 1_000 * sum(seconds.sum() for *_, seconds in found.values()) / sum(map(len, kinds.values()))
                 cells = " | ".join(f"{value:.3f}" for value in recalls.values())
                 print(f"| {name} | {way} | {cells} | {ms:.2f} | {seconds:.0f} |", flush=True)
                 rows.append({"quantization": name, "search": way, "recall@10": recalls, "ms": ms, "build_s": seconds})
@@ -160,8 +160,13 @@ def _queries(composer: Composer | None, worlds: list[EncodedBenchmark]) -> dict[
 
 def gallery(drawn_ND: Vectors, items: int, rng: np.random.Generator) -> Vectors:
     """The drawn vectors ``(N, D)`` first, then as many made of them as ``items`` needs; unit rows."""
+    return np.concatenate(list(gallery_parts(drawn_ND, items, rng)))
+
+
+def gallery_parts(drawn_ND: Vectors, items: int, rng: np.random.Generator) -> Iterator[Vectors]:
+    """The rows of :func:`gallery`, one part after the other."""
     nearest = exact(drawn_ND, drawn_ND, _NEIGHBOURS + 1)[:, 1:]
-    made = [drawn_ND[:items]]
+    yield _unit(drawn_ND[:items])
     for start in range(len(drawn_ND), items, _CHUNK):
         count = min(_CHUNK, items - start)
         here = rng.integers(len(drawn_ND), size=count)
@@ -169,9 +174,11 @@ def gallery(drawn_ND: Vectors, items: int, rng: np.random.Generator) -> Vectors:
         step = drawn_ND[there] - drawn_ND[here]
         off = rng.standard_normal(step.shape, dtype=np.float32)
         off *= _OFF_THE_LINE * np.linalg.norm(step, axis=1, keepdims=True) / np.linalg.norm(off, axis=1, keepdims=True)
-        made.append(drawn_ND[here] + rng.random((count, 1), dtype=np.float32) * step + off)
-    rows = np.concatenate(made)
-    unit: Vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        yield _unit(drawn_ND[here] + rng.random((count, 1), dtype=np.float32) * step + off)
+
+
+def _unit(rows_ND: Vectors) -> Vectors:
+    unit: Vectors = (rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True)).astype(np.float32)
     return unit
 
 
@@ -204,18 +211,24 @@ def build(folder: Path, gallery_ND: Vectors, quantization: Any) -> tuple[edge.Ed
     return shard, time.monotonic() - begun
 
 
-def search(shard: edge.EdgeShard, queries_QD: Vectors, oversampling: float | None, ef: int) -> tuple[Rows, float]:
-    """The rows that the engine finds, ``(Q, k)``, and the seconds it took.
+def search(
+    shard: edge.EdgeShard, queries_QD: Vectors, oversampling: float | None, ef: int
+) -> tuple[Rows, Vectors, npt.NDArray[np.float64]]:
+    """The rows that the engine finds, their cosines, both ``(Q, k)``, and the processor seconds of each query ``(Q,)``.
 
     Without oversampling, nothing is rescored; ``ef`` is how many candidates the graph's search keeps.
     """
     rescored = edge.QuantizationSearchParams(rescore=oversampling is not None, oversampling=oversampling)
     params = edge.SearchParams(hnsw_ef=ef, quantization=rescored)
     requests = [edge.QueryRequest(_K, query=edge.Query.Nearest(row), params=params) for row in queries_QD.tolist()]
-    begun = time.monotonic()
-    found = [shard.query(request) for request in requests]
-    took = time.monotonic() - begun
-    return np.array([[point.id for point in points] for points in found], dtype=np.int64), took
+    found, seconds = [], []
+    for request in requests:
+        begun = time.process_time()
+        found.append(shard.query(request))
+        seconds.append(time.process_time() - begun)
+    ids = np.array([[point.id for point in points] for points in found], dtype=np.int64)
+    scores = np.array([[point.score for point in points] for points in found], dtype=np.float32)
+    return ids, scores, np.array(seconds)
 
 
 def recall(found_QK: Rows, truth_QK: Rows) -> float:

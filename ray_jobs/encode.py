@@ -18,8 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ray_jobs.session import ray_session
 from scot import flags
+from scot.data.run_report import RunReport, size_of
 from scot.embeddings.chunks import CHUNK
-from scot.embeddings.encode import encode_triplets
+from scot.embeddings.encode import Encoded, encode_triplets
 from scot.embeddings.hidden_states import StateType
 from scot.embeddings.pairs import PAIRS
 from scot.errors import InvalidFlag
@@ -83,6 +84,7 @@ def main(config: EncodeConfig) -> int:
     if done.reused_images == counts["images"] and done.reused_texts == counts["texts"]:
         print(f"{config.output} is up to date: {held} of {done.info.encoder_id}; nothing to encode")
     else:
+        _report(config, done)
         reused = f"; {done.reused_images:,} images and {done.reused_texts:,} texts were encoded before"
         again = reused if done.reused_images or done.reused_texts else ""
         print(f"encoded {held} with {done.info.encoder_id} in {done.seconds:.1f} s{again}")
@@ -91,6 +93,19 @@ def main(config: EncodeConfig) -> int:
     if done.info.rejected:
         print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in done.info.rejected.items()))
     return 0
+
+
+def _report(config: EncodeConfig, done: Encoded) -> None:
+    """Write what this run did beside its cache, for ``scot plan --check``."""
+    made, of = done.info.counts, ("images", "texts")
+    fresh = {"images": made["images"] - done.reused_images, "texts": made["texts"] - done.reused_texts}
+    share = sum(fresh.values()) / sum(made[name] for name in of)
+    counts = {**fresh, "triplets": share * made["triplets"], "bytes": share * size_of(config.output)}
+    if config.captions_only:
+        counts["images"] = 0
+    states = config.state_type if config.states else "none"
+    settings = {"encoder": done.info.encoder_id, "states": states, "workers": config.num_workers, "gpu": config.use_gpu}
+    RunReport("encoding", done.seconds, counts, settings).write(config.output)
 
 
 if __name__ == "__main__":

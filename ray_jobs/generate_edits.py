@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ray_jobs.session import ray_session
 from scot import flags
+from scot.data.run_report import RunReport, size_of
 from scot.edits.chunk_generator import GenerationConfig
 from scot.edits.engines import EngineConfig
 from scot.edits.filters import TextFilters
-from scot.edits.generation import generate_triplets
+from scot.edits.generation import Generated, generate_triplets
 from scot.edits.similarity import SimilarityFilters
 from scot.errors import InvalidFlag
 from scot.progress import Progress
@@ -87,6 +88,8 @@ def main(config: GenerateEditsConfig) -> int:
             overwrite=config.overwrite,
             progress=Progress.on(sys.stderr),
         )
+    if done.tally.captions > done.reused:
+        _report(config, done)
     count, captions = done.manifest.count, done.tally.captions
     print(f"{count:,} triplets from {captions:,} captions in {config.output} ({done.seconds:.1f} s)")
     if done.reused:
@@ -99,6 +102,22 @@ def main(config: GenerateEditsConfig) -> int:
         share = done.tally.edited / captions
         print(f"only {share:.1%} of the captions have an edit: read scot edits report, or try another --engine")
     return 0
+
+
+def _report(config: GenerateEditsConfig, done: Generated) -> None:
+    """Write what this run did beside its triplets, for ``scot plan --check``."""
+    tally, extra = done.tally, done.manifest.extra
+    share = 1 - done.reused / tally.captions  # of an interrupted run, its other part is not in the time
+    counts = {
+        "captions": tally.captions - done.reused,
+        "triplets": share * done.manifest.count,
+        "prompt_tokens": share * tally.prompt_tokens,
+        "completion_tokens": share * tally.completion_tokens,
+        "bytes": share * size_of(config.output),
+    }
+    engine = str(extra["generator"]).partition("-")[0] if config.engine.engine == "auto" else config.engine.engine
+    settings = {"engine": engine, "edits_per_caption": config.edits_per_caption, "workers": config.num_workers}
+    RunReport("edits", done.seconds, counts, settings).write(config.output)
 
 
 if __name__ == "__main__":

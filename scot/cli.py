@@ -66,6 +66,11 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
         "leakage",
         "compare the texts of triplets with a benchmark's",
     ),
+    "plan": (
+        "scot.commands.plan:PlanConfig",
+        "plan",
+        "tell what a job of a given size needs: time, disk, machines, money",
+    ),
     "draw": ("scot.worlds.drawing:DrawConfig", "draw", "draw captioned images, with queries whose answers are known"),
     "edits report": (
         "scot.edits.report:ReportConfig",
@@ -161,6 +166,7 @@ _EXTRAS = {
     "index": "data",
     "encode": "data",
     "draw": "data",
+    "plan": "data",
     "evaluate": "encoders",
     "composers": "encoders",
     "collections": "index",

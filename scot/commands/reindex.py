@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,13 +11,12 @@ from typing import Any
 import tyro
 
 from scot.commands.collections import StorePlace, sentence
-from scot.data.captioned import Source, open_sources
+from scot.data.captioned import Source, count, open_sources
 from scot.encoders import load_encoder
-from scot.errors import Conflict, InvalidInput, Unavailable
-from scot.index import aliases, collections
+from scot.errors import InvalidInput
+from scot.index import rebuild
 from scot.index.config import CollectionConfig
 from scot.index.gallery import StoreGallery
-from scot.index.store import GalleryStore
 from scot.index.sync import sync
 from scot.progress import Progress
 from scot.results import print_json, words_aside
@@ -86,17 +84,10 @@ def reindex(config: ReindexConfig) -> int:
 
 async def _reindex(config: ReindexConfig, sources: Sequence[Source]) -> dict[str, Any]:
     async with config.place.opened(create=True) as store:
-        engine = store.engine
-        known = await engine.aliases()
-        if config.alias in await engine.names():
-            raise Conflict(
-                f"{config.alias!r} is a collection and not an alias, so another collection cannot replace it"
-            )
-        name = config.collection or aliases.next_collection(config.alias, known)
-        if name in known.values():
-            raise Conflict(f"collection {name!r} is in use; name one that no alias points to")
         encoder = load_encoder(config.encoder, device=config.device)
-        await collections.create(engine, name, encoder.id, encoder.dim, await _layout(store, config, known))
+        layout = None if config.layout == CollectionConfig() else config.layout
+        images = count(sources)
+        name = await rebuild.begin(store, config.alias, encoder, name=config.collection, layout=layout, images=images)
         if items := (await store.info(name)).items:
             print(f"continuing with {name}, which contains {items:,} items", flush=True)
         gallery = StoreGallery(
@@ -110,31 +101,13 @@ async def _reindex(config: ReindexConfig, sources: Sequence[Source]) -> dict[str
         report = await sync(sources, gallery, prune=True, progress=Progress.on(sys.stderr))
         print(f"{name}:", *report.lines(), sep="\n")
         report.check()
-        if (items := (await store.info(name)).items) > report.pictures:
-            raise Conflict(
-                f"collection {name!r} contains {items:,} items, more than the {report.pictures:,} of these images; "
-                "drop it first"
-            )
+        pictures, wait_s = report.pictures, config.wait_s
+        swapped = await rebuild.finish(
+            store, config.alias, name, pictures, swap=config.swap, force=config.force, wait_s=wait_s
+        )
         done = {"collection": name, **report.to_json()}
-        if not config.swap:
+        if swapped is None:
             print(f"`scot collections swap {config.alias} {name}` points {config.alias} at it")
             return done | {"swap": None}
-        await _indexed(store, name, config.wait_s)
-        swapped = await aliases.swap(engine, config.alias, name, force=config.force)
         print(sentence(swapped))
         return done | {"swap": asdict(swapped)}
-
-
-async def _layout(store: GalleryStore, config: ReindexConfig, known: dict[str, str]) -> CollectionConfig:
-    if config.layout != CollectionConfig() or config.alias not in known:
-        return config.layout
-    return (await store.info(config.alias)).config
-
-
-async def _indexed(store: GalleryStore, name: str, wait_s: float) -> None:
-    """Wait until the server has built its indexes; until then, searches are slow."""
-    deadline = time.monotonic() + wait_s
-    while not (await store.info(name)).ready:
-        if time.monotonic() > deadline:
-            raise Unavailable(f"the server is still indexing {name!r}; swap later, or raise --wait-s")
-        await asyncio.sleep(1)

@@ -34,8 +34,12 @@ class CollectionInfo:
     """The configuration it was created with."""
 
 
-async def create(engine: Engine, name: str, encoder_id: str, dim: int, config: CollectionConfig) -> None:
+async def create(
+    engine: Engine, name: str, encoder_id: str, dim: int, config: CollectionConfig, *, graph: bool = True
+) -> None:
     """Create a collection and its payload indexes; a collection that exists and has items stays as it is.
+
+    Without ``graph`` it is to be filled first (:mod:`scot.index.rebuild`).
 
     Raises:
         Conflict: the name is an alias.
@@ -45,7 +49,8 @@ async def create(engine: Engine, name: str, encoder_id: str, dim: int, config: C
     if name in await engine.aliases():
         raise Conflict(f"{name!r} is an alias; name a collection")
     if name not in await engine.names():
-        await engine.create(name, dim, config, {_ENCODER_KEY: encoder_id, _DIM_KEY: dim, _LAYOUT_KEY: config.to_json()})
+        about = {_ENCODER_KEY: encoder_id, _DIM_KEY: dim, _LAYOUT_KEY: config.to_json()}
+        await engine.create(name, dim, config, about, graph=graph)
     current = await describe(engine, name)
     if (current.encoder_id, current.dim) != (encoder_id, dim):
         raise EncoderMismatch(

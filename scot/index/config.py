@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -20,7 +21,18 @@ Memory: TypeAlias = Literal["cold", "cached"]
 
 INDEX_KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 MIN_OVERSAMPLING = 2.0
+QUANTIZED_SIZE: Mapping[Quantization, float] = {
+    "none": 0.0, "int8": 1 / 4, "turbo": 1 / 8, "product": 1 / 16, "binary": 1 / 32,
+}  # fmt: skip
+"""The size of the compressed copies beside that of the full vectors."""
+ITEMS_OF_A_SHARD = 10_000_000
+"""The most items for which one shard is created: docs/scale.md has the reasons."""
 _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
+
+
+def shards_for(items: int) -> int:
+    """The shards of a collection of so many items."""
+    return max(1, math.ceil(items / ITEMS_OF_A_SHARD))
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,10 @@ class EmbeddedEngine:
         if not wait:
             self._acquire()
 
-    async def create(self, name: str, dim: int, config: CollectionConfig, metadata: Mapping[str, Any]) -> None:
-        """See :class:`~scot.index.engine.Engine`, as all methods here."""
+    async def create(
+        self, name: str, dim: int, config: CollectionConfig, metadata: Mapping[str, Any], *, graph: bool = True
+    ) -> None:
+        """See :class:`~scot.index.engine.Engine`, as all methods here; a graph is built after a load in any case."""
         await self._ready()
         if not _NAME.fullmatch(name):
             raise InvalidInput(f"{name!r} is not a valid name of a collection")
@@ -88,6 +90,9 @@ class EmbeddedEngine:
         async with self._making:  # several callers may need a collection at once: the first one makes it
             if not folder.exists():
                 await self._run(Shard.create, folder, dim, config, metadata)
+
+    async def build_graph(self, name: str, config: CollectionConfig) -> None:
+        await self._collection(name)
 
     async def describe(self, name: str) -> Stored:
         shard = (await self._collection(name)).shard

@@ -34,7 +34,7 @@ class Stored:
     payload_index: Mapping[str, str]
     quantization: str
     ready: bool
-    """Whether the indexes of all points are built."""
+    """Whether the indexes of all points are built, and a graph is to be built at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,19 @@ class Engine(Protocol):
     embedded: bool
     """Whether it runs in this process, on a folder that no other process can open at the same time."""
 
-    async def create(self, name: str, dim: int, config: CollectionConfig, metadata: Mapping[str, Any]) -> None:
+    async def create(
+        self, name: str, dim: int, config: CollectionConfig, metadata: Mapping[str, Any], *, graph: bool = True
+    ) -> None:
         """Create a collection with its payload indexes; one that exists stays as it is.
+
+        Without ``graph`` a server builds none until :meth:`build_graph`, so that a large load is not indexed twice.
 
         Raises:
             InvalidInput: the name is not valid.
         """
+
+    async def build_graph(self, name: str, config: CollectionConfig) -> None:
+        """Let a collection that was created without a graph have one from now on; its building begins."""
 
     async def describe(self, name: str) -> Stored:
         """Describe a collection."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from qdrant_client import models
+from qdrant_client import grpc, models
+from qdrant_client.conversions.conversion import payload_to_grpc
+from qdrant_client.uploader.grpc_uploader import convert_vector_struct
 
 from scot.index.config import CollectionConfig, Quantization, SearchParams
 from scot.index.engine import Point, Search
@@ -46,6 +49,24 @@ def point_of(found: Any) -> Point:
     """The point of a search result or a retrieved record."""
     vector = None if found.vector is None else np.asarray(found.vector, dtype=np.float32)
     return Point(str(found.id), vector, found.payload or {}, float(getattr(found, "score", 0.0)))
+
+
+def upsert_message(name: str, points: Sequence[Point]) -> Any:
+    """The message that writes points, and is answered when searches see them.
+
+    The vectors' bytes are copied, as qdrant-client's own bulk upload does it; its model of a point converts a vector
+    number by number. Both functions are inside qdrant-client: tests/unit/index/test_qdrant_hooks.py names them.
+    """
+    sent = [
+        grpc.PointStruct(
+            id=grpc.PointId(uuid=each.id),
+            vectors=convert_vector_struct(each.vector),
+            payload=payload_to_grpc(dict(each.payload)),
+        )
+        for each in points
+        if each.vector is not None
+    ]
+    return grpc.UpsertPoints(collection_name=name, wait=True, points=sent)
 
 
 def quantization_name(config: models.QuantizationConfig | None) -> str:

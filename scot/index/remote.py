@@ -27,7 +27,14 @@ from scot.index.config import CollectionConfig, SearchParams, ServerConfig
 from scot.index.engine import Point, Search, Stored
 from scot.index.filters import Filter, path_of
 from scot.index.payload import SOURCE_FIELD
-from scot.index.qdrant_models import collection_settings, point_of, quantization_name, query_of, search_params
+from scot.index.qdrant_models import (
+    collection_settings,
+    point_of,
+    quantization_name,
+    query_of,
+    search_params,
+    upsert_message,
+)
 
 logger = logging.getLogger("scot.index")
 
@@ -96,9 +103,13 @@ class RemoteEngine:
         self._client, self._timeout_s = client, timeout_s
         self._circuit = CircuitBreaker(self._alive)
 
-    async def create(self, name: str, dim: int, config: CollectionConfig, metadata: Mapping[str, Any]) -> None:
+    async def create(
+        self, name: str, dim: int, config: CollectionConfig, metadata: Mapping[str, Any], *, graph: bool = True
+    ) -> None:
         """See :class:`~scot.index.engine.Engine`, as all methods here."""
         settings = collection_settings(config, dim)
+        if not graph:
+            settings["hnsw_config"].m = 0
         work = self._client.create_collection(name, metadata=dict(metadata), **settings)
         await self._call(work, name, exist_ok=True)
         if (await self.describe(name)).points:
@@ -108,6 +119,10 @@ class RemoteEngine:
             await self._call(
                 self._client.create_payload_index(name, field_name=field, field_schema=schema, wait=True), name
             )
+
+    async def build_graph(self, name: str, config: CollectionConfig) -> None:
+        edges = models.HnswConfigDiff(m=config.hnsw_m)
+        await self._call(self._client.update_collection(name, hnsw_config=edges), name)
 
     async def describe(self, name: str) -> Stored:
         found: models.CollectionInfo = await self._call(self._client.get_collection(name), name)
@@ -120,7 +135,7 @@ class RemoteEngine:
                 if key != SOURCE_FIELD
             },
             quantization_name(found.config.quantization_config),
-            found.status is models.CollectionStatus.GREEN,
+            found.status is models.CollectionStatus.GREEN and found.config.hnsw_config.m != 0,
         )
 
     async def names(self) -> list[str]:
@@ -147,12 +162,10 @@ class RemoteEngine:
         await self._call(self._client.delete_collection(name), name)
 
     async def upsert(self, name: str, points: Sequence[Point]) -> None:
-        sent = [
-            models.PointStruct(id=each.id, vector=each.vector.tolist(), payload=dict(each.payload))
-            for each in points
-            if each.vector is not None
-        ]
-        await self._call(self._client.upsert(name, sent, wait=True), name)
+        await self._call(self._upsert(upsert_message(name, points)), name)
+
+    async def _upsert(self, request: Any) -> None:
+        await self._client.grpc_points.Upsert(request, timeout=math.ceil(self._timeout_s))
 
     async def delete(self, name: str, ids: Sequence[str]) -> None:
         selector = models.PointIdsList(points=list(ids))

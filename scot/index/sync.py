@@ -96,6 +96,21 @@ class Outcome:
     """Of those new to their source: the ids that the collection had before, with their origins."""
 
 
+class Records(Protocol):
+    """What is compared with the gallery: a source, or a part of one."""
+
+    @property
+    def name(self) -> str:
+        """The source as it was named."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that the paths of records are relative to."""
+
+    def read(self, refusals: Refusals, seen: SeenIds) -> Iterator[CaptionedImage]:
+        """The records, lazily."""
+
+
 class KnownItems(Protocol):
     """The items of a collection, which a source is compared with."""
 
@@ -172,20 +187,21 @@ async def _all(
     await known.prepare(dry_run=dry_run)
     with progress.task("comparing" if dry_run else "indexing", count(sources), "images") as task:
         for source in sources:
-            await _sync(source, known, gallery, report, seen=seen, task=task, prune=prune)
+            await sync_records(source, known, gallery, report, seen=seen, task=task, prune=prune)
     return report
 
 
-async def _sync(
-    source: Source,
+async def sync_records(
+    source: Records,
     items: KnownItems,
     gallery: Gallery | None,
     report: Report,
     *,
     seen: SeenIds,
     task: Task,
-    prune: bool,
+    prune: bool = False,
 ) -> None:
+    """Compare the records of one source with the known items, and write into the gallery, if there is one."""
     name, refusals = source_name(source), report.refusals
     before, refused_before = report.pictures, refusals.counts.copy()
     refusals.names.clear()
@@ -239,7 +255,7 @@ async def _sync(
         report.vanished[source.name] = len(vanished)
 
 
-def source_name(source: Source) -> str:
+def source_name(source: Records) -> str:
     """A source as origins have it: the absolute path, without links, whichever way it was spelled."""
     return _real(source.name)
 
@@ -253,7 +269,7 @@ class _Plan:
 
     def __init__(
         self,
-        source: Source,
+        source: Records,
         known: dict[str, Origin],
         refusals: Refusals,
         update: Callable[[Sequence[Pending]], None],

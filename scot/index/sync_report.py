@@ -31,6 +31,22 @@ class NamedRefusals(Refusals):
                 self.names.add(what)
 
 
+@dataclass(frozen=True, slots=True)
+class PartReport:
+    """What was done with a part of the records, in another process; the images that were refused with their reasons."""
+
+    new: int
+    updated: int
+    unchanged: int
+    replaced: Counter[str]
+    refused: tuple[tuple[str, str], ...]
+
+    @property
+    def records(self) -> int:
+        """How many there were."""
+        return self.new + self.updated + self.unchanged + len(self.refused)
+
+
 @dataclass(slots=True)
 class Report:
     """What was done, or would be done, over all sources of a run."""
@@ -88,6 +104,15 @@ class Report:
                 them = "it" if number == 1 else "them"
                 lines.append(f"{number:,} {_items(number)} no longer in {source}: --prune removes {them}")
         return lines
+
+    def add(self, part: PartReport) -> None:
+        """Add what was done with a part of the records."""
+        self.new += part.new
+        self.updated += part.updated
+        self.unchanged += part.unchanged
+        self.replaced += part.replaced
+        for reason, what in part.refused:
+            self.refusals.add(reason, what)
 
     def to_json(self) -> dict[str, Any]:
         """The counts, as plain values: of refusals by reason, of replaced and vanished items by source."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from scot.data.run_report import RunReport
 from scot.evaluation.comparison import Comparison
 from scot.machine import machine
 from scot.training.config import TrainConfig, training_settings
@@ -49,6 +50,8 @@ def write_report(run: RunFolder, trainer: Trainer) -> Path:
         notes = run.notes_file().read_text(encoding="utf-8").splitlines()
         parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in notes))
     run.report_file().write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    if lines:
+        _run_report(run, trainer, lines).write(run.folder)
     return run.report_file()
 
 
@@ -138,6 +141,24 @@ def _time(trainer: Trainer, lines: Sequence[Line]) -> str:
     if saved:
         rows.append(("a checkpoint", f"{statistics.median(saved):.2f} s (median), {max(saved):.2f} s at most"))
     return _table(("", ""), rows)
+
+
+def _run_report(run: RunFolder, trainer: Trainer, lines: Sequence[Line]) -> RunReport:
+    """The same for ``scot plan --check``; its time is that in steps, of all resumptions together."""
+    counts = {
+        "steps": lines[-1]["step"],
+        "batch_size": trainer.batch_size,
+        "triplets": len(trainer.data),
+        "texts": len(trainer.data.text_VD),
+    }
+    settings = {
+        "encoder": run.data.encoder_id,
+        "architecture": run.config.architecture,
+        "workers": trainer.world,
+        "gpu": trainer.device.type != "cpu",
+    }
+    seconds = sum(_seconds(before, line) for before, line in pairwise([{"step": 0}, *lines]))
+    return RunReport("pretraining", seconds, counts, settings)
 
 
 def _seconds(before: Line, line: Line) -> float:

@@ -48,6 +48,8 @@ class QdrantServer:
     """Done to every call, health checks included."""
     indexes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The kinds of the indexed fields of each collection."""
+    edges: dict[str, int] = field(default_factory=dict)
+    """The edges of the graph of each collection; 0: it builds none."""
     full: bool = False
     """Whether its disk is full."""
     engine: AsyncQdrantClient = field(
@@ -91,7 +93,7 @@ def qdrant_server(
     seen = state or QdrantServer()
     server = grpc.server(ThreadPoolExecutor(16), interceptors=[_Gate(seen, api_key)])
     wire.add_PointsServicer_to_server(_Points(seen.engine, seen.indexes), server)
-    wire.add_CollectionsServicer_to_server(_Collections(seen.engine, seen.indexes), server)
+    wire.add_CollectionsServicer_to_server(_Collections(seen.engine, seen.indexes, seen.edges), server)
     wire.add_QdrantServicer_to_server(_Health(), server)
     if tls is None:
         seen.grpc_port = server.add_insecure_port(f"127.0.0.1:{port}")
@@ -147,10 +149,16 @@ class _Health(wire.QdrantServicer):
 
 
 class _Collections(wire.CollectionsServicer):
-    def __init__(self, engine: AsyncQdrantClient, indexes: dict[str, dict[str, Any]]) -> None:
-        self._engine, self._indexes = engine, indexes
+    def __init__(self, engine: AsyncQdrantClient, indexes: dict[str, dict[str, Any]], edges: dict[str, int]) -> None:
+        self._engine, self._indexes, self._edges = engine, indexes, edges
+
+    def Update(self, request: Any, context: Any) -> Any:
+        _drive(self._engine.get_collection(request.collection_name))
+        self._edges[request.collection_name] = request.hnsw_config.m
+        return wire.CollectionOperationResponse(result=True)
 
     def Create(self, request: Any, context: Any) -> Any:
+        self._edges.setdefault(request.collection_name, request.hnsw_config.m)
         vectors = GrpcToRest.convert_vectors_config(request.vectors_config)
         made = self._engine.create_collection(
             request.collection_name, vectors_config=vectors, metadata=GrpcToRest.convert_payload(request.metadata)
@@ -162,6 +170,7 @@ class _Collections(wire.CollectionsServicer):
         aliases = {each.alias_name: each.collection_name for each in _drive(self._engine.get_aliases()).aliases}
         result = RestToGrpc.convert_collection_info(info)
         name = aliases.get(request.collection_name, request.collection_name)
+        result.config.hnsw_config.m = self._edges.get(name, 16)
         for indexed, kind in self._indexes.get(name, {}).items():
             result.payload_schema[indexed].data_type = kind
         return wire.GetCollectionInfoResponse(result=result)

@@ -179,7 +179,8 @@ def test_a_reindex_keeps_the_layout_unless_it_is_told_another(encoder: str, pict
         assert scot("create", "gallery", "--encoder", encoder, *where, *layout) == 0
         assert scot("reindex", *build) == 0
         made = server.last("Create")
-        assert (made.collection_name, made.hnsw_config.m) == ("gallery-2", 24)
+        assert (made.collection_name, made.hnsw_config.m) == ("gallery-2", 0)  # the graph is built after the load
+        assert server.last("Update").hnsw_config.m == 24
         assert made.quantization_config.WhichOneof("quantization") == "scalar"
         fields = [call.request.field_name for call in server.received if call.method == "CreateFieldIndex"]
         assert fields == ["n", "caption", "_scot_origin.source"] * 2

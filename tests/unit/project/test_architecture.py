@@ -29,7 +29,7 @@ SMALL = frozenset(
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
 SHARED = frozenset({"services/access", "services/calls", "services/ordered_map"})
-LIBRARY_ROOMS = frozenset({*INDEX, "worlds", "composers", "edits", "training", "bootstrap", "evaluation", "client"})
+LIBRARY_ROOMS = frozenset({*INDEX, "worlds", "composers", "edits", "training", "bootstrap", "evaluation", "client", "plan"})
 
 # Each room with the rooms that it may import; a room stands below all rooms that may import it.
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "embeddings": SMALL | {"data", "encoders", "composers"},
     "edits": SMALL | {"data", "encoders", "embeddings", "v1"},
     "index": SMALL | {"data", "encoders", "embeddings", "v1"},
+    "plan": SMALL | {"data", "index"},
     "training": SMALL | {"data", "encoders", "embeddings", "composers", "evaluation"},
     "evaluation": SMALL | {"data", "worlds", "edits", "encoders", "embeddings", "composers"},
     "bootstrap": SMALL | {"data", "edits", "encoders", "embeddings", "composers", "training"},
