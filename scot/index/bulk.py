@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from scot.data.captioned import Source, count
 from scot.data.key_table import SeenIds
+from scot.data.places import Place
 from scot.data.records import CaptionedImage, Refusals
 from scot.encoders import load_encoder
 from scot.index.config import ServerConfig
@@ -34,7 +34,7 @@ class Part:
     """Some records of a source, as :class:`~scot.index.sync.Records`."""
 
     name: str
-    root: Path
+    root: Place
     records: tuple[CaptionedImage, ...]
 
     def read(self, refusals: Refusals, seen: SeenIds) -> Iterator[CaptionedImage]:

@@ -104,7 +104,7 @@ class Records(Protocol):
         """The source as it was named."""
 
     @property
-    def root(self) -> Path:
+    def root(self) -> Place:
         """The folder that the paths of records are relative to."""
 
     def read(self, refusals: Refusals, seen: SeenIds) -> Iterator[CaptionedImage]:

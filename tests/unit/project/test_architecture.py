@@ -29,7 +29,7 @@ SMALL = frozenset(
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
 SHARED = frozenset({"services/access", "services/calls", "services/ordered_map"})
-LIBRARY_ROOMS = frozenset({*INDEX, "worlds", "composers", "edits", "training", "bootstrap", "evaluation", "client", "plan"})
+LIBRARY_ROOMS = INDEX | {"worlds", "composers", "edits", "training", "bootstrap", "evaluation", "client", "plan"}
 
 # Each room with the rooms that it may import; a room stands below all rooms that may import it.
 MAY_IMPORT: dict[str, frozenset[str]] = {
