@@ -260,7 +260,8 @@ def test_evaluation_reads_and_writes_urls(
     assert {"/results.json", "/wardrobe.png"} <= first.keys()
     s3.weather = Weather()
     evaluate(config)
-    assert not any(request.reads and "/gallery/images/" in request.target for request in s3.weather.seen)
+    read = {request.target for request in s3.weather.seen if request.reads and "/gallery/images/" in request.target}
+    assert len(read) < 60  # those of the contact sheet: the vectors are there
     local = EvaluateConfig(gallery=[str(tmp_path / "gallery")], output=str(tmp_path / "evaluation"), **tiny)
     capsys.readouterr()
     evaluate(local)
