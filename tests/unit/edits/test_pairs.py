@@ -11,6 +11,7 @@ import pytest
 from scot.data.shards import Folder
 from scot.data.triplets import read_triplets
 from scot.edits.chunk_generator import GenerationConfig
+from scot.edits.difference import difference
 from scot.edits.engines import EngineConfig
 from scot.edits.filters import TextFilters
 from scot.edits.generation import generate_triplets
@@ -18,6 +19,7 @@ from scot.edits.generators import load_generator
 from scot.edits.generators.pairs import PairsGenerator
 from scot.edits.pairs import PairIndex, mine
 from scot.edits.record import CaptionEdits
+from scot.edits.rules.change import Dice
 from scot.errors import InvalidInput
 from tests.unit.edits.test_generation import corpus
 
@@ -127,6 +129,22 @@ def test_some_edits_change_two_things_of_a_caption_to_another_real_one() -> None
         assert after - before <= set(edit.edit.replace(",", "").split())
         assert " and " in edit.edit
         assert set(edit.kept.split(", ")) <= before & after
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "new_alone", "never"),
+    [
+        ("mug, red, on a shelf", "mug, blue, on a shelf", {"make it blue", "blue instead", "now blue"}, "show"),
+        ("a wide mug in red", "a wide mug in blue", {"make it blue", "should be blue"}, "show"),
+        ("a cat on red", "a cat on blue", {"blue instead", "now blue"}, "make it"),  # the ground, not the cat
+        ("a dog in a park", "a cat in a park", {"show a cat", "a cat instead", "I want a cat"}, "make it"),
+    ],
+)
+def test_some_edits_name_only_what_is_new(one: str, other: str, new_alone: set[str], never: str) -> None:
+    said = {record.edit for seed in range(200) if (record := difference(one, other, "", Dice(one, seed))) is not None}
+    assert new_alone <= said
+    assert any("instead of" in edit for edit in said)
+    assert not any(edit.startswith(never) for edit in said)
 
 
 def test_a_second_change_never_undoes_the_first() -> None:
