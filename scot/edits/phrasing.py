@@ -49,6 +49,10 @@ _SWAP = {
     "place": (
         "{new} instead of {old}", "{new}, not {old}", "put {them} {new}", "move {them} {new}", "{new} instead", "{new}",
     ),
+    "relation": (
+        "put {them} {new}", "move {them} {new}", "{new}", "{new} instead", "should be {new}", "{new} instead of {old}",
+        "now {new}",
+    ),
     "scene": ("{new} instead of {old}", "{new}, not {old}", "show {them} {new}", "{new} instead"),
     "verb": ("{new} instead of {old}", "{new}, not {old}", "should be {new}", "make {them} {new_base}", "now {new}"),
     "other": (
@@ -87,7 +91,8 @@ _REMOVE = {
     "other": ("without {old}", "remove {old}", "no {old}"),
 }
 _ASPECTS = {
-    "number": "cardinality", "place": "spatial and background", "scene": "viewpoint", "colour": "direct addressing",
+    "number": "cardinality", "place": "spatial and background", "relation": "spatial and background",
+    "scene": "viewpoint", "colour": "direct addressing",
     "quality": "direct addressing", "modifier": "direct addressing", "predicate": "direct addressing",
 }  # fmt: skip
 
@@ -97,7 +102,8 @@ class Phrase:
     """Words of a caption, without the article in front of them (``article``), and the ``noun`` that they qualify.
 
     ``many``: a noun in the plural, where the text does not say so; ``bare``: its noun has no article in the caption;
-    ``alone``: it is said of the caption's subject, as in *mug, red* or *in red*, if it is an adjective.
+    ``alone``: it is said of the caption's subject, as in *mug, red* or *in red*, if it is an adjective;
+    ``relation``: a word of place and what it relates to.
     """
 
     text: str
@@ -106,6 +112,7 @@ class Phrase:
     many: bool = False
     bare: bool = False
     alone: bool = False
+    relation: bool = False
 
     @property
     def kind(self) -> str:
@@ -113,6 +120,8 @@ class Phrase:
         words = self.text.split()
         if not words:
             return ""
+        if self.relation:
+            return "relation"
         if self.text in NUMBERS:
             return "number"
         terms = TERMS.get(self.text, ())
