@@ -147,6 +147,22 @@ def test_some_edits_name_only_what_is_new(one: str, other: str, new_alone: set[s
     assert not any(edit.startswith(never) for edit in said)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ("a dog under a table in a room", "a dog on a table in a room", "on a table"),
+        ("a cat on top of the car", "a cat next to the car", "next to the car"),
+        ("a mug left of a brass lamp, at night", "a mug right of a brass lamp, at night", "right of a brass lamp"),
+        ("a man in a hat", "a man with a hat", ""),
+    ],
+)
+def test_words_of_place_are_said_with_what_they_relate_to(one: str, other: str, said: str) -> None:
+    made = {record.edit for seed in range(50) if (record := difference(one, other, "", Dice(one, seed))) is not None}
+    assert made >= ({f"put it {said}", f"{said} instead"} if said else set())
+    assert all(said in edit for edit in made)
+    assert bool(made) == bool(said)
+
+
 def test_a_second_change_never_undoes_the_first() -> None:
     made = edits(["a red cup", "a blue cup", "a green cup"], count=8)
     assert {edit.aspect for result in made.values() for edit in result.edits} == {"direct addressing"}
