@@ -160,7 +160,9 @@ def test_a_source_that_changes_while_it_is_read_is_refused(
 
     monkeypatch.setattr(shards, "write_bytes", touching)
     changing = {**inputs, "sources": [str(pictures)], "output": str(tmp_path / "out")}
-    with pytest.raises(InvalidInput, match="pictures changed while it was read: start again"):
+    with pytest.raises(
+        InvalidInput, match="changed while it was read: wait until its writer has finished, and start again"
+    ):
         encode_triplets(**changing)
     assert not (tmp_path / "out" / MANIFEST).exists()
     encode_triplets(**changing)
