@@ -19,11 +19,11 @@ pictures to search are those of one vendor more, whose drawings neither the enco
 benchmarks/foreign.py --work foreign --report docs/quality.md` writes this section. The encoder of each set is a small
 open_clip model trained from nothing on the vendors to learn from. Before, its text tower alone learned to tell the words
 of captions and edits, those of the sets, of the engine `pairs` and of the corpus of `bootstrap`, as a real CLIP's tells
-them. *T_u* searches with the true edited caption, *I + T_u
-− T_o* moves the picture by the true captions. The intervals are 95 % over the queries.
+them. *T_u* searches with the true edited caption, *I + T_u − T_o* moves the picture by the true captions. The intervals
+are 95 % over the queries.
 
-The encoders are weaker than a real CLIP, so only lines of one table can be compared. A set without a
-table has not been measured."""
+The encoders are weaker than a real CLIP, so only lines of one table can be compared. A set without a table, and a run
+without a line, has not been measured."""
 
 Results = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 """Of each set and run, the evaluations, one a seed."""
