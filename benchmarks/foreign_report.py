@@ -17,7 +17,7 @@ Two sets whose pictures come from packages: *icons*, whose names and styles (out
 packages, in a color and on a ground that the caption tells; *flags*, two in a picture, in frames and on a ground. The
 pictures to search are those of one vendor more, whose drawings neither the encoder nor the composers saw. `python
 benchmarks/foreign.py --work foreign --report docs/quality.md` writes this section. The encoder of each set is a small
-open_clip model trained from nothing on the vendors to learn from. Before, its text tower alone learned to tell the words
+open_clip model trained from nothing on the vendors to learn from. Before, its text tower learned to tell the words
 of captions and edits, those of the sets, of the engine `pairs` and of the corpus of `bootstrap`, as a real CLIP's tells
 them. *T_u* searches with the true edited caption, *I + T_u − T_o* moves the picture by the true captions. The intervals
 are 95 % over the queries.
