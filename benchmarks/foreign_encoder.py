@@ -49,6 +49,7 @@ TRAINING = "training.json"
 """In an encoder's folder: how it was trained, and what it finds."""
 MAKERS = ("vendor", "maker", "designer")
 _ENGLISH = 60_000
+"""Texts of the packaged corpus that the text tower reads."""
 _CAPTIONS = 4
 """Captions of a picture, one of which is drawn each time."""
 _PROBED = 1_000

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from scot.bundled import python_path
-from scot.errors import InvalidInput, Unavailable, install_hint
-from scot.local_ray import LOCAL_RAY, QUIET, first_line, start_private_ray, temporary_folder
+from scot.errors import InvalidInput, Unavailable, first_line, install_hint
+from scot.local_ray import LOCAL_RAY, QUIET, start_private_ray, temporary_folder
 from scot.signals import sigterm_raises
 
 _OBJECT_STORE_BYTES = 400 * 1024**2

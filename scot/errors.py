@@ -103,6 +103,11 @@ def install_hint(extra: str) -> str:
     return f"pip install 'scot-search[{extra}]'"
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what a library says; the class of its error if it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def our_cause(error: BaseException) -> BaseException:
     """SCOT's error that Ray wrapped, or the error itself."""
     seen: BaseException | None = error

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scot.errors import InvalidInput, Unavailable
+from scot.errors import InvalidInput, Unavailable, first_line
 
 LOCAL_RAY: Mapping[str, str] = {
     "RAY_AUTH_MODE": "disabled",
@@ -101,8 +101,3 @@ def start_private_ray(
 def _not_about_the_dashboard(record: logging.LogRecord) -> bool:
     """Whether this is no error of the dashboard's process: Ray starts it when told not to, and goes on without it."""
     return record.funcName != "start_api_server"
-
-
-def first_line(error: Exception) -> str:
-    """What an error of Ray says first."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,8 +1,15 @@
-"""What every test needs before the first import: Ray without tokens or telemetry, and no model hub."""
+"""What every test needs before the first import, Ray without tokens or telemetry and no model hub; and an S3 server."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.s3_server import S3Server
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -10,3 +17,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # A developer's own settings must not change what the tests see: every flag reads SCOT_… (scot/flags.py).
 for name in [name for name in os.environ if name.startswith("SCOT_") and not name.startswith("SCOT_TEST_")]:
     del os.environ[name]
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[S3Server]:
+    """A real S3 server, which ``s3://`` means."""
+    from tests.support.s3_server import served
+
+    with served() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server) -> Iterator[S3Server]:
+    """The same in fair weather, for one test."""
+    s3_server.reset()
+    yield s3_server
+    s3_server.reset()

@@ -16,9 +16,9 @@ from typing import Any
 
 from scot.composers import artifact
 from scot.composers.registry import Registry
-from scot.data.remote_errors import first_line, reaching
+from scot.data.remote_errors import reaching
 from scot.data.shards import Folder
-from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, PermissionDenied, Unavailable
+from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, PermissionDenied, Unavailable, first_line
 
 _HUB = "hf://"
 _REPO = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?/?")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from scot.errors import InvalidInput, NotFound, PermissionDenied, ScotError, Unavailable, install_hint
+from scot.errors import InvalidInput, NotFound, PermissionDenied, ScotError, Unavailable, first_line, install_hint
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "hf": "hf", "http": "http", "https": "http"}
 """The extra of the package that a protocol needs."""
@@ -121,8 +121,3 @@ def _status(error: BaseException) -> int:
     answer = getattr(error, "response", None)
     status = getattr(error, "status", None) or getattr(answer, "status_code", None) or getattr(error, "code", None)
     return status if isinstance(status, int) else 0
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what a library says."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

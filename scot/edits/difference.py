@@ -19,9 +19,7 @@ _ALONE = re.compile(r"(?:,|\b(?:in|is|are))\s+$", re.IGNORECASE)
 _OBJECT = re.compile(r"(?: of)?(?: (?:an?|the|that))?(?: [^\W\d_][\w'’-]*){1,5}(?=[,.;]|$)", re.IGNORECASE)
 _WORD_BEHIND = re.compile(r"\s+([^\W\d_][\w'’-]*)")
 _NEXT = re.compile(r" ([\w'’-]+)")
-_PLACING = frozenset(
-    [*PLACES, "over", "beneath", "underneath", "atop", "outside", "left", "right", "front", "top", "of", "to"]
-)
+_PLACE = frozenset([*PLACES, "over", "beneath", "underneath", "atop", "outside", "left", "right", "front", "top", "to"])
 _Lemmas = list[tuple[str, int, int]]
 
 
@@ -73,10 +71,10 @@ def _phrase(caption: str, span: _Lemmas) -> Phrase | None:
 
 def _relation(caption: str, span: _Lemmas, old: Phrase | None, new: Phrase | None) -> tuple[Phrase, Phrase] | None:
     """Two words of place with what they relate to: *under the table* and *on the table*, not *under* and *on*."""
-    if old is None or new is None or not {*old.text.split(), *new.text.split()} <= _PLACING:
+    if old is None or new is None or not {*old.text.split(), *new.text.split()} <= _PLACE | {"of"}:
         return None
     behind = _OBJECT.match(caption, span[-1][2])
-    plain = behind is not None and _PLACING.isdisjoint({*behind[0].lower().split()} - {"of"})
+    plain = behind is not None and _PLACE.isdisjoint(behind[0].lower().split())
     whole = behind[0] if behind and plain else _first_noun(caption, span[-1][2])
     return (Phrase(old.text + whole, relation=True), Phrase(new.text + whole, relation=True)) if whole else None
 
@@ -86,7 +84,7 @@ def _first_noun(caption: str, at: int) -> str:
     begin = at
     while behind := _NEXT.match(caption, at):
         word = behind[1].lower()
-        if word in _PLACING - {"of"}:
+        if word in _PLACE:
             break
         at = behind.end()
         if any(term.kind == "noun" for term in TERMS.get(word, ())):

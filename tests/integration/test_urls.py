@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,43 +26,30 @@ from scot.errors import Conflict, InvalidInput, ScotError, Unavailable
 from scot.evaluation.run import EvaluateConfig, evaluate
 from scot.index import sync
 from scot.worlds.drawing import DrawConfig, draw
-from tests.support.s3_server import EXPIRED, SLOW_DOWN, Request, S3Server, Weather, impatient, served
+from tests.support.s3_server import EXPIRED, SLOW_DOWN, Request, S3Server, Weather, impatient
 
 COLOURS, THINGS = ("red", "blue", "green", "yellow"), ("dog", "cup", "car", "shirt", "chair")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with served() as each:
-        yield each
-
-
-@pytest.fixture
-def s3(server: S3Server) -> Iterator[S3Server]:
-    server.weather = Weather()
-    yield server
-    server.weather = Weather()
-
-
-@pytest.fixture(scope="module")
-def shop(server: S3Server) -> str:
+def shop(s3_server: S3Server) -> str:
     """A folder of captioned images at a URL."""
     rng = np.random.default_rng(0)
     rows = ["image,caption"]
     for number in range(60):
         file = io.BytesIO()
         Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(file, "PNG")
-        server.put(f"s3://shop/catalogue/im/{number:02d}.png", file.getvalue())
+        s3_server.put(f"s3://shop/catalogue/im/{number:02d}.png", file.getvalue())
         rows.append(f"im/{number:02d}.png,a {COLOURS[number % 4]} {THINGS[number % 5]} on a table {number // 20}")
-    server.put("s3://shop/catalogue/captions.csv", "\n".join(rows).encode())
+    s3_server.put("s3://shop/catalogue/captions.csv", "\n".join(rows).encode())
     return "s3://shop/catalogue"
 
 
 @pytest.fixture(scope="module")
-def catalogue(server: S3Server, shop: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def catalogue(s3_server: S3Server, shop: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same on the disk."""
     folder = tmp_path_factory.mktemp("catalogue")
-    server.files.get(shop.removeprefix("s3://"), str(folder / "catalogue"), recursive=True)
+    s3_server.files.get(shop.removeprefix("s3://"), str(folder / "catalogue"), recursive=True)
     return folder / "catalogue"
 
 

@@ -25,20 +25,7 @@ from scot.data.places import RemotePath, below, open_place
 from scot.data.read_ahead import AT_ONCE, read_ahead
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused, InvalidInput, NotFound, PermissionDenied, ScotError, Unavailable
-from tests.support.s3_server import DENIED, EXPIRED, SLOW_DOWN, Request, S3Server, Weather, impatient, served
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with served() as each:
-        yield each
-
-
-@pytest.fixture
-def s3(server: S3Server) -> Iterator[S3Server]:
-    server.weather = Weather()
-    yield server
-    server.weather = Weather()
+from tests.support.s3_server import DENIED, EXPIRED, SLOW_DOWN, Request, S3Server, Weather, impatient
 
 
 @pytest.fixture

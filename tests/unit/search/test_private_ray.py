@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import ray
 
-from scot.errors import Unavailable
-from scot.local_ray import first_line, start_private_ray
+from scot.errors import Unavailable, first_line
+from scot.local_ray import start_private_ray
 
 
 class Attempts:
