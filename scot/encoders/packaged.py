@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from scot.encoders.base import TokenizedText, Tokens, Vectors
 from scot.encoders.resizing import Pixels, Resizing
@@ -60,7 +61,9 @@ class PackagedEncoder(Towers):
         self._mean = torch.tensor(preprocess_cfg["mean"]).view(1, 3, 1, 1)
         self._std = torch.tensor(preprocess_cfg["std"]).view(1, 3, 1, 1)
         self._device, self._dtype = torch.device(device), dtype
-        self._model = model.eval().requires_grad_(False).to(device=self._device, dtype=dtype)
+        model = model.eval().requires_grad_(False)
+        model.visual.fold_norms()
+        self._model = model.to(device=self._device, dtype=dtype, memory_format=torch.channels_last)  # as pixels are
         self._tokenizer, context = tokenizer, len(model.text.positional_embedding)
         tokenizer.enable_truncation(context)
         tokenizer.enable_padding(length=context)
@@ -120,6 +123,17 @@ class _ResNet(nn.Module):
             rest = [_Bottleneck(inputs, planes, 1) for _ in range(1, blocks)]
             self.add_module(f"layer{number}", nn.Sequential(first, *rest))
         self.attnpool = _AttentionPool((image_size // 32) ** 2 + 1, channels, channels // head_width, outputs)
+
+    def fold_norms(self) -> None:
+        """Put each batch norm into the convolution before it: the same values up to rounding, in 2/3 of the time."""
+        for block in [self, *(each for each in self.modules() if isinstance(each, _Bottleneck))]:
+            for number in (1, 2, 3):
+                fused = fuse_conv_bn_eval(getattr(block, f"conv{number}"), getattr(block, f"bn{number}"))
+                setattr(block, f"conv{number}", fused)
+                setattr(block, f"bn{number}", nn.Identity())
+            if isinstance(downsample := getattr(block, "downsample", None), nn.Sequential):
+                pool, conv, norm = downsample
+                block.downsample = nn.Sequential(pool, fuse_conv_bn_eval(conv, norm))
 
     def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
         for number in (1, 2, 3):

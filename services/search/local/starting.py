@@ -20,7 +20,7 @@ _NOT_SERVING = b"\x08\x02"  # HealthCheckResponse{status: NOT_SERVING}
 def answering(port: int) -> Iterator[None]:
     """Answer ``UNAVAILABLE`` on a port of this machine, and ``NOT_SERVING`` to health checks; free it at the end.
 
-    Serve's proxy listens there after it, and lets calls wait until the application runs.
+    The gateway listens there too once it is ready; the system then divides new connections between both.
 
     Raises:
         Conflict: the port is in use.
