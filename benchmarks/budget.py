@@ -9,13 +9,12 @@ share; the machine's line comes first. ``--stages`` shows which code each proces
 from __future__ import annotations
 
 import asyncio
-import io
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,20 +26,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import grpc
 import numpy as np
 import psutil
-from PIL import Image
 from serve_load import Call, closed_loop
 from serve_process import Server, server
+from serve_work import fill, pictures, queries
 
 from scot import flags
 from scot.encoders import load_encoder
-from scot.index.store import GalleryStore, Item
+from scot.index.store import GalleryStore
 from scot.machine import machine
 from scot.v1 import search_pb2, search_pb2_grpc
 
 RAYS = "Ray's own (controller, raylet, GCS, agents)"
 RATE = 200
 """Samples a second of --stages."""
-WORDS = ("red", "green", "blue", "striped", "dotted", "long", "short", "bright")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +67,9 @@ class BudgetBenchmark:
 def main(config: BudgetBenchmark) -> int:
     """Measure and print Markdown tables."""
     print(machine(), flush=True)
-    requests = queries(config.composer)
+    requests = queries(config.composer, pictures(256, "PNG"))
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(fill(Path(folder) / "qdrant", config))
+        asyncio.run(fill(Path(folder) / "qdrant", config.encoder, config.items))
         command = [sys.executable, "-m", "services.search.local", "--data", folder, "--encoder", config.encoder]
         command += ["--cache-mb", "0", "--threads", str(config.threads)]
         with server(command) as running:
@@ -79,31 +77,6 @@ def main(config: BudgetBenchmark) -> int:
         alone = asyncio.run(work_alone(Path(folder) / "qdrant", requests, config))
     report(spent, alone)
     return 0
-
-
-async def fill(path: Path, config: BudgetBenchmark) -> None:
-    """A gallery of random unit vectors."""
-    encoder = load_encoder(config.encoder, device="cpu")
-    rows = np.random.default_rng(0).normal(size=(config.items, encoder.dim)).astype(np.float32)
-    store = GalleryStore.open(path=path)
-    await store.ensure("gallery", encoder.id, encoder.dim)
-    await store.upsert("gallery", [Item(str(n), row, {"n": n, "caption": "a thing"}) for n, row in enumerate(rows)])
-    await store.close()
-
-
-def queries(composer: str, count: int = 256) -> list[search_pb2.ComposeSearchRequest]:
-    """Each with a picture of 256 x 256 pixels as PNG and an edit; no two of them are equal."""
-    rng = np.random.default_rng(1)
-    found = []
-    for number in range(count):
-        coarse = Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8))
-        buffer = io.BytesIO()
-        coarse.resize((256, 256), Image.Resampling.BICUBIC).save(buffer, "PNG")
-        text = f"make it {WORDS[number % 8]} and {WORDS[number // 8 % 8]}, number {number}"
-        reference = search_pb2.Reference(image=buffer.getvalue())
-        edits = [search_pb2.Edit(text=text)]
-        found.append(search_pb2.ComposeSearchRequest(reference=reference, edits=edits, composer=composer))
-    return found
 
 
 @dataclass(slots=True)
@@ -114,7 +87,7 @@ class Stretch:
     seconds: float = 0.0
     queries: int = 0
     p50_ms: float = 0.0
-    cpu_s: Counter[str] = field(default_factory=Counter)
+    cpu_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
 async def measured(
@@ -176,7 +149,7 @@ def kind(process: psutil.Process) -> str:
         return "ended"
     if found := re.search(r"ray::ServeReplica:[^:]+:(\w+)", command):
         return found.group(1)
-    names = {"ProxyActor": "Serve's proxy", "haproxy": "HAProxy", "services.search.local": "scot serve"}
+    names = {"ProxyActor": "Serve's proxy", "services.search.local": "scot serve"}
     for pattern, name in names.items():
         if pattern in command:
             return name
@@ -239,9 +212,9 @@ def report(stretches: Sequence[Stretch], alone: dict[str, float]) -> None:
     for name in names:
         cells = [f"{1e3 * each.cpu_s[name] / each.queries:.1f}" for each in busy]
         print(f"| {name} | {' | '.join(cells)} | {100 * idle.cpu_s[name] / idle.seconds:.1f} |")
-    totals = [1e3 * each.cpu_s.total() / each.queries for each in busy]
+    totals = [1e3 * sum(each.cpu_s.values()) / each.queries for each in busy]
     cells = [f"{total:.1f}" for total in totals]
-    print(f"| **all** | {' | '.join(cells)} | {100 * idle.cpu_s.total() / idle.seconds:.1f} |")
+    print(f"| **all** | {' | '.join(cells)} | {100 * sum(idle.cpu_s.values()) / idle.seconds:.1f} |")
     for name, values in {
         "queries a second": [each.queries / each.seconds for each in busy],
         "median, ms": [each.p50_ms for each in busy],
@@ -272,9 +245,9 @@ OWNERS = {
 """Stages by a part of the file name; the innermost frame that has an owner decides."""
 
 
-async def sampled(running: Server, call: Call, config: BudgetBenchmark) -> tuple[dict[str, Counter[str]], int]:
+async def sampled(running: Server, call: Call, config: BudgetBenchmark) -> tuple[dict[str, dict[str, float]], int]:
     """Seconds with the GIL, by kind of process and stage, and the number of queries meanwhile."""
-    found: dict[str, Counter[str]] = {}
+    found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         spies = {}
         for process in processes(running):
@@ -284,15 +257,15 @@ async def sampled(running: Server, call: Call, config: BudgetBenchmark) -> tuple
                 command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(process.pid), "--gil"]
                 command += ["--duration", str(int(config.seconds)), "--rate", str(RATE), "--nonblocking"]
                 command += ["--format", "raw", "--output", str(output)]
-                quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-                spies[output] = await asyncio.create_subprocess_exec(*command, **quiet)
+                spies[output] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         answered = await closed_loop(call, clients=max(config.clients), seconds=config.seconds)
         for output, spy in spies.items():
-            await spy.wait()
-            counts = found.setdefault(output.name.rpartition(" ")[0], Counter())
+            spy.wait()
+            counts = found.setdefault(output.name.rpartition(" ")[0], {})
             for line in output.read_text().splitlines():
                 stack, _, count = line.rpartition(" ")
-                counts[owner(stack.split(";"))] += int(count) / RATE
+                stage = owner(stack.split(";"))
+                counts[stage] = counts.get(stage, 0.0) + int(count) / RATE
     return found, len(answered.answered_ms)
 
 
@@ -305,11 +278,11 @@ def owner(frames: Sequence[str]) -> str:
     return "other"
 
 
-def stages(found: dict[str, Counter[str]], queries: float) -> None:
+def stages(found: dict[str, dict[str, float]], queries: int) -> None:
     """Print what the processes run while they hold the GIL."""
     print("\n| process | stage (time with the GIL) | ms a query |\n|---|---|---|")
     for process, counts in found.items():
-        for stage, seconds in counts.most_common():
+        for stage, seconds in sorted(counts.items(), key=lambda item: -item[1]):
             print(f"| {process} | {stage} | {1e3 * seconds / queries:.2f} |")
 
 

@@ -1,10 +1,10 @@
 """How ComposeSearch answers under load: ``python benchmarks/serve.py --output serve.json``.
 
 The service as ``scot serve`` starts it, with a gallery of random vectors, and a bare grpc.aio server that does the same
-work (decode, encode, compose, search) in one process without Ray, one after the other in one run. Each is asked by one
-client, then by many at once (its peak), then at rates that do not wait for it, from a quarter of its peak to five
-times that. ``--soak-minutes`` keeps the service at half of its peak and watches its memory. ``--peer`` measures the
-encoding of pictures beside infinity's (serve_peer.py), ``--indexing`` that of items beside the encoder alone.
+work (decode, encode and compose in batches, search) in one process without Ray, one after the other in one run. Each is
+asked by one client, then by many at once (its peak), then at rates that do not wait for it, from a quarter of its peak
+to five times that. ``--soak-minutes`` keeps the service at half of its peak and watches its memory. ``--peer`` measures
+the encoding of pictures beside infinity's (serve_peer.py), ``--indexing`` that of items beside the encoder alone.
 
 The machine's line comes first, since the numbers mean nothing without it. The load comes from the same machine.
 """
@@ -12,7 +12,6 @@ The machine's line comes first, since the numbers mean nothing without it. The l
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import sys
 import tempfile
@@ -28,20 +27,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import grpc
 import numpy as np
 import torch
-from PIL import Image
 from serve_load import HEADER, Call, Stretch, closed_loop, open_loop
 from serve_peer import beside_peer
 from serve_process import Server, server
+from serve_work import fill, pictures, queries
 
 from scot import flags
 from scot.client import NewItem, ScotClient
 from scot.encoders import load_encoder
-from scot.index.store import GalleryStore, Item
 from scot.machine import machine
-from scot.v1 import search_pb2, search_pb2_grpc
+from scot.v1 import search_pb2_grpc
 from services.search.gateway.context import preprocess
-
-WORDS = ("red", "green", "blue", "striped", "dotted", "long", "short", "bright")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +46,8 @@ class ServeBenchmark:
 
     encoder: str = "tiny"
     """Which encoder both use."""
+    composer: str = "tiny-1"
+    """Which composer: a packaged one, or a baseline."""
     items: int = 4_000
     """Items of the gallery."""
     clients: int = 16
@@ -64,8 +62,6 @@ class ServeBenchmark:
     """CPU threads of the towers."""
     cache_mb: int = 0
     """MiB of embeddings that the service keeps; the requests are 256 different ones, so with any, most are found."""
-    haproxy: bool = False
-    """Also measure the service behind HAProxy, in throughput mode."""
     soak_minutes: float = 0.0
     """Minutes at half of the peak while the memory is watched."""
     indexing: int = 0
@@ -84,63 +80,28 @@ def main(config: ServeBenchmark) -> int:
     print(numbers["machine"], flush=True)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        asyncio.run(fill(data / "qdrant", config))
+        asyncio.run(fill(data / "qdrant", config.encoder, config.items))
         bare = [sys.executable, str(Path(__file__).with_name("serve_bare.py")), str(data / "qdrant"), config.encoder]
         scot = [sys.executable, "-m", "services.search.local", "--data", folder, "--encoder", config.encoder]
         scot += ["--cache-mb", str(config.cache_mb), "--threads", str(config.threads)]
         print(HEADER, flush=True)
         numbers["bare"] = asyncio.run(measured("bare grpc.aio", [*bare, str(config.threads)], config))
         numbers["scot"] = asyncio.run(measured("SCOT", scot, config, soak_minutes=config.soak_minutes))
-        if config.haproxy:
-            numbers["scot_haproxy"] = asyncio.run(measured("SCOT, HAProxy", [*scot, "--haproxy"], config))
-        for name in [name for name in numbers if name.startswith("scot")]:
-            numbers[name] |= compared(name, numbers[name], numbers["bare"])
+        numbers["scot"] |= compared(numbers["scot"], numbers["bare"])
         if config.indexing:
             numbers["indexing"] = indexed(scot, config)
         if config.peer:
-            numbers["peer"] = beside_peer(config.peer, jpegs(256), seconds=config.seconds, threads=config.threads)
+            numbers["peer"] = beside_peer(config.peer, pictures(256), seconds=config.seconds, threads=config.threads)
     if config.output:
         config.output.write_text(json.dumps(numbers, indent=2), encoding="utf-8")
     return 0
-
-
-async def fill(path: Path, config: ServeBenchmark) -> None:
-    """A gallery of random unit vectors."""
-    encoder = load_encoder(config.encoder, device="cpu")
-    rows = np.random.default_rng(0).normal(size=(config.items, encoder.dim)).astype(np.float32)
-    store = GalleryStore.open(path=path)
-    await store.ensure("gallery", encoder.id, encoder.dim)
-    await store.upsert("gallery", [Item(str(n), row, {"n": n, "caption": "a thing"}) for n, row in enumerate(rows)])
-    await store.close()
-
-
-def jpegs(count: int) -> list[bytes]:
-    """Pictures of 256 x 256 pixels, smooth enough to be the size that photographs of them are."""
-    rng = np.random.default_rng(1)
-    buffers = [io.BytesIO() for _ in range(count)]
-    for buffer in buffers:
-        coarse = Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8))
-        coarse.resize((256, 256), Image.Resampling.BICUBIC).save(buffer, "JPEG")
-    return [buffer.getvalue() for buffer in buffers]
-
-
-def queries() -> list[search_pb2.ComposeSearchRequest]:
-    """A picture and an edit each, no two of them alike."""
-    return [
-        search_pb2.ComposeSearchRequest(
-            reference=search_pb2.Reference(image=picture),
-            edits=[search_pb2.Edit(text=f"make it {WORDS[n % 8]} and {WORDS[n // 8 % 8]}, number {n}")],
-            composer="sum",
-        )
-        for n, picture in enumerate(jpegs(256))
-    ]
 
 
 async def measured(
     name: str, command: Sequence[str], config: ServeBenchmark, soak_minutes: float = 0.0
 ) -> dict[str, Any]:
     """One server under every load."""
-    requests = queries()
+    requests = queries(config.composer, pictures(256))
     with server(command) as running:
         async with grpc.aio.insecure_channel(running.target, [("grpc.enable_retries", 0)]) as channel:
             stub: Any = search_pb2_grpc.SearchServiceStub(channel)
@@ -190,7 +151,7 @@ async def soaked(call: Call, running: Server, rate: float, minutes: float, confi
     return {**whole.numbers(), "readings_mib": readings, "drift": drift}
 
 
-def compared(name: str, scot: dict[str, Any], bare: dict[str, Any]) -> dict[str, float]:
+def compared(scot: dict[str, Any], bare: dict[str, Any]) -> dict[str, float]:
     """The ratios that design and issue ask for."""
     half, over = scot["open"].get("0.5"), scot["open"].get("5.0")
     ratios = {"throughput_ratio": scot["peak"]["goodput"] / bare["peak"]["goodput"]}
@@ -199,31 +160,31 @@ def compared(name: str, scot: dict[str, Any], bare: dict[str, Any]) -> dict[str,
         ratios["p99_to_p50_at_half"] = half["p99_ms"] / half["p50_ms"]
     if over:
         ratios["goodput_at_5x"] = over["goodput"] / scot["peak"]["goodput"]
-    print(f"{name}: {', '.join(f'{key} {value:.2f}' for key, value in ratios.items())}", flush=True)
+    print(f"SCOT: {', '.join(f'{key} {value:.2f}' for key, value in ratios.items())}", flush=True)
     return ratios
 
 
 def indexed(command: Sequence[str], config: ServeBenchmark) -> dict[str, float]:
     """Pictures indexed a second through the service, and encoded a second by the same tower in this process."""
-    pictures = jpegs(config.indexing)
+    images = pictures(config.indexing)
     torch.set_num_threads(config.threads)
     encoder = load_encoder(config.encoder, device="cpu")
-    batches = [pictures[start : start + 64] for start in range(0, len(pictures), 64)]
+    batches = [images[start : start + 64] for start in range(0, len(images), 64)]
     with ThreadPoolExecutor(2) as pool:
         begun = time.perf_counter()
         for batch in batches:
-            encoder.encode_pixels(list(pool.map(lambda picture: preprocess(encoder.resizing, picture), batch)))
-        raw = len(pictures) / (time.perf_counter() - begun)
+            encoder.encode_pixels(list(pool.map(lambda image: preprocess(encoder.resizing, image), batch)))
+        raw = len(images) / (time.perf_counter() - begun)
     with server(command) as running, ScotClient(running.target, timeout=120) as client, ThreadPoolExecutor(4) as pool:
 
         def upsert(start: int) -> None:
-            items = [NewItem(f"new {n}", image=pictures[n]) for n in range(start, min(start + 64, len(pictures)))]
+            items = [NewItem(f"new {n}", image=images[n]) for n in range(start, min(start + 64, len(images)))]
             client.upsert(items)
 
         upsert(0)  # to warm up
         begun = time.perf_counter()
-        list(pool.map(upsert, range(0, len(pictures), 64)))
-        through = len(pictures) / (time.perf_counter() - begun)
+        list(pool.map(upsert, range(0, len(images), 64)))
+        through = len(images) / (time.perf_counter() - begun)
     print(f"indexing: {through:.0f} items/s, encoding alone {raw:.0f}/s: {through / raw:.2f}", flush=True)
     return {"indexed_per_s": through, "encoded_per_s": raw, "ratio": through / raw}
 

@@ -17,36 +17,42 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import grpc
 import torch
 
-from scot.composers import baseline
 from scot.encoders import load_encoder
 from scot.index.payload import payload_to_proto
 from scot.index.store import GalleryStore
 from scot.v1 import search_pb2, search_pb2_grpc
+from services.search.composer.batcher import DynamicBatcher
 from services.search.composer.compose_batch import compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
+from services.search.composer.loaded_composers import LoadedComposers
 from services.search.composer.messages import ComposeJob, ComposeTurn
 from services.search.gateway.context import preprocess
 from services.search.rpc.query import parse_query
 
 
 async def serve(store_path: str, encoder_name: str, threads: int, port: int) -> None:
-    """Decode, encode, compose and search, one query after the other on one thread, until SIGINT."""
+    """Decode on threads, encode and compose in batches on one thread, and search, until SIGINT."""
     torch.set_num_threads(threads)
     encoder, store = load_encoder(encoder_name, device="cpu"), GalleryStore.open(path=store_path)
-    cached = CachedEncoder(encoder)
-    pool = ThreadPoolExecutor(1)
+    cached, composers = CachedEncoder(encoder), LoadedComposers(None, encoder.id, encoder.dim)
+    decoding = ThreadPoolExecutor(2)
+
+    def compose(jobs: list[ComposeJob]) -> list[Any]:
+        return compose_batch(cached, composers.get, jobs)
+
+    batcher = DynamicBatcher(compose, most=32)
 
     class Bare(search_pb2_grpc.SearchServiceServicer):
         async def ComposeSearch(self, request: Any, context: Any) -> Any:
             query = parse_query(request, dim=encoder.dim, default_collection="gallery")
-
-            def compose() -> Any:
-                (turn,) = query.turns
-                images = tuple((preprocess(encoder.resizing, each.image or b""), 1.0) for each in turn.references)
-                job = ComposeJob((ComposeTurn(images, edits=turn.edits),), query.composer)
-                return compose_batch(cached, baseline, [job])[0]
-
-            composed = await asyncio.get_running_loop().run_in_executor(pool, compose)
+            (turn,) = query.turns
+            (reference,) = turn.references
+            pixels = await asyncio.get_running_loop().run_in_executor(
+                decoding, preprocess, encoder.resizing, reference.image or b""
+            )
+            composed = await batcher.answer(
+                ComposeJob((ComposeTurn(((pixels, 1.0),), edits=turn.edits),), query.composer)
+            )
             hits = await store.search(query.collection, composed.vector, limit=query.limit)
             return search_pb2.ComposeSearchResponse(
                 hits=[

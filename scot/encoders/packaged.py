@@ -63,7 +63,8 @@ class PackagedEncoder(Towers):
         self._device, self._dtype = torch.device(device), dtype
         model = model.eval().requires_grad_(False)
         model.visual.fold_norms()
-        self._model = model.to(device=self._device, dtype=dtype, memory_format=torch.channels_last)  # as pixels are
+        model.visual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as pixels are
+        self._model = model.to(device=self._device, dtype=dtype)
         self._tokenizer, context = tokenizer, len(model.text.positional_embedding)
         tokenizer.enable_truncation(context)
         tokenizer.enable_padding(length=context)
@@ -133,6 +134,8 @@ class _ResNet(nn.Module):
                 setattr(block, f"bn{number}", nn.Identity())
             if isinstance(downsample := getattr(block, "downsample", None), nn.Sequential):
                 pool, conv, norm = downsample
+                assert isinstance(conv, nn.Conv2d)
+                assert isinstance(norm, nn.BatchNorm2d)
                 block.downsample = nn.Sequential(pool, fuse_conv_bn_eval(conv, norm))
 
     def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:

@@ -29,7 +29,8 @@ def build(args: Mapping[str, object]) -> Application:
         InvalidInput: a setting is unknown, or they contradict each other.
     """
     settings = from_args(args)
-    rollout, drain = settings.service.rollout.user_config, {"graceful_shutdown_wait_loop_s": settings.drain_s}
+    rollout = settings.service.rollout.user_config
+    drain: dict[str, Any] = {"graceful_shutdown_wait_loop_s": settings.drain_s}
     composer = ComposerDeployment.options(num_replicas=settings.composer_replicas, user_config=rollout, **drain)
     encoder = EncoderDeployment.options(**_encoder_replicas(settings), **drain)
     gateway = GatewayDeployment.options(num_replicas=settings.gateways, **drain)

@@ -49,6 +49,7 @@ def environment(config: LocalConfig) -> dict[str, str]:
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         # One event loop in each replica, and gRPC between replicas.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # a line is in the log when its request has ended
         "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
         "GRPC_VERBOSITY": os.environ.get("GRPC_VERBOSITY", "ERROR"),  # it reports every process that Ray starts
         **tracing.environment(),

@@ -104,7 +104,7 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: Signals, stop
                 stop_ray()
                 _explain(settings)
                 raise Unavailable("the search service did not start; Ray's session log says why")
-            return bool(app) and app.status == "RUNNING"
+            return app is not None and app.status == "RUNNING"
 
         _wait(runs, stop)
     _wait(lambda: _answers(config.port), stop)
