@@ -1,0 +1,88 @@
+"""What one query costs, in counts: no time is asserted here (benchmarks/budget.py measures it)."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scot.client import NewItem, ScotClient
+from scot.index.embedded import EmbeddedEngine
+from services.search.gateway import context, search_service
+from services.search.settings import from_args
+from tests.support import served_here as serving
+from tests.support.random_encoder import save_random_encoder
+
+HITS = 5
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("budget")
+    settings = {"encoder": save_random_encoder(folder / "encoder"), "threads": 1, "store": str(folder / "qdrant")}
+    with serving.served_here(from_args(settings)) as address:
+        with ScotClient(address) as client:
+            rows = np.random.default_rng(0).normal(size=(20, client.info().dim)).astype(np.float32)
+            client.upsert([NewItem(f"item-{n}", vector=row, payload={"n": n}) for n, row in enumerate(rows)])
+        yield address
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each costly step runs."""
+    counted: Counter[str] = Counter()
+
+    def count(owner: Any, name: str) -> None:
+        function: Callable[..., Any] = getattr(owner, name)
+
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            counted[name] += 1
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    for owner, names in {
+        context: ["decode_image", "preprocess"],
+        search_service: ["parse_query", "payload_to_proto", "vector_message"],
+        EmbeddedEngine: ["query", "retrieve", "describe", "names", "scroll", "count"],
+    }.items():
+        for name in names:
+            count(owner, name)
+
+    def remote(handle: Any, name: str) -> Any:
+        counted["handle calls"] += 1
+        return original(handle, name)
+
+    original = serving.Handle.__getattr__
+    monkeypatch.setattr(serving.Handle, "__getattr__", remote)
+    return counted
+
+
+def test_a_search_by_a_picture_and_an_edit(target: str, counts: Counter[str]) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (300, 200), "red").save(buffer, "PNG")
+    with ScotClient(target) as client:
+        client.search(image=buffer.getvalue(), edits=["make it blue"], limit=HITS)  # the gallery's encoder is known after this
+        counts.clear()
+        assert len(client.search(image=buffer.getvalue(), edits=["make it blue"], limit=HITS).hits) == HITS
+    assert counts == {
+        "parse_query": 1,
+        "preprocess": 1,
+        "decode_image": 1,
+        "handle calls": 1,
+        "query": 1,
+        "payload_to_proto": HITS,
+    }
+
+
+def test_a_search_by_an_item(target: str, counts: Counter[str]) -> None:
+    with ScotClient(target) as client:
+        client.search(item_id="item-3", edits=["make it blue"], limit=HITS)
+        counts.clear()
+        client.search(item_id="item-3", edits=["make it blue"], limit=HITS)
+    assert counts == {"parse_query": 1, "retrieve": 1, "handle calls": 1, "query": 1, "payload_to_proto": HITS}
