@@ -3,8 +3,8 @@
 The service as ``scot serve`` starts it, with a gallery of random vectors, and a bare grpc.aio server that does the same
 work (decode, encode and compose in batches, search) in one process without Ray, one after the other in one run. Each is
 asked by one client, then by many at once (its peak), then at rates that do not wait for it, from a quarter of its peak
-to five times that. ``--soak-minutes`` keeps the service at half of its peak and watches its memory. ``--peer`` measures
-the encoding of pictures beside infinity's (serve_peer.py), ``--indexing`` that of items beside the encoder alone.
+to five times that. ``--soak-minutes`` keeps the service at half of its peak and watches its memory. ``--infinity``
+and ``--clip-retrieval`` measure it beside other servers (serve_peer.py), ``--indexing`` beside the encoder alone.
 
 The machine's line comes first, since the numbers mean nothing without it. The load comes from the same machine.
 """
@@ -28,7 +28,7 @@ import grpc
 import numpy as np
 import torch
 from serve_load import HEADER, Call, Stretch, closed_loop, open_loop
-from serve_peer import beside_peer
+from serve_peer import beside_clip_retrieval, beside_infinity
 from serve_process import Server, server
 from serve_work import fill, pictures, queries
 
@@ -66,8 +66,12 @@ class ServeBenchmark:
     """Minutes at half of the peak while the memory is watched."""
     indexing: int = 0
     """Pictures to index through the service and to encode without it; 0: none."""
-    peer: Path | None = None
-    """A Python that has infinity-emb[server,torch,vision] installed."""
+    infinity: Path | None = None
+    """A Python that has infinity-emb[server,torch,vision] installed, to encode pictures beside."""
+    clip_retrieval: Path | None = None
+    """A Python that has clip-retrieval installed, to search by pictures and by texts beside."""
+    peers_alone: bool = False
+    """Measure the service beside these two only."""
     seed: int = 0
     """When requests come."""
     output: Path | None = None
@@ -80,21 +84,32 @@ def main(config: ServeBenchmark) -> int:
     print(numbers["machine"], flush=True)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        asyncio.run(fill(data / "qdrant", config.encoder, config.items))
-        bare = [sys.executable, str(Path(__file__).with_name("serve_bare.py")), str(data / "qdrant"), config.encoder]
-        scot = [sys.executable, "-m", "services.search.local", "--data", folder, "--encoder", config.encoder]
-        scot += ["--cache-mb", str(config.cache_mb), "--threads", str(config.threads)]
         print(HEADER, flush=True)
-        numbers["bare"] = asyncio.run(measured("bare grpc.aio", [*bare, str(config.threads)], config))
-        numbers["scot"] = asyncio.run(measured("SCOT", scot, config, soak_minutes=config.soak_minutes))
-        numbers["scot"] |= compared(numbers["scot"], numbers["bare"])
-        if config.indexing:
-            numbers["indexing"] = indexed(scot, config)
-        if config.peer:
-            numbers["peer"] = beside_peer(config.peer, pictures(256), seconds=config.seconds, threads=config.threads)
+        if not config.peers_alone:
+            numbers |= beside_bare(data, config)
+    images, load = pictures(256), {"seconds": config.seconds, "threads": config.threads}
+    if config.infinity:
+        numbers["infinity"] = beside_infinity(config.infinity, images, **load)
+    if config.clip_retrieval:
+        numbers["clip_retrieval"] = beside_clip_retrieval(config.clip_retrieval, images, items=config.items, **load)
     if config.output:
         config.output.write_text(json.dumps(numbers, indent=2), encoding="utf-8")
     return 0
+
+
+def beside_bare(data: Path, config: ServeBenchmark) -> dict[str, Any]:
+    """The service beside the bare server, and what it indexes."""
+    asyncio.run(fill(data / "qdrant", config.encoder, config.items))
+    bare = [sys.executable, str(Path(__file__).with_name("serve_bare.py")), str(data / "qdrant"), config.encoder]
+    scot = [sys.executable, "-m", "services.search.local", "--data", str(data), "--encoder", config.encoder]
+    scot += ["--cache-mb", str(config.cache_mb), "--threads", str(config.threads)]
+    numbers: dict[str, Any] = {}
+    numbers["bare"] = asyncio.run(measured("bare grpc.aio", [*bare, str(config.threads)], config))
+    numbers["scot"] = asyncio.run(measured("SCOT", scot, config, soak_minutes=config.soak_minutes))
+    numbers["scot"] |= compared(numbers["scot"], numbers["bare"])
+    if config.indexing:
+        numbers["indexing"] = indexed(scot, config)
+    return numbers
 
 
 async def measured(
