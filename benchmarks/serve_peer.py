@@ -101,7 +101,9 @@ def beside_clip_retrieval(
         theirs = Path(folder) / "clip-retrieval"
         theirs.mkdir()
         back = [str(python), "-c", CLIP_RETRIEVAL, str(theirs), str(items)]
-        with server(back, ready=answers_http("indices-list"), env=their_environment(threads)) as running:
+        with server(
+            back, ready=answers_http("indices-list"), env=their_environment(threads), log=Path(os.devnull)
+        ) as running:
             numbers |= asyncio.run(clip_retrieval_searches(running, pictures, seconds))
     pairs = [(f"SCOT by {kind}", f"clip-retrieval by {kind}") for kind in ("picture", "text")]
     return {ours: compared({name: numbers[name] for name in (ours, them)}) for ours, them in pairs}

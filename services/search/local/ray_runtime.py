@@ -25,6 +25,7 @@ from scot.child_processes import wait_or_kill
 from scot.local_ray import LOCAL_RAY, start_private_ray, temporary_folder
 from scot.ports import free_port
 from services.search import tracing
+from services.search.local import lean_serve
 from services.search.local.config import LocalConfig
 from services.search.rpc.limits import MAX_MESSAGE_BYTES
 
@@ -41,6 +42,7 @@ def environment(config: LocalConfig) -> dict[str, str]:
     return {
         **LOCAL_RAY,
         **temporary_folder(os.environ),
+        **lean_serve.HOOK,
         "PYTHONPATH": python_path(),  # Ray's workers must find services
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", LOCAL_RAY["RAY_AUTH_MODE"]),
         "RAY_agent_register_timeout_ms": "120000",
@@ -73,6 +75,7 @@ def direct_ingress(port: int) -> dict[str, str]:
 
 def import_application() -> ModuleType:
     """Import Serve, which takes seconds, and the application; from now on Serve logs errors only."""
+    lean_serve.install()
     module = importlib.import_module("services.search.app")
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     return module

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 import ray
 from ray import serve
+from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 from ray.experimental import internal_kv
 from ray.serve import context as serve_context
+from ray.serve._private import constants
 from ray.serve._private.constants import GRPC_CONTEXT_ARG_NAME, SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
-from ray.serve._private.grpc_util import gRPCGenericServer
+from ray.serve._private.grpc_util import gRPCGenericServer, start_grpc_server
 from ray.serve.exceptions import BackPressureError
 
 from services.calls import Envelope
 from services.search import servicers
+from services.search.local import lean_serve, ray_runtime
 
 
 def test_serve_makes_handlers_with_service_handler_factory() -> None:
@@ -68,3 +72,27 @@ def test_ray_init_takes_private_arguments(name: str) -> None:
 def test_ray_has_a_key_value_store(name: str) -> None:
     """services/search/composer/last_rollout.py uses it."""
     assert callable(getattr(internal_kv, name, None)), name
+
+
+def test_rays_workers_run_a_hook() -> None:
+    """services/search/local/lean_serve.py is imported by it."""
+    assert list(lean_serve.HOOK) == [WORKER_PROCESS_SETUP_HOOK_ENV_VAR]
+
+
+def test_serve_reads_the_variables_of_direct_ingress() -> None:
+    """services/search/local/ray_runtime.py sets them."""
+    source = inspect.getsource(constants)
+    assert [name for name in ray_runtime.direct_ingress(9000) if f'"{name}"' not in source] == []
+
+
+def test_grpc_lets_a_second_server_listen_where_one_with_serves_options_does() -> None:
+    """The gateway begins to listen beside services/search/local/starting.py."""
+    assert 'extra_options=[("grpc.so_reuseport", str(' in inspect.getsource(start_grpc_server)
+    first = grpc.server(ThreadPoolExecutor(1))
+    port = first.add_insecure_port("127.0.0.1:0")
+    first.start()
+    second = grpc.server(ThreadPoolExecutor(1), options=[("grpc.so_reuseport", str(0))])
+    try:
+        assert second.add_insecure_port(f"127.0.0.1:{port}") == port
+    finally:
+        first.stop(None)

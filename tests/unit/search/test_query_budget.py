@@ -67,7 +67,9 @@ def test_a_search_by_a_picture_and_an_edit(target: str, counts: Counter[str]) ->
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200), "red").save(buffer, "PNG")
     with ScotClient(target) as client:
-        client.search(image=buffer.getvalue(), edits=["make it blue"], limit=HITS)  # the gallery's encoder is known after this
+        client.search(
+            image=buffer.getvalue(), edits=["make it blue"], limit=HITS
+        )  # the gallery's encoder is known after this
         counts.clear()
         assert len(client.search(image=buffer.getvalue(), edits=["make it blue"], limit=HITS).hits) == HITS
     assert counts == {

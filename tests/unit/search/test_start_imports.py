@@ -13,3 +13,13 @@ def test_a_service_with_the_embedded_store_does_not_import_the_client_of_the_ser
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_service_imports_serve_without_pandas_and_everything_else_finds_it() -> None:
+    script = (
+        "import sys; from services.search.local.ray_runtime import import_application; import_application()\n"
+        "print('ray.serve' in sys.modules, 'pandas' in sys.modules)\n"
+        "import pandas; print(pandas.DataFrame({'a': [1]}).a.sum())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "1"]
