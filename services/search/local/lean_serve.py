@@ -28,4 +28,4 @@ class _Finder:
 def install() -> None:
     """From now on Ray Serve is imported without pandas; everything else finds it."""
     if not any(isinstance(each, _Finder) for each in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Finder())
