@@ -14,6 +14,8 @@ TESTS = $(wildcard tests/unit tests/integration tests/chart tests/examples)
 
 # .venv/bin goes first, so that what a target starts (ray workers, shells) finds the same Python.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Without bytecode, each of the many processes that import PyTorch compiles it again: twice the CPU time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-browser test-examples test-vllm test-watch test-chaos test-serving test-cluster test-node check-gpu lint format generate requirements audit clean distclean
