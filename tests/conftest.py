@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# A thread for each core in each of many small processes: they wait for each other, busily, and compute nothing sooner.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A developer's own settings must not change what the tests see: every flag reads SCOT_… (scot/flags.py).
 for name in [name for name in os.environ if name.startswith("SCOT_") and not name.startswith("SCOT_TEST_")]:
     del os.environ[name]
