@@ -10,7 +10,9 @@ DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
 VLLM := .venv-vllm/.installed-vllm
 SERVING := $(patsubst %,tests/integration/test_%.py,serving_survives rollout_under_load search_qdrant search_service fuzz tracing)
-TESTS = $(wildcard tests/unit tests/integration tests/chart tests/examples)
+TESTS = $(wildcard tests/integration tests/unit tests/chart tests/examples)
+# A worker for each core, up to four; the longest part, tests/integration, first (tests/support/distribution.py).
+SHARED := -n logical --maxprocesses 4 --no-loadscope-reorder
 
 # .venv/bin goes first, so that what a target starts (ray workers, shells) finds the same Python.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -26,8 +28,8 @@ help: ## List the targets
 demo: $(DEMO) ## Index, serve and search; then learn a composer, release it, search again; then stay up (ONCE=1: exit)
 	.venv/bin/scot demo $(if $(filter-out 0 false no,$(ONCE)),--once) $(ARGS)
 
-test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" picks some)
-	.venv/bin/python -m pytest -m "not slow" $(TESTS) $(ARGS)
+test: $(DEV) ## Run the tests that need no cluster and no GPU (ARGS="-k name" picks some, ARGS="-n 0": in one process)
+	.venv/bin/python -m pytest -m "not slow" $(SHARED) $(TESTS) $(ARGS)
 
 test-browser: $(DEV) ## Use the page of scot web in Chromium (Debian's package chromium); SCOT_TEST_SHOTS=DIR keeps screenshots
 	.venv/bin/python -m pytest -rs tests/browser $(ARGS)

@@ -1,4 +1,7 @@
-"""What every test needs before the first import, Ray without tokens or telemetry and no model hub; and an S3 server."""
+"""What every test needs before the first import, Ray without tokens or telemetry and no model hub; and an S3 server.
+
+Also how pytest-xdist shares the suite out.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+    from tests.support.distribution import FilesTogether
     from tests.support.s3_server import S3Server
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -19,6 +25,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A developer's own settings must not change what the tests see: every flag reads SCOT_… (scot/flags.py).
 for name in [name for name in os.environ if name.startswith("SCOT_") and not name.startswith("SCOT_TEST_")]:
     del os.environ[name]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FilesTogether:
+    """Whatever ``--dist`` says: tests of one file share what they start."""
+    from tests.support.distribution import FilesTogether
+
+    return FilesTogether(config, log)
 
 
 @pytest.fixture(scope="module")
