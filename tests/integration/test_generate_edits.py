@@ -112,7 +112,7 @@ def test_an_endpoint_that_stays_away_is_told_and_nothing_is_lost(pictures: Path,
 def test_edits_that_the_encoder_hardly_sees_are_refused(pictures: Path, tmp_path: Path) -> None:
     run = {"source": [str(pictures)], "encoder": save_random_encoder(tmp_path / "encoder")}
     off = {"most_caption_edited": 1.0, "least_caption_edited": -1.0, "most_edit_edited": 1.0}
-    main(job(**run, **off, output=str(tmp_path / "all")))
+    main(job(**run, **off, output=str(tmp_path / "all"), num_workers=0))  # no workers that load the encoder again
     main(
         configured(
             GenerateEditsConfig,

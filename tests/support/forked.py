@@ -7,6 +7,7 @@ its copies are as good as new.
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -21,6 +22,8 @@ _PRELOADED = [
     "torch._dynamo",
     "open_clip",
     "pytest",
+    "scot.embeddings.encode",
+    "scot.encoders.clip",
     "scot.training.loop",
     "scot.index.sync",
     "tests.support.forked",
@@ -28,9 +31,12 @@ _PRELOADED = [
 
 
 def forkserver() -> ForkServerContext:
-    """Where such processes come from."""
+    """Where such processes come from; it has imported everything when this returns."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
+    first = context.Process(target=os.getpid)
+    first.start()
+    first.join()
     return context
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from scot.data.triplets import Triplet, write_triplets
+from tests.support.forked import forkserver
 
 _ROWS = 10_000
 
@@ -87,10 +87,7 @@ class EncodingProcess:
     arguments: dict[str, Any]
     log: Path
     """Receives the number of images or texts of each chunk that a run begins."""
-    _context: Any = field(default_factory=lambda: multiprocessing.get_context("forkserver"))
-
-    def __post_init__(self) -> None:
-        self._context.set_forkserver_preload(["scot.embeddings.encode", "scot.encoders.clip"])
+    _context: Any = field(default_factory=forkserver)
 
     def run(self, *, kill_at: int = 0, torn: bool = False, kill_after_s: float = 0.0) -> int:
         """Run to the end; returns the exit code, −9 if it was killed.
