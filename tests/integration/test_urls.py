@@ -196,7 +196,8 @@ def pretrain_here(embeddings: str, *more: str) -> int:
             "--name",
             "one",
         ),
-        *("--num-workers", "0", "--steps", "6", "--eval-every", "2", "--batch-size", "16", *more),
+        *("--num-workers", "0", "--steps", "6", "--eval-every", "2", "--batch-size", "16"),
+        *("--projection", "32", "--hidden", "32", *more),  # small checkpoints: the server here is written in Python
     ]
     return flags.run("pretrain.py", pretrain.main, pretrain.PretrainConfig, flag_list)
 
