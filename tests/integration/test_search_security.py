@@ -153,7 +153,7 @@ def test_watches_of_health_leave_room_for_callers(service: Service, writer: Scot
 def opened(health: health_pb2_grpc.HealthStub) -> Any:
     """A watch that has answered; asked for again while cancelled ones still count."""
     while True:
-        watch = health.Watch(health_pb2.HealthCheckRequest())
+        watch = health.Watch(health_pb2.HealthCheckRequest(), timeout=120)
         try:
             next(watch)
         except grpc.RpcError:
@@ -163,7 +163,7 @@ def opened(health: health_pb2_grpc.HealthStub) -> Any:
 
 
 def watched(health: health_pb2_grpc.HealthStub) -> bool:
-    watch = health.Watch(health_pb2.HealthCheckRequest())
+    watch = health.Watch(health_pb2.HealthCheckRequest(), timeout=30)
     try:
         return bool(next(watch).status == health_pb2.HealthCheckResponse.SERVING)
     except grpc.RpcError:
