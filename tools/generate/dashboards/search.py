@@ -7,6 +7,7 @@ from tools.generate.dashboards.overview import APPLICATION
 from tools.generate.dashboards.panels import BAD, OK, WARN, Dashboard, Panel, Query, Row, lines
 from tools.generate.dashboards.queries import BASELINES, BROKEN, SHED, by, mean, quantile, quantiles, share, total
 
+_FULL = 'ray_serve_num_grpc_requests_total{NS, status_code="RESOURCE_EXHAUSTED"}'
 _SEARCH = 'NS, application="search"'
 _UNARY = 'NS, method!~"health_.*|.*_stream"'
 _UNARY_PATH = 'NS, method=~"/scot.*", method!~".*Stream"'
@@ -170,12 +171,11 @@ _QUEUES = Row(
         ),
         lines(
             "Rejected calls",
-            "RESOURCE_EXHAUSTED a second: from the gateway (a key exceeds its rate, a composer's queue is full), from "
-            "the proxy (the gateway's queue is full), and shed before the proxy reads the request.",
+            "RESOURCE_EXHAUSTED a second: from the gateway (a key exceeds its rate, a composer's queue is full), and in "
+            "front of it: by SCOT with its reason, or by Serve (the gateway's queue is full), where Serve has a proxy.",
             "reqps",
             (total('ray_scot_search_requests_total{NS, code="RESOURCE_EXHAUSTED"}'), "gateway"),
-            (total('ray_serve_num_grpc_requests_total{NS, status_code="RESOURCE_EXHAUSTED"}'), "proxy"),
-            (total(SHED), "shed before the proxy"),
+            (f"sum by (reason) (rate({_FULL}[$__rate_interval]) or rate({SHED}[$__rate_interval]))", "front {{reason}}"),
             runbook="ScotSearchOverloaded",
             nothing="none",
         ),
