@@ -8,6 +8,7 @@ from tools.generate.dashboards.panels import BAD, OK, WARN, Dashboard, Panel, Qu
 from tools.generate.dashboards.queries import BASELINES, BROKEN, SHED, by, mean, quantile, quantiles, share, total
 
 _FULL = 'ray_serve_num_grpc_requests_total{NS, status_code="RESOURCE_EXHAUSTED"}'
+_IN_FRONT = f"rate({_FULL}[$__rate_interval]) or rate({SHED}[$__rate_interval])"
 _SEARCH = 'NS, application="search"'
 _UNARY = 'NS, method!~"health_.*|.*_stream"'
 _UNARY_PATH = 'NS, method=~"/scot.*", method!~".*Stream"'
@@ -171,11 +172,11 @@ _QUEUES = Row(
         ),
         lines(
             "Rejected calls",
-            "RESOURCE_EXHAUSTED a second: from the gateway (a key exceeds its rate, a composer's queue is full), and in "
-            "front of it: by SCOT with its reason, or by Serve (the gateway's queue is full), where Serve has a proxy.",
+            "RESOURCE_EXHAUSTED a second: from the gateway (a key exceeds its rate, a composer's queue is full), and "
+            "in front of it: by SCOT with its reason, or by Serve (the gateway's queue is full), where Serve has a proxy.",
             "reqps",
             (total('ray_scot_search_requests_total{NS, code="RESOURCE_EXHAUSTED"}'), "gateway"),
-            (f"sum by (reason) (rate({_FULL}[$__rate_interval]) or rate({SHED}[$__rate_interval]))", "front {{reason}}"),
+            (f"sum by (reason) ({_IN_FRONT})", "in front: {{reason}}"),
             runbook="ScotSearchOverloaded",
             nothing="none",
         ),
