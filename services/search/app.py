@@ -30,10 +30,14 @@ def build(args: Mapping[str, object]) -> Application:
     """
     settings = from_args(args)
     rollout = settings.service.rollout.user_config
-    drain: dict[str, Any] = {"graceful_shutdown_wait_loop_s": settings.drain_s}
-    composer = ComposerDeployment.options(num_replicas=settings.composer_replicas, user_config=rollout, **drain)
-    encoder = EncoderDeployment.options(**_encoder_replicas(settings), **drain)
-    gateway = GatewayDeployment.options(num_replicas=settings.gateways, **drain)
+    # The gateway's own line of a request says more than Serve's, of which there would be one in each replica.
+    options: dict[str, Any] = {
+        "graceful_shutdown_wait_loop_s": settings.drain_s,
+        "logging_config": {"enable_access_log": False},
+    }
+    composer = ComposerDeployment.options(num_replicas=settings.composer_replicas, user_config=rollout, **options)
+    encoder = EncoderDeployment.options(**_encoder_replicas(settings), **options)
+    gateway = GatewayDeployment.options(num_replicas=settings.gateways, **options)
     return gateway.bind(settings, composer.bind(settings), encoder.bind(settings))
 
 

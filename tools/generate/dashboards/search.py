@@ -173,7 +173,7 @@ _QUEUES = Row(
         lines(
             "Rejected calls",
             "RESOURCE_EXHAUSTED a second: from the gateway (a key exceeds its rate, a composer's queue is full), and "
-            "in front of it: by SCOT with its reason, or by Serve (the gateway's queue is full), where Serve has a proxy.",
+            "in front of it: by SCOT with its reason, or by Serve's proxy (the gateway's queue is full).",
             "reqps",
             (total('ray_scot_search_requests_total{NS, code="RESOURCE_EXHAUSTED"}'), "gateway"),
             (f"sum by (reason) ({_IN_FRONT})", "in front: {{reason}}"),
