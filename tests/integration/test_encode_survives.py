@@ -68,10 +68,12 @@ def test_kills_at_writes_change_nothing(inputs: dict[str, Any], whole: Path, tmp
 def test_thirty_kills_at_any_time_change_nothing(inputs: dict[str, Any], whole: Path, tmp_path: Path) -> None:
     runs = EncodingProcess({**inputs, "output": str(tmp_path / "out")}, tmp_path / "log")
     generator = random.Random(0)
-    for _ in range(30):
-        runs.run(kill_after_s=generator.uniform(0.1, 2.0))
+    killed = sum(runs.run(kill_after_s=generator.uniform(0.1, 2.0)) != 0 for _ in range(30))
     assert runs.run() == 0
     assert content(tmp_path / "out") == content(whole)
+    once = EncodingProcess({**inputs, "output": str(tmp_path / "once")}, tmp_path / "log-once")
+    assert once.run() == 0
+    assert runs.begun() - once.begun() <= killed * 2 * CHUNK
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from scot.data.run_report import REPORT
 from scot.data.triplets import Triplet, write_triplets
 from tests.support.forked import forkserver
 
@@ -76,7 +77,7 @@ def content(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.name not in (".lock", REPORT)
     }
 
 
