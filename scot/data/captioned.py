@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Literal
 
 from scot.data import coco, folder, paths, patterns, webdataset
+from scot.data.columns import Table
 from scot.data.key_table import SeenIds
 from scot.data.payload import MAX_PAYLOAD_BYTES, clean, payload_bytes, stored_payload
 from scot.data.places import Place, open_place
 from scot.data.records import MAX_CAPTION_CHARS, MAX_ID_CHARS, CaptionedImage, RawRecord, Refusals
 from scot.data.suffixes import TABLE_SUFFIXES
-from scot.data.tables import Table, open_table
+from scot.data.tables import open_table
 from scot.errors import InvalidInput, NotFound
 
 Captions = Literal["required", "optional"]
@@ -119,7 +120,7 @@ def open_source(source: str | Path, *, images: str | Path | None = None, caption
     if suffix in _PACKED:
         raise InvalidInput(f"{name!r} cannot be streamed: unpack it, or make .tar shards of what is in it")
     raise InvalidInput(
-        f"{name!r} is not a folder of images, a .parquet, .csv, .tsv, .jsonl or .tar file, or a COCO .json"
+        f"{name!r} is not a folder of images, a .parquet, .arrow, .csv, .tsv, .jsonl or .tar file, or a COCO .json"
     )
 
 

@@ -21,12 +21,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from scot.data import paths
+from scot.data.columns import Row, Table, has_images
 from scot.data.key_table import KeyTable
 from scot.data.places import Place, RemotePath, below
 from scot.data.read_ahead import read_ahead
 from scot.data.records import RawRecord, Refusals, read_file
+from scot.data.saved_dataset import data_files, split_folder
 from scot.data.suffixes import TABLE_SUFFIXES
-from scot.data.tables import Row, Table, column_names, has_images, open_table
+from scot.data.tables import column_names, open_table
 from scot.errors import ImageRefused, InvalidInput
 
 _MAX_TEXT_BYTES = 2**20
@@ -34,7 +36,7 @@ _UNREADABLE_ROWS = ("open_quote", "too_many_cells", "broken_record")
 """Reasons for which a row is refused before it is known which image it names."""
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _LIST = re.compile(rf"\[[\s,]*(?:(?:{_QUOTED})[\s,]*)+\]", re.DOTALL)
-_PART = re.compile(r"(.+)-\d{5}-of-\d{5}\b.*\.parquet")  # how Hugging Face names the parts of one table
+_PART = re.compile(r"(.+)-\d{5}-of-\d{5}\b.*\.(?:parquet|arrow)")  # how Hugging Face names the parts of one table
 
 
 # -- image files without a table ----------------------------------------------------------------------------------
@@ -88,18 +90,25 @@ def survey(root: Place) -> Survey:
 def find_table(folder: Place, *, captions: str) -> tuple[Table | None, str]:
     """The table of a folder, and what to say of tables that are not read.
 
-    ``captions.*`` comes before ``metadata.*``, and these before the only other table that names images of the folder.
+    ``captions.*`` comes before ``metadata.*``, and these before the files of a data set that ``datasets`` has saved, or
+    the only other table that names images of the folder.
 
     Raises:
-        InvalidInput: several tables of one rank, or the one to read cannot be read.
+        InvalidInput: several tables of one rank, the one to read cannot be read, or a data set of several splits.
     """
     tables = [folder / name for name in paths.names(folder, TABLE_SUFFIXES)]
     ranks = [[file for file in tables if file.stem.lower() == stem] for stem in ("captions", "metadata")]
     ranks[1] = [file for file in ranks[1] if has_images(column_names(file))]
-    ranks.append([file for file in tables if not any(file in rank for rank in ranks) and _names_images(file, folder)])
+    if saved := data_files(folder, tables):
+        ranks.append(saved)
+    else:
+        others = [file for file in tables if not any(file in rank for rank in ranks)]
+        ranks.append([file for file in others if _names_images(file, folder)])
     chosen = next((rank for rank in ranks if rank), None)
     if chosen is None:
         parts = [file for file in _parquet_files(folder / "data") if _names_images(file, folder)]
+        if not parts and (split := split_folder(folder)) is not None:
+            return find_table(split, captions=captions)
         if not parts:
             return None, _not_read([file.name for file in tables])
         chosen = parts

@@ -15,7 +15,7 @@ from scot.errors import InvalidInput, NotFound
 
 _MAX_SHARDS = 100_000
 _RANGE = re.compile(r"\{(-?\d{1,18})\.\.(-?\d{1,18})")
-_SUFFIXES = (".tar", ".parquet")
+_SUFFIXES = (".tar", ".parquet", ".arrow")
 
 
 def is_pattern(source: str) -> bool:

@@ -12,5 +12,5 @@ _VIDEO = [".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mt
 OTHER_SUFFIXES = frozenset([*_NOT_DECODED, *_RAW, *_VIDEO])
 """Pictures, documents and videos that are not decoded."""
 ARCHIVE_SUFFIXES = frozenset({".tar", ".tgz", ".zip", ".rar", ".7z"})
-TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
+TABLE_SUFFIXES = (".parquet", ".arrow", ".csv", ".tsv", ".jsonl")
 """The tables of captions that are read."""

@@ -26,6 +26,7 @@ from scot.data.read_ahead import AT_ONCE, read_ahead
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused, InvalidInput, NotFound, PermissionDenied, ScotError, Unavailable
 from tests.support.s3_server import DENIED, EXPIRED, SLOW_DOWN, Request, S3Server, Weather, impatient
+from tests.support.saved_datasets import saved, saved_splits
 
 
 @pytest.fixture
@@ -70,6 +71,7 @@ TARS = {
 CSV = "image,caption,price\n" + "".join(f'{image},"{caption}",3\n' for image, caption in ROWS)
 TSV = "image\tcaption\n" + "".join(f"{image}\t{caption}\n" for image, caption in ROWS)
 JSONL = "".join(json.dumps({"file_name": image, "text": caption}) + "\n" for image, caption in ROWS)
+ARROW_ROWS = [{"image": {"bytes": png(n), "path": image}, "text": text} for n, (image, text) in enumerate(ROWS)]
 COCO = json.dumps(
     {
         "images": [{"id": n, "file_name": image.removeprefix("im/")} for n, (image, _) in enumerate(ROWS)],
@@ -86,6 +88,8 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], str]] = {
     "braces": (TARS, "/shard-{000..002}.tar"),
     "a star": (TARS, "/shard-*.tar"),
     "a data set of Hugging Face": ({f"data/train-{k:05d}-of-00002.parquet": parquet(4 * k) for k in range(2)}, ""),
+    "a data set saved to disk": (saved([ARROW_ROWS[:3], ARROW_ROWS[3:]]), ""),
+    "its only split": (saved_splits({"train": [ARROW_ROWS]}), ""),
     "parts by a star": (
         {
             f"data/{split}-{k:05d}-of-00002.parquet": parquet(k)
