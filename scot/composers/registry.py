@@ -15,7 +15,8 @@ from typing import Any
 from scot.baselines import BASELINES, FITTED_BASELINES
 from scot.composers import artifact, release_history
 from scot.composers.packaged import PACKAGED, packaged_composers
-from scot.data.atomic_io import atomic_folder, locked
+from scot.data.atomic_io import atomic_folder
+from scot.data.one_writer import one_writer
 from scot.data.shards import Folder
 from scot.errors import Conflict, InvalidInput, NotFound, ScotError
 
@@ -37,9 +38,9 @@ class Registry:
     """A folder or URL with one artifact for each version, and ``released.json``: the released version and those before.
 
     In a local folder, publishing and releasing are renames under a lock: a reader, or a killed process, sees the state
-    before or the state after, and concurrent releases happen one after the other. At a URL, a version still appears
-    complete, because its ``config.json`` is written last, and only once if the store can refuse to overwrite (S3, GCS);
-    but there is no lock, so one of two simultaneous releases may be lost.
+    before or the state after, and concurrent releases happen one after the other. At a URL, a version appears complete,
+    because its ``config.json`` is written last, and releases take turns by a lease (:mod:`scot.data.one_writer`), if
+    the store can refuse to overwrite (S3, GCS).
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -182,11 +183,8 @@ class Registry:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Lock the pointer during the block, which is short. At a URL there is no lock."""
-        if not self._folder.local:
-            yield
-            return
-        with locked(Path(self._folder.path(_LOCK)), what=str(self.root)):
+        """Hold the pointer alone during the block, which is short."""
+        with one_writer(self.root, wait=True, lock=_LOCK):
             yield
 
     def _rename_in(self, files: Mapping[str, bytes], version: str | None) -> str:

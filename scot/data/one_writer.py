@@ -28,25 +28,29 @@ BEAT_S, DEAD_S, LOOK_S = 5.0, 20.0, 1.0
 
 
 @contextlib.contextmanager
-def one_writer(output: str, *, busy: str = "", progress: Progress = SILENT) -> Iterator[Callable[[], None]]:
+def one_writer(
+    output: str, *, wait: bool = False, lock: str = LOCK, busy: str = "", progress: Progress = SILENT
+) -> Iterator[Callable[[], None]]:
     """Hold an output alone during the block; the yielded function raises Conflict if another run has taken it over.
 
     Args:
         output: a folder or a URL.
+        wait: wait while another run writes it.
+        lock: the name of the lock in it.
         busy: the message of Conflict.
         progress: receives a line while a lease of an earlier run is watched.
 
     Raises:
-        Conflict: another run writes it.
+        Conflict: another run writes it, and ``wait`` is not set.
         Unavailable, PermissionDenied: it cannot be written.
     """
     folder = Folder(output)
     busy = busy or f"another run writes {output}: wait until it has finished, or name another --output"
     if folder.local:
-        with locked(Path(folder.path(LOCK)), wait=False, what=output, busy=busy):
+        with locked(Path(folder.path(lock)), wait=wait, what=output, busy=busy):
             yield lambda: None
         return
-    lease = _Lease(folder, busy)
+    lease = _Lease(folder, lock, busy, wait=wait)
     lease.take(progress)
     try:
         yield lease.check
@@ -57,8 +61,8 @@ def one_writer(output: str, *, busy: str = "", progress: Progress = SILENT) -> I
 class _Lease:
     """The lease of one run on one folder."""
 
-    def __init__(self, folder: Folder, busy: str) -> None:
-        self._folder, self._busy = folder, busy
+    def __init__(self, folder: Folder, name: str, busy: str, *, wait: bool) -> None:
+        self._folder, self._name, self._busy, self._wait = folder, name, busy, wait
         self._owner, self._beats = uuid.uuid4().hex, 0
         self._host = f"{socket.gethostname()} (process {os.getpid()})"
         self._written = time.monotonic()
@@ -67,9 +71,10 @@ class _Lease:
 
     def take(self, progress: Progress) -> None:
         """Create the lease, or take over that of a dead run. Raises Conflict: its run is alive."""
-        while not self._folder.create(LOCK, self._content()):
-            self._watch(progress)
-            self._folder.remove(LOCK)
+        while not self._folder.create(self._name, self._content()):
+            dead = self._watch(progress)
+            if dead and self._read() == dead:  # nobody else has taken it over
+                self._folder.remove(self._name)
         self._written = time.monotonic()
         self._thread.start()
 
@@ -87,19 +92,20 @@ class _Lease:
         self._thread.join()
         with contextlib.suppress(ScotError, OSError):
             if self._read() == self._content():
-                self._folder.remove(LOCK)
+                self._folder.remove(self._name)
 
-    def _watch(self, progress: Progress) -> None:
-        """Wait until a lease has not changed for so long that its owner must be dead."""
-        first, since = self._read(), time.monotonic()
-        if first:
+    def _watch(self, progress: Progress) -> bytes:
+        """Watch a lease until it is gone, or has not changed for so long that its owner must be dead: returns it."""
+        seen, since = self._read(), time.monotonic()
+        if seen and not self._wait:
             progress.line(f"{self._folder.name} has the lock of a run: looking for {DEAD_S:.0f} s whether it is alive")
-        while first and time.monotonic() - since < DEAD_S:
+        while seen and time.monotonic() - since < DEAD_S:
             time.sleep(LOOK_S)
-            if (now := self._read()) != first:
-                if now:
+            if (now := self._read()) != seen:
+                if now and not self._wait:
                     raise Conflict(f"{self._busy}; it runs on {_host(now)}")
-                return
+                seen, since = now, time.monotonic()
+        return seen
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_S):
@@ -107,7 +113,7 @@ class _Lease:
                 if self._read() != self._content():
                     self._lost.set()
                     return
-                self._folder.write(LOCK, self._content(self._beats + 1))
+                self._folder.write(self._name, self._content(self._beats + 1))
                 self._beats += 1
                 self._written = time.monotonic()
 
@@ -117,7 +123,7 @@ class _Lease:
 
     def _read(self) -> bytes:
         try:
-            return self._folder.read(LOCK)
+            return self._folder.read(self._name)
         except FileNotFoundError:
             return b""
 

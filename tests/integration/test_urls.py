@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from PIL import Image
 
 from ray_jobs import generate_edits, index, pretrain
 from scot import flags
-from scot.composers import Registry
+from scot.composers import Registry, save_composer
+from scot.composers.combiner import Combiner, CombinerConfig
 from scot.data import one_writer as one_writer_module
 from scot.data.mirror import Mirror
 from scot.data.one_writer import one_writer
@@ -177,6 +179,20 @@ def test_the_lease_of_a_dead_run_is_taken_over_and_a_late_owner_notices(s3: S3Se
         with pytest.raises(Conflict, match="took the output over while this run could not reach it"):
             _until_it_raises(still_alone)
     assert Folder(output).read(".lock") == b'{"owner": "another"}', "the lease of another run stays"
+
+
+@pytest.mark.usefixtures("quick_leases")
+def test_releases_at_once_take_turns_and_do_not_wait_for_a_dead_one(s3: S3Server, tmp_path: Path) -> None:
+    module = Combiner(CombinerConfig(dim=4, projection=4, hidden=4))
+    save_composer(tmp_path / "run", module, encoder_id="e@1-4d", dim=4, metrics={"recall@1": 0.25})
+    registry = Registry("s3://shop/turns")
+    versions = [registry.publish(tmp_path / "run", release=False) for _ in range(4)]
+    s3.put("s3://shop/turns/released.lock", b'{"owner": "somebody", "host": "it was killed", "beat": 0}')
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(registry.release, versions))
+    released = [str(registry.released()), *(registry.rollback().version for _ in range(3))]
+    assert sorted(released) == versions
+    assert not Folder(registry.root).exists("released.lock")
 
 
 def _until_it_raises(call: Callable[[], None]) -> None:
