@@ -15,7 +15,7 @@ from scot.data.captioned import Source, count
 from scot.data.key_table import SeenIds
 from scot.data.places import Place
 from scot.data.records import CaptionedImage, Refusals
-from scot.encoders import load_encoder
+from scot.encoders import Encoder, load_encoder
 from scot.index.config import ServerConfig
 from scot.index.gallery import StoreGallery
 from scot.index.origin import Origin
@@ -71,25 +71,26 @@ class PartLoader:
             Unavailable: the server cannot be reached.
             EncoderMismatch: the collection is of another encoder.
         """
-        return asyncio.run(self._load(part))
+        # No method of the class is a coroutine: Ray would run all of them in an event loop.
+        return asyncio.run(_load(self._settings, self._encoder, part))
 
-    async def _load(self, part: Part) -> PartReport:
-        settings = self._settings
-        store = GalleryStore.open(server=settings.server, thumbnails=settings.thumbnails)
-        try:
-            gallery = _PartGallery(
-                store, settings.collection, self._encoder, batch_size=settings.batch_size, threads=settings.threads,
-                thumbnails_of=settings.thumbnails_of,
-            )  # fmt: skip
-            report, refused = Report(), _Kept()
-            report.refusals = refused
-            gallery.ids = [record.image_id for record in part.records]
-            await gallery.prepare(dry_run=False)
-            with SILENT.task("", None, "") as task:
-                await sync_records(part, gallery, gallery, report, seen=SeenIds(), task=task)
-        finally:
-            await store.close()
-        return PartReport(report.new, report.updated, report.unchanged, report.replaced, tuple(refused.all))
+
+async def _load(settings: LoaderSettings, encoder: Encoder, part: Part) -> PartReport:
+    store = GalleryStore.open(server=settings.server, thumbnails=settings.thumbnails)
+    try:
+        gallery = _PartGallery(
+            store, settings.collection, encoder, batch_size=settings.batch_size, threads=settings.threads,
+            thumbnails_of=settings.thumbnails_of,
+        )  # fmt: skip
+        report, refused = Report(), _Kept()
+        report.refusals = refused
+        gallery.ids = [record.image_id for record in part.records]
+        await gallery.prepare(dry_run=False)
+        with SILENT.task("", None, "") as task:
+            await sync_records(part, gallery, gallery, report, seen=SeenIds(), task=task)
+    finally:
+        await store.close()
+    return PartReport(report.new, report.updated, report.unchanged, report.replaced, tuple(refused.all))
 
 
 class _Kept(NamedRefusals):

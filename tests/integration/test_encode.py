@@ -1,7 +1,8 @@
-"""The embedding cache, made with a real (random) encoder by Ray Data actors and, where they add nothing, without."""
+"""Caches and galleries that actors of Ray make, with a real (random) encoder; without Ray where it adds nothing."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -12,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ray_jobs import encode
+from ray_jobs import encode, index
 from ray_jobs.session import ray_session
 from scot import flags
 from scot.data.triplets import Triplet, write_triplets
@@ -26,9 +28,12 @@ from scot.embeddings.encode import encode_triplets
 from scot.encoders import load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.errors import InvalidInput, NotFound
+from scot.index import bulk
+from scot.index.payload import ITEM_ID_KEY
 from scot.progress import Progress
 from tests.support.killed_encoding import content, write_pictures, write_their_triplets
 from tests.support.processes import titled
+from tests.support.qdrant_server import QdrantServer, qdrant_server, refuse
 from tests.support.random_encoder import save_random_encoder
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -266,3 +271,47 @@ def test_the_job_says_what_it_did(
     assert "is up to date" in capsys.readouterr().out
     assert flags.run("encode.py", encode.main, encode.EncodeConfig, arguments[:4]) == 2
     assert capsys.readouterr().err == "encode.py: --output is missing\n"
+
+
+@pytest.mark.usefixtures("ray")
+def test_workers_fill_a_collection_though_a_run_ends_and_one_of_them_is_killed(
+    tmp_path: Path, encoder_name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bulk, "PART", 16)
+    killed: list[int] = []
+    with qdrant_server() as server:
+        words = ["--source", write_pictures(tmp_path / "pictures", 240), "--encoder", encoder_name, "--device", "cpu"]
+        words += ["--qdrant-url", server.url, "--qdrant-grpc-port", str(server.grpc_port)]
+        words += ["--new-collection", "--num-workers", "2"]
+        refused = refuse(grpc.StatusCode.INVALID_ARGUMENT, "no")
+
+        def ends_in_the_midst(context: grpc.ServicerContext) -> None:
+            if server.methods().count("Upsert") > 4:
+                refused(context)
+
+        def kills_a_worker(context: grpc.ServicerContext) -> None:
+            if not killed and server.methods().count("Upsert") == 3:
+                killed.append(min(titled("ray::PartLoader")))
+                os.kill(killed[0], signal.SIGKILL)
+
+        server.always = ends_in_the_midst
+        assert index.run(words) == 1
+        assert "the vector store refused the request" in capsys.readouterr().err
+        there = 4 * bulk.PART
+        server.received.clear()
+        server.always = kills_a_worker
+        assert index.run(words) == 0
+        said = capsys.readouterr().out
+        assert killed
+        assert f"continuing with gallery-1, which contains {there} items" in said
+        assert "gallery now points at gallery-1\n" in said
+        sent = [point for call in server.received if call.method == "Upsert" for point in call.request.points]
+        # Two parts are in progress in a worker; what a killed one had not finished is begun again.
+        assert 240 - there <= len(sent) <= 240 - there + 2 * bulk.PART
+        found = {point.payload[ITEM_ID_KEY] for point in asyncio.run(_all(server))}
+        assert found == {f"image-{number:08d}" for number in range(240)}
+
+
+async def _all(server: QdrantServer) -> list[Any]:
+    points, _ = await server.engine.scroll("gallery", limit=1_000)
+    return list(points)
