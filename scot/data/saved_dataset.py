@@ -55,7 +55,7 @@ def split_folder(folder: Place) -> Place | None:
         raise InvalidInput(
             f"{str(folder)!r} has the splits {', '.join(splits)}: name one of them, {folder / splits[0]}"
         )
-    return folder / splits[0]
+    return folder / str(splits[0])
 
 
 def _json(file: Place) -> dict[str, Any] | None:
