@@ -185,9 +185,9 @@ def test_the_lease_of_a_dead_run_is_taken_over_and_a_late_owner_notices(s3: S3Se
 def test_releases_at_once_take_turns_and_do_not_wait_for_a_dead_one(s3: S3Server, tmp_path: Path) -> None:
     module = Combiner(CombinerConfig(dim=4, projection=4, hidden=4))
     save_composer(tmp_path / "run", module, encoder_id="e@1-4d", dim=4, metrics={"recall@1": 0.25})
+    s3.put("s3://shop/turns/released.lock", b'{"owner": "somebody", "host": "it was killed", "beat": 0}')
     registry = Registry("s3://shop/turns")
     versions = [registry.publish(tmp_path / "run", release=False) for _ in range(4)]
-    s3.put("s3://shop/turns/released.lock", b'{"owner": "somebody", "host": "it was killed", "beat": 0}')
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(registry.release, versions))
     released = [str(registry.released()), *(registry.rollback().version for _ in range(3))]
