@@ -49,6 +49,8 @@ class ServiceSettings:
     """CPU threads of each tower process; 0 leaves the choice to PyTorch."""
     cache_mb: int = 64
     """MiB of cached embeddings of images and texts in each composer replica; 0: none."""
+    item_patches: bool = True
+    """Compose references by id with the patches of their thumbnails, if the composer reads patches."""
 
     def __post_init__(self) -> None:
         if self.cache_mb < 0:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,15 @@ import torch
 
 from scot.composers import Composer
 from scot.composers.base import States, padded
-from services.search.composer.conversation import Composition, query_vector, split
-from services.search.composer.embedding_cache import CachedEncoder
+from services.search.composer.conversation import Composition, query_vector, split, unit
+from services.search.composer.embedding_cache import CachedEncoder, Embedded
 from services.search.composer.messages import Composed, ComposeJob, Vector
+
+if TYPE_CHECKING:
+    from scot.encoders.resizing import Pixels
+
+SAME_PICTURE = 0.8
+"""The least cosine of an item's vector and its thumbnail's, which may be older: only then does it show the item."""
 
 
 def compose_batch(
@@ -35,11 +42,14 @@ def compose_batch(
     states = any(composer is not None and composer.reads_states for composer in composers.values())
     pixels = [image for job in live.values() for turn in job.turns for image, _ in turn.images]
     phrases = [edit.text for job in live.values() for turn in job.turns for edit in turn.edits]
-    shown = encoder.pixels(pixels, states=states)
+    pictures = _unseen_pictures(live) if states else {}
+    keys = {id(picture): _item_key(encoder, live[place]) for place, picture in pictures.items()}
+    shown = encoder.pixels([*pixels, *pictures.values()], states=states, keys=keys)
     said = encoder.texts(phrases, states=states)
     images = split({place: sum(len(turn.images) for turn in job.turns) for place, job in live.items()}, shown)
     texts = split({place: sum(len(turn.edits) for turn in job.turns) for place, job in live.items()}, said)
-    work = {place: query_vector(job, images[place], texts[place]) for place, job in live.items()}
+    items = _items(live, dict(zip(pictures, shown[len(pixels) :], strict=True)))
+    work = {place: query_vector(job, images[place], texts[place], items.get(place)) for place, job in live.items()}
     ready: dict[int, Vector | None] = dict.fromkeys(live)
     while ready:
         groups: dict[int, list[tuple[int, Composition]]] = defaultdict(list)
@@ -65,6 +75,28 @@ def compose_batch(
         else Composed(answer, _answered_by(job, composers[place]), truncated[place])
         for place, job in enumerate(jobs)
     ]
+
+
+def _unseen_pictures(jobs: Mapping[int, ComposeJob]) -> dict[int, Pixels]:
+    """The pictures of items that are not embedded yet."""
+    return {place: job.picture for place, job in jobs.items() if isinstance(job.picture, np.ndarray)}
+
+
+def _item_key(encoder: CachedEncoder, job: ComposeJob) -> bytes:
+    assert job.item is not None
+    return encoder.item_key(job.item, job.item_vector)
+
+
+def _items(jobs: Mapping[int, ComposeJob], encoded: Mapping[int, Embedded]) -> dict[int, Embedded]:
+    """The embedded pictures of items, without those of another image than the one whose vector is stored."""
+    found = {}
+    for place, job in jobs.items():
+        item = encoded.get(place, job.picture)
+        if isinstance(item, Embedded):
+            stored_D = unit(job.item_vector, None)
+            if stored_D is not None and float(item.vector_D @ stored_D) >= SAME_PICTURE:
+                found[place] = item
+    return found
 
 
 def _advanced(work: Generator[Composition, Vector, Vector], end_D: Vector | None) -> Composition | Vector | Exception:

@@ -36,7 +36,7 @@ class Composition:
 
 
 def query_vector(
-    job: ComposeJob, images: Sequence[Embedded], texts: Sequence[Embedded]
+    job: ComposeJob, images: Sequence[Embedded], texts: Sequence[Embedded], item: Embedded | None = None
 ) -> Generator[Composition, Vector, Vector]:
     """Work out a job: yields what to compose, is sent the composer's answer ``(D,)``, returns the query ``(D,)``.
 
@@ -44,18 +44,19 @@ def query_vector(
         job: the conversation.
         images: the embedded images of all its turns, in order.
         texts: the embedded edits of all its turns, in order.
+        item: the embedded picture of the indexed item that it starts from, if it does and the picture is known.
 
     Raises:
         InvalidInput: the references of a turn cancel out.
     """
     query_D: Vector | None = None
+    image: Embedded | None = None  # that the query is, and nothing else: only then does it have hidden states
     next_image, next_text = iter(images), iter(texts)
     for place, turn in enumerate(job.turns):
         shown = [next(next_image) for _ in turn.images]
         start_D = _start(job, place, shown)
-        # Only a query that is one image, and nothing else, has that image's hidden states.
-        image = shown[0] if len(shown) == 1 and turn.vector is None and query_D is None else None
         if start_D is not None:
+            image = _only_image(job, place, shown, item) if query_D is None else None
             query_D = start_D if query_D is None else unit(start_D + CARRY * query_D, start_D)
         for edit in turn.edits:
             text = next(next_text)
@@ -64,7 +65,9 @@ def query_vector(
                 continue
             end_D = yield Composition(query_D, image, text)
             query_D, image = followed(query_D, end_D, edit), None
-        query_D = moved(query_D, turn)
+        moved_D = moved(query_D, turn)
+        image = image if moved_D is query_D else None
+        query_D = moved_D
     assert query_D is not None  # the gateway refuses a turn with nothing to start from
     return query_D
 
@@ -114,6 +117,13 @@ def _start(job: ComposeJob, place: int, shown: Sequence[Embedded]) -> Vector | N
         field = "references" if place == len(job.turns) - 1 else f"turns[{place}].references"
         raise InvalidInput(f"{field}: they cancel each other out, so their weighted sum has no direction")
     return start_D
+
+
+def _only_image(job: ComposeJob, place: int, shown: Sequence[Embedded], item: Embedded | None) -> Embedded | None:
+    """The image of a turn that starts from one image."""
+    if job.turns[place].vector is not None:
+        return item if place == 0 and job.item is not None else None
+    return shown[0] if len(shown) == 1 else None
 
 
 def split(each: Mapping[int, int], items: Sequence[Embedded]) -> dict[int, Sequence[Embedded]]:

@@ -1,8 +1,14 @@
-"""An encoder with a cache: an LRU by content, so that an image or text that comes again skips its tower."""
+"""An encoder with a cache: an LRU by content, so that an image or text that comes again skips its tower.
+
+The picture of an indexed item is found by the item and its vector: nothing need be read and decoded to look it up, and
+an item that is replaced has another vector.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -16,10 +22,11 @@ if TYPE_CHECKING:
 
     from scot.encoders.base import Encoder, HiddenStates, Vectors
     from scot.encoders.resizing import Pixels
+    from services.search.composer.messages import IndexedItem, Vector
 
     _Encoded = tuple[Vectors, HiddenStates, list[bool]]
 
-Kind = Literal["image", "text"]
+Kind = Literal["image", "text", "item"]
 Count = Callable[[Kind, Literal["hit", "miss"], int], None]
 """Receives the numbers of images or texts that were in the cache, and that were not."""
 
@@ -44,7 +51,7 @@ class Embedded(NamedTuple):
 
 
 class CachedEncoder:
-    """An encoder behind an LRU of at most ``max_bytes``; 0: no cache. For one thread.
+    """An encoder behind an LRU of at most ``max_bytes``; 0: no cache. For one thread, but for :meth:`cached_item`.
 
     The key of an entry is the SHA-256 of the encoder's id and of the pixels or text, never a file name. So the same
     image in two files is one entry, and nobody can get the vector of another image.
@@ -54,19 +61,42 @@ class CachedEncoder:
         self._encoder, self._count = encoder, count
         self._max_bytes = max_bytes
         self._cache = _lru(max_bytes) if max_bytes else None
+        self._lock = threading.Lock()  # of the cache
 
     @property
     def size(self) -> int:
         """Bytes in the cache."""
         return 0 if self._cache is None else int(self._cache.currsize)
 
-    def pixels(self, images: Sequence[Pixels], *, states: bool = False) -> list[Embedded]:
-        """Preprocessed images ``(H, W, 3)``. Raises InvalidInput: states are requested, and the encoder has none."""
-        return self._embedded("image", images, states, self._encode_pixels)
+    def pixels(
+        self, images: Sequence[Pixels], *, states: bool = False, keys: Mapping[int, bytes] | None = None
+    ) -> list[Embedded]:
+        """Preprocessed images ``(H, W, 3)``. ``keys`` has those of some of them, by ``id``; others are found by hash.
+
+        Raises:
+            InvalidInput: states are requested, and the encoder has none.
+        """
+        return self._embedded("image", images, states, self._encode_pixels, keys or {})
+
+    def item_key(self, item: IndexedItem, vector_D: Vector) -> bytes:
+        """The key of the picture of the item with this vector ``(D,)``."""
+        digest = hashlib.sha256(json.dumps([self._encoder.id, "item", *item]).encode())
+        digest.update(vector_D.tobytes())
+        return digest.digest()
+
+    def cached_item(self, item: IndexedItem, vector_D: Vector) -> Embedded | None:
+        """The embedded picture of an item, with its states; None: it is not in the cache. In any thread."""
+        if self._cache is None:
+            return None
+        with self._lock:
+            cached = self._cache.get(self.item_key(item, vector_D))
+        if self._count is not None:
+            self._count("item", "miss" if cached is None else "hit", 1)
+        return cached
 
     def texts(self, texts: Sequence[str], *, states: bool = False) -> list[Embedded]:
         """Texts, tokenized here. Raises InvalidInput: states are requested, and the encoder has none."""
-        return self._embedded("text", texts, states, self._encode_texts)
+        return self._embedded("text", texts, states, self._encode_texts, {})
 
     def _encode_texts(self, texts: Sequence[str], states: bool) -> _Encoded:
         return embed_texts(self._encoder, texts, states=states)
@@ -75,15 +105,21 @@ class CachedEncoder:
         return *encode_pixels(self._encoder, images, states=states), [False] * len(images)
 
     def _embedded(
-        self, kind: Kind, inputs: Sequence[Any], states: bool, encode: Callable[[list[Any], bool], _Encoded]
+        self,
+        kind: Kind,
+        inputs: Sequence[Any],
+        states: bool,
+        encode: Callable[[list[Any], bool], _Encoded],
+        given: Mapping[int, bytes],
     ) -> list[Embedded]:
         # A query and its shadow have the very same arrays, which are looked up once.
-        keys = self._keys(kind, {id(each): each for each in inputs})
+        keys = {**self._keys(kind, {id(each): each for each in inputs if id(each) not in given}), **given}
         found: dict[bytes, Embedded] = {}
         missing: dict[bytes, Any] = {}
         for each in inputs:
             key = keys[id(each)]
-            cached = None if self._cache is None else self._cache.get(key)
+            with self._lock:
+                cached = None if self._cache is None else self._cache.get(key)
             if cached is not None and (cached.states_LW is not None or not states):
                 found[key] = cached
             else:
@@ -95,10 +131,12 @@ class CachedEncoder:
             embedded = Embedded(_copy(vectors_ND[place]), row_LW, truncated_N[place])
             found[key] = embedded
             if self._cache is not None and embedded.size <= self._max_bytes:
-                self._cache[key] = embedded
+                with self._lock:
+                    self._cache[key] = embedded
         if self._count is not None and self._cache is not None:
-            self._count(kind, "hit", len(keys) - len(missing))
-            self._count(kind, "miss", len(missing))
+            misses = len(missing.keys() - {*given.values()})  # those of items are counted where they are looked up
+            self._count(kind, "hit", len(keys) - len(given) - misses)
+            self._count(kind, "miss", misses)
         return [found[keys[id(each)]] for each in inputs]
 
     def _keys(self, kind: Kind, inputs: Mapping[int, str | Pixels]) -> dict[int, bytes]:

@@ -19,6 +19,7 @@ from scot.composers import (
 )
 from scot.composers.artifact import read_config, read_metrics
 from scot.errors import EncoderMismatch, NotFound, ScotError, Unavailable
+from services.search.composer.messages import ComposeJob
 from services.search.rollout import Rollout
 
 logger = logging.getLogger("ray.serve")
@@ -61,6 +62,15 @@ class LoadedComposers:
             # The details are for the operator, who reads the log; a caller must not see paths.
             logger.error("composer %r cannot be loaded: %s", name, error)
             raise Unavailable(f"composer {name!r} cannot be loaded") from error
+
+    def reads_states(self, job: ComposeJob) -> bool:
+        """Whether the composer of a job, or its shadow, reads hidden states."""
+        rollout = self.rollout
+        names = [job.composer] if job.composer else [rollout.answering(job.caller), rollout.shadow]
+        try:
+            return job.needs_composer and any(self._load(name).reads_states for name in names if name)
+        except ScotError:
+            return False  # composing says what is wrong
 
     def infos(self) -> list[ComposerInfo]:
         """Every composer that a request can name: versions, then the encoder's packaged one, then baselines."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from scot.edit import Edit
 
 if TYPE_CHECKING:
     from scot.encoders.resizing import Pixels, Resizing
+    from services.search.composer.embedding_cache import Embedded
 
 Vector = npt.NDArray[np.float32]  # (D,), unit length
 
@@ -46,6 +47,13 @@ class ComposeTurn:
         return bool(self.images) or self.vector is not None
 
 
+class IndexedItem(NamedTuple):
+    """An item of a collection."""
+
+    collection: str
+    item_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class ComposeJob:
     """One query: the turns of its conversation, the current one last."""
@@ -57,6 +65,17 @@ class ComposeJob:
     """Any text that identifies the caller; the rollout depends on it."""
     with_shadow: bool = False
     """Whether to compose the query vector of the shadow too."""
+    item: IndexedItem | None = None
+    """What the query starts from, if that is one indexed item and nothing else."""
+    picture: Pixels | Embedded | None = None
+    """The item's picture, or what the image tower made of it; the Composer finds it (:mod:`.item_pictures`)."""
+
+    @property
+    def item_vector(self) -> Vector:
+        """The vector ``(D,)`` of its item, times the reference's weight."""
+        vector_D = self.turns[0].vector
+        assert vector_D is not None  # a job with an item has it
+        return vector_D
 
     @property
     def needs_composer(self) -> bool:

@@ -7,7 +7,7 @@ import logging
 import time
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import serve
 
@@ -21,6 +21,9 @@ from services.search.metrics import ComposerMetrics
 from services.search.rollout import Rollout
 from services.search.settings import SearchSettings
 
+if TYPE_CHECKING:
+    from services.search.composer.item_pictures import ItemPictures
+
 logger = logging.getLogger("ray.serve")
 
 
@@ -30,6 +33,8 @@ class ComposerReplica:
     def __init__(self, settings: SearchSettings) -> None:
         # Imported here: a process that only deploys the application should not wait for PyTorch.
         from scot.composers import Registry
+        from scot.index.thumbnails import Thumbnails
+        from services.search.composer.item_pictures import ItemPictures
         from services.search.composer.loaded_composers import LoadedComposers
         from services.search.composer.rolled_out import compose_rolled_out
 
@@ -43,6 +48,10 @@ class ComposerReplica:
         self._encoder = CachedEncoder(encoder, settings.service.cache_mb * 2**20, self._metrics.looked_up)
         self._compose_rolled_out = partial(compose_rolled_out, self._encoder, self._composers)
         self._batcher = DynamicBatcher(self._compose, most=settings.batch)
+        self._pictures: ItemPictures | None = None
+        if settings.thumbnails and settings.service.item_patches:
+            thumbnails = Thumbnails(settings.thumbnails)
+            self._pictures = ItemPictures(thumbnails, self._encoder, encoder.resizing, self._composers.reads_states)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply a :class:`Rollout` without a restart: ``{"default": "v1", "split": {"v2": 0.1}}``.
@@ -74,7 +83,10 @@ class ComposerReplica:
 
     async def compose(self, job: ComposeJob) -> Composed:
         """The query vector of one job. Raises NotFound, EncoderMismatch, Unavailable."""
-        answer = await self._batcher.answer((job, time.perf_counter()))
+        arrived = time.perf_counter()
+        if job.item is not None and self._pictures is not None:
+            job = await asyncio.get_running_loop().run_in_executor(None, self._pictures.found, job)
+        answer = await self._batcher.answer((job, arrived))
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -10,7 +10,7 @@ import numpy as np
 
 from scot.errors import InvalidInput, NotFound
 from services.search.composer.conversation import unit
-from services.search.composer.messages import ComposeTurn, Vector
+from services.search.composer.messages import ComposeTurn, IndexedItem, Vector
 from services.search.gateway.context import Context
 from services.search.rpc.limits import HANDLE_BYTES
 from services.search.rpc.query import SearchQuery
@@ -37,6 +37,14 @@ async def compose_turns(context: Context, query: SearchQuery) -> tuple[ComposeTu
         )
     pixels = dict(zip(images, decoded, strict=True))
     return tuple(_turn(turn, vectors, pixels) for turn in query.turns)
+
+
+def start_item(query: SearchQuery) -> IndexedItem | None:
+    """The item that a query starts from, if it starts from one indexed item and nothing else."""
+    references = query.turns[0].references
+    if len(references) != 1 or references[0].item_id is None:
+        return None
+    return IndexedItem(query.collection, references[0].item_id)
 
 
 async def _vectors(context: Context, query: SearchQuery) -> Mapping[str, Vector]:

@@ -19,7 +19,7 @@ from services.calls import count_request, request_id
 from services.ordered_map import ordered_map
 from services.search.composer.messages import Composed, ComposeJob, EncodedText, Vector
 from services.search.gateway.context import Context
-from services.search.gateway.conversation import compose_turns
+from services.search.gateway.conversation import compose_turns, start_item
 from services.search.gateway.shadow import AnsweredQuery
 from services.search.rpc import limits
 from services.search.rpc.query import SearchQuery, parse_query
@@ -90,6 +90,7 @@ async def answer_query(context: Context, request: search_pb2.ComposeSearchReques
         query.composer,
         caller=query.session or request_id.get(),
         with_shadow=context.shadow.has_capacity,
+        item=start_item(query),
     )
     with span("compose") as traced:
         composed: Composed = await context.composer.compose.remote(job)

@@ -128,9 +128,9 @@ class CountingEncoder(CachedEncoder):
         super().__init__(encoder)
         self.calls: list[tuple[str, int]] = []
 
-    def pixels(self, images: Sequence[Any], *, states: bool = False) -> Any:
+    def pixels(self, images: Sequence[Any], *, states: bool = False, keys: Any = None) -> Any:
         self.calls.append(("image", len(images)))
-        return super().pixels(images, states=states)
+        return super().pixels(images, states=states, keys=keys)
 
     def texts(self, texts: Sequence[str], *, states: bool = False) -> Any:
         self.calls.append(("text", len(texts)))
