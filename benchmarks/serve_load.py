@@ -37,6 +37,8 @@ class Stretch:
     due: int = 0
     answered_ms: list[float] = field(default_factory=list)
     """How long each request that was answered took, in milliseconds."""
+    refused_ms: list[float] = field(default_factory=list)
+    """How long it took to refuse each request that got RESOURCE_EXHAUSTED, from when it was sent."""
     codes: Counter[str] = field(default_factory=Counter)
     """How all of them ended: OK, or a gRPC status."""
 
@@ -76,10 +78,13 @@ class Stretch:
     async def request(self, call: Call, number: int, due: float, deadline_s: float) -> None:
         """Make one request and write down how it went; ``due`` is on the clock of :func:`time.perf_counter`."""
         self.due += 1
+        sent = time.perf_counter()
         try:
             await call(number, deadline_s - (time.perf_counter() - due))
         except grpc.aio.AioRpcError as error:
             self.codes[error.code().name] += 1
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                self.refused_ms.append((time.perf_counter() - sent) * 1_000)
         else:
             self.codes["OK"] += 1
             self.answered_ms.append((time.perf_counter() - due) * 1_000)

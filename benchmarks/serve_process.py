@@ -45,6 +45,7 @@ def server(
     *,
     ready: Callable[[subprocess.Popen[str], int], bool] = prints_a_line,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     log: Path | None = None,
 ) -> Iterator[Server]:
     """Start ``command --port PORT``, which stops at SIGINT, and wait for it.
@@ -59,7 +60,7 @@ def server(
         port = probe.getsockname()[1]
     with log.open("a") if log else nullcontext() as errors:
         process = subprocess.Popen(
-            [*command, "--port", str(port)], stdout=subprocess.PIPE, stderr=errors, text=True, env=env
+            [*command, "--port", str(port)], stdout=subprocess.PIPE, stderr=errors, text=True, env=env, cwd=cwd
         )
     try:
         if not ready(process, port):

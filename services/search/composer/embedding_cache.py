@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from scot.encoders.base import Encoder, HiddenStates, Vectors
     from scot.encoders.resizing import Pixels
-    from services.search.composer.messages import IndexedItem, Vector
 
     _Encoded = tuple[Vectors, HiddenStates, list[bool]]
 
@@ -78,13 +77,13 @@ class CachedEncoder:
         """
         return self._embedded("image", images, states, self._encode_pixels, keys or {})
 
-    def item_key(self, item: IndexedItem, vector_D: Vector) -> bytes:
-        """The key of the picture of the item with this vector ``(D,)``."""
+    def item_key(self, item: tuple[str, str], vector_D: npt.NDArray[np.float32]) -> bytes:
+        """The key of the picture of an item: its collection and id, and its vector ``(D,)``."""
         digest = hashlib.sha256(json.dumps([self._encoder.id, "item", *item]).encode())
         digest.update(vector_D.tobytes())
         return digest.digest()
 
-    def cached_item(self, item: IndexedItem, vector_D: Vector) -> Embedded | None:
+    def cached_item(self, item: tuple[str, str], vector_D: npt.NDArray[np.float32]) -> Embedded | None:
         """The embedded picture of an item, with its states; None: it is not in the cache. In any thread."""
         if self._cache is None:
             return None

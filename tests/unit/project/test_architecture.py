@@ -82,7 +82,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "services/search/rpc": SMALL | {"client", "composers", "data", "index", "v1"},
     "services/search/servicers": SMALL | SHARED | {"v1", "services/search/rpc", "services/search/serve_calls"},
     "services/search/composer": SMALL
-    | {"client", "composers", "encoders"}
+    | {"client", "composers", "data", "encoders", "index"}
     | {"services/search/rollout", "services/search/settings", "services/search/metrics", "services/search/tracing"},
     "services/search/gateway": SMALL
     | SHARED
