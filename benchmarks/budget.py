@@ -28,7 +28,7 @@ import numpy as np
 import psutil
 from serve_load import Call, closed_loop
 from serve_process import Server, server
-from serve_work import fill, pictures, queries
+from serve_work import fill, pictures, queries, start_encoder
 
 from scot import flags
 from scot.encoders import load_encoder
@@ -101,8 +101,7 @@ async def measured(
             await stub.ComposeSearch(requests[number % len(requests)], timeout=timeout)
 
         await closed_loop(call, clients=4, seconds=3)  # to warm up
-        text = search_pb2.EncodeInput(text="red")
-        await stub.Encode(search_pb2.EncodeRequest(inputs=[text]), timeout=120)  # starts the encoder
+        await start_encoder(stub)
         stretches = []
         for clients in config.clients:
             with spent(running, f"{clients} client{'s' * (clients > 1)}") as stretch:

@@ -22,11 +22,11 @@ import grpc
 import numpy as np
 from serve_load import Stretch, closed_loop, open_loop
 from serve_process import server
-from serve_work import fill, pictures, queries
+from serve_work import fill, pictures, queries, start_encoder
 
 from scot import flags
 from scot.machine import machine
-from scot.v1 import search_pb2, search_pb2_grpc
+from scot.v1 import search_pb2_grpc
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,7 @@ async def measured(config: OverloadBenchmark, checkout: Path, data: Path) -> lis
             async def call(number: int, timeout: float) -> None:
                 await stub.ComposeSearch(requests[number % len(requests)], timeout=timeout)
 
-            # The Encoder's replica starts with its first call, which the gateway itself makes after ten seconds.
-            await stub.Encode(search_pb2.EncodeRequest(inputs=[search_pb2.EncodeInput(text="warm")]), timeout=300)
+            await start_encoder(stub)
             await closed_loop(call, clients=config.clients, seconds=4)  # to warm up
             peak = await closed_loop(call, clients=config.clients, seconds=config.seconds)
             rows = [numbers("peak", peak, peak)]

@@ -30,7 +30,7 @@ import torch
 from serve_load import HEADER, Call, Stretch, closed_loop, open_loop
 from serve_peer import beside_clip_retrieval, beside_infinity
 from serve_process import Server, server
-from serve_work import fill, pictures, queries
+from serve_work import fill, pictures, queries, start_encoder
 
 from scot import flags
 from scot.client import NewItem, ScotClient
@@ -38,6 +38,8 @@ from scot.encoders import load_encoder
 from scot.machine import machine
 from scot.v1 import search_pb2_grpc
 from services.search.gateway.context import preprocess
+
+BARE = "bare grpc.aio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def beside_bare(data: Path, config: ServeBenchmark) -> dict[str, Any]:
     scot = [sys.executable, "-m", "services.search.local", "--data", str(data), "--encoder", config.encoder]
     scot += ["--cache-mb", str(config.cache_mb), "--threads", str(config.threads)]
     numbers: dict[str, Any] = {}
-    numbers["bare"] = asyncio.run(measured("bare grpc.aio", [*bare, str(config.threads)], config))
+    numbers["bare"] = asyncio.run(measured(BARE, [*bare, str(config.threads)], config))
     numbers["scot"] = asyncio.run(measured("SCOT", scot, config, soak_minutes=config.soak_minutes))
     numbers["scot"] |= compared(numbers["scot"], numbers["bare"])
     if config.indexing:
@@ -124,6 +126,8 @@ async def measured(
             async def call(number: int, timeout: float) -> None:
                 await stub.ComposeSearch(requests[number % len(requests)], timeout=timeout)
 
+            if name != BARE:
+                await start_encoder(stub)
             await closed_loop(call, clients=4, seconds=3)  # to warm up
             alone = await closed_loop(call, clients=1, seconds=config.seconds)
             print(alone.row(name, "1 client"), flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -46,3 +47,9 @@ def queries(composer: str, pictures: Sequence[bytes]) -> list[search_pb2.Compose
         )
         for n, picture in enumerate(pictures)
     ]
+
+
+async def start_encoder(stub: Any) -> None:
+    """Call Encode: its replica starts with the first call, which the gateway makes ten seconds after its start."""
+    text = search_pb2.EncodeInput(text="red")
+    await stub.Encode(search_pb2.EncodeRequest(inputs=[text]), timeout=300)
