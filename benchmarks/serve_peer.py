@@ -29,7 +29,7 @@ import open_clip
 from safetensors.torch import save_file
 from serve_load import Call, Stretch, closed_loop
 from serve_process import Server, server
-from serve_work import fill
+from serve_work import fill, start_encoder
 
 from scot.errors import Unavailable
 from scot.v1 import search_pb2, search_pb2_grpc
@@ -208,6 +208,7 @@ async def scot_searches(running: Server, pictures: list[bytes], seconds: float) 
         async def by_text(number: int, timeout: float) -> None:
             await search(timeout, edits=[search_pb2.Edit(text=f"a thing of number {number}")])
 
+        await start_encoder(stub)
         return {
             "SCOT by picture": await under_load("SCOT by picture", by_picture, seconds),
             "SCOT by text": await under_load("SCOT by text", by_text, seconds),
