@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import threading
@@ -304,11 +305,14 @@ def test_workers_fill_a_collection_though_a_run_ends_and_one_of_them_is_killed(
         assert index.run(words) == 0
         said = capsys.readouterr().out
         assert killed
-        assert f"continuing with gallery-1, which contains {there} items" in said
+        continued = re.search(r"continuing with gallery-1, which contains (\d+) items", said)
+        assert continued
+        before, there = there, int(continued[1])
+        assert before <= there <= before + bulk.PART  # the other worker may end what it had begun
         assert "gallery now points at gallery-1\n" in said
         sent = [point for call in server.received if call.method == "Upsert" for point in call.request.points]
         # Two parts are in progress in a worker; what a killed one had not finished is begun again.
-        assert 240 - there <= len(sent) <= 240 - there + 2 * bulk.PART
+        assert 240 - there <= len(sent) <= 240 - there + 3 * bulk.PART
         found = {point.payload[ITEM_ID_KEY] for point in asyncio.run(_all(server, "gallery"))}
         assert found == {f"image-{number:08d}" for number in range(240)}
 
