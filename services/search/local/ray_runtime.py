@@ -2,7 +2,8 @@
 
 The one place that uses private parts of Ray: ``serve._run`` deploys without waiting (``serve.run`` would return only
 when the application is ready), Serve's controller is found by the name of its actor, and ``ray.init`` takes the node's
-address and the metrics port as ``_node_ip_address`` and ``_metrics_export_port``. A test names them.
+address and the metrics port as ``_node_ip_address`` and ``_metrics_export_port``; ``_init`` gives a handle an event
+loop of its own. A test names them.
 """
 
 from __future__ import annotations
@@ -136,6 +137,8 @@ def reload_composers() -> str:
     from ray import serve
 
     handle = serve.get_deployment_handle("Composer", APP)
+    if not handle.is_initialized:  # in throughput mode it would need an event loop of this thread
+        handle._init(_run_router_in_separate_loop=True)
     return str(handle.reload.remote().result(timeout_s=_RELOAD_S))
 
 

@@ -15,7 +15,9 @@ from ray.serve import context as serve_context
 from ray.serve._private import constants
 from ray.serve._private.constants import GRPC_CONTEXT_ARG_NAME, SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve._private.grpc_util import gRPCGenericServer, start_grpc_server
+from ray.serve._private.handle_options import InitHandleOptions
 from ray.serve.exceptions import BackPressureError
+from ray.serve.handle import DeploymentHandle
 
 from services.calls import Envelope
 from services.search import servicers
@@ -96,3 +98,10 @@ def test_grpc_lets_a_second_server_listen_where_one_with_serves_options_does() -
         assert second.add_insecure_port(f"127.0.0.1:{port}") == port
     finally:
         first.stop(None)
+
+
+def test_a_handle_can_have_an_event_loop_of_its_own() -> None:
+    """services/search/local/ray_runtime.py reloads composers with one."""
+    assert "_run_router_in_separate_loop" in inspect.signature(InitHandleOptions).parameters
+    assert callable(DeploymentHandle._init)
+    assert isinstance(DeploymentHandle.is_initialized, property)
