@@ -158,6 +158,16 @@ def test_a_picture_finds_itself(client: ScotClient) -> None:
     np.testing.assert_allclose(np.linalg.norm(result.query_vector), 1.0, atol=1e-5)
 
 
+def test_every_release_is_applied(service: Service) -> None:
+    released = service.data / "composers" / "released.json"
+    for _ in range(2):
+        again = released.with_suffix(".again")
+        again.write_bytes(released.read_bytes())
+        again.replace(released)  # as the registry replaces it
+        assert service.process.stdout is not None
+        assert service.process.stdout.readline() == "composer v1 answers now\n"
+
+
 def test_an_edit_goes_through_the_released_composer(client: ScotClient, service: Service) -> None:
     result = client.search(image=png("red"), edits="make it green", with_vectors=True)
     assert result.composer == "v1"
