@@ -233,7 +233,6 @@ OWNERS = {
     "scot/encoders": "towers",
     "scot/composers": "composer",
     "scot/data/images": "decode",
-    "services/search": "SCOT's service",
     "services/": "SCOT's service",
     "google/protobuf": "protobuf",
     "grpc": "gRPC",

@@ -53,7 +53,7 @@ def environment(config: LocalConfig) -> dict[str, str]:
         # One event loop in each replica, and gRPC between replicas.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # a line is in the log when its request has ended
-        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",  # which throughput mode turns on; see direct_ingress
         "GRPC_VERBOSITY": os.environ.get("GRPC_VERBOSITY", "ERROR"),  # it reports every process that Ray starts
         **tracing.environment(),
     }

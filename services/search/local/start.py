@@ -96,18 +96,20 @@ def _start(config: LocalConfig, settings: SearchSettings, signals: Signals, stop
         if stop.is_set():
             return
         start_application(imported.result().build(flags.flat(settings)))
-        from ray import serve
+        _wait(lambda: _runs(settings), stop)
+    _wait(lambda: _runs(settings) and _answers(config.port), stop)
 
-        def runs() -> bool:
-            app = serve.status().applications.get(APP)
-            if app and app.status in ("DEPLOY_FAILED", "UNHEALTHY"):
-                stop_ray()
-                _explain(settings)
-                raise Unavailable("the search service did not start; Ray's session log says why")
-            return app is not None and app.status == "RUNNING"
 
-        _wait(runs, stop)
-    _wait(lambda: _answers(config.port), stop)
+def _runs(settings: SearchSettings) -> bool:
+    """Whether the application runs. Raises ScotError when it has failed."""
+    from ray import serve
+
+    app = serve.status().applications.get(APP)
+    if app and app.status in ("DEPLOY_FAILED", "UNHEALTHY"):
+        stop_ray()
+        _explain(settings)
+        raise Unavailable("the search service did not start; Ray's session log says why")
+    return app is not None and app.status == "RUNNING"
 
 
 def _wait(condition: Callable[[], bool], stop: threading.Event) -> None:
