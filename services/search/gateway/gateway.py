@@ -24,6 +24,7 @@ from services.search.gateway import index_service, search_service
 from services.search.gateway.context import Context
 from services.search.gateway.health import Health
 from services.search.gateway.shadow import Shadow
+from services.search.gateway.short_queue import shorten_queue
 from services.search.metrics import GatewayMetrics
 from services.search.rpc.limits import MAX_AT_WORK, MAX_WAITING, MAX_WATCHES
 from services.search.serve_calls import CALLS, drop_reported
@@ -61,6 +62,7 @@ class Gateway:
         self, settings: SearchSettings, composer: DeploymentHandle[Any], encoder: DeploymentHandle[Any]
     ) -> None:
         logger.addFilter(drop_reported)
+        shorten_queue()
         service = settings.service
         metrics = GatewayMetrics()
         if settings.store:

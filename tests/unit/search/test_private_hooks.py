@@ -81,6 +81,12 @@ def test_rays_workers_run_a_hook() -> None:
     assert list(lean_serve.HOOK) == [WORKER_PROCESS_SETUP_HOOK_ENV_VAR]
 
 
+def test_serves_grpc_servers_take_their_options_from_a_list() -> None:
+    """services/search/gateway/short_queue.py appends to it."""
+    assert "options=DEFAULT_GRPC_SERVER_OPTIONS + " in inspect.getsource(gRPCGenericServer)
+    assert isinstance(constants.DEFAULT_GRPC_SERVER_OPTIONS, list)
+
+
 def test_serve_reads_the_variables_of_direct_ingress() -> None:
     """services/search/local/ray_runtime.py sets them."""
     source = inspect.getsource(constants)
