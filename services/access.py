@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from scot.errors import InvalidInput, Overloaded, PermissionDenied, ScotError, Unauthenticated
 from scot.keys import ApiKey, Role, digest_of, read_keys
@@ -29,18 +30,45 @@ class Bucket:
         self._level -= 1.0
         return True
 
+    @property
+    def wait_s(self) -> float:
+        """Seconds until there is a token."""
+        return max(0.0, 1.0 - self._level) / self._rate
 
-class Caller:
-    """A known key and its remaining rate."""
+
+class Rate(Protocol):
+    """The remaining rate of a key."""
+
+    async def take(self) -> bool:
+        """Take one token. False: there is none."""
+
+
+class LocalRate:
+    """A :class:`Rate` of this process alone."""
 
     def __init__(self, key: ApiKey, clock: Callable[[], float] = time.monotonic) -> None:
-        self.key = key
-        burst = max(1.0, key.rate or 0.0) if key.burst is None else key.burst
-        self._bucket = None if key.rate is None else Bucket(key.rate, burst, clock)
+        assert key.rate is not None
+        self._bucket = Bucket(key.rate, burst_of(key), clock)
 
-    def spend(self) -> None:
+    async def take(self) -> bool:
+        """Take one token. False: there is none."""
+        return self._bucket.take()
+
+
+def burst_of(key: ApiKey) -> float:
+    """How many requests at once a key with a rate may make after a pause."""
+    return max(1.0, key.rate or 0.0) if key.burst is None else key.burst
+
+
+class Caller:
+    """A known key and its remaining rate, if it is limited."""
+
+    def __init__(self, key: ApiKey, rate: Rate | None) -> None:
+        self.key, self._rate = key, rate
+
+    async def spend(self) -> None:
         """Count one request. Raises Overloaded over the key's rate."""
-        if self._bucket is not None and not self._bucket.take():
+        if self._rate is not None and not await self._rate.take():
             raise Overloaded(f"this API key may make {self.key.rate:g} requests a second; try again later")
 
 
@@ -50,16 +78,21 @@ class Keys:
     When a changed file cannot be read, an error is logged and the previous keys stay valid. A changed file without keys
     admits nobody.
 
+    Args:
+        path: the file.
+        logger: gets a line for each change of the file.
+        rate: makes the rate of a key that has one; by default each process counts for itself.
+
     Raises:
         InvalidInput: at the start, the file cannot be read or contains no key.
     """
 
     def __init__(
-        self, path: Path, logger: logging.Logger | None = None, *, clock: Callable[[], float] = time.monotonic
+        self, path: Path, logger: logging.Logger | None = None, *, rate: Callable[[ApiKey], Rate] = LocalRate
     ) -> None:
-        self._path, self._logger, self._clock = path, logger or logging.getLogger("scot"), clock
+        self._path, self._logger, self._rate = path, logger or logging.getLogger("scot"), rate
         self._stamp = self._fingerprint()
-        self._callers = {key: Caller(key, clock) for key in read_keys(path)}
+        self._callers = {key: self._caller(key) for key in read_keys(path)}
         if not self._callers:
             raise InvalidInput(f"the file of API keys {path} contains no key; `scot keys new` makes one")
 
@@ -94,8 +127,11 @@ class Keys:
             self._logger.error("the previous API keys stay valid: %s", error)
             return
         # A key whose line has not changed keeps the level of its bucket.
-        self._callers = {key: self._callers.get(key) or Caller(key, self._clock) for key in keys}
+        self._callers = {key: self._callers.get(key) or self._caller(key) for key in keys}
         self._logger.info("read the file of API keys again: %d keys", len(keys))
+
+    def _caller(self, key: ApiKey) -> Caller:
+        return Caller(key, None if key.rate is None else self._rate(key))
 
     def _fingerprint(self) -> tuple[int, ...] | None:
         try:

@@ -34,7 +34,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 _admit_again: ContextVar[Callable[[], Caller] | None] = ContextVar("admit_again", default=None)
 
 
-def count_request() -> None:
+async def count_request() -> None:
     """Count one request of the current stream, whose key may have been revoked since the stream began.
 
     Raises:
@@ -42,7 +42,7 @@ def count_request() -> None:
         Unauthenticated, PermissionDenied: the key is no longer known, or no longer has the role.
     """
     if (admit := _admit_again.get()) is not None:
-        admit().spend()
+        await admit().spend()
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class _Call:
     message: str = ""
     key: str = ""
 
-    def admit(self, role: Role | None, request: Any) -> None:
+    async def admit(self, role: Role | None, request: Any) -> None:
         """Check the API key. Raises Unauthenticated, PermissionDenied, Overloaded."""
         keys: Keys | None = self.context.keys
         if keys is None or role is None:
@@ -65,7 +65,7 @@ class _Call:
         caller = admit()
         self.key = caller.key.name
         if not isinstance(request, AsyncIterator):
-            caller.spend()
+            await caller.spend()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Envelope:
 
         async def handler(service: Any, request: Any, grpc_context: Any) -> Any:
             with self._call(service.context, method.__name__, grpc_context, current=True) as call:
-                call.admit(role, request)
+                await call.admit(role, request)
                 return await method(service.context, request)
             # With a code set, the server sends the status alone. An exception would lose the trailing metadata and
             # write a stack into the log for every malformed request.
@@ -118,7 +118,7 @@ class Envelope:
 
         async def handler(service: Any, request: Any, grpc_context: Any) -> AsyncIterator[Any]:
             with self._call(service.context, method.__name__, grpc_context, current=False) as call:
-                call.admit(role, request)
+                await call.admit(role, request)
                 async for response in method(service.context, request):
                     yield response
             if call.status != "OK" and self.raise_in_streams:

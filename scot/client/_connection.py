@@ -26,12 +26,20 @@ class Connection:
     """``grpc`` or ``grpc.aio``."""
 
     def __init__(
-        self, target: str = "localhost:9000", *, timeout: float = 30.0, api_key: str | None = None, tls: bool = False
+        self,
+        target: str = "localhost:9000",
+        *,
+        timeout: float = 30.0,
+        api_key: str | None = None,
+        tls: bool = False,
+        bulk: bool = False,
     ) -> None:
         self.target, self.timeout = checks.text("target", target), checks.number("timeout", timeout)
         if not target.strip():
             raise InvalidInput("the address of the service is empty; it is HOST:PORT")
         self._metadata = _key_metadata(api_key)
+        if checks.instance("bulk", bulk, bool):
+            self._metadata.append(("x-priority", "bulk"))
         credentials = grpc.ssl_channel_credentials() if tls else None
         self._channel = open_channel(self._grpc, target, credentials, SEARCH_OPTIONS)
         self._search: Any = search_pb2_grpc.SearchServiceStub(self._channel)

@@ -41,6 +41,7 @@ class ScotClient(Connection):
         timeout: seconds after which a call raises ``DeadlineExceeded``; the ``timeout`` of a method has precedence.
         api_key: the key for a service that requires one, sent with every call.
         tls: use TLS, for a service behind a TLS proxy. Without TLS the key can be read on the network.
+        bulk: let calls of others go before this client's when the service is busy.
 
     Raises:
         InvalidInput: the key has characters that are not allowed.

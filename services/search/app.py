@@ -14,6 +14,7 @@ from ray.serve import Application
 from services.search.composer.encoder_replica import EncoderDeployment
 from services.search.composer.replica import ComposerDeployment
 from services.search.gateway.gateway import GatewayDeployment
+from services.search.gateway.shared_rates import RatesDeployment
 from services.search.settings import SearchSettings, from_args
 
 SERVICERS = [f"services.search.servicers.{name}" for name in ("add_search", "add_index", "add_health")]
@@ -38,7 +39,11 @@ def build(args: Mapping[str, object]) -> Application:
     composer = ComposerDeployment.options(num_replicas=settings.composer_replicas, user_config=rollout, **options)
     encoder = EncoderDeployment.options(**_encoder_replicas(settings), **options)
     gateway = GatewayDeployment.options(num_replicas=settings.gateways, **options)
-    return gateway.bind(settings, composer.bind(settings), encoder.bind(settings))
+    parts = [composer.bind(settings), encoder.bind(settings)]
+    # With the embedded store there is one gateway; with a server there may be several, whatever the settings say.
+    if settings.service.api_keys and settings.store is None:
+        parts.append(RatesDeployment.options(**options).bind())
+    return gateway.bind(settings, *parts)
 
 
 def _encoder_replicas(settings: SearchSettings) -> dict[str, Any]:

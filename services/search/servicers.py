@@ -1,8 +1,8 @@
 """The gRPC services that Serve's proxies register; every request and answer passes through here.
 
-A malformed request is refused before it reaches a replica; so is one above the service's limit, after a proxy has met
-that limit. When a replica dies during a request, a proxy answers INTERNAL with the actor's id, process and address.
-Callers get UNAVAILABLE and one sentence instead; :mod:`scot.client` then retries.
+A malformed request is refused before it reaches a replica; so is one that the service cannot answer in time. When a
+replica dies during a request, a proxy answers INTERNAL with the actor's id, process and address. Callers get
+UNAVAILABLE and one sentence instead; :mod:`scot.client` then retries.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ray.util.metrics import Counter
 
+from scot.errors import InvalidInput
 from scot.v1 import index_pb2, index_pb2_grpc, search_pb2, search_pb2_grpc
 from services.calls import INTERNAL_SENTENCE
+from services.search.rpc.admission import Admission, Arrival, Refused
 from services.search.rpc.handler_tables import register
-from services.search.rpc.load_shedding import Shedding
+from services.search.rpc.limits import BULK_INPUTS
 from services.search.rpc.malformed_requests import MalformedRequest, reader
 from services.search.serve_calls import FULL_SENTENCE, UNAVAILABLE_SENTENCE
 
@@ -27,6 +29,10 @@ from services.search.serve_calls import FULL_SENTENCE, UNAVAILABLE_SENTENCE
 _PROXY_CODES = {
     code.value[0] for code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
 }
+Unary = Callable[[Any, Any], Awaitable[Any]]
+"""The behavior of a method with one response."""
+_HEALTH = "/grpc.health.v1.Health/"
+_BULK = ("UpsertItems", "DeleteItems")
 _FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 _BACKPRESSURE = "Request dropped due to backpressure"  # the proxy's sentence for a full queue
 
@@ -54,34 +60,66 @@ def add_health(servicer: Any, server: Any) -> None:
 
 
 def _register(add: Callable[[Any, Any], None], servicer: Any, server: Any) -> None:
-    shedding = _shedding(server)
+    admission = _admission(server)
 
-    def wrap(kind: str, behavior: Any) -> Any:
-        return _stream(behavior) if kind.endswith("_stream") else _unary(behavior, shedding)
+    def wrap(method: str, kind: str, behavior: Any) -> Any:
+        if kind.endswith("_stream"):
+            return _stream(behavior)
+        unlimited = kind != "unary_unary" or method.startswith(_HEALTH)
+        return _unary(behavior) if unlimited else _admitted(method, behavior, admission)
 
     register(add, servicer, server, _PARSERS, wrap)
 
 
 @cache
-def _shedding(server: Any) -> Shedding:
+def _admission(server: Any) -> Admission:
     """One for all the services of a server."""
-    return Shedding(Counter("scot_search_shed", "Calls that a proxy refused before Serve saw them.").inc)
+    shed = Counter("scot_search_shed", "Calls that a proxy refused before Serve saw them, by the reason.", ("reason",))
+    return Admission(lambda reason: shed.inc(tags={"reason": reason}))
 
 
-def _unary(behavior: Callable[[Any, Any], Awaitable[Any]], shedding: Shedding) -> Callable[[Any, Any], Awaitable[Any]]:
+def _unary(behavior: Unary) -> Unary:
     async def wrapped(request: Any, context: Any) -> Any:
         requests = _Requests(request)
         await requests.refuse_malformed(context)
-        if shedding.refuses():
-            await context.abort(_FULL, FULL_SENTENCE)
-        with shedding.passing():
-            response = await behavior(requests.valid, context)
-            await requests.refuse_malformed(context)
-            if _replace_proxy_status(context):
-                shedding.limit_reached()
+        response = await behavior(requests.valid, context)
+        await requests.refuse_malformed(context)
+        _replace_proxy_status(context)
         return response
 
     return wrapped
+
+
+def _admitted(method: str, behavior: Unary, admission: Admission) -> Unary:
+    async def wrapped(request: Any, context: Any) -> Any:
+        if isinstance(request, MalformedRequest):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, request.sentence)
+        try:
+            arrival = _arrival(method, request, context)
+            admission.check(arrival)
+        except InvalidInput as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except Refused as refused:
+            await context.abort(_FULL, str(refused))
+        with admission.passing(arrival) as call:
+            response = await behavior(request, context)
+            if _replace_proxy_status(context):
+                admission.serve_is_full()
+            call.answered = context.code() in (None, 0, grpc.StatusCode.OK)
+        return response
+
+    return wrapped
+
+
+def _arrival(method: str, request: Any, context: Any) -> Arrival:
+    metadata = dict(context.invocation_metadata())
+    priority = metadata.get("x-priority", "interactive")
+    if priority not in ("interactive", "bulk"):
+        raise InvalidInput("x-priority: must be interactive or bulk")
+    name = method.rpartition("/")[2]
+    many = name in _BULK or (name == "Encode" and len(request.inputs) > BULK_INPUTS)
+    key = str(metadata.get("authorization", ""))
+    return Arrival(name, key, many or priority == "bulk", context.time_remaining())
 
 
 def _stream(behavior: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Callable[[Any, Any], AsyncIterator[Any]]:

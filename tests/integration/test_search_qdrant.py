@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,12 +19,20 @@ from scot.cli import main
 from scot.client import NewItem, ScotClient
 from scot.data.captioned_writer import write_captioned
 from scot.errors import DeadlineExceeded, Overloaded, ScotError, Unavailable
+from scot.keys import ApiKey, digest_of
 from scot.ports import free_port
+from tests.support.processes import titled
 from tests.support.qdrant_server import QdrantServer, qdrant_server
 from tests.support.random_encoder import save_random_encoder
 from tests.support.tls import self_signed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+KEYS = [
+    ApiKey(digest_of("writer"), "writer", "read-write"),
+    ApiKey(digest_of("slow"), "slow", "read", rate=1e-6, burst=3.0),
+    ApiKey(digest_of("busy"), "busy", "read", rate=2.0, burst=4.0),
+]
 
 
 @dataclass
@@ -54,6 +63,7 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("stage")
     (folder / "key").write_text("a key\n")
+    (folder / "keys").write_text("\n".join(key.line for key in KEYS))
     stage = Stage(folder, save_random_encoder(folder / "encoder"), free_port(), self_signed(folder))
     stage.state.grpc_port = free_port()
     process = subprocess.Popen(
@@ -61,6 +71,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             *(sys.executable, "-m", "services.search.local", "--threads", "1", "--port", str(stage.port)),
             *("--data", str(folder / "data"), "--encoder", stage.encoder, *stage.flags),
             *("--payload-index", "kind:keyword", "price:float", "--quantization", "int8", "--oversampling", "4"),
+            *("--api-keys", str(folder / "keys")),
         ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -81,7 +92,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def says_that_qdrant_is_away(port: int) -> bool:
-    with ScotClient(f"localhost:{port}") as client:
+    with ScotClient(f"localhost:{port}", api_key="writer") as client:
         try:
             client.search(edits="a")
         except ScotError as error:
@@ -91,7 +102,7 @@ def says_that_qdrant_is_away(port: int) -> bool:
 
 @pytest.fixture
 def client(stage: Stage) -> Iterator[ScotClient]:
-    with ScotClient(f"localhost:{stage.port}") as client:
+    with ScotClient(f"localhost:{stage.port}", api_key="writer") as client:
         yield client
 
 
@@ -118,10 +129,27 @@ def test_key_layout_and_rescoring_reach_the_server(stage: Stage, client: ScotCli
     methods, made = stage.state.methods(), stage.state.last("Create")
     assert made.collection_name == "gallery-1"
     assert made.quantization_config.WhichOneof("quantization") == "scalar"
-    assert methods.count("CreateFieldIndex") == 2
+    assert methods.count("CreateFieldIndex") == 3  # with that of the sources
     assert methods.index("CreateFieldIndex") < methods.index("Upsert")
     quantization = stage.state.last("Query").params.quantization
     assert (quantization.rescore, quantization.oversampling) == (True, 4.0)
+
+
+def test_the_rate_of_a_key_is_counted_for_all_gateways_also_after_the_count_was_lost(
+    stage: Stage, client: ScotClient
+) -> None:
+    assert client.search(edits="a").hits
+    with ScotClient(f"localhost:{stage.port}", api_key="slow") as slow:
+        assert all(slow.search(edits="a").hits for _ in range(3))
+        with pytest.raises(Overloaded, match="this API key may make 1e-06 requests a second"):
+            slow.search(edits="a")
+    (rates,) = titled("ray::ServeReplica:search:Rates")
+    os.kill(rates, signal.SIGKILL)
+    with ScotClient(f"localhost:{stage.port}", api_key="busy") as busy:
+        answers = list(busy.search_many([{"edits": "a"}] * 30))  # the gateway's own bucket meanwhile
+    assert 4 <= sum(not isinstance(answer, ScotError) for answer in answers) <= 4 + 4 + 2 * 30
+    assert {type(answer) for answer in answers if isinstance(answer, ScotError)} == {Overloaded}
+    until(lambda: bool(titled("ray::ServeReplica:search:Rates") - {rates}))
 
 
 def test_an_alias_is_swapped_under_the_service(stage: Stage, client: ScotClient) -> None:

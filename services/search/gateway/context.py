@@ -42,6 +42,8 @@ class Context:
     shadow: Shadow
     health: Health
     threads: ThreadPoolExecutor
+    stream_queries: asyncio.Semaphore
+    """The places of the queries of all streams."""
 
     async def pixels(self, field: str, image: bytes, decoded: Callable[[Image.Image], None] | None = None) -> Pixels:
         """Decode and resize an image off the event loop; ``decoded`` is called there with the decoded image.

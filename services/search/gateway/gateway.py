@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -18,15 +18,17 @@ from ray.serve.handle import DeploymentHandle
 
 from scot.errors import DeadlineExceeded
 from scot.index.store import GalleryStore
+from scot.keys import ApiKey
 from scot.v1 import index_pb2, search_pb2
-from services.access import Keys
+from services.access import Keys, LocalRate, Rate
 from services.search.gateway import index_service, search_service
 from services.search.gateway.context import Context
 from services.search.gateway.health import Health
 from services.search.gateway.shadow import Shadow
+from services.search.gateway.shared_rates import leased
 from services.search.gateway.short_queue import shorten_queue
 from services.search.metrics import GatewayMetrics
-from services.search.rpc.limits import MAX_AT_WORK, MAX_WAITING, MAX_WATCHES
+from services.search.rpc.limits import MAX_AT_WORK, MAX_WAITING, MAX_WATCHES, STREAM_QUERIES
 from services.search.serve_calls import CALLS, drop_reported
 from services.search.settings import SearchSettings
 
@@ -59,7 +61,11 @@ class Gateway:
     context: Context
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, settings: SearchSettings, composer: DeploymentHandle[Any], encoder: DeploymentHandle[Any]
+        self,
+        settings: SearchSettings,
+        composer: DeploymentHandle[Any],
+        encoder: DeploymentHandle[Any],
+        rates: DeploymentHandle[Any] | None = None,
     ) -> None:
         logger.addFilter(drop_reported)
         shorten_queue()
@@ -73,7 +79,7 @@ class Gateway:
             store = GalleryStore.open(server=service.qdrant, params=service.search, thumbnails=settings.thumbnails)
         self.context = Context(
             settings,
-            Keys(service.api_keys, logger) if service.api_keys else None,
+            Keys(service.api_keys, logger, rate=_rate(settings, rates)) if service.api_keys else None,
             await composer.encoder_info.remote(),
             store,
             composer,
@@ -82,6 +88,7 @@ class Gateway:
             Shadow(store, metrics),
             Health(store, composer),
             ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
+            asyncio.Semaphore(STREAM_QUERIES),
         )
         await self.context.health.prepare(self._prepare)
 
@@ -138,6 +145,18 @@ class Gateway:
     Check = CALLS.unary(health_check, health_pb2.HealthCheckResponse, role=None)
     List = CALLS.unary(health_list, health_pb2.HealthListResponse, role=None)
     Watch = CALLS.streaming(health_watch, role=None)
+
+
+def _rate(settings: SearchSettings, rates: DeploymentHandle[Any] | None) -> Callable[[ApiKey], Rate]:
+    """Each gateway's own rates, or those that all gateways share."""
+    if rates is None:
+        return LocalRate
+
+    async def lease(key: ApiKey, wanted: int) -> tuple[int, float]:
+        granted: tuple[int, float] = await rates.lease.remote(key, wanted)
+        return granted
+
+    return leased(lease, settings.gateways)
 
 
 # Requests wait for as long as a composer needs for one or two batches; more are refused at once, or all would wait

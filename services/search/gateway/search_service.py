@@ -58,8 +58,9 @@ async def compose_search_stream(
     async def answer(request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
         begun, status = time.perf_counter(), "OK"
         try:
-            count_request()
-            return await compose_search(context, request)
+            await count_request()
+            async with context.stream_queries:  # first come, first served, for all streams
+                return await compose_search(context, request)
         except asyncio.CancelledError:
             status = "CANCELLED"
             raise

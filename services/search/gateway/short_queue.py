@@ -1,8 +1,8 @@
-"""A short queue in front of a gateway that listens itself (docs/adr/0006, docs/adr/0015).
+"""A short queue in front of a gateway that listens itself (docs/adr/0006, docs/adr/0029).
 
-A call waits in a server of grpc.aio until its event loop takes it; by default, when a thousand wait, gRPC drops new ones
-without reading their messages. An event loop that takes a thousand calls only to refuse them needs half a second for
-that. So gRPC drops calls as soon as more wait than the gateway has places for.
+A call waits in a server of grpc.aio until its event loop takes it; by default, gRPC drops new ones when a thousand
+wait, without reading their messages. An event loop that takes a thousand calls only to refuse them needs half a second
+for that. So gRPC drops calls as soon as more wait than the gateway has places for.
 
 This uses a private part of Serve: the list of its servers' options. A test names it.
 """

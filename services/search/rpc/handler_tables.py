@@ -13,8 +13,8 @@ Add = Callable[[Any, Any], None]
 """Generated code that registers a servicer at a server."""
 Parsers = Mapping[str, Callable[[bytes], Any]]
 """The parser of requests, by the method's full name."""
-Wrap = Callable[[str, Any], Any]
-"""From the kind of a method, such as ``unary_stream``, and its behavior to the wrapped behavior."""
+Wrap = Callable[[str, str, Any], Any]
+"""From the full name of a method, its kind, such as ``unary_stream``, and its behavior to the wrapped behavior."""
 
 
 def register(
@@ -32,7 +32,9 @@ def register(
         return
 
     def make_wrapped(service_method: str, streaming_type: Any) -> Any:
-        return wrap(streaming_type.value, make(service_method=service_method, streaming_type=streaming_type))
+        return wrap(
+            service_method, streaming_type.value, make(service_method=service_method, streaming_type=streaming_type)
+        )
 
     server.service_handler_factory = make_wrapped
     try:
@@ -62,5 +64,5 @@ class _WrappingServer:
             "stream" if each else "unary" for each in (handler.request_streaming, handler.response_streaming)
         )
         kind = f"{request}_{response}"
-        wrapped = {kind: self._wrap(kind, getattr(handler, kind))}
+        wrapped = {kind: self._wrap(method, kind, getattr(handler, kind))}
         return handler._replace(request_deserializer=self._parsers[method], **wrapped)

@@ -46,3 +46,11 @@ SHADOWS = 16
 """Shadow comparisons that wait in a gateway; further queries are not compared."""
 HANDLE_BYTES = 3_000_000
 """The most bytes of pixels in one call to another deployment: Serve's throughput mode limits a message to 4 MiB."""
+LONGEST_EXPECTED_S = 0.2
+"""A proxy lets calls in as long as it expects to answer the next one within this time."""
+FEW_IN_FLIGHT = MAX_AT_WORK
+"""So many calls are let in through a proxy however long they take, unless their deadlines are too near."""
+BULK_INPUTS = 8
+"""An Encode call with more inputs gives way to searches, as UpsertItems and DeleteItems do."""
+STREAM_QUERIES = 16
+"""Queries of all streams of a gateway that are answered at a time; they give way to single ones."""

@@ -274,6 +274,8 @@ def test_a_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("key", ["scot_key\n", "Bearer scot_key", " bearer scot_key\r\n"])
 def test_a_key_may_have_blanks_around_it_or_be_the_value_of_a_header(key: str) -> None:
     assert ScotClient("localhost:1", api_key=key)._metadata == [("authorization", "Bearer scot_key")]
+    bulk = ScotClient("localhost:1", api_key=key, bulk=True)
+    assert bulk._metadata == [("authorization", "Bearer scot_key"), ("x-priority", "bulk")]
     with pytest.raises(InvalidInput, match="without spaces and line breaks"):
         ScotClient("localhost:1", api_key="scot\nkey")
 

@@ -105,4 +105,5 @@ def test_every_call_has_one_envelope(tmp_path: Path, caplog: pytest.LogCaptureFi
     ]
     assert lines[0]["request_id"] == "mine-1"
     assert "pid=7" not in json.dumps(lines)
-    assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True]
+    ours = [record for record in caplog.records if record.name != "asyncio"]  # where gRPC's poller reports, under load
+    assert [record.exc_info is not None for record in ours if record.levelno == logging.ERROR] == [True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from ray.serve.exceptions import BackPressureError
 from scot.v1 import search_pb2, search_pb2_grpc
 from services.calls import INTERNAL_SENTENCE
 from services.search.serve_calls import FULL_SENTENCE, UNAVAILABLE_SENTENCE
-from services.search.servicers import add_search
+from services.search.servicers import _admission, add_search
 
 FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 DIED = "The actor died unexpectedly. pid=4711 ip=10.0.0.7 /usr/lib/python/worker.py"
@@ -127,3 +128,48 @@ def test_a_replica_that_died_is_unavailable_without_its_address(code: grpc.Statu
 )
 def test_what_the_gateway_answers_stays(code: grpc.StatusCode, details: str) -> None:
     assert asyncio.run(answers(code, details)) == [(code, details)] * 2
+
+
+def test_priority_and_deadline_decide_before_serve_sees_a_call() -> None:
+    """A proxy whose one search takes a while: a bulk call beside it is let in, what would be too late is not."""
+    going_on, begun = asyncio.Event(), list[str]()
+
+    async def slow(_: Any, context: Any) -> bytes:
+        begun.append(dict(context.invocation_metadata())["name"])
+        await going_on.wait()
+        return b""
+
+    async def ask() -> None:
+        server = gRPCGenericServer(lambda service_method, streaming_type: slow)
+        add_search(search_pb2_grpc.SearchServiceServicer(), server)
+        port = server.add_insecure_port("localhost:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
+            stub: Any = search_pb2_grpc.SearchServiceStub(channel)
+
+            def call(name: str, *, timeout: float = 20, **metadata: str) -> Any:
+                sent = [("name", name), *((key.replace("_", "-"), value) for key, value in metadata.items())]
+                return stub.ComposeSearch(search_pb2.ComposeSearchRequest(), timeout=timeout, metadata=sent)
+
+            async def is_begun(name: str) -> None:
+                while name not in begun:
+                    await asyncio.sleep(0.01)
+
+            _admission(server)._alone_s["ComposeSearch"] = 40.0  # as if searches had taken so long
+            search, bulk = call("search", timeout=90), call("bulk", timeout=90, x_priority="bulk")
+            await is_begun("search")
+            await is_begun("bulk")
+            hurried = call("hurried", timeout=30)
+            assert await hurried.code() is FULL
+            assert re.search(
+                r"answers in about 40\.00 seconds now, and this call may take (29|30)", await hurried.details()
+            )
+            unknown = call("unknown", x_priority="urgent")
+            assert await unknown.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert await unknown.details() == "x-priority: must be interactive or bulk"
+            going_on.set()
+            assert [await each.code() for each in (search, bulk)] == [grpc.StatusCode.OK] * 2
+        await server.stop(None)
+
+    asyncio.run(ask())
+    assert sorted(begun) == ["bulk", "search"]
