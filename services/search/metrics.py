@@ -55,6 +55,7 @@ class GatewayMetrics:
             ("composer",),
         )
         self._collection_items = Gauge("scot_search_collection_items", "Items in the collection.", ("collection",))
+        self._cache = _cache_counter()
 
     def request(self, method: str, code: str, seconds: float) -> None:
         """Count one RPC, or one query of a stream."""
@@ -93,6 +94,10 @@ class GatewayMetrics:
         """Record the share of items that a shadow has in common with an answer."""
         self._shadow_overlap.observe(share, tags={"composer": composer.partition(":")[0]})
 
+    def query_looked_up(self, outcome: str) -> None:
+        """Count a query by whether its vector was in the cache (hit) or not (miss)."""
+        self._cache.inc(tags={"kind": "query", "outcome": outcome})
+
     def collection(self, info: CollectionInfo) -> None:
         """Set the number of items of a collection."""
         self._collection_items.set(info.items, tags={"collection": info.name})
@@ -110,8 +115,7 @@ class ComposerMetrics:
         self._batch_size = Histogram(
             "scot_search_batch_size", "Queries composed at once.", [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
         )
-        labels: Any = ("kind", "outcome")
-        self._cache = Counter("scot_search_cache", "Pictures and texts looked up among the embeddings kept.", labels)
+        self._cache = _cache_counter()
         self._cache_bytes = Gauge("scot_search_cache_bytes", "Size of the embeddings kept.")
 
     def batch(self, size: int) -> None:
@@ -126,3 +130,8 @@ class ComposerMetrics:
     def cache_size(self, size: int) -> None:
         """Set the size of the cached embeddings, in bytes."""
         self._cache_bytes.set(size)
+
+
+def _cache_counter() -> Counter:
+    labels: Any = ("kind", "outcome")
+    return Counter("scot_search_cache", "Queries, pictures and texts looked up among the vectors kept.", labels)

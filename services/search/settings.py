@@ -48,7 +48,7 @@ class ServiceSettings:
     threads: int = 0
     """CPU threads of each tower process; 0 leaves the choice to PyTorch."""
     cache_mb: int = 64
-    """MiB of cached embeddings of images and texts in each composer replica; 0: none."""
+    """MiB of cached embeddings in each composer replica, and of cached query vectors in each gateway; 0: none."""
     item_patches: bool = True
     """Compose references by id with the patches of their thumbnails, if the composer reads patches."""
 

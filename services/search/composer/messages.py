@@ -100,6 +100,8 @@ class Composed:
     queue_s: float = 0.0
     compose_s: float = 0.0
     batch: int = 1
+    repeatable: bool = True
+    """Whether the same query has the same vector again; not if the picture of its item is missing now."""
     shadow: str = ""
     """The shadow composer of this query; empty: none."""
     shadow_vector: Vector | None = None

@@ -89,7 +89,8 @@ class ComposerReplica:
         answer = await self._batcher.answer((job, arrived))
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        missing = job.item is not None and job.picture is None and self._composers.reads_states(job)
+        return replace(answer, repeatable=False) if missing else answer
 
     def _compose(self, arrivals: list[tuple[ComposeJob, float]]) -> list[Composed | Exception]:
         begun = time.perf_counter()
@@ -108,6 +109,11 @@ class ComposerReplica:
     async def encoder_info(self) -> EncoderInfo:
         """The encoder's id and dimension."""
         return self._encoder_info
+
+    async def answering(self) -> str:
+        """The composer of every query that names none; empty while it depends on the query, or there is a shadow."""
+        rollout = self._composers.rollout
+        return "" if rollout.split or rollout.shadow else rollout.default
 
     async def composer_infos(self) -> list[ComposerInfo]:
         """Every composer that a request can name."""

@@ -18,6 +18,7 @@ from scot.index.store import GalleryStore
 from services.access import Keys
 from services.search.composer.messages import EncoderInfo
 from services.search.gateway.health import Health
+from services.search.gateway.query_cache import QueryCache
 from services.search.gateway.shadow import Shadow
 from services.search.metrics import GatewayMetrics
 from services.search.rpc.limits import HANDLE_BYTES
@@ -41,6 +42,7 @@ class Context:
     metrics: GatewayMetrics
     shadow: Shadow
     health: Health
+    queries: QueryCache
     threads: ThreadPoolExecutor
     stream_queries: asyncio.Semaphore
     """The places of the queries of all streams."""

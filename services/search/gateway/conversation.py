@@ -20,16 +20,15 @@ if TYPE_CHECKING:
     from scot.encoders.resizing import Pixels
 
 
-async def compose_turns(context: Context, query: SearchQuery) -> tuple[ComposeTurn, ...]:
-    """Prepare every turn of a query; all items are looked up in one call, all images decoded at once.
+async def compose_turns(context: Context, query: SearchQuery, vectors: Mapping[str, Vector]) -> tuple[ComposeTurn, ...]:
+    """Prepare every turn of a query, whose items have these vectors; all images are decoded at once.
 
     Raises:
-        ImageRefused, NotFound: with the name of the field.
+        ImageRefused: with the name of the field.
         InvalidInput: the images are together too large for one call.
     """
     images = {each.field: each.image for turn in query.turns for each in turn.references if each.image is not None}
-    decoding = asyncio.gather(*(context.pixels(f"{field}.image", image) for field, image in images.items()))
-    vectors, decoded = await asyncio.gather(_vectors(context, query), decoding)
+    decoded = await asyncio.gather(*(context.pixels(f"{field}.image", image) for field, image in images.items()))
     if len(decoded) > 1 and sum(each.nbytes for each in decoded) > HANDLE_BYTES:
         most = max(1, HANDLE_BYTES // decoded[0].nbytes)
         raise InvalidInput(
@@ -47,8 +46,12 @@ def start_item(query: SearchQuery) -> IndexedItem | None:
     return IndexedItem(query.collection, references[0].item_id)
 
 
-async def _vectors(context: Context, query: SearchQuery) -> Mapping[str, Vector]:
-    """The unit vectors ``(D,)`` of the items that the query names, by id."""
+async def item_vectors(context: Context, query: SearchQuery) -> Mapping[str, Vector]:
+    """The unit vectors ``(D,)`` of the items that a query names, by id; they are looked up in one call.
+
+    Raises:
+        NotFound: with the name of the field.
+    """
     named = [each for turn in query.turns for each in turn.items()]
     if not named:
         return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -24,6 +24,7 @@ from services.access import Keys, LocalRate, Rate
 from services.search.gateway import index_service, search_service
 from services.search.gateway.context import Context
 from services.search.gateway.health import Health
+from services.search.gateway.query_cache import QueryCache
 from services.search.gateway.shadow import Shadow
 from services.search.gateway.shared_rates import leased
 from services.search.gateway.short_queue import shorten_queue
@@ -87,6 +88,7 @@ class Gateway:
             metrics,
             Shadow(store, metrics),
             Health(store, composer),
+            QueryCache(service.cache_mb * 2**20, _answering(composer), metrics.query_looked_up),
             ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
             asyncio.Semaphore(STREAM_QUERIES),
         )
@@ -145,6 +147,14 @@ class Gateway:
     Check = CALLS.unary(health_check, health_pb2.HealthCheckResponse, role=None)
     List = CALLS.unary(health_list, health_pb2.HealthListResponse, role=None)
     Watch = CALLS.streaming(health_watch, role=None)
+
+
+def _answering(composer: DeploymentHandle[Any]) -> Callable[[], Awaitable[str]]:
+    async def ask() -> str:
+        name: str = await composer.answering.remote()
+        return name
+
+    return ask
 
 
 def _rate(settings: SearchSettings, rates: DeploymentHandle[Any] | None) -> Callable[[ApiKey], Rate]:

@@ -17,9 +17,9 @@ from scot.index.store import ItemGroup, ScoredItem
 from scot.v1 import search_pb2
 from services.calls import count_request, request_id
 from services.ordered_map import ordered_map
-from services.search.composer.messages import Composed, ComposeJob, EncodedText, Vector
+from services.search.composer.messages import Composed, ComposeJob, ComposeTurn, EncodedText, Vector
 from services.search.gateway.context import Context
-from services.search.gateway.conversation import compose_turns, start_item
+from services.search.gateway.conversation import compose_turns, item_vectors, start_item
 from services.search.gateway.shadow import AnsweredQuery
 from services.search.rpc import limits
 from services.search.rpc.query import SearchQuery, parse_query
@@ -77,36 +77,27 @@ async def compose_search_stream(
 
 
 async def answer_query(context: Context, request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
-    """Check the request, decode, compose in one call to the towers, search the store."""
+    """Check the request, decode, compose in one call to the towers unless the query came before, search the store."""
     begun = time.perf_counter()
     info = context.encoder_info
     query = parse_query(request, dim=info.dim, default_collection=context.settings.service.collection)
     with context.metrics.store("check"):
         await context.store.check(query.collection, info.encoder_id, info.dim)
-    with span("decode"):
-        turns = await compose_turns(context, query)
-    decoded = time.perf_counter()
-    job = ComposeJob(
-        turns,
-        query.composer,
-        caller=query.session or request_id.get(),
-        with_shadow=context.shadow.has_capacity,
-        item=start_item(query),
-    )
-    with span("compose") as traced:
-        composed: Composed = await context.composer.compose.remote(job)
-        traced.note(
-            scot__composer=composed.composer,
-            scot__queue_s=composed.queue_s,
-            scot__compose_s=composed.compose_s,
-            scot__batch=composed.batch,
-        )
+    vectors = await item_vectors(context, query)
+    composed, decoded = await context.queries.get(query, vectors), time.perf_counter()
+    with_shadow = composed is None and context.shadow.has_capacity
+    if composed is None:
+        with span("decode"):
+            turns = await compose_turns(context, query, vectors)
+        decoded = time.perf_counter()
+        composed = await _composed(context, query, turns, with_shadow=with_shadow)
+        context.queries.put(query, vectors, composed)
     search_begun = time.perf_counter()
     with context.metrics.store("search"):
         hits, groups = await _found(context, query, composed.vector)
     done = time.perf_counter()
     item_ids = tuple(hit.item_id for hit in hits)
-    context.shadow.offer(AnsweredQuery(query, composed, item_ids, with_shadow=job.with_shadow))
+    context.shadow.offer(AnsweredQuery(query, composed, item_ids, with_shadow=with_shadow))
     return search_pb2.ComposeSearchResponse(
         hits=[_hit(hit) for hit in hits],
         composer=composed.composer,
@@ -179,6 +170,23 @@ async def facets(context: Context, request: search_pb2.FacetsRequest) -> search_
         return search_pb2.Facet(field=field, values=counts)
 
     return search_pb2.FacetsResponse(facets=[facet(field) for field in fields], total=found.total)
+
+
+async def _composed(
+    context: Context, query: SearchQuery, turns: tuple[ComposeTurn, ...], *, with_shadow: bool
+) -> Composed:
+    """The query vector, in one call to the towers."""
+    caller = query.session or request_id.get()
+    job = ComposeJob(turns, query.composer, caller=caller, with_shadow=with_shadow, item=start_item(query))
+    with span("compose") as traced:
+        composed: Composed = await context.composer.compose.remote(job)
+        traced.note(
+            scot__composer=composed.composer,
+            scot__queue_s=composed.queue_s,
+            scot__compose_s=composed.compose_s,
+            scot__batch=composed.batch,
+        )
+    return composed
 
 
 async def _found(

@@ -63,15 +63,17 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-def test_a_search_by_a_picture_and_an_edit(target: str, counts: Counter[str]) -> None:
+def png(colour: str) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (300, 200), "red").save(buffer, "PNG")
+    Image.new("RGB", (300, 200), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_search_by_a_picture_and_an_edit(target: str, counts: Counter[str]) -> None:
     with ScotClient(target) as client:
-        client.search(
-            image=buffer.getvalue(), edits=["make it blue"], limit=HITS
-        )  # the gallery's encoder is known after this
+        client.search(image=png("red"), edits=["make it blue"], limit=HITS)  # the encoder is known after this
         counts.clear()
-        assert len(client.search(image=buffer.getvalue(), edits=["make it blue"], limit=HITS).hits) == HITS
+        assert len(client.search(image=png("red"), edits=["make it green"], limit=HITS).hits) == HITS
     assert counts == {
         "parse_query": 1,
         "preprocess": 1,
@@ -86,5 +88,16 @@ def test_a_search_by_an_item(target: str, counts: Counter[str]) -> None:
     with ScotClient(target) as client:
         client.search(item_id="item-3", edits=["make it blue"], limit=HITS)
         counts.clear()
-        client.search(item_id="item-3", edits=["make it blue"], limit=HITS)
+        client.search(item_id="item-3", edits=["make it green"], limit=HITS)
     assert counts == {"parse_query": 1, "retrieve": 1, "handle calls": 1, "query": 1, "payload_to_proto": HITS}
+
+
+def test_the_next_page_of_a_search(target: str, counts: Counter[str]) -> None:
+    with ScotClient(target) as client:
+        first = client.search(image=png("blue"), edits=["make it red"], limit=HITS)
+        counts.clear()
+        second = client.search(image=png("blue"), edits=["make it red"], limit=HITS, offset=HITS)
+        third = client.search(image=png("blue"), edits=["make it red"], limit=HITS, offset=2 * HITS)
+    assert len({hit.item_id for page in (first, second, third) for hit in page.hits}) == 3 * HITS
+    assert counts.pop("handle calls") == 1  # for both: which composer answers
+    assert counts == {"parse_query": 2, "query": 2, "payload_to_proto": 2 * HITS}
