@@ -44,7 +44,7 @@ async def serve(store_path: str, encoder_name: str, threads: int, port: int) -> 
 
     class Bare(search_pb2_grpc.SearchServiceServicer):
         async def ComposeSearch(self, request: Any, context: Any) -> Any:
-            query = parse_query(request, dim=encoder.dim, default_collection="gallery")
+            query = parse_query(request, dim=encoder.dim, collection="gallery")
             (turn,) = query.turns
             (reference,) = turn.references
             pixels = await asyncio.get_running_loop().run_in_executor(

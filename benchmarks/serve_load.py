@@ -14,7 +14,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import grpc
+import httpx
 import numpy as np
+
+from scot.errors import Unavailable
 
 Call = Callable[[int, float], Awaitable[object]]
 """Makes the numbered request, within so many seconds."""
@@ -85,6 +88,8 @@ class Stretch:
             self.codes[error.code().name] += 1
             if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                 self.refused_ms.append((time.perf_counter() - sent) * 1_000)
+        except (httpx.HTTPError, Unavailable) as error:  # of a server that is asked over HTTP
+            self.codes[type(error).__name__] += 1
         else:
             self.codes["OK"] += 1
             self.answered_ms.append((time.perf_counter() - due) * 1_000)

@@ -1,4 +1,4 @@
-"""SCOT beside others that serve CLIP over HTTP, each asked by 1, 8 and 32 clients, with as many threads.
+"""SCOT beside others that serve CLIP over HTTP, with as many threads: 1, 8 and 32 clients, then an open loop.
 
 All have a ViT-B/32 of random weights in float32. The others need environments of their own:
 
@@ -27,7 +27,7 @@ import grpc
 import httpx
 import open_clip
 from safetensors.torch import save_file
-from serve_load import Call, Stretch, closed_loop
+from serve_load import Call, Stretch, closed_loop, open_loop
 from serve_process import Server, server
 from serve_work import fill, start_encoder
 
@@ -36,6 +36,8 @@ from scot.v1 import search_pb2, search_pb2_grpc
 
 ARCHITECTURE = "ViT-B-32"
 CLIENTS = (1, 8, 32)
+RATES = (0.5, 0.9)
+DEADLINE_S = 10.0
 HITS = 10
 
 # transformers' default CLIP is a ViT-B/32. Nothing but a start-up check tokenises: a vocabulary of letters will do.
@@ -125,8 +127,10 @@ def compared(numbers: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The numbers of SCOT and of another server, and their ratios, which are printed too."""
     (ours, mine), (them, theirs) = numbers.items()
     ratios: dict[str, float] = {}
-    for clients in mine:
+    for clients in map(str, CLIENTS):
         ratios[f"throughput, {clients} clients"] = mine[clients]["goodput"] / theirs[clients]["goodput"]
+    for share in RATES:
+        ratios[f"p99 at {share:g} x its peak"] = mine[f"{share:g} x"]["p99_ms"] / theirs[f"{share:g} x"]["p99_ms"]
     ratios["median, 1 client"] = mine["1"]["p50_ms"] / theirs["1"]["p50_ms"]
     print(f"{ours} ÷ {them}: {', '.join(f'{name} {value:.2f}' for name, value in ratios.items())}", flush=True)
     return {**numbers, **ratios}
@@ -239,10 +243,15 @@ async def clip_retrieval_searches(running: Server, pictures: list[bytes], second
 
 
 async def under_load(name: str, call: Call, seconds: float) -> dict[str, Any]:
-    """Warm it up, then each number of clients."""
+    """Warm it up, then each number of clients, then queries that come at random at rates of its own peak."""
     await closed_loop(call, clients=8, seconds=3)
     stretches: dict[str, Stretch] = {}
     for clients in CLIENTS:
         stretches[str(clients)] = await closed_loop(call, clients=clients, seconds=seconds)
         print(stretches[str(clients)].row(name, f"{clients} clients" if clients > 1 else "1 client"), flush=True)
-    return {clients: stretch.numbers() for clients, stretch in stretches.items()}
+    peak = max(stretch.goodput for stretch in stretches.values())
+    for share in RATES:
+        stretch = await open_loop(call, rate=share * peak, seconds=seconds, deadline_s=DEADLINE_S, seed=0)
+        print(stretch.row(name, f"{share:g} x its peak"), flush=True)
+        stretches[f"{share:g} x"] = stretch
+    return {load: stretch.numbers() for load, stretch in stretches.items()}

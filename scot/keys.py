@@ -1,9 +1,11 @@
 """API keys of SCOT's services, and the file of the keys that a service accepts.
 
 A keys file has a line for each key: the sha256 of the key in hex, then ``WORD=VALUE`` in any order; ``#`` starts a
-comment. The default role is read; without a rate the number of requests is not limited::
+comment. The default role is read; without a rate the number of requests is not limited, and without collections a key
+opens all of them::
 
     2bb80d537b1da3e3… name=shop role=read rate=50 burst=100
+    97f0cc12ab1e77d0… name=acme role=read-write collections=acme,acme-* items=100000
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import math
 import re
 import secrets
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -25,7 +28,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 _PREFIX = "scot_"
-_WORDS = ("name", "role", "rate", "burst")
+_PATTERN = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9_.\-*?]{0,127}")
+_WORDS = ("name", "role", "rate", "burst", "collections", "items")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class ApiKey:
     """Requests per second, on average; None: no limit."""
     burst: float | None = None
     """Requests at once after a pause; by default those of one second, at least one."""
+    collections: tuple[str, ...] = ()
+    """The names of the collections that the key opens, or patterns with ``*`` and ``?``; empty: all."""
+    items: int | None = None
+    """The most items of a collection to which the key may add; None: no limit."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -58,11 +66,31 @@ class ApiKey:
             raise InvalidInput("rate must be a number of requests per second above 0")
         if self.burst is not None and not (math.isfinite(self.burst) and self.burst >= 1):
             raise InvalidInput("burst must be at least 1 request")
+        for pattern in self.collections:
+            if not _PATTERN.fullmatch(pattern):
+                raise InvalidInput(
+                    "collections must be names of collections, with commas between; * and ? match others"
+                )
+        if self.items is not None and self.items < 0:
+            raise InvalidInput("items must be a number of items of at least 0")
+
+    def opens(self, collection: str) -> bool:
+        """Whether the key opens a collection."""
+        return not self.collections or any(fnmatchcase(collection, pattern) for pattern in self.collections)
+
+    @property
+    def only_collection(self) -> str:
+        """The one collection that the key opens; empty if it may open several."""
+        name = self.collections[0] if len(self.collections) == 1 else ""
+        return "" if set(name) & set("*?") else name
 
     @property
     def line(self) -> str:
         """The line of the file."""
-        given = {"name": self.name, "role": self.role, "rate": self.rate, "burst": self.burst}
+        given = {
+            "name": self.name, "role": self.role, "rate": self.rate, "burst": self.burst,
+            "collections": ",".join(self.collections) or None, "items": self.items,
+        }  # fmt: skip
         words = [
             f"{word}={value:g}" if isinstance(value, float) else f"{word}={value}"
             for word, value in given.items()
@@ -136,6 +164,14 @@ def _key(words: list[str]) -> ApiKey:
         numbers = {word: float(given[word]) for word in ("rate", "burst") if word in given}
     except ValueError:
         raise InvalidInput("rate and burst must be numbers") from None
+    if not re.fullmatch("[0-9]+", items := given.get("items", "0"), re.ASCII):
+        raise InvalidInput("items must be a number of items of at least 0")
     digest = bytes.fromhex(first)
-    # The role is checked when the key is made.
-    return ApiKey(digest, given.get("name", digest.hex()[:8]), given.get("role", "read"), **numbers)  # type: ignore[arg-type]
+    return ApiKey(
+        digest,
+        given.get("name", digest.hex()[:8]),
+        given.get("role", "read"),  # type: ignore[arg-type]  # checked when the key is made
+        **numbers,
+        collections=tuple(given["collections"].split(",")) if "collections" in given else (),
+        items=int(items) if "items" in given else None,
+    )

@@ -24,13 +24,16 @@ from typing import Any
 import grpc
 
 from scot.errors import ScotError, grpc_status
-from scot.keys import Role
+from scot.keys import ApiKey, Role
 from services.access import Caller, Keys
 
 INTERNAL_SENTENCE = "something went wrong inside the service"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the current request: the caller's ``x-request-id``, or a new one."""
+current_key: ContextVar[ApiKey | None] = ContextVar("current_key", default=None)
+"""The key of the current request; None where a service or a method needs none."""
+_noted: ContextVar[dict[str, Any] | None] = ContextVar("noted", default=None)
 _admit_again: ContextVar[Callable[[], Caller] | None] = ContextVar("admit_again", default=None)
 
 
@@ -42,7 +45,15 @@ async def count_request() -> None:
         Unauthenticated, PermissionDenied: the key is no longer known, or no longer has the role.
     """
     if (admit := _admit_again.get()) is not None:
-        await admit().spend()
+        caller = admit()
+        current_key.set(caller.key)
+        await caller.spend()
+
+
+def note(**fields: str | int) -> None:
+    """Add fields to the log line of the current call."""
+    if (noted := _noted.get()) is not None:
+        noted.update(fields)
 
 
 @dataclass(slots=True)
@@ -64,6 +75,7 @@ class _Call:
         _admit_again.set(admit)
         caller = admit()
         self.key = caller.key.name
+        current_key.set(caller.key)
         if not isinstance(request, AsyncIterator):
             await caller.spend()
 
@@ -133,6 +145,8 @@ class Envelope:
         sent = str(call.metadata.get("x-request-id", ""))
         identity = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         request_id.set(identity)
+        noted: dict[str, Any] = {}
+        _noted.set(noted)
         grpc_context.set_trailing_metadata([("x-request-id", identity)])
         with self.span(method, current) as span:
             try:
@@ -154,8 +168,8 @@ class Envelope:
                     if call.status not in ("OK", "CANCELLED"):
                         span.failed()
                 event = {"event": "request", "method": method, "status": call.status, "seconds": round(seconds, 6)}
-                optional = {"key": call.key, "message": call.message}
-                event |= {name: value for name, value in optional.items() if value}
+                optional = {"key": call.key, **noted, "message": call.message}
+                event |= {name: value for name, value in optional.items() if value != ""}
                 self.logger.info(json.dumps({**event, "request_id": identity}, ensure_ascii=False))
 
 

@@ -24,6 +24,10 @@ class NewConfig:
     """Requests per second, on average; by default there is no limit."""
     burst: float | None = None
     """Requests at once after a pause; by default those of one second, at least one."""
+    collections: tuple[str, ...] = ()
+    """The collections that the key opens; * and ? match several; by default all."""
+    items: int | None = None
+    """The most items of a collection to which the key may add; by default there is no limit."""
     json: bool = False
     """Print one line of JSON, with the key and its line."""
 
@@ -32,10 +36,12 @@ def new(config: NewConfig) -> int:
     """Print a new key and its line.
 
     Raises:
-        InvalidInput: the name, the rate or the burst is malformed.
+        InvalidInput: the name, the rate, the burst, a collection or the number of items is malformed.
     """
     key = new_key()
-    line = ApiKey(digest_of(key), config.name, config.role, config.rate, config.burst).line
+    line = ApiKey(
+        digest_of(key), config.name, config.role, config.rate, config.burst, config.collections, config.items
+    ).line
     if config.json:
         print_json({"key": key, "line": line})
         return 0

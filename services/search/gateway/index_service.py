@@ -15,14 +15,14 @@ from scot.index.payload import payload_to_proto
 from scot.index.store import Item
 from scot.index.thumbnails import CONTENT_TYPE
 from scot.v1 import index_pb2
-from services.calls import count_request
+from services.calls import count_request, note
 from services.search.gateway.context import Context
+from services.search.gateway.tenants import beyond_quota, collection_of, opens, quota_sentence
 from services.search.rpc import limits
 from services.search.rpc.validation import (
     checked_id,
     checked_ids,
     checked_image,
-    checked_name,
     checked_number,
     checked_origin,
     checked_page,
@@ -38,18 +38,20 @@ if TYPE_CHECKING:
 
 async def upsert_items(context: Context, request: index_pb2.UpsertItemsRequest) -> index_pb2.UpsertItemsResponse:
     """Insert or replace items. When this returns, the accepted ones are stored; each refused one has its error."""
-    collection, info = _collection(context, request.collection), context.encoder_info
+    collection, info = collection_of(context, request.collection), context.encoder_info
     checked_number("items", len(request.items), limits.MAX_ITEMS)
     with context.metrics.store("check"):
         await context.store.ensure(collection, info.encoder_id, info.dim, context.settings.service.collections)
     first: dict[str, int] = {}
     for place, message in enumerate(request.items):
         first.setdefault(message.item_id, place)
+    beyond = await beyond_quota(context, collection, [item_id for item_id in first if item_id])
+    refusals = {first[item_id]: quota_sentence(collection) for item_id in beyond}
+    for place, message in enumerate(request.items):
+        if first[message.item_id] != place:
+            refusals[place] = f"item_id: items[{first[message.item_id]}] of this request has the same"
     checked = await asyncio.gather(
-        *(
-            _item(context, collection, place, message, first[message.item_id])
-            for place, message in enumerate(request.items)
-        )
+        *(_item(context, collection, message, refusals.get(place, "")) for place, message in enumerate(request.items))
     )
     items = {place: each[0] for place, each in enumerate(checked) if not isinstance(each, ScotError)}
     pixels = {place: each[1] for place, each in enumerate(checked) if not isinstance(each, ScotError)}
@@ -69,6 +71,7 @@ async def upsert_items(context: Context, request: index_pb2.UpsertItemsRequest) 
         upserted=len(items),
         refused=len(checked) - len(items),
     )
+    note(upserted=response.upserted, refused=response.refused)
     context.metrics.items("indexed", response.upserted)
     context.metrics.items("refused", response.refused)
     return response
@@ -85,22 +88,24 @@ async def upsert_items_stream(
         total.upserted += response.upserted
         total.refused += response.refused
         total.results.extend(result for result in response.results if not result.ok)
+    note(upserted=total.upserted, refused=total.refused)
     return total
 
 
 async def delete_items(context: Context, request: index_pb2.DeleteItemsRequest) -> index_pb2.DeleteItemsResponse:
     """Delete; an id that does not exist is no error."""
-    collection = _collection(context, request.collection)
+    collection = collection_of(context, request.collection)
     ids = checked_ids("item_ids", request.item_ids)
     with context.metrics.store("delete"):
         response = index_pb2.DeleteItemsResponse(deleted=await context.store.delete(collection, ids))
+    note(deleted=response.deleted)
     context.metrics.items("deleted", response.deleted)
     return response
 
 
 async def get_items(context: Context, request: index_pb2.GetItemsRequest) -> index_pb2.GetItemsResponse:
     """Look up items by id; the response lists the missing ids."""
-    collection = _collection(context, request.collection)
+    collection = collection_of(context, request.collection)
     ids = checked_ids("item_ids", request.item_ids)
     with context.metrics.store("get"):
         found = await context.store.get(collection, ids, with_vectors=request.with_vectors)
@@ -120,7 +125,7 @@ async def get_items(context: Context, request: index_pb2.GetItemsRequest) -> ind
 
 async def list_items(context: Context, request: index_pb2.ListItemsRequest) -> index_pb2.ListItemsResponse:
     """One page of the ids and origins of a source's items, or of all items."""
-    collection = _collection(context, request.collection)
+    collection = collection_of(context, request.collection)
     if request.limit > limits.MAX_LISTED:
         raise InvalidInput(f"limit: {request.limit} is more than {limits.MAX_LISTED}")
     if len(request.source) > limits.MAX_ORIGIN_CHARS:
@@ -136,7 +141,7 @@ async def list_items(context: Context, request: index_pb2.ListItemsRequest) -> i
 
 async def get_pictures(context: Context, request: index_pb2.GetPicturesRequest) -> index_pb2.GetPicturesResponse:
     """Thumbnails of items; the response lists the ids without one."""
-    collection = _collection(context, request.collection)
+    collection = collection_of(context, request.collection)
     ids = checked_ids("item_ids", request.item_ids, limits.MAX_PICTURES)
     with context.metrics.store("pictures"):
         found = await context.store.pictures(collection, ids)
@@ -153,16 +158,17 @@ async def collection_info(
     context: Context, request: index_pb2.CollectionInfoRequest
 ) -> index_pb2.CollectionInfoResponse:
     """The number of items of a collection, and its encoder."""
-    collection = _collection(context, request.collection)
+    collection = collection_of(context, request.collection)
     with context.metrics.store("info"):
         return _info_message(await context.store.info(collection))
 
 
 async def list_collections(context: Context, _: index_pb2.ListCollectionsRequest) -> index_pb2.ListCollectionsResponse:
-    """The collections that a request can name."""
+    """The collections that a request can name, and its key opens."""
     with context.metrics.store("collections"):
         found = await describe_all(context.store.engine)
-    return index_pb2.ListCollectionsResponse(collections=[_info_message(each) for each in found if is_name(each.name)])
+    named = [each for each in found if is_name(each.name) and opens(each.name)]
+    return index_pb2.ListCollectionsResponse(collections=[_info_message(each) for each in named])
 
 
 def _info_message(info: CollectionInfo) -> index_pb2.CollectionInfoResponse:
@@ -171,18 +177,14 @@ def _info_message(info: CollectionInfo) -> index_pb2.CollectionInfoResponse:
     )
 
 
-def _collection(context: Context, name: str) -> str:
-    return checked_name("collection", name, default=context.settings.service.collection)
-
-
 async def _item(
-    context: Context, collection: str, place: int, message: index_pb2.Item, first: int
+    context: Context, collection: str, message: index_pb2.Item, refusal: str
 ) -> tuple[Item, Pixels | None] | ScotError:
-    """The item with its vector, or with the pixels to embed; or why it is refused."""
+    """The item with its vector, or with the pixels to embed; or why it is refused, ``refusal`` if that is not empty."""
     try:
         item_id = checked_id("item_id", message.item_id)
-        if first != place:
-            return InvalidInput(f"item_id: items[{first}] of this request has the same")
+        if refusal:
+            return InvalidInput(refusal)
         payload, origin = checked_payload("payload", message.payload), checked_origin("origin", message)
         item = Item(item_id, None, payload, origin)
         match message.WhichOneof("content"):

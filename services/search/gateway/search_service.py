@@ -21,13 +21,13 @@ from services.search.composer.messages import Composed, ComposeJob, ComposeTurn,
 from services.search.gateway.context import Context
 from services.search.gateway.conversation import compose_turns, item_vectors, start_item
 from services.search.gateway.shadow import AnsweredQuery
+from services.search.gateway.tenants import collection_of
 from services.search.rpc import limits
 from services.search.rpc.query import SearchQuery, parse_query
 from services.search.rpc.validation import (
     checked_field,
     checked_filter,
     checked_image,
-    checked_name,
     checked_number,
     checked_text,
     vector_message,
@@ -80,7 +80,7 @@ async def answer_query(context: Context, request: search_pb2.ComposeSearchReques
     """Check the request, decode, compose in one call to the towers unless the query came before, search the store."""
     begun = time.perf_counter()
     info = context.encoder_info
-    query = parse_query(request, dim=info.dim, default_collection=context.settings.service.collection)
+    query = parse_query(request, dim=info.dim, collection=collection_of(context, request.collection))
     with context.metrics.store("check"):
         await context.store.check(query.collection, info.encoder_id, info.dim)
     vectors = await item_vectors(context, query)
@@ -158,7 +158,7 @@ async def facets(context: Context, request: search_pb2.FacetsRequest) -> search_
     if request.limit > limits.MAX_FACET_VALUES:
         raise InvalidInput(f"limit: {request.limit} is more than {limits.MAX_FACET_VALUES}")
     fields = [checked_field(f"fields[{place}]", name) for place, name in enumerate(request.fields)]
-    collection = checked_name("collection", request.collection, default=context.settings.service.collection)
+    collection = collection_of(context, request.collection)
     filter = checked_filter("filter", request.filter) if request.HasField("filter") else None
     with context.metrics.store("facets"):
         found = await context.store.facets(

@@ -11,7 +11,7 @@ from scot.index.filters import Filter
 from scot.v1 import search_pb2
 from services.search.rpc import limits
 from services.search.rpc.turns import TurnInput, parse_turns
-from services.search.rpc.validation import checked_composer, checked_field, checked_filter, checked_name
+from services.search.rpc.validation import checked_composer, checked_field, checked_filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class SearchQuery:
         return tuple(out)
 
 
-def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_collection: str) -> SearchQuery:
-    """Check every field of the request for an encoder of dimension ``dim``.
+def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, collection: str) -> SearchQuery:
+    """Check every field of the request for an encoder of dimension ``dim``; its ``collection`` is checked already.
 
     Raises:
         InvalidInput: a field is wrong; the message begins with its name.
@@ -68,7 +68,7 @@ def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, default_c
     return SearchQuery(
         turns=turns,
         composer=checked_composer("composer", request.composer),
-        collection=checked_name("collection", request.collection, default=default_collection),
+        collection=collection,
         filter=checked_filter("filter", request.filter) if request.HasField("filter") else None,
         limit=request.limit or limits.DEFAULT_HITS,
         offset=request.offset,

@@ -30,7 +30,8 @@ def vector(*values: float) -> search_pb2.Vector:
 
 
 def query(**fields: Any) -> SearchQuery:
-    return parse_query(search_pb2.ComposeSearchRequest(**fields), dim=DIM, default_collection="gallery")
+    request = search_pb2.ComposeSearchRequest(**fields)
+    return parse_query(request, dim=DIM, collection=request.collection or "gallery")
 
 
 def edited(text: str = "make it red", **more: Any) -> list[search_pb2.Edit]:

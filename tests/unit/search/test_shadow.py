@@ -145,7 +145,7 @@ class RecordedMetrics:
 def query(*, reference: str = "", **fields: Any) -> SearchQuery:
     start = search_pb2.Reference(item_id=reference) if reference else None
     request = search_pb2.ComposeSearchRequest(reference=start, edits=[search_pb2.Edit(text="red")], limit=10)
-    return replace(parse_query(request, dim=DIM, default_collection="gallery"), **fields)
+    return replace(parse_query(request, dim=DIM, collection="gallery"), **fields)
 
 
 def axis(place: float) -> np.ndarray[Any, Any]:
