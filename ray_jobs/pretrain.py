@@ -3,20 +3,26 @@
 
     python ray_jobs/pretrain.py --embeddings embeddings/ --composers composers/
     ray job submit --working-dir . -- python ray_jobs/pretrain.py --embeddings /data/emb --composers /data/composers
+    ray job submit -- python ray_jobs/pretrain.py
 
 Joins the Ray cluster of RAY_ADDRESS, or starts a local one; --num-workers 0 trains in this process, without Ray. The
 same command resumes a run that was stopped; a finished run is not trained again.
+
+Without a flag it uses the places that the chart gives the pods of a release as environment variables, and elsewhere
+those of `make demo`. Where there are no edits or no embeddings yet, it makes them.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from ray_jobs.learning import Data, demo_workspace, pass_gate
 from scot import flags
 from scot.cluster import job_result
 from scot.composers import Registry
@@ -38,7 +44,15 @@ class PretrainConfig:
     """Pretrain a composer on cached embeddings and publish it."""
 
     embeddings: str = ""
-    """The embedding cache that ray_jobs/encode.py wrote."""
+    """The embedding cache that ray_jobs/encode.py wrote; by default that of `make demo`."""
+    source: list[str] = field(default_factory=list)
+    """Captioned images; where --embeddings is empty, edits and embeddings of them are made first."""
+    triplets: list[str] = field(default_factory=list)
+    """The folders of those edits; where the first is empty, it is filled. By default beside --embeddings."""
+    encoder: str = "tiny"
+    """The encoder of --source and --gallery: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    gallery: list[str] = field(default_factory=list)
+    """Galleries drawn by `scot draw --split eval`; the version is released if it passes the gate on them."""
     images: str = ""
     """With --from-captions: a cache with images like those to search, for their moments; by default --embeddings."""
     composers: str = "composers"
@@ -58,7 +72,8 @@ class PretrainConfig:
     scratch: str = ""
     """A folder of each machine for that copy; by default in the temporary folder of the system."""
     release: bool = True
-    """Make the published version the released one, unless it loses to a baseline on the held-out triplets."""
+    """Make the published version the released one, unless it loses to a baseline on the held-out triplets or --gallery
+    refuses it."""
     republish: bool = False
     """Publish a finished run again, as a new version."""
     json: bool = False
@@ -70,13 +85,21 @@ class PretrainConfig:
 def main(config: PretrainConfig) -> int:
     """Train, write the report and the artifact, publish it."""
     if not config.embeddings:
-        raise InvalidFlag("--embeddings is missing")
+        config = _in_demo(config)
     if config.num_workers < 0:
         raise InvalidFlag(f"--num-workers must not be negative, but is {config.num_workers}")
     if config.max_workers and not 1 <= config.num_workers <= config.max_workers:
         raise InvalidFlag(f"--max-workers {config.max_workers} needs --num-workers between 1 and it")
+    check_shares(config.training.batch_size, max(1, config.num_workers), config.max_workers)
+    data = Data(config.source, config.triplets, config.embeddings, config.encoder)
+    with _ray(config) if data.missing and config.num_workers else nullcontext():
+        if data.missing:
+            data.make(config.training.architecture, with_ray=config.num_workers > 0)
+        return _pretrain(config)
+
+
+def _pretrain(config: PretrainConfig) -> int:
     settings = config.training
-    check_shares(settings.batch_size, max(1, config.num_workers), config.max_workers)
     info, _ = check_cache(config.embeddings)
     configure(settings.architecture, network_settings(settings, info))  # refused before it trains
     if config.images and not settings.from_captions:
@@ -91,20 +114,19 @@ def main(config: PretrainConfig) -> int:
         published = done is not None and done["version"] in registry.versions()
         if done is not None and published and not config.republish:
             print(f"run {run.name} is finished: {_recall(done['metrics'])}, published as {done['version']}")
-            _finish(config, run, done["version"])
-            return 0
+            return _finish(config, run, registry, done["version"])
         if not run.trained():
             check_writable(config.composers)
             print(f"run {run.name}: {info.counts.get('triplets', 0):,} triplets of {info.encoder_id}", flush=True)
             _train(config, run)
-        version = run.publish(registry, release=config.release, again=config.republish)
+        release = config.release and not config.gallery
+        version = run.publish(registry, release=release, again=config.republish)
     metrics = registry.metrics(version)
     state = "released" if registry.released() == version else "not released"
     print(f"published {version} ({state}) in {config.composers}: {_recall(metrics)}")
     if config.release and (reason := objection(metrics)):
         print(f"{version} is published and not released: {reason}; `scot composers promote --force` releases it")
-    _finish(config, run, version)
-    return 0
+    return _finish(config, run, registry, version)
 
 
 def _train(config: PretrainConfig, run: RunFolder) -> None:
@@ -119,18 +141,40 @@ def _train(config: PretrainConfig, run: RunFolder) -> None:
     data = open_cache(source.embeddings, memory_gib=source.memory_gib, scratch=source.scratch)
     split(data, run.config.held_out)
     del data
-    from ray_jobs.session import ray_session
-
     workers = (config.num_workers, config.max_workers) if config.max_workers else config.num_workers
-    with ray_session(num_cpus=max(os.cpu_count() or 1, config.num_workers, config.max_workers)):
+    with _ray(config):
         train_with_ray(run, source, say, num_workers=workers, use_gpu=config.use_gpu)
 
 
-def _finish(config: PretrainConfig, run: RunFolder, version: str) -> None:
+def _finish(config: PretrainConfig, run: RunFolder, registry: Registry, version: str) -> int:
+    """The gate, the report and the result. Raises NotPromoted when the gate refuses the version."""
     if run.report_file().exists():  # runs of older versions have none
         print(f"report: {run.shown(run.report_file())}")
+    if config.release and config.gallery and not objection(registry.metrics(version)):
+        pass_gate(registry, version, config.gallery, config.encoder)
     if config.json:
         job_result.write({"version": version})
+    return 0
+
+
+def _ray(config: PretrainConfig) -> AbstractContextManager[None]:
+    from ray_jobs.session import ray_session
+
+    return ray_session(num_cpus=max(os.cpu_count() or 1, config.num_workers, config.max_workers))
+
+
+def _in_demo(config: PretrainConfig) -> PretrainConfig:
+    """The settings with the places of ``make demo``, where they name none. Raises InvalidFlag: there is none."""
+    space, defaults = demo_workspace(), PretrainConfig()
+    return replace(
+        config,
+        embeddings=str(space.embeddings),
+        source=config.source or [*map(str, space.trains)],
+        triplets=config.triplets or [str(space.triplets)],
+        gallery=config.gallery or [str(folder) for folder in space.galleries if folder.is_dir()],
+        composers=str(space.composers) if config.composers == defaults.composers else config.composers,
+        runs=str(space.runs) if config.runs == defaults.runs else config.runs,
+    )
 
 
 def _recall(metrics: dict[str, float]) -> str:

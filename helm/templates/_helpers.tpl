@@ -101,6 +101,28 @@ http://{{ include "scot.fullname" . }}-qdrant:6333
 {{ default "/artifacts" .Values.artifacts.url | trimSuffix "/" }}
 {{- end -}}
 
+{{/* Where jobs and commands in a pod of the release find and leave things, as the environment variables of their flags. */}}
+{{- define "scot.places" -}}
+{{- $root := include "scot.artifactsRoot" . -}}
+{{- $source := .Values.pipeline.source -}}
+{{- $drawn := and .Values.bootstrap.enabled .Values.artifacts.persistence.enabled -}}
+{{- if and (not $source) $drawn .Values.bootstrap.trainSize -}}
+{{- $source = list "/artifacts/catalogue/wardrobe" "/artifacts/catalogue/scenes" -}}
+{{- end -}}
+- {name: SCOT_ENCODER, value: {{ .Values.search.encoder | quote }}}
+{{- range $name := list "composers" "triplets" "embeddings" "runs" }}
+- {name: SCOT_{{ upper $name }}, value: {{ printf "%s/%s" $root $name | quote }}}
+{{- end }}
+{{- $quoted := list -}}
+{{- range $source }}{{ $quoted = append $quoted (squote .) }}{{ end -}}
+{{- with $quoted }}
+- {name: SCOT_SOURCE, value: {{ join " " . | quote }}}
+{{- end }}
+{{- if $drawn }}
+- {name: SCOT_GALLERY, value: "/artifacts/gallery/wardrobe /artifacts/gallery/scenes"}
+{{- end }}
+{{- end -}}
+
 {{/* Whether the pods that mount the artifacts must run on one node: yes, unless the volume has another access mode. */}}
 {{- define "scot.artifactsOnOneNode" -}}
 {{- $claim := .Values.artifacts.persistence -}}

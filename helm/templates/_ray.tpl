@@ -51,6 +51,10 @@ spec:
         - {name: HOME, value: /home/scot}
         - {name: HF_HOME, value: {{ ternary "/artifacts/huggingface" "/tmp/huggingface" $values.artifacts.persistence.enabled }}}
         - {name: RAY_SERVE_GRPC_MAX_MESSAGE_SIZE, value: "356515840"}
+        {{- if eq .node "head" }}
+        - {name: RAY_API_SERVER_ADDRESS, value: "http://127.0.0.1:8265"} # of `ray job submit`, in a shell of this pod
+        {{- end }}
+        {{- include "scot.places" $ctx | nindent 8 }}
         {{- with include "scot.qdrantSecret" $ctx }}
         - name: SCOT_QDRANT_API_KEY
           valueFrom:

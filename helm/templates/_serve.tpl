@@ -1,7 +1,7 @@
 {{/* The Serve config of the search application, the string in serveConfigV2. */}}
 {{- define "scot.serveConfig" -}}
 {{- $search := .Values.search -}}
-{{- $args := dict "encoder" $search.encoder "collection" $search.collection "composers" (printf "%s/composers" (include "scot.artifactsRoot" .)) -}}
+{{- $args := dict "encoder" $search.encoder "collection" $search.collection "composers" (printf "%s/composers" (include "scot.artifactsRoot" .)) "follow_s" 5 -}}
 {{- if eq .Values.store.mode "embedded" -}}
 {{- $_ := set $args "store" "/artifacts/qdrant" -}}
 {{- else -}}

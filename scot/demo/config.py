@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from scot.worlds.workspace import DEMO
+
 
 @dataclass(frozen=True)
 class DemoConfig:
@@ -13,7 +15,7 @@ class DemoConfig:
     Example: scot demo --once
     """
 
-    data: Path = Path("scot-demo")
+    data: Path = DEMO
     """The folder for all data; a second run reuses it."""
     once: bool = False
     """Stop after both acts; otherwise the service continues."""

@@ -16,7 +16,7 @@ from scot.client import ScotClient
 from scot.commands.search import thumbnails
 from scot.demo.config import DemoConfig
 from scot.demo.service import Service
-from scot.demo.steps import Step, Workspace, draw_galleries, index_galleries, learning, measuring, run_step, shown
+from scot.demo.steps import Step, draw_galleries, index_galleries, learning, measuring, run_step, shown
 from scot.errors import NotPromoted
 from scot.evaluation.contact_sheet import SheetRow, contact_sheet, save_sheet
 from scot.ports import check_port, port_or_free
@@ -24,6 +24,7 @@ from scot.progress import report_console
 from scot.worlds import WORLDS
 from scot.worlds.gallery import Query
 from scot.worlds.queries import read_queries
+from scot.worlds.workspace import Workspace
 
 _PACKAGED = "tiny-1"
 _SEARCHES = 4

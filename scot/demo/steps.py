@@ -16,6 +16,7 @@ from scot.cluster import job_result
 from scot.demo.config import DemoConfig
 from scot.errors import Unavailable
 from scot.worlds import WORLDS
+from scot.worlds.workspace import Workspace
 
 _SCOT = (sys.executable, "-m", "scot.cli")
 _WIDTHS = {"token_combiner": ("--projection", "256", "--hidden", "512")}  # as tiny-1 has; a step takes half the time
@@ -28,36 +29,6 @@ class Step:
 
     title: str
     commands: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """The folders of the demo."""
-
-    root: Path
-
-    def train(self, world: str) -> Path:
-        """Captioned images for training."""
-        return self.root / "train" / world
-
-    def gallery(self, world: str) -> Path:
-        """Images to search, with queries."""
-        return self.root / "gallery" / world
-
-    @property
-    def galleries(self) -> list[Path]:
-        """The gallery of every world."""
-        return [self.gallery(world) for world in WORLDS]
-
-    @property
-    def composers(self) -> Path:
-        """The registry, which the service reads too."""
-        return self.root / "composers"
-
-    @property
-    def evaluation(self) -> Path:
-        """The measurements."""
-        return self.root / "evaluation"
 
 
 def draw_galleries(config: DemoConfig) -> Step:
@@ -79,10 +50,10 @@ def index_galleries(config: DemoConfig) -> Step:
 
 def learning(config: DemoConfig) -> list[Step]:
     """From captions to a published composer that is not released; the last command reports its version."""
-    space, data = Workspace(config.data), config.data
+    space = Workspace(config.data)
     seed = ("--seed", str(config.seed))
-    trains = [str(space.train(world)) for world in WORLDS]
-    triplets, embeddings = str(data / "triplets"), str(data / "embeddings")
+    trains = [str(folder) for folder in space.trains]
+    triplets, embeddings = str(space.triplets), str(space.embeddings)
     draw = [_draw(config, world, "train", config.train_size, space.train(world)) for world in WORLDS]
     generate = _job(
         *("generate_edits", "--source", *trains, "--output", triplets, "--overwrite", *seed),
@@ -94,7 +65,7 @@ def learning(config: DemoConfig) -> list[Step]:
     )
     pretrain = _job(
         *("pretrain", "--num-workers", "0", "--embeddings", embeddings, "--composers", str(space.composers)),
-        *("--runs", str(data / "runs"), "--steps", str(config.steps), "--architecture", config.architecture, *seed),
+        *("--runs", str(space.runs), "--steps", str(config.steps), "--architecture", config.architecture, *seed),
         *(
             "--analogy-weight",
             str(config.analogy_weight),

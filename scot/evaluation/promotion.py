@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scot.composers import Composer, Registry, artifact, composer_path, load_composer, packaged_for
 from scot.composers.registry import Rollback
+from scot.data.places import open_place
 from scot.encoders import Encoder, load_encoder
 from scot.errors import EncoderMismatch, InvalidFlag, InvalidInput, ScotError
 from scot.evaluation.gate import COMPARED, GATE_METRICS, Check, Decision, compared, decide, utc_now
@@ -21,7 +22,7 @@ def compare(
     first: str,
     second: str,
     *,
-    galleries: Sequence[Path],
+    galleries: Sequence[str | Path],
     encoder: str,
     cache: Path,
     progress: Progress = SILENT,
@@ -42,7 +43,7 @@ def promote(
     registry: Registry,
     version: str,
     *,
-    galleries: Sequence[Path],
+    galleries: Sequence[str | Path],
     encoder: str,
     cache: Path,
     force: bool = False,
@@ -53,7 +54,7 @@ def promote(
     Args:
         registry: the composers.
         version: the version to release.
-        galleries: folders drawn by ``scot draw --split eval``.
+        galleries: folders, or URLs of them, drawn by ``scot draw --split eval``.
         encoder: the encoder that it was trained on.
         cache: the folder of the galleries' embeddings.
         force: release it in spite of any objection; the numbers are recorded all the same.
@@ -104,7 +105,7 @@ def rollback(registry: Registry) -> Rollback:
     return done
 
 
-def _check_galleries(folders: Sequence[Path]) -> None:
+def _check_galleries(folders: Sequence[str | Path]) -> None:
     if not folders:
         raise InvalidFlag("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
 
@@ -115,14 +116,14 @@ def _checks(
     other: Composer | None,
     *,
     metrics: Sequence[str],
-    galleries: Sequence[Path],
+    galleries: Sequence[str | Path],
     cache: Path,
     progress: Progress,
 ) -> list[Check]:
     """Measure one or two composers on every gallery."""
     checks: list[Check] = []
     for folder in galleries:
-        encoded = encode_benchmark(read_gallery(folder), encoder, folder, cache, progress=progress)
+        encoded = encode_benchmark(read_gallery(folder), encoder, open_place(folder), cache, progress=progress)
         checks += compared(encoded, candidate, other, gallery=gallery_hash(folder), metrics=metrics)
     return checks
 

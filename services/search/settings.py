@@ -106,6 +106,8 @@ class SearchSettings:
     """Start the encoder replicas with their first call: a small machine answers queries sooner."""
     drain_s: float = 2.0
     """Seconds that a replica which ends still answers those who do not know it yet, at least."""
+    follow_s: float = 0.0
+    """Seconds between two looks at the registry for a newly released composer; 0: none, as scot serve looks itself."""
 
     def __post_init__(self) -> None:
         if (self.store is None) == (self.service.qdrant.qdrant_url is None):
@@ -117,8 +119,9 @@ class SearchSettings:
         for name in ("decode_threads", "batch", "gateways", "composer_replicas", "encoder_replicas"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1")
-        if self.drain_s < 0:
-            raise InvalidInput("drain_s must not be negative")
+        for name in ("drain_s", "follow_s"):
+            if getattr(self, name) < 0:
+                raise InvalidInput(f"{name} must not be negative")
 
 
 def from_args(args: Mapping[str, object]) -> SearchSettings:

@@ -34,6 +34,7 @@ class ComposerReplica:
         # Imported here: a process that only deploys the application should not wait for PyTorch.
         from scot.composers import Registry
         from scot.index.thumbnails import Thumbnails
+        from services.search.composer.followed_registry import FollowedRegistry
         from services.search.composer.item_pictures import ItemPictures
         from services.search.composer.loaded_composers import LoadedComposers
         from services.search.composer.rolled_out import compose_rolled_out
@@ -42,6 +43,7 @@ class ComposerReplica:
         self._encoder_info = EncoderInfo(encoder.id, encoder.dim, encoder.resizing)
         registry = Registry(settings.composers) if settings.composers else None
         self._composers = LoadedComposers(registry, encoder.id, encoder.dim)
+        self._followed = FollowedRegistry(registry, settings.follow_s, self.reload) if registry else None
         self._serving = False
         self._user_config: dict[str, Any] = {}
         self._metrics = ComposerMetrics()
@@ -62,6 +64,8 @@ class ComposerReplica:
         # Not on the event loop and not on the towers' thread, where queries continue while composers are loaded.
         await asyncio.get_running_loop().run_in_executor(None, self._roll_out, user_config)
         self._user_config, self._serving = user_config, True
+        if self._followed:
+            self._followed.start()
 
     async def reload(self) -> str:
         """Read the registry again and apply the same rollout; returns the composer that answers now."""
