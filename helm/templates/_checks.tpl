@@ -63,8 +63,27 @@
 {{- if and (or .Values.web.ingress.enabled .Values.web.route.enabled) (not .Values.web.enabled) -}}
 {{- fail "\n\nweb.ingress and web.route lead to the web service: set web.enabled=true" -}}
 {{- end -}}
-{{- if and (eq .Values.ray.gcsFaultTolerance.backend "redis") (not .Values.ray.gcsFaultTolerance.redisAddress) -}}
-{{- fail "\n\nray.gcsFaultTolerance.backend is redis, so ray.gcsFaultTolerance.redisAddress must be its address: host:6379" -}}
+{{- $fault := .Values.ray.gcsFaultTolerance -}}
+{{- if and (eq $fault.backend "redis") (not $fault.redisAddress) (not .Values.redis.enabled) -}}
+{{- fail "\n\nray.gcsFaultTolerance.backend is redis: set redis.enabled=true, or ray.gcsFaultTolerance.redisAddress to the address of yours (host:6379)" -}}
+{{- end -}}
+{{- if and .Values.redis.enabled (or (ne $fault.backend "redis") $fault.redisAddress) -}}
+{{- fail "\n\nredis.enabled runs a Redis that nothing uses: set ray.gcsFaultTolerance.backend=redis and no redisAddress, or redis.enabled=false" -}}
+{{- end -}}
+{{- if gt (int .Values.qdrant.replicationFactor) (int .Values.qdrant.replicas) -}}
+{{- fail (printf "\n\nqdrant.replicationFactor is %v, but there are %v pods for the copies: raise qdrant.replicas" .Values.qdrant.replicationFactor .Values.qdrant.replicas) -}}
+{{- end -}}
+{{- if gt (int .Values.qdrant.writeConsistency) (int .Values.qdrant.replicationFactor) -}}
+{{- fail "\n\nqdrant.writeConsistency must not be larger than qdrant.replicationFactor" -}}
+{{- end -}}
+{{- $search := .Values.search -}}
+{{- $places := mul $search.replicasPerPod (ternary .Values.ray.workers.maxReplicas .Values.ray.workers.replicas .Values.ray.autoscaler.enabled) -}}
+{{- range $name := list "gateway" "composers" "encoders" -}}
+{{- $deployment := index $search $name -}}
+{{- $most := int (default $deployment.replicas (dig "max_replicas" 0 $deployment.autoscaling)) -}}
+{{- if and $places (gt $most (int $places)) -}}
+{{- fail (printf "\n\nsearch.%s wants %d replicas, but search.replicasPerPod leaves room for %d: raise ray.workers.replicas" $name $most $places) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.edits.enabled (ne .Values.edits.engine "rules") (not .Values.edits.model) -}}
 {{- fail (printf "\n\nedits.engine is %s, which needs edits.model" .Values.edits.engine) -}}
@@ -77,11 +96,16 @@
 {{- end -}}
 
 {{- if $live -}}
+{{- with lookup "apps/v1" "StatefulSet" .Release.Namespace (printf "%s-qdrant" (include "scot.fullname" .)) -}}
+{{- if and (eq $.Values.store.mode "qdrant") (ne (gt (int .spec.replicas) 1) (gt (int $.Values.qdrant.replicas) 1)) -}}
+{{- fail (printf "\n\nthis release has a Qdrant of %v, which cannot become one of %v in place: index into a new release, or keep qdrant.replicas" .spec.replicas $.Values.qdrant.replicas) -}}
+{{- end -}}
+{{- end -}}
 {{- include "scot.checkSecret" (dict "context" . "name" .Values.auth.existingSecret "keys" (list "keys.txt" "admin-key") "value" "auth.existingSecret" "needed" .Values.auth.enabled) -}}
 {{- include "scot.checkSecret" (dict "context" . "name" .Values.ray.auth.existingSecret "keys" (list "auth_token") "value" "ray.auth.existingSecret" "needed" true) -}}
 {{- include "scot.checkSecret" (dict "context" . "name" .Values.store.existingSecret "keys" (list "api-key") "value" "store.existingSecret" "needed" (eq .Values.store.mode "external")) -}}
 {{- include "scot.checkSecret" (dict "context" . "name" .Values.store.caSecret "keys" (list "ca.crt") "value" "store.caSecret" "needed" true) -}}
-{{- include "scot.checkSecret" (dict "context" . "name" .Values.ray.gcsFaultTolerance.redisSecret "keys" (list "password") "value" "ray.gcsFaultTolerance.redisSecret" "needed" (eq .Values.ray.gcsFaultTolerance.backend "redis")) -}}
+{{- include "scot.checkSecret" (dict "context" . "name" .Values.ray.gcsFaultTolerance.redisSecret "keys" (list "password") "value" "ray.gcsFaultTolerance.redisSecret" "needed" (and (eq .Values.ray.gcsFaultTolerance.backend "redis") (not .Values.redis.enabled))) -}}
 {{- include "scot.checkSecret" (dict "context" . "name" .Values.artifacts.credentialsSecret "keys" list "value" "artifacts.credentialsSecret" "needed" true) -}}
 {{- $classes := lookup "storage.k8s.io/v1" "StorageClass" "" "" -}}
 {{- if and .Values.artifacts.persistence.enabled (not .Values.artifacts.persistence.existingClaim) -}}
@@ -89,6 +113,9 @@
 {{- end -}}
 {{- if eq .Values.store.mode "qdrant" -}}
 {{- include "scot.checkStorageClass" (dict "classes" $classes "name" .Values.qdrant.persistence.storageClass "value" "qdrant.persistence.storageClass") -}}
+{{- end -}}
+{{- if .Values.redis.enabled -}}
+{{- include "scot.checkStorageClass" (dict "classes" $classes "name" .Values.redis.persistence.storageClass "value" "redis.persistence.storageClass") -}}
 {{- end -}}
 {{- if and .Values.edits.enabled .Values.edits.modelCache.enabled -}}
 {{- include "scot.checkStorageClass" (dict "classes" $classes "name" .Values.edits.modelCache.storageClass "value" "edits.modelCache.storageClass") -}}

@@ -4,10 +4,12 @@
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- /* The name of a Service begins with a letter; that of a release need not. */ -}}
+{{- $release := regexReplaceAll "^([0-9])" .Release.Name (printf "%s-${1}" $name) -}}
+{{- if contains $name $release -}}
+{{- $release | trunc 40 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- printf "%s-%s" $release $name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -15,7 +17,7 @@
 {{/* Labels of selectors: no version and no labels from values. Takes context, component. */}}
 {{- define "scot.selector" -}}
 app.kubernetes.io/name: {{ .context.Chart.Name }}
-app.kubernetes.io/instance: {{ .context.Release.Name }}
+app.kubernetes.io/instance: {{ .context.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -40,13 +42,44 @@ app.kubernetes.io/part-of: scot
 {{- end }}
 {{- end -}}
 
-{{/* An image. Takes context, image. */}}
+{{/* An image. Takes context, image. Helm reads whole numbers of a values file as floats. */}}
 {{- define "scot.image" -}}
-{{- if .image.digest -}}
-{{ .image.repository }}@{{ .image.digest }}
-{{- else -}}
-{{ .image.repository }}:{{ default .context.Chart.AppVersion .image.tag }}
+{{- $repository := .image.repository -}}
+{{- with .context.Values.imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
 {{- end -}}
+{{- if .image.digest -}}
+{{ $repository }}@{{ .image.digest }}
+{{- else -}}
+{{- $tag := default .context.Chart.AppVersion .image.tag -}}
+{{ $repository }}:{{ ternary $tag (printf "%.0f" (float64 $tag)) (kindIs "string" $tag) }}
+{{- end -}}
+{{- end -}}
+
+{{/* Tolerations: those of the values, and for how long a pod stays on a node that does not answer. Takes context, tolerations, moves. */}}
+{{- define "scot.tolerations" -}}
+{{- $all := default list .tolerations -}}
+{{- $seconds := int .context.Values.ray.lostNodeSeconds -}}
+{{- if and .moves $seconds -}}
+{{- range list "node.kubernetes.io/not-ready" "node.kubernetes.io/unreachable" -}}
+{{- $all = append $all (dict "key" . "operator" "Exists" "effect" "NoExecute" "tolerationSeconds" $seconds) -}}
+{{- end -}}
+{{- end -}}
+{{- with $all }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Pods of one workload on different zones and nodes, if possible. Takes selector. */}}
+{{- define "scot.spread" -}}
+topologySpreadConstraints:
+{{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - topologyKey: {{ . }}
+    maxSkew: 1
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- $.selector | nindent 8 }}
+{{- end }}
 {{- end -}}
 
 {{- define "scot.pullSecrets" -}}
@@ -87,6 +120,13 @@ capabilities: {drop: [ALL]}
 {{ .Values.store.existingSecret }}
 {{- end -}}
 {{- end -}}
+{{- define "scot.redisSecret" -}}
+{{- if .Values.redis.enabled -}}
+{{ include "scot.fullname" . }}-redis
+{{- else -}}
+{{ .Values.ray.gcsFaultTolerance.redisSecret }}
+{{- end -}}
+{{- end -}}
 {{- define "scot.qdrantUrl" -}}
 {{- if eq .Values.store.mode "qdrant" -}}
 http://{{ include "scot.fullname" . }}-qdrant:6333
@@ -114,7 +154,7 @@ http://{{ include "scot.fullname" . }}-qdrant:6333
 - {name: SCOT_{{ upper $name }}, value: {{ printf "%s/%s" $root $name | quote }}}
 {{- end }}
 {{- $quoted := list -}}
-{{- range $source }}{{ $quoted = append $quoted (squote .) }}{{ end -}}
+{{- range $source }}{{ $quoted = append $quoted (squote (replace "'" "'\\''" .)) }}{{ end -}}
 {{- with $quoted }}
 - {name: SCOT_SOURCE, value: {{ join " " . | quote }}}
 {{- end }}

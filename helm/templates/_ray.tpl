@@ -19,28 +19,18 @@ spec:
   enableServiceLinks: false
   {{- include "scot.pullSecrets" $ctx | nindent 2 }}
   securityContext: {{- include "scot.podSecurity" $ctx | nindent 4 }}
-  terminationGracePeriodSeconds: 60
+  terminationGracePeriodSeconds: {{ max 60 (add 30 $values.search.requestTimeoutSeconds) }}
   {{- with .settings.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .settings.tolerations }}
-  tolerations: {{- toYaml . | nindent 4 }}
-  {{- end }}
+  {{- include "scot.tolerations" (dict "context" $ctx "tolerations" .settings.tolerations "moves" true) | nindent 2 }}
   {{- include "scot.artifactsAffinity" $ctx | nindent 2 }}
   {{- if eq .node "worker" }}
   {{- if .settings.topologySpreadConstraints }}
   topologySpreadConstraints: {{- toYaml .settings.topologySpreadConstraints | nindent 4 }}
   {{- else if not (include "scot.artifactsOnOneNode" $ctx) }}
-  topologySpreadConstraints:
-    {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
-    - topologyKey: {{ . }}
-      maxSkew: 1
-      whenUnsatisfiable: ScheduleAnyway
-      labelSelector:
-        matchLabels:
-          {{- include "scot.selector" (dict "context" $ctx "component" "search") | nindent 10 }}
-          ray.io/node-type: worker
-    {{- end }}
+  {{- $workers := printf "%s\nray.io/node-type: worker" (include "scot.selector" (dict "context" $ctx "component" "search")) }}
+  {{- include "scot.spread" (dict "selector" $workers) | nindent 2 }}
   {{- end }}
   {{- end }}
   containers:
@@ -78,6 +68,15 @@ spec:
         - {name: metrics, containerPort: 8080}
         - {name: serve, containerPort: 8000}
         - {name: serve-grpc, containerPort: 9000} # a port whose name begins with serve- is one of the Service's
+      {{- if eq .node "worker" }}
+      # KubeRay's own probe looks every five seconds, ten times before a pod that fails gets no calls.
+      readinessProbe:
+        httpGet: {path: /-/healthz, port: serve}
+        initialDelaySeconds: 2
+        periodSeconds: 2
+        timeoutSeconds: 2
+        failureThreshold: 3
+      {{- end }}
       lifecycle:
         preStop: # callers are sent elsewhere before Ray ends
           exec: {command: [/bin/sh, -c, "sleep 5; ray stop"]}
@@ -141,8 +140,8 @@ gcsFaultToleranceOptions:
   storage: {size: {{ $wanted.size }}}
 {{- else if eq $backend "redis" -}}
 gcsFaultToleranceOptions:
-  redisAddress: {{ $wanted.redisAddress | quote }}
-  {{- with $wanted.redisSecret }}
+  redisAddress: {{ default (printf "%s-redis:6379" (include "scot.fullname" .)) $wanted.redisAddress | quote }}
+  {{- with include "scot.redisSecret" . }}
   redisPassword:
     valueFrom:
       secretKeyRef: {name: {{ . }}, key: password}

@@ -1,11 +1,15 @@
 {{/* The Serve config of the search application, the string in serveConfigV2. */}}
 {{- define "scot.serveConfig" -}}
 {{- $search := .Values.search -}}
-{{- $args := dict "encoder" $search.encoder "collection" $search.collection "composers" (printf "%s/composers" (include "scot.artifactsRoot" .)) "follow_s" 5 -}}
+{{- $args := dict "encoder" $search.encoder "collection" $search.collection "composers" (printf "%s/composers" (include "scot.artifactsRoot" .)) "follow_s" 5 "hedge_s" $search.hedgeSeconds -}}
 {{- if eq .Values.store.mode "embedded" -}}
 {{- $_ := set $args "store" "/artifacts/qdrant" -}}
 {{- else -}}
 {{- $_ := set $args "qdrant_url" (include "scot.qdrantUrl" .) -}}
+{{- if eq .Values.store.mode "qdrant" -}}
+{{- $_ := set $args "replication_factor" .Values.qdrant.replicationFactor -}}
+{{- $_ := set $args "write_consistency" .Values.qdrant.writeConsistency -}}
+{{- end -}}
 {{- if .Values.store.caSecret -}}
 {{- $_ := set $args "qdrant_ca" "/etc/scot/qdrant/ca.crt" -}}
 {{- end -}}
@@ -32,21 +36,27 @@ applications:
       - name: Gateway
         max_ongoing_requests: {{ $search.gateway.maxOngoingRequests }}
         max_queued_requests: {{ $search.gateway.maxQueuedRequests }}
-        {{- include "scot.replicas" $search.gateway | nindent 8 }}
+        {{- include "scot.replicas" (dict "deployment" $search.gateway "search" $search) | nindent 8 }}
         ray_actor_options: {num_cpus: {{ $search.gateway.cpus }}}
       - name: Composer
         user_config: {default: {{ $search.composer | quote }}, split: {{ $search.composers.split | toJson }}, shadow: {{ $search.composers.shadow | quote }}}
-        {{- include "scot.replicas" $search.composers | nindent 8 }}
+        {{- include "scot.replicas" (dict "deployment" $search.composers "search" $search) | nindent 8 }}
         ray_actor_options: {num_cpus: {{ $search.composers.cpus }}, num_gpus: {{ $search.composers.gpus }}}
       - name: Encoder
-        {{- include "scot.replicas" $search.encoders | nindent 8 }}
+        {{- include "scot.replicas" (dict "deployment" $search.encoders "search" $search) | nindent 8 }}
         ray_actor_options: {num_cpus: {{ $search.encoders.cpus }}, num_gpus: {{ $search.encoders.gpus }}}
 {{- end -}}
 
+{{/* How many replicas, and where. Takes deployment, search. */}}
 {{- define "scot.replicas" -}}
-{{- if .autoscaling -}}
-autoscaling_config: {{- toYaml .autoscaling | nindent 2 }}
+{{- if .deployment.autoscaling -}}
+autoscaling_config: {{- toYaml .deployment.autoscaling | nindent 2 }}
 {{- else -}}
-num_replicas: {{ .replicas }}
-{{- end -}}
+num_replicas: {{ .deployment.replicas }}
+{{- end }}
+{{- if .search.replicasPerPod }}
+max_replicas_per_node: {{ .search.replicasPerPod }}
+{{- end }}
+# A replica that died is noticed by this check.
+health_check_period_s: 2
 {{- end -}}

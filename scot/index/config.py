@@ -1,6 +1,6 @@
 """The configuration of a collection, of its searches, and of a Qdrant server; docs/qdrant.md explains what to choose.
 
-``shards``, ``replication_factor`` and ``strict`` apply only to a Qdrant server.
+``shards``, ``replication_factor``, ``write_consistency`` and ``strict`` apply only to a Qdrant server.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class CollectionConfig:
     """Shards of a collection in a cluster; 0: Qdrant's default."""
     replication_factor: int = 1
     """Copies of each shard in a cluster."""
+    write_consistency: int = 1
+    """Copies that must have a write before Qdrant confirms it; those that are away get it when they are back."""
     strict: bool = False
     """Let Qdrant refuse filters over fields without an index."""
 
@@ -64,6 +66,8 @@ class CollectionConfig:
             raise InvalidInput("hnsw_m must be between 4 and 256, hnsw_ef_construct between 4 and 4,096")
         if self.shards < 0 or self.replication_factor < 1:
             raise InvalidInput("shards must be at least 0, replication_factor at least 1")
+        if not 1 <= self.write_consistency <= self.replication_factor:
+            raise InvalidInput("write_consistency must be between 1 and replication_factor")
 
     def indexes(self) -> list[tuple[str, IndexKind]]:
         """The indexed payload fields and their kinds.

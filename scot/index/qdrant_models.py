@@ -22,6 +22,7 @@ def collection_settings(config: CollectionConfig, dim: int) -> dict[str, Any]:
         "hnsw_config": models.HnswConfigDiff(m=config.hnsw_m, ef_construct=config.hnsw_ef_construct),
         "quantization_config": _quantization(config.quantization),
         "replication_factor": config.replication_factor,
+        "write_consistency_factor": config.write_consistency,
     }
     if config.shards:
         settings["shard_number"] = config.shards

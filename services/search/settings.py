@@ -106,6 +106,8 @@ class SearchSettings:
     """Start the encoder replicas with their first call: a small machine answers queries sooner."""
     drain_s: float = 2.0
     """Seconds that a replica which ends still answers those who do not know it yet, at least."""
+    hedge_s: float = 0.0
+    """Seconds after which a second composer replica is asked when the first has not answered; 0: never."""
     follow_s: float = 0.0
     """Seconds between two looks at the registry for a newly released composer; 0: none, as scot serve looks itself."""
 
@@ -119,7 +121,7 @@ class SearchSettings:
         for name in ("decode_threads", "batch", "gateways", "composer_replicas", "encoder_replicas"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1")
-        for name in ("drain_s", "follow_s"):
+        for name in ("drain_s", "follow_s", "hedge_s"):
             if getattr(self, name) < 0:
                 raise InvalidInput(f"{name} must not be negative")
 

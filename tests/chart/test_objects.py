@@ -49,6 +49,7 @@ TOGGLES: list[dict[str, Any]] = [
     {"store": {"mode": "embedded"}, "fullnameOverride": "a" * 40},
     {"ray": {"gcsFaultTolerance": {"backend": "rocksdb"}}},
     {"ray": {"gcsFaultTolerance": {"backend": "redis", "redisAddress": "redis:6379", "redisSecret": "r"}}},
+    {"redis": {"enabled": True}, "ray": {"gcsFaultTolerance": {"backend": "redis"}}, "networkPolicy": {"egress": True}},
     {"edits": {"enabled": True, "engine": "rules", "autoscaling": {"kind": "hpa"}}},
     {"edits": {"enabled": True, "engine": "openai", "model": "m", "autoscaling": {"kind": "keda"}}},
 ]

@@ -10,7 +10,7 @@ import helm_python
 import yaml
 
 HELM = Path(__file__).resolve().parents[2] / "helm"
-VALUES_FILES = ("values.yaml", "values-local.yaml", "values-gpu.yaml", "values-external-qdrant.yaml")
+VALUES_FILES = ("values.yaml", "values-local.yaml", "values-gpu.yaml", "values-external-qdrant.yaml", "values-ha.yaml")
 
 Objects = list[dict[str, Any]]
 

@@ -16,8 +16,9 @@ from scot.data.images import decode_image
 from scot.errors import ImageRefused
 from scot.index.store import GalleryStore
 from services.access import Keys
-from services.search.composer.messages import EncoderInfo
+from services.search.composer.messages import Composed, ComposeJob, EncoderInfo
 from services.search.gateway.health import Health
+from services.search.gateway.hedging import Hedging
 from services.search.gateway.query_cache import QueryCache
 from services.search.gateway.shadow import Shadow
 from services.search.metrics import GatewayMetrics
@@ -46,6 +47,12 @@ class Context:
     threads: ThreadPoolExecutor
     stream_queries: asyncio.Semaphore
     """The places of the queries of all streams."""
+    hedging: Hedging
+
+    async def compose(self, job: ComposeJob) -> Composed:
+        """The query vector of a job, of whichever composer replica answers."""
+        composed: Composed = await self.hedging.first(lambda: self.composer.compose.remote(job))
+        return composed
 
     async def pixels(self, field: str, image: bytes, decoded: Callable[[Image.Image], None] | None = None) -> Pixels:
         """Decode and resize an image off the event loop; ``decoded`` is called there with the decoded image.

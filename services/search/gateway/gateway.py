@@ -24,6 +24,7 @@ from services.access import Keys, LocalRate, Rate
 from services.search.gateway import index_service, search_service
 from services.search.gateway.context import Context
 from services.search.gateway.health import Health
+from services.search.gateway.hedging import Hedging
 from services.search.gateway.query_cache import QueryCache
 from services.search.gateway.shadow import Shadow
 from services.search.gateway.shared_rates import leased
@@ -91,6 +92,7 @@ class Gateway:
             QueryCache(service.cache_mb * 2**20, _answering(composer), metrics.query_looked_up),
             ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
             asyncio.Semaphore(STREAM_QUERIES),
+            Hedging(settings.hedge_s),
         )
         await self.context.health.prepare(self._prepare)
 

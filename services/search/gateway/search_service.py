@@ -179,7 +179,7 @@ async def _composed(
     caller = query.session or request_id.get()
     job = ComposeJob(turns, query.composer, caller=caller, with_shadow=with_shadow, item=start_item(query))
     with span("compose") as traced:
-        composed: Composed = await context.composer.compose.remote(job)
+        composed = await context.compose(job)
         traced.note(
             scot__composer=composed.composer,
             scot__queue_s=composed.queue_s,
