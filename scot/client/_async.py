@@ -11,6 +11,7 @@ import grpc
 from scot.channels import SERVING, FinalStatus
 from scot.client import _messages as messages
 from scot.client._connection import Connection, from_rpc
+from scot.client._hedging import AsyncHedged
 from scot.client._query import facets_request, search_request
 from scot.client._types import (
     CollectionInfo,
@@ -41,7 +42,8 @@ class AsyncScotClient(Connection):
     async def search(self, *, timeout: float | None = None, **query: Unpack[Query]) -> SearchResult:
         """See :meth:`scot.client.ScotClient.search`."""
         request = search_request(query)
-        return await self._call(self._search.ComposeSearch, request, messages.search_result, timeout)
+        method = AsyncHedged(self._search.ComposeSearch, self._second_search.ComposeSearch, self._hedges)
+        return await self._call(method, request, messages.search_result, timeout)
 
     async def search_many(
         self, queries: Iterable[Query], *, timeout: float | None = None
@@ -148,6 +150,7 @@ class AsyncScotClient(Connection):
     async def close(self) -> None:
         """Close the connection."""
         await self._channel.close()
+        await self._second_channel.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ import grpc
 from scot.channels import SERVING
 from scot.client import _messages as messages
 from scot.client._connection import Connection, from_rpc
+from scot.client._hedging import Hedged
 from scot.client._query import facets_request, search_request
 from scot.client._types import (
     CollectionInfo,
@@ -51,7 +52,8 @@ class ScotClient(Connection):
 
     def search(self, *, timeout: float | None = None, **query: Unpack[Query]) -> SearchResult:
         """Find images like the reference, changed as the edits say; :class:`Query` explains the arguments."""
-        return self._call(self._search.ComposeSearch, search_request(query), messages.search_result, timeout)
+        method = Hedged(self._search.ComposeSearch, self._second_search.ComposeSearch, self._hedges)
+        return self._call(method, search_request(query), messages.search_result, timeout)
 
     def search_many(
         self, queries: Iterable[Query], *, timeout: float | None = None
@@ -163,6 +165,7 @@ class ScotClient(Connection):
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
+        self._second_channel.close()
 
     def __enter__(self) -> Self:
         return self
