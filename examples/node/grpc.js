@@ -19,9 +19,9 @@ const serviceConfig = {
     {
       name: [{ service: "scot.v1.SearchService" }, { service: "scot.v1.IndexService" }],
       retryPolicy: {
-        maxAttempts: 4,
+        maxAttempts: 5,
         initialBackoff: "0.2s",
-        maxBackoff: "3s",
+        maxBackoff: "2s",
         backoffMultiplier: 2.5,
         retryableStatusCodes: ["UNAVAILABLE"],
       },
