@@ -24,9 +24,10 @@ def fullname(release: str, override: str = "") -> str:
     Raises:
         InvalidInput: ``release`` is not a valid name.
     """
-    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,51}[a-z0-9])?", release):
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?", release):
         raise InvalidFlag(f"--release {release!r} is not a valid name of a helm release")
-    return (override or (release if "scot" in release else f"{release}-scot"))[:40].rstrip("-")
+    lettered = f"scot-{release}" if release[0].isdecimal() else release  # the name of a Service begins with a letter
+    return (override or (lettered if "scot" in lettered else f"{lettered}-scot"))[:40].rstrip("-")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Namespace:
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [program, "-n", self.name, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False, cwd=HELM.parent)
 
     def kubectl(self, *arguments: str) -> str:
         return self._good("kubectl", *arguments).stdout

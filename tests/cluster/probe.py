@@ -37,6 +37,17 @@ class Step:
     failed: Counter[str] = field(default_factory=Counter)
     failed_without_retry: Counter[str] = field(default_factory=Counter)
     recovered_s: float = 0.0
+    longest_gap_s: float = 0.0
+    """The longest time in which the client with retries got no answer."""
+    latencies_s: list[float] = field(default_factory=list)
+    """Of the answers to the client with retries."""
+    answered: float = field(default_factory=time.monotonic)
+    """When the newest answer came."""
+
+    @property
+    def p99_s(self) -> float:
+        """The 99th percentile of the latencies."""
+        return sorted(self.latencies_s)[int(0.99 * len(self.latencies_s))] if self.latencies_s else 0.0
 
     def row(self) -> str:
         """A row of the report."""
@@ -81,6 +92,8 @@ class Probe:
         yield step
         step.seconds = time.monotonic() - step.began
         self.steady()
+        with self._lock:
+            step.longest_gap_s = max(step.longest_gap_s, time.monotonic() - step.answered)
         print(step.row(), flush=True)  # each as it comes: a run that fails has said what it saw
 
     def steady(self, patience_s: float = 600.0) -> None:
@@ -103,7 +116,7 @@ class Probe:
             call.join()
 
     def _ask(self) -> None:
-        step = self._step
+        step, begun = self._step, time.monotonic()
         try:
             found = self._client.search(item_id=self._item_id, edits=self._edit, limit=3)
             code = "OK" if len(found.hits) == 3 else "WRONG"
@@ -113,7 +126,12 @@ class Probe:
         with self._lock:
             step.calls += 1
             self._good = self._good + 1 if code == "OK" else 0
-            if code != "OK":
+            if code == "OK":
+                now = time.monotonic()
+                step.latencies_s.append(now - begun)
+                step.longest_gap_s = max(step.longest_gap_s, now - step.answered)
+                step.answered = now
+            else:
                 step.failed[code] += 1
                 step.recovered_s = time.monotonic() - step.began
 

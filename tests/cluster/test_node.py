@@ -207,6 +207,30 @@ def test_a_release_lives(release: Release, tmp_path: Path) -> None:
     assert {kind: names for kind, names in left.items() if names} == {"persistentvolumeclaims": ["scot-artifacts"]}
 
 
+def test_the_two_commands_of_the_readme_release_a_composer(release: Release, tmp_path: Path) -> None:
+    """`helm install scot ./helm`, then `ray job submit -- python ray_jobs/pretrain.py` in a shell of the head."""
+    release.helm("install", "scot", "./helm", *release.values)
+    address = until(lambda: release.address)
+    _first_right_answer(release, address, tmp_path)
+    drawn = ["--for=condition=complete", "job", "--selector", "app.kubernetes.io/component=bootstrap"]
+    release.kubectl("wait", "--timeout=600s", *drawn)
+    began = time.monotonic()
+    output = release.in_head("bash", "-c", "ray job submit -- python ray_jobs/pretrain.py")
+    print(f"\n{output[-2000:]}\npretraining without a flag: {time.monotonic() - began:.0f} s")
+    for said in ("generating them", "encoding", "published v1", "released v1 (first release)", "succeeded"):
+        assert said in output, output
+    with ScotClient(address, api_key=release.key) as client:
+
+        def answered() -> bool:
+            return client.search(item_id="wardrobe-00001", edits="make it blue", limit=3).composer == "v1"
+
+        until(answered)
+        print(f"answered by v1: {time.monotonic() - began:.0f} s after the command")
+    again = release.in_head("bash", "-c", "ray job submit -- python ray_jobs/pretrain.py")
+    assert "is finished" in again
+    release.helm("uninstall", "scot")
+
+
 def _first_right_answer(release: Release, address: str, tmp_path: Path) -> float:
     """Wait until the target of a drawn query is found by its caption; the moment it was, and `helm test` passes."""
     bootstrap = yaml.safe_load((HELM / "values-local.yaml").read_text(encoding="utf-8"))["bootstrap"]

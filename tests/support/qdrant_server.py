@@ -84,23 +84,27 @@ def hang(released: threading.Event) -> Fault:
 @contextmanager
 def qdrant_server(
     *,
+    host: str = "127.0.0.1",
     port: int = 0,
     api_key: str | None = None,
     tls: tuple[Path, Path] | None = None,
     state: QdrantServer | None = None,
 ) -> Iterator[QdrantServer]:
-    """Run one on 127.0.0.1, by default on a free port; ``tls`` is a certificate and its key."""
+    """Run one, by default on a free port of 127.0.0.1; ``tls`` is a certificate and its key.
+
+    Several with one ``state`` answer alike, as the members of a cluster that has all data in each.
+    """
     seen = state or QdrantServer()
     server = grpc.server(ThreadPoolExecutor(16), interceptors=[_Gate(seen, api_key)])
     wire.add_PointsServicer_to_server(_Points(seen.engine, seen.indexes), server)
     wire.add_CollectionsServicer_to_server(_Collections(seen.engine, seen.indexes, seen.edges), server)
     wire.add_QdrantServicer_to_server(_Health(), server)
     if tls is None:
-        seen.grpc_port = server.add_insecure_port(f"127.0.0.1:{port}")
+        seen.grpc_port = server.add_insecure_port(f"{host}:{port}")
     else:
         credentials = grpc.ssl_server_credentials([(tls[1].read_bytes(), tls[0].read_bytes())])
-        seen.grpc_port = server.add_secure_port(f"127.0.0.1:{port}", credentials)
-    seen.url = f"{'https' if tls else 'http'}://127.0.0.1:6333"
+        seen.grpc_port = server.add_secure_port(f"{host}:{port}", credentials)
+    seen.url = f"{'https' if tls else 'http'}://{host}:6333"
     server.start()
     try:
         yield seen

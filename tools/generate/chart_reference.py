@@ -1,4 +1,4 @@
-"""The chart's ``README.md`` and ``values.schema.json``, from ``helm/values.yaml`` and its comments.
+"""The chart's ``README.md``, ``values.schema.json`` and ``defaults.yaml``, from ``helm/values.yaml`` and its comments.
 
 The comment ``# -- TEXT`` above a value describes it. The type of a value is the type of its default; ``# @schema {…}``
 after the description adds what a type cannot express (an enum, a pattern, a bound). The schema refuses unknown keys,
@@ -22,6 +22,8 @@ _RESOURCES = {
     "additionalProperties": False,
     "properties": {"requests": _QUANTITIES, "limits": _QUANTITIES},
 }
+_DEFAULTS = """# The values of values.yaml, which a template cannot read: `make generate` writes this file (templates/_defaults.tpl).
+"""
 _DIGEST = {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"}
 
 
@@ -63,6 +65,7 @@ def files() -> dict[str, str]:
     return {
         "helm/values.schema.json": json.dumps(schema, indent=2) + "\n",
         "helm/README.md": _readme(values, described),
+        "helm/defaults.yaml": _DEFAULTS + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000),
     }
 
 

@@ -1,0 +1,281 @@
+"""A release of values-ha.yaml loses its parts in random order, and callers lose no answer.
+
+Needs what test_node.py needs, and:
+
+- SCOT_TEST_REDIS_IMAGE: an image whose entry point is a Redis (or Valkey) server;
+- SCOT_TEST_HOST: an address of this machine that pods reach, for a stand-in of Qdrant outside of the pods;
+- SCOT_TEST_NODE2: optionally a command that takes the second node's network (`cut`, `mend`) and power (`lose`, `back`);
+- SCOT_TEST_WEB_IMAGE: optionally the web service's image;
+- SCOT_TEST_KILLS: how many losses, 60 by default.
+
+`make test-node-ha` runs it and prints a report by kind of loss.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import shlex
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from PIL import Image
+
+from scot.client import NewItem, ScotClient
+from scot.errors import ScotError
+from tests.cluster.namespaces import removed
+from tests.cluster.outside_qdrant import OutsideQdrant
+from tests.cluster.probe import Probe, Step
+from tests.cluster.test_node import Release, until
+from tests.support.rendering import HELM
+
+KILLS = int(os.environ.get("SCOT_TEST_KILLS", "60"))
+RATE = float(os.environ.get("SCOT_TEST_RATE", "10"))
+NODE2 = shlex.split(os.environ.get("SCOT_TEST_NODE2", ""))
+AWAY_S = 20.0  # of a node
+AFTER_S = 60.0  # of a loss whose cost is looked at
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not {"SCOT_TEST_NODE", "SCOT_TEST_REDIS_IMAGE", "SCOT_TEST_HOST"} <= os.environ.keys(),
+        reason="needs nodes that run pods, an image of Redis and this machine's address (see the docstring)",
+    ),
+    pytest.mark.timeout(4 * 3_600),
+]
+
+
+class ReleaseHA(Release):
+    """A release of values-ha.yaml, small enough for a machine to test on, with its Qdrant outside."""
+
+    def __init__(self, qdrant: OutsideQdrant) -> None:
+        super().__init__()
+        image = self.values[self.values.index("--set") :] if "--set" in self.values else []
+        redis, _, tag = os.environ["SCOT_TEST_REDIS_IMAGE"].rpartition(":")
+        settings = {
+            "store.mode": "external", "store.url": qdrant.expose(self), "qdrant.replicas": "1",
+            "qdrant.replicationFactor": "1", "redis.image.repository": redis, "redis.image.tag": tag,
+            "search.settings.threads": "1", "ray.head.objectStoreMiB": "128", "ray.workers.objectStoreMiB": "128",
+            "ray.head.resources.requests.cpu": "100m", "ray.head.resources.requests.memory": "1Gi",
+            "ray.workers.resources.requests.cpu": "200m", "ray.workers.resources.requests.memory": "2Gi",
+            "ray.workers.resources.limits.memory": "4Gi", "bootstrap.size": "100", "bootstrap.queries": "50",
+            "bootstrap.trainSize": "0", "web.enabled": "false",
+        }  # fmt: skip
+        if web := os.environ.get("SCOT_TEST_WEB_IMAGE"):
+            repository, _, tag = web.rpartition(":")
+            settings |= {"web.enabled": "true", "web.image.repository": repository, "web.image.tag": tag}
+        sets = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+        self.values = ["-f", str(HELM / "values-ha.yaml"), *image, *sets]
+
+    def workers(self) -> list[str]:
+        """The running worker pods of the cluster that serves."""
+        active = self.get("rayservice", "scot")["status"]["activeServiceStatus"]["rayClusterName"]
+        found = self.get("pods", "-l", f"ray.io/cluster={active},ray.io/node-type=worker")["items"]
+        return sorted(
+            each["metadata"]["name"]
+            for each in found
+            if each["status"]["phase"] == "Running" and "deletionTimestamp" not in each["metadata"]
+        )
+
+    def lose(self, pod: str) -> None:
+        """End a pod at once, without a word to it."""
+        self.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+
+    def kill(self, deployment: str) -> None:
+        """Kill a replica of a deployment, in a random pod that has one."""
+        script = (
+            "import os, pathlib\n"
+            "for process in pathlib.Path('/proc').glob('[0-9]*'):\n"
+            f"    if (process / 'cmdline').read_bytes().startswith(b'ray::ServeReplica:search:{deployment}'):\n"
+            "        os.kill(int(process.name), 9)\n"
+        )
+        self.kubectl("exec", random.choice(self.workers()), "-c", "ray-worker", "--", "python", "-c", script)
+
+    def named(self, component: str) -> str:
+        """A running pod of a component."""
+        found = self.get("pods", "-l", f"app.kubernetes.io/component={component}")["items"]
+        return str(random.choice([e for e in found if e["status"]["phase"] == "Running"])["metadata"]["name"])
+
+    def whole(self) -> bool:
+        """Whether every pod is ready and every deployment has all of its replicas."""
+        pods = [
+            pod
+            for pod in self.get("pods")["items"]
+            if pod["metadata"].get("ownerReferences", [{}])[0].get("kind") != "Job"
+        ]
+        ready = [
+            "deletionTimestamp" not in pod["metadata"]
+            and all(each["ready"] for each in pod["status"].get("containerStatuses") or [{"ready": False}])
+            for pod in pods
+        ]
+        status = self.get("rayservice", "scot")["status"].get("activeServiceStatus") or {}
+        app = (status.get("applicationStatuses") or {}).get("search") or {}
+        deployments = app.get("serveDeploymentStatuses") or {}
+        healthy = [each["status"] == "HEALTHY" for each in deployments.values()]
+        return all(ready) and len(self.workers()) == 2 and app.get("status") == "RUNNING" and all(healthy)
+
+
+@dataclass
+class Kind:
+    """A kind of loss: how it is made, and what its occurrences have cost."""
+
+    lose: Callable[[], None]
+    steps: list[Step] = field(default_factory=list)
+    whole_s: list[float] = field(default_factory=list)
+
+    def row(self, name: str) -> str:
+        """A row of the report."""
+        failed = sum((each.failed for each in self.steps), Counter())
+        bare = sum((each.failed_without_retry for each in self.steps), Counter())
+        calls = sum(each.calls for each in self.steps)
+        shown = ", ".join(f"{count} {code}" for code, count in failed.items()) or "0"
+        gap, p99 = max(each.longest_gap_s for each in self.steps), max(each.p99_s for each in self.steps)
+        cells = (name, len(self.steps), calls, shown, sum(bare.values()), f"{gap:.1f}", f"{p99 * 1000:.0f}")
+        return f"| {' | '.join(map(str, cells))} | {max(self.whole_s):.0f} |"
+
+
+HEADER = (
+    "| lost | times | calls | failed | failed without retry | longest gap, s | worst p99, ms | whole again, s |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
+
+
+class Writer:
+    """Stores an item a second, and remembers those that were acknowledged."""
+
+    def __init__(self, address: str, key: str) -> None:
+        self.acknowledged: list[str] = []
+        self._client = ScotClient(address, api_key=key, timeout=10)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._client.close()
+
+    def _write(self) -> None:
+        buffer, number = io.BytesIO(), 0
+        Image.new("RGB", (64, 64), "teal").save(buffer, "PNG")
+        while not self._stop.wait(1.0):
+            number += 1
+            try:
+                done = self._client.upsert([NewItem(f"written-{number}", buffer.getvalue())])
+            except ScotError:
+                continue
+            if not done.refused:
+                self.acknowledged.append(f"written-{number}")
+
+    def missing(self) -> set[str]:
+        """The acknowledged items that the service does not have."""
+        found: set[str] = set()
+        for at in range(0, len(self.acknowledged), 64):
+            found |= self._client.get(self.acknowledged[at : at + 64]).keys()
+        return set(self.acknowledged) - found
+
+
+@pytest.fixture(scope="module")
+def qdrant() -> Iterator[OutsideQdrant]:
+    with OutsideQdrant(os.environ["SCOT_TEST_HOST"]) as running:
+        yield running
+
+
+def test_no_loss_costs_an_answer(qdrant: OutsideQdrant) -> None:
+    random.seed(int(os.environ.get("SCOT_TEST_SEED", "0")))
+    with removed(ReleaseHA(qdrant)) as release:
+        began = time.monotonic()
+        release.helm("install", "scot", str(HELM), *release.values)
+        address = until(lambda: release.address)
+        key = until(lambda: release.key)
+        with (
+            Probe(address, key, "wardrobe-00001", "make it blue", RATE) as probe,
+            Writer(address, key) as writer,
+        ):
+            probe.steady()
+            print(f"\nfrom helm install to steady answers: {time.monotonic() - began:.0f} s")
+            until(release.whole)
+            kinds = kinds_of(release, qdrant)
+            order = (list(kinds) * (KILLS // len(kinds) + 1))[:KILLS]
+            random.shuffle(order)
+            with upgraded_meanwhile(release):
+                for name in order:
+                    once(release, probe, name, kinds[name])
+            print("\n" + "\n".join([HEADER, *(kind.row(name) for name, kind in kinds.items() if kind.steps)]))
+            print(f"acknowledged: {len(writer.acknowledged)}, missing: {sorted(writer.missing())}")
+            assert writer.missing() == set()
+        failed = sum((step.failed for kind in kinds.values() for step in kind.steps), Counter())
+        release.helm("uninstall", "scot")
+    assert failed == Counter()
+
+
+def kinds_of(release: ReleaseHA, qdrant: OutsideQdrant) -> dict[str, Kind]:
+    """What can be lost here."""
+    kinds = {
+        "a gateway": Kind(lambda: release.kill("Gateway")),
+        "a composer replica": Kind(lambda: release.kill("Composer")),
+        "a worker pod": Kind(lambda: release.lose(random.choice(release.workers()))),
+        "the head pod": Kind(lambda: release.lose(release.pod("head"))),
+        "Redis": Kind(lambda: release.lose(release.named("redis"))),
+        "one of two Qdrants, 5 s": Kind(lambda: qdrant.kill(random.randrange(2))),
+    }
+    if "SCOT_TEST_WEB_IMAGE" in os.environ:
+        kinds["a web pod"] = Kind(lambda: release.lose(release.named("web")))
+    if NODE2:
+        kinds["the second node's network, 20 s"] = Kind(lambda: node2("cut", "mend"))
+        kinds["the second node's power, 20 s"] = Kind(lambda: node2("lose", "back"))
+    return kinds
+
+
+def node2(away: str, back: str) -> None:
+    """Take something from the second node, and give it back."""
+    subprocess.run([*NODE2, away], check=True, capture_output=True)
+    time.sleep(AWAY_S)
+    subprocess.run([*NODE2, back], check=True, capture_output=True)
+
+
+def once(release: ReleaseHA, probe: Probe, name: str, kind: Kind) -> None:
+    """Lose something once; the step ends when all is whole again, a minute later at the earliest."""
+    with probe.step(name) as step:
+        kind.lose()
+        lost = time.monotonic()
+        time.sleep(1.0)
+        until(release.whole)
+        kind.whole_s.append(time.monotonic() - lost)
+        time.sleep(max(0.0, lost + float(os.environ.get("SCOT_TEST_AFTER", AFTER_S)) - time.monotonic()))
+    kind.steps.append(step)
+    print(f"  gap {step.longest_gap_s:.1f} s, p99 {step.p99_s * 1000:.0f} ms, whole after {kind.whole_s[-1]:.0f} s")
+
+
+@contextmanager
+def upgraded_meanwhile(release: ReleaseHA) -> Iterator[None]:
+    """Upgrades in place and rollbacks, one after another, while the block runs."""
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def upgrade() -> None:
+        try:
+            while not stop.wait(120):
+                release.upgrade(HELM, "--set", "search.gateway.maxQueuedRequests=40")
+                if not stop.wait(60):
+                    release.helm("rollback", "scot")
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=upgrade)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    assert not failures, failures
