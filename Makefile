@@ -4,6 +4,9 @@ PYTHON ?= python3
 ONCE ?=
 TORCH_INDEX ?=
 ARGS ?=
+CONTAINERS ?= docker
+CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+VERSION = $(shell sed -n 's/^appVersion: "\(.*\)"/\1/p' helm/Chart.yaml)
 
 # Files that an environment must have been installed from; a newer one reinstalls.
 DEMO := .venv/.installed-demo
@@ -20,7 +23,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser test-examples test-vllm test-watch test-chaos test-serving test-cluster test-node check-gpu lint format generate requirements audit clean distclean
+.PHONY: help demo test test-browser test-examples test-vllm test-watch test-chaos test-serving test-cluster test-node test-node-ha images check-gpu lint format generate requirements audit clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +59,15 @@ test-cluster: $(DEV) ## Jobs, promotion and the chart against the API server of 
 test-node: $(DEV) ## A release's life on a cluster that runs pods: KUBECONFIG, helm, kubectl, the image on its nodes
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster with the KubeRay operator"; exit 1; }
 	SCOT_TEST_NODE=1 .venv/bin/python -m pytest -s -m slow tests/cluster/test_node.py $(ARGS)
+
+test-node-ha: $(DEV) ## values-ha.yaml on two nodes that lose pods, network and power (tests/cluster/test_node_ha.py says what it needs)
+	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster with the KubeRay operator"; exit 1; }
+	SCOT_TEST_NODE=1 .venv/bin/python -m pytest -s -m slow tests/cluster/test_node_ha.py $(ARGS)
+
+images: ## Build the images that the chart names (CONTAINERS=podman; IMAGES="search web" builds some), for the nodes to load or a registry
+	set -e; for name in $(or $(IMAGES),search edits web); do $(CONTAINERS) build -f docker/$$name.Dockerfile -t scot/$$name:$(VERSION) .; done
+	case " $(or $(IMAGES),search) " in *" search "*) $(CONTAINERS) build -f docker/search.Dockerfile --build-arg TORCH_INDEX=$(CPU_INDEX) \
+	  -t scot/search:$(VERSION)-cpu .;; esac
 
 check-gpu: ## What this machine's GPU does with every part, in one table (ARGS="--budget 150"); installs nothing
 	$(firstword $(wildcard .venv/bin/python) $(PYTHON)) benchmarks/check_gpu.py $(ARGS)
