@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from tools.generate.dashboards import edits, gallery, overview, panels, pretraining, search
+from tools.generate.dashboards import edits, gallery, overview, panels, pretraining, search, slo
 
 _DASHBOARDS = {
     "overview": overview.DASHBOARD,
+    "slo": slo.DASHBOARD,
     "search": search.DASHBOARD,
     "pretraining": pretraining.DASHBOARD,
     "edits": edits.DASHBOARD,
