@@ -47,7 +47,7 @@ class Data:
         triplets = list(self.triplets or [f"{self.embeddings.rstrip('/')}-triplets"])
         if not Folder(triplets[0]).exists(MANIFEST):
             print(f"there are no edits in {triplets[0]} yet: generating them", flush=True)
-            workers = GenerateEditsConfig.num_workers if with_ray else 0
+            workers = GenerateEditsConfig().num_workers if with_ray else 0
             generate_edits(GenerateEditsConfig(list(self.source), triplets[0], num_workers=workers))
         print(f"there are no embeddings in {self.embeddings} yet: encoding", flush=True)
         encode(
@@ -56,7 +56,7 @@ class Data:
                 triplets,
                 output=self.embeddings,
                 encoder=self.encoder,
-                num_workers=EncodeConfig.num_workers if with_ray else 0,
+                num_workers=EncodeConfig().num_workers if with_ray else 0,
                 states=ARCHITECTURES[architecture][1].reads_states,
             )
         )

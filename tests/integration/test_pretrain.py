@@ -26,6 +26,7 @@ from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
 from scot.ports import free_port
 from scot.training.config import TrainConfig
 from scot.training.objectives import LossConfig
+from scot.worlds.drawing import DrawConfig, draw
 from tests.support.flat_config import changed, configured
 from tests.support.synthetic_triplets import ENCODER, synthetic_triplets, write_synthetic_cache
 
@@ -312,6 +313,17 @@ def test_two_ray_workers_train_what_one_process_trains(
     for key, value in alone.items():
         torch.testing.assert_close(together[key], value, rtol=1e-3, atol=1e-4)
     assert published_gauges() >= {f"ray_scot_train_{name}" for name in GAUGES}
+
+
+@pytest.mark.usefixtures("ray")
+def test_workers_make_the_data_that_is_missing(
+    config: pretrain.PretrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(DrawConfig("wardrobe", tmp_path / "drawn", "train", 60, num_workers=1))
+    places = {"source": [str(tmp_path / "drawn")], "embeddings": str(tmp_path / "made")}
+    assert pretrain.main(changed(config, num_workers=1, **places)) == 0
+    assert "published v1" in capsys.readouterr().out
+    assert (tmp_path / "made-triplets" / "_manifest.json").is_file()
 
 
 @pytest.mark.usefixtures("ray")
