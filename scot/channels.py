@@ -129,8 +129,8 @@ SEARCH_OPTIONS: Sequence[tuple[str, Any]] = [
     ("grpc.service_config", retrying(_SEARCH, attempts=5, first_s=0.2, longest_s=2, growth=2.5)),
     ("grpc.lb_policy_name", "round_robin"),  # over every address that a name resolves to
     ("grpc.max_reconnect_backoff_ms", 5_000),  # reconnect soon to a service that restarts
-    # A machine that has lost its network or power says nothing. What was sent and is not confirmed for three seconds ends
-    # the connection (TCP_USER_TIMEOUT, which gRPC sets if there is a keepalive), and an attempt to connect takes as long.
+    # A machine that has lost its network or power says nothing. What was sent and is not confirmed for three seconds
+    # ends the connection (TCP_USER_TIMEOUT, which gRPC sets if there is a keepalive).
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.keepalive_time_ms", 3_600_000),  # pings of a call that is silent would be refused as too many
     ("grpc.min_reconnect_backoff_ms", 1_000),

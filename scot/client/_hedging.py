@@ -22,7 +22,7 @@ _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.St
 
 
 class HedgeBudget:
-    """At most a tenth of the searches are asked twice, so that a service that is slow for all gets little more to do."""
+    """At most a tenth of the searches are asked twice: a service that is slow for all gets little more to do."""
 
     def __init__(self) -> None:
         self._tokens, self._lock = _MOST, threading.Lock()

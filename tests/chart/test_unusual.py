@@ -134,7 +134,9 @@ def test_an_upgrade_with_the_values_of_an_earlier_chart(earlier: Path, more: dic
     shutil.copy(earlier, chart / "values.yaml")
     with helm_python.Chart.load(str(chart)) as loaded:
         files = loaded.render(more | {"checks": False}, name="scot", namespace="shop")
-    old = [found for path, text in files.items() if path.endswith(".yaml") for found in yaml.safe_load_all(text) if found]
+    old = [
+        found for path, text in files.items() if path.endswith(".yaml") for found in yaml.safe_load_all(text) if found
+    ]
     wanted = render(more)
     assert without_secrets(old) == without_secrets(wanted)
 

@@ -52,7 +52,10 @@ def test_the_schema_names_what_is_wrong(values: dict[str, Any], key: str) -> Non
         ({"artifacts": {"persistence": {"enabled": False}}}, "artifacts need storage"),
         ({"ingress": {"enabled": True}}, "needs ingress.host"),
         ({"route": {"enabled": True}}, "needs route.parentRefs"),
-        ({"ray": {"gcsFaultTolerance": {"backend": "redis"}}}, "set redis.enabled=true, or ray.gcsFaultTolerance.redisAddress"),
+        (
+            {"ray": {"gcsFaultTolerance": {"backend": "redis"}}},
+            "set redis.enabled=true, or ray.gcsFaultTolerance.redisAddress",
+        ),
         ({"search": {"composers": {"gpus": 1}}}, "raise ray.workers.gpus"),
         ({"edits": {"enabled": True, "model": ""}}, "needs edits.model"),
     ],

@@ -1,7 +1,7 @@
 """Calls to a deployment with several replicas that outlive one of them: asked again when it dies, or when it is silent.
 
-A replica that dies ends its calls with an error of Ray; one whose node has lost its network or power says nothing, until
-Ray notices after some ten seconds. Both calls do the same work, so the first answer is the answer.
+A replica that dies ends its calls with an error of Ray; one whose node has lost its network or power says nothing,
+until Ray notices after some ten seconds. Both calls do the same work, so the first answer is the answer.
 """
 
 from __future__ import annotations

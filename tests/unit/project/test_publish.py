@@ -29,7 +29,11 @@ def step(job: str, name: str) -> int:
 
 def test_every_image_of_the_chart_is_built_here() -> None:
     values = yaml.safe_load((ROOT / "helm" / "values.yaml").read_text(encoding="utf-8"))
-    named = {values["image"]["repository"], values["edits"]["image"]["repository"], values["web"]["image"]["repository"]}
+    named = {
+        values["image"]["repository"],
+        values["edits"]["image"]["repository"],
+        values["web"]["image"]["repository"],
+    }
     published = {f"scot/{each['name']}" for each in JOBS["image"]["strategy"]["matrix"]["include"]}
     assert named == BUILT == published
     variants = {each["name"] + each["suffix"] for each in JOBS["image"]["strategy"]["matrix"]["include"]}

@@ -37,7 +37,10 @@ def first_of(*replicas: Replica, after_s: float = AFTER_S) -> tuple[str, int]:
     asked = iter(replicas)
 
     async def ask() -> tuple[str, int]:
-        answer = await Hedging(after_s).first(lambda: next(asked)())
+        def call() -> Awaitable[str]:
+            return next(asked)()
+
+        answer = await Hedging(after_s).first(call)
         return answer, len(replicas) - len(list(asked))
 
     return asyncio.run(asyncio.wait_for(ask(), 30))

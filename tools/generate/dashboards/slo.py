@@ -6,7 +6,7 @@ from tools.generate.dashboards.panels import BAD, OK, WARN, Dashboard, Row, line
 from tools.generate.dashboards.queries import CALLS, failing, share
 
 AVAILABILITY, IN_TIME = 0.999, 0.99
-"""The objectives of helm/alerts.yaml: the share of calls that are answered, and of queries that take at most a second."""
+"""The objectives of helm/alerts.yaml: the share of calls that are answered, and of queries within a second."""
 _FAILED = failing("INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED")
 _WINDOWS = ("5m", "30m", "1h", "6h", "3d")
 _MONTH = "30d"
