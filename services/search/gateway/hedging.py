@@ -37,7 +37,7 @@ class Hedging:
         """
         if not self._after_s:
             return await call()
-        calls = {asyncio.ensure_future(call())}
+        calls: set[asyncio.Future[T]] = {asyncio.ensure_future(call())}
         try:
             done, _ = await asyncio.wait(calls, timeout=self._after_s)
             if not done and self._second >= _AT_ONCE:
