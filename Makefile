@@ -12,7 +12,7 @@ VERSION = $(shell sed -n 's/^appVersion: "\(.*\)"/\1/p' helm/Chart.yaml)
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
 VLLM := .venv-vllm/.installed-vllm
-SERVING := $(patsubst %,tests/integration/test_%.py,serving_survives rollout_under_load search_qdrant search_service fuzz tracing)
+SERVING := $(patsubst %,tests/integration/test_%.py,serving_survives serving_survives_replicated rollout_under_load search_qdrant search_service fuzz tracing)
 TESTS = $(wildcard tests/integration tests/unit tests/chart tests/examples)
 # A worker for each core, up to four; the longest part, tests/integration, first (tests/support/distribution.py).
 SHARED := -n logical --maxprocesses 4 --no-loadscope-reorder
