@@ -1,7 +1,7 @@
-"""Two of each deployment on two Ray nodes, as in helm/values-ha.yaml: parts are killed under load, and no caller notices.
+"""Two of each deployment on two Ray nodes, as in helm/values-ha.yaml: parts are killed under load, no caller notices.
 
-The gateways share a stand-in of Qdrant; the proxy is on the head, which is not killed here (tests/cluster/test_node_ha.py
-does that in a cluster).
+The gateways share a stand-in of Qdrant; the proxy is on the head, which is not killed here: tests/cluster/test_node_ha.py
+does that in a cluster.
 """
 
 from __future__ import annotations
@@ -46,10 +46,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         for name, value in (LOCAL_RAY | {"RAY_health_check_period_ms": "1000"}).items():
             patch.setenv(name, value)
         state = running.enter_context(qdrant_server(port=free_port()))
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False})
+        store = 100 * 2**20
+        head = {"num_cpus": 1, "object_store_memory": store, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         running.callback(cluster.shutdown)
         for _ in range(2):
-            cluster.add_node(num_cpus=3, object_store_memory=100 * 2**20)
+            cluster.add_node(num_cpus=3, object_store_memory=store)
         init(address=cluster.address, log_to_driver=False)
         running.callback(shutdown)
         serve.start(
@@ -93,7 +95,7 @@ def test_a_lost_replica_costs_no_caller_an_answer(served: Served) -> None:
             steps.append(step)
             print(f"  longest gap {step.longest_gap_s:.1f} s, p99 {step.p99_s * 1000:.0f} ms")
         with probe.step("a node killed") as step:
-            served.cluster.remove_node(list(served.cluster.worker_nodes)[0], allow_graceful=False)
+            served.cluster.remove_node(next(iter(served.cluster.worker_nodes)), allow_graceful=False)
             time.sleep(20)  # in which Ray notices
         steps.append(step)
         print(f"  longest gap {step.longest_gap_s:.1f} s, p99 {step.p99_s * 1000:.0f} ms")

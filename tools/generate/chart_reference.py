@@ -22,8 +22,7 @@ _RESOURCES = {
     "additionalProperties": False,
     "properties": {"requests": _QUANTITIES, "limits": _QUANTITIES},
 }
-_DEFAULTS = """# The values of values.yaml, which a template cannot read. `make generate` writes this file (chart_reference.py).
-"""
+_DEFAULTS = "# The values of values.yaml, which a template cannot read. `make generate` writes this file.\n"
 _DIGEST = {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"}
 
 
