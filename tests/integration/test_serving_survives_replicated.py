@@ -1,7 +1,7 @@
 """Two of each deployment on two Ray nodes, as in helm/values-ha.yaml: parts are killed under load, no caller notices.
 
-The gateways share a stand-in of Qdrant; the proxy is on the head, which is not killed here: tests/cluster/test_node_ha.py
-does that in a cluster.
+The gateways share a stand-in of Qdrant. The proxy is on the head, which is not killed here; test_node_ha.py does that
+in a cluster.
 """
 
 from __future__ import annotations
