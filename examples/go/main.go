@@ -25,7 +25,7 @@ const serviceConfig = `{
   "loadBalancingConfig": [{"round_robin": {}}],
   "methodConfig": [{
     "name": [{"service": "scot.v1.SearchService"}, {"service": "scot.v1.IndexService"}],
-    "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "2s", "backoffMultiplier": 2.5,
+    "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "1s", "backoffMultiplier": 2.5,
                     "retryableStatusCodes": ["UNAVAILABLE"]}
   }]
 }`

@@ -21,7 +21,7 @@ const serviceConfig = {
       retryPolicy: {
         maxAttempts: 5,
         initialBackoff: "0.2s",
-        maxBackoff: "2s",
+        maxBackoff: "1s",
         backoffMultiplier: 2.5,
         retryableStatusCodes: ["UNAVAILABLE"],
       },
