@@ -16,6 +16,7 @@ from scot.embeddings.pairs import FindPairs, ImagePair
 MOST_CAPTIONED = 50_000
 """Images with their captions among which pairs are looked for: the first ones of the triplets."""
 _TEXTS = ("edit", "caption", "edited_caption")
+_ROWS = 2_048  # of triplets in memory at a time, as Python's texts
 
 
 @dataclass(slots=True)
@@ -86,11 +87,11 @@ class Needed:
 
     def _tables(self) -> Iterator[pa.Table]:
         for folder in self.folders:
-            for table in iterate_triplets(folder):
-                if not table.num_rows:
-                    continue
-                at = table.column_names.index("image_id")
-                yield table.set_column(at, "image_id", table.column("caption")) if self.captions_only else table
+            for shard in iterate_triplets(folder):
+                for start in range(0, shard.num_rows, _ROWS):
+                    table = shard.slice(start, _ROWS)
+                    at = table.column_names.index("image_id")
+                    yield table.set_column(at, "image_id", table.column("caption")) if self.captions_only else table
 
 
 def _column(table: pa.Table, name: str) -> list[str]:
