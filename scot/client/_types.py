@@ -240,9 +240,13 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection: its number of items, and the encoder (of dimension ``dim``) of their vectors."""
+    """A collection: its number of items, and the encoder (of dimension ``dim``) of their vectors.
+
+    ``caption_weight`` is the weight of an item's caption in its vector, 0 where vectors are those of images alone.
+    """
 
     collection: str
     items: int
     encoder: str
     dim: int
+    caption_weight: float = 0.0

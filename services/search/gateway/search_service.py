@@ -176,8 +176,14 @@ async def _composed(
     context: Context, query: SearchQuery, turns: tuple[ComposeTurn, ...], *, with_shadow: bool
 ) -> Composed:
     """The query vector, in one call to the towers."""
-    caller = query.session or request_id.get()
-    job = ComposeJob(turns, query.composer, caller=caller, with_shadow=with_shadow, item=start_item(query))
+    job = ComposeJob(
+        turns,
+        query.composer,
+        caller=query.session or request_id.get(),
+        with_shadow=with_shadow,
+        item=start_item(query),
+        caption_weight=(await context.store.cached_info(query.collection)).config.caption_weight,
+    )
     with span("compose") as traced:
         composed: Composed = await context.composer.compose.remote(job)
         traced.note(
