@@ -97,6 +97,8 @@ def search_result(message: search_pb2.ComposeSearchResponse) -> SearchResult:
         message.request_id,
         _vector_from_proto(message, "query_vector"),
         tuple(_groups(message, hits)),
+        message.reranked,
+        message.rerank_reason,
     )
 
 

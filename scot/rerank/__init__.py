@@ -2,7 +2,7 @@
 
 from scot.rerank.config import RerankConfig
 from scot.rerank.judge import Judge, OpenAIJudge, Question, Unanswered, Verdict, load_judge
-from scot.rerank.reranker import Reranker, Reranking, fused
+from scot.rerank.reranker import Reranker, Reranking, fused, load_reranker
 
 __all__ = [
     "Judge",
@@ -15,4 +15,5 @@ __all__ = [
     "Verdict",
     "fused",
     "load_judge",
+    "load_reranker",
 ]

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scot.edits.concurrency import gather_or_cancel
-from scot.rerank.judge import Judge, Question, Reason, Unanswered, Verdict
+from scot.rerank.config import RerankConfig
+from scot.rerank.judge import Judge, Question, Reason, Unanswered, Verdict, load_judge
 
 _CACHED = 100_000
 _SAME = 1e-6
@@ -97,6 +98,11 @@ class Reranker:
         for part in parts:
             digest.update(len(part).to_bytes(8, "little") + part)
         return digest.digest()
+
+
+def load_reranker(config: RerankConfig) -> Reranker | None:
+    """The reranker of a configuration; None without an endpoint. Raises as :func:`~scot.rerank.judge.load_judge`."""
+    return Reranker(load_judge(config)) if config.rerank_url else None
 
 
 def fused(probabilities: Sequence[float], weight: float) -> tuple[int, ...]:

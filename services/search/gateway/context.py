@@ -27,6 +27,7 @@ from services.search.settings import SearchSettings
 if TYPE_CHECKING:
     from scot.encoders.base import Vectors
     from scot.encoders.resizing import Pixels, Resizing
+    from scot.rerank import Reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Context:
     threads: ThreadPoolExecutor
     stream_queries: asyncio.Semaphore
     """The places of the queries of all streams."""
+    reranker: Reranker | None
 
     async def pixels(self, field: str, image: bytes, decoded: Callable[[Image.Image], None] | None = None) -> Pixels:
         """Decode and resize an image off the event loop; ``decoded`` is called there with the decoded image.

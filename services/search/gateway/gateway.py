@@ -19,6 +19,7 @@ from ray.serve.handle import DeploymentHandle
 from scot.errors import DeadlineExceeded
 from scot.index.store import GalleryStore
 from scot.keys import ApiKey
+from scot.rerank import load_reranker
 from scot.v1 import index_pb2, search_pb2
 from services.access import Keys, LocalRate, Rate
 from services.search.gateway import index_service, search_service
@@ -91,6 +92,7 @@ class Gateway:
             QueryCache(service.cache_mb * 2**20, _answering(composer), metrics.query_looked_up),
             ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
             asyncio.Semaphore(STREAM_QUERIES),
+            load_reranker(service.rerank),
         )
         await self.context.health.prepare(self._prepare)
 
@@ -128,6 +130,8 @@ class Gateway:
         """Serve calls this when the replica stops: it releases the lock of the embedded store."""
         if hasattr(self, "context"):
             self.context.health.close()
+            if self.context.reranker is not None:
+                await self.context.reranker.close()
             await self.context.shadow.close()
             await self.context.store.close()
 
