@@ -1,7 +1,7 @@
 """Vectors of pictures with captions: one stored vector an item, ``normalize(image + weight caption)``.
 
 The weight belongs to the collection (:class:`~scot.index.config.CollectionConfig`); an item without a caption has the
-vector of its image. docs/adr/0029 has what it brings, and what wrong captions cost.
+vector of its image. docs/adr/0030 has what it brings, and what wrong captions cost.
 """
 
 from __future__ import annotations
