@@ -47,7 +47,7 @@ class FuseBenchmark:
     """Measure galleries of pictures and captions."""
 
     gallery: tuple[Path, ...] = ()
-    """Galleries that `scot draw WORLD --split eval` or benchmarks/foreign.py wrote; by default both worlds are drawn."""
+    """Galleries that `scot draw --split eval` or benchmarks/foreign.py wrote; by default both worlds are drawn."""
     composer: str = "tiny-1"
     """The composer: tiny-1 or an artifact's folder."""
     encoder: str = "tiny"
@@ -83,8 +83,8 @@ def main(config: FuseBenchmark) -> int:
             found = (ranked_by(gallery), started_from(gallery, config.weight), without_edit(gallery, config.weight))
             for table, rows in zip(tables.values(), found, strict=True):
                 table += [{"world": gallery.world, **each} for each in rows]
-    for name, rows in tables.items():
-        print_table(name, rows)
+    for name, table in tables.items():
+        print_table(name, table)
     if config.output is not None:
         config.output.write_text(json.dumps({"machine": machine(), **tables}, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -119,7 +119,8 @@ def ranked_by(gallery: FuseGallery) -> Iterator[Row]:
         yield row(f"one sum, fitted, captions: {kind}", *fitted(gallery, summed))
         yield row(f"second vector, fitted, captions: {kind}", *fitted(gallery, second))
     by_caption_QN = query_QD @ gallery.caption_ND.T
-    yield row("second vector, reciprocal ranks", gallery.scored(sum(1 / (RRF + ranks(each)) for each in (by_picture_QN, by_caption_QN))))  # type: ignore[arg-type]
+    reciprocal_QN = 1 / (RRF + ranks(by_picture_QN)) + 1 / (RRF + ranks(by_caption_QN))
+    yield row("second vector, reciprocal ranks", gallery.scored(reciprocal_QN))
     yield row("the picture, then directions", *fitted(gallery, directions(gallery, by_picture_QN)))
     sum_QN = query_QD @ gallery.summed(0.5).T
     yield row("one sum, weight 0.5, then directions", *fitted(gallery, directions(gallery, sum_QN)))
@@ -128,7 +129,7 @@ def ranked_by(gallery: FuseGallery) -> Iterator[Row]:
 
 
 def started_from(gallery: FuseGallery, weight: float) -> Iterator[Row]:
-    """References that are indexed: their stored vectors are the start, with the patches of their pictures or without."""
+    """References that are indexed: their stored vectors are the start, with their pictures' patches or without."""
     image_ND = gallery.image_ND
     for patches, shown in ((True, "patches"), (False, "no patches")):
         by_picture_QD = gallery.composed(image_ND, patches=patches)
@@ -143,10 +144,9 @@ def without_edit(gallery: FuseGallery, weight: float) -> Iterator[Row]:
     """Searches by a picture alone: an altered copy finds its item first; and the others of its group are near."""
     copy_QD = gallery.altered()
     image_QD = gallery.image_ND[gallery.reference_Q]
-    for name, kind, stored_ND in (
-        ("pictures", "", gallery.image_ND),
-        *((f"sums, captions: {kind}", kind, gallery.summed(weight, kind)) for kind in CAPTIONS),
-    ):
+    stored = {"pictures": gallery.image_ND}
+    stored |= {f"sums, captions: {kind}": gallery.summed(weight, kind) for kind in CAPTIONS}
+    for name, stored_ND in stored.items():
         found = (copy_QD @ stored_ND.T).argmax(dim=1) == gallery.reference_Q
         near = gallery.neighbours(image_QD @ stored_ND.T)
         like = gallery.neighbours(stored_ND[gallery.reference_Q] @ stored_ND.T)

@@ -51,7 +51,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Rerank:
-    """A second look at the first hits by the service's vision-language model; None and 0 are the service's own settings.
+    """A second look at the first hits by the service's vision-language model; None and 0 are the service's settings.
 
     ``top`` hits are judged within ``deadline_s`` seconds; ``weight`` is that of a verdict beside the rank.
     """
@@ -169,10 +169,10 @@ class Facets:
 class SearchResult:
     """The hits of a search, best first, and the composer and encoder that answered it.
 
-    ``timings`` are seconds by stage: decode, queue, compose, search, rerank, total. ``query_vector`` ``(D,)``, a unit vector,
-    is set when the query has ``with_vectors``. ``text_truncated``: an edit was longer than the text encoder's input.
-    ``groups`` has the hits by group when the query has ``group_by``. ``reranked``: whether the hits are in the order of
-    the query's ``rerank``; if not, ``rerank_reason`` says in a word why they are in the first stage's.
+    ``timings`` are seconds by stage: decode, queue, compose, search, rerank, total. ``query_vector`` ``(D,)``, a unit
+    vector, is set when the query has ``with_vectors``. ``text_truncated``: an edit was longer than the text encoder's
+    input. ``groups`` has the hits by group when the query has ``group_by``. ``reranked``: whether the hits are in the
+    order of the query's ``rerank``; if not, ``rerank_reason`` says in a word why.
     """
 
     hits: tuple[Hit, ...]

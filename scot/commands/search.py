@@ -168,21 +168,25 @@ def _reference(text: str) -> Reference:
 
 def result_json(found: SearchResult, *, reranking: bool = False) -> dict[str, object]:
     """A result as --json prints it; with ``reranking`` it says whether the hits are reranked."""
-    return {
-        "composer": found.composer,
-        "encoder": found.encoder,
-        "text_truncated": found.text_truncated,
-        "request_id": found.request_id,
-        "timings": found.timings,
-        "hits": [
-            {"item_id": hit.item_id, "score": hit.score, "payload": hit.payload, "origin": origin_json(hit.origin)}
-            for hit in found.hits
-        ],
-    } | (
-        {"groups": [{"value": each.value, "item_ids": [hit.item_id for hit in each.hits]} for each in found.groups]}
-        if found.groups
-        else {}
-    ) | ({"reranked": found.reranked, "rerank_reason": found.rerank_reason} if reranking else {})
+    return (
+        {
+            "composer": found.composer,
+            "encoder": found.encoder,
+            "text_truncated": found.text_truncated,
+            "request_id": found.request_id,
+            "timings": found.timings,
+            "hits": [
+                {"item_id": hit.item_id, "score": hit.score, "payload": hit.payload, "origin": origin_json(hit.origin)}
+                for hit in found.hits
+            ],
+        }
+        | (
+            {"groups": [{"value": each.value, "item_ids": [hit.item_id for hit in each.hits]} for each in found.groups]}
+            if found.groups
+            else {}
+        )
+        | ({"reranked": found.reranked, "rerank_reason": found.rerank_reason} if reranking else {})
+    )
 
 
 def _print(config: SearchConfig, found: SearchResult) -> None:

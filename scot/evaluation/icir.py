@@ -120,7 +120,9 @@ def trapezoidal_precision(ranking: Sequence[str], targets: Collection[str]) -> f
 def _read(file: Path) -> list[_Row]:
     with file.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.reader(lines))
-    if not rows or (broken := [f"line {number}" for number, row in enumerate(rows, 1) if len(row) != len(_Row._fields)]):
+    if not rows or (
+        broken := [f"line {number}" for number, row in enumerate(rows, 1) if len(row) != len(_Row._fields)]
+    ):
         raise InvalidInput(f"{file} is not a table of path, text and object: {some(broken) if rows else 'it is empty'}")
     return [_Row(*row) for row in rows]
 

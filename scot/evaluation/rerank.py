@@ -70,7 +70,9 @@ async def rerank_benchmark(
     finally:
         await reranker.close()
     weights = tuple(fit_weight(judged[half::2]) for half in (0, 1)) if benchmark.answered else ()
-    return RerankedBenchmark(new, kept, weights, *(tokens[name] for name in ("asked", "prompt_tokens", "completion_tokens")))
+    return RerankedBenchmark(
+        new, kept, weights, *(tokens[name] for name in ("asked", "prompt_tokens", "completion_tokens"))
+    )
 
 
 async def _rerank(

@@ -99,7 +99,11 @@ class VectorBenchmark(ABC):
         reads_states = any(composer.reads_states for composer in composers)
         for start in range(0, len(pairs), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            states = _of_single_references(self.states(part.name, start, pairs[rows]), several_P[rows]) if reads_states else ()
+            states = (
+                _of_single_references(self.states(part.name, start, pairs[rows]), several_P[rows])
+                if reads_states
+                else ()
+            )
             for composer, chunks in zip(composers, composed, strict=True):
                 chunks.append(composer.compose(image_PD[rows], text_PD[rows], *states if composer.reads_states else ()))
         lengths = torch.tensor([len(query.edits) for query in part.queries])

@@ -65,8 +65,8 @@ def check_caption_weight(found: CollectionInfo, config: CollectionConfig | None)
     stored = found.config.caption_weight
     if config is not None and config.caption_weight not in (0.0, stored):
         raise Conflict(
-            f"collection {found.name!r} was made with caption_weight {stored:g}, not {config.caption_weight:g}: leave the "
-            "setting out, or build another collection with `scot collections reindex`"
+            f"collection {found.name!r} was made with caption_weight {stored:g}, not {config.caption_weight:g}: leave "
+            "the setting out, or build another collection with `scot collections reindex`"
         )
 
 

@@ -1,6 +1,6 @@
 """The configuration of a collection, of its searches, and of a Qdrant server; docs/qdrant.md explains what to choose.
 
-``shards``, ``replication_factor`` and ``strict`` apply only to a Qdrant server; ``caption_weight`` applies to every store.
+``shards``, ``replication_factor`` and ``strict`` apply only to a Qdrant server, ``caption_weight`` to every store.
 """
 
 from __future__ import annotations

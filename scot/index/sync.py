@@ -299,7 +299,12 @@ class _Plan:
                 self._refusals.add(error.reason, record.image_id)
                 self._task.advance(1, _refused(self._refusals))
                 continue
-            if before is None or not same or self._items.incomplete(record.image_id) or self._recaptioned(picture, before):
+            if (
+                before is None
+                or not same
+                or self._items.incomplete(record.image_id)
+                or self._recaptioned(picture, before)
+            ):
                 yield picture
             else:
                 self._keep(picture, before)

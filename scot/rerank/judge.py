@@ -92,7 +92,7 @@ class OpenAIJudge:
             "logprobs": True,
             "top_logprobs": TOP_LOGPROBS,
         }
-        # Not chat.completions.create, which takes twice the processor time: it checks what is sent and what comes by types.
+        # Not chat.completions.create, which takes twice the processor time: it checks what is sent and what comes.
         post = self._endpoint.client.post
         try:
             answer = await self._endpoint.request(lambda: post("/chat/completions", cast_to=object, body=request))

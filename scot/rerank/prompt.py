@@ -40,7 +40,9 @@ class RerankPrompt:
         if version not in known:
             raise InvalidInput(f"rerank_prompt must be one of {', '.join(known)}, not {version!r}")
         raw = tomllib.loads((folder / f"{version}.toml").read_text(encoding="utf-8"))
-        return cls(version, **{each.name: str(raw[each.name]).strip() for each in fields(cls) if each.name != "version"})
+        return cls(
+            version, **{each.name: str(raw[each.name]).strip() for each in fields(cls) if each.name != "version"}
+        )
 
     def messages(self, edit: str, reference: bytes | None, candidate: bytes) -> list[dict[str, Any]]:
         """The chat about one candidate. Pictures are encoded: PNG, JPEG, WebP or GIF."""

@@ -63,19 +63,22 @@ class Reranker:
         if len(shown) < len(candidates):
             return Reranking(first, "no_candidate_picture")
         asked: list[Verdict] = []
+        found: list[float] = []
+        reason: Reason | None = None
         try:
             async with asyncio.timeout(deadline_s if math.isfinite(deadline_s) else None):
-                found = await gather_or_cancel(self._probability(Question(edit, reference, each), asked) for each in shown)
+                found = await gather_or_cancel(
+                    self._probability(Question(edit, reference, each), asked) for each in shown
+                )
         except Unanswered as error:
-            order, reason, probabilities = first, error.reason, ()
+            reason = error.reason
         except TimeoutError:
-            order, reason, probabilities = first, "late", ()
-        else:
-            same = len(found) > 1 and max(found) - min(found) < _SAME
-            order, reason = (first, "same_for_all") if same else (fused(found, weight), None)
-            probabilities = tuple(found)
-        tokens = [sum(getattr(each, name) for each in asked) for name in ("prompt_tokens", "completion_tokens")]
-        return Reranking(order, reason, probabilities, len(asked), *tokens)
+            reason = "late"
+        if len(found) > 1 and max(found) - min(found) < _SAME:
+            reason = "same_for_all"
+        read, written = (sum(getattr(each, f"{kind}_tokens") for each in asked) for kind in ("prompt", "completion"))
+        order = first if reason is not None else fused(found, weight)
+        return Reranking(order, reason, tuple(found), len(asked), read, written)
 
     async def close(self) -> None:
         """Close the judge."""

@@ -122,18 +122,29 @@ def small_genecis(root: Path) -> Path:
 
 
 def small_pinpoint(root: Path, pictures: int = 60) -> Path:
-    """``images/*.jpg`` and both tables; three wordings of one query, one of two references, one that is not searched."""
+    """``images/*.jpg`` and both tables; three wordings of one query, two references, one that is not searched."""
     names = [f"{number:032x}" for number in range(pictures)]
     for number, name in enumerate(names):
         picture(root / "images" / f"{name}.jpg", number)
     queries = [
-        (f"query_{n}", names[first], names[second] if second else "None", text, names[10 * n : 10 * n + 3], names[40 : 40 + n])
+        (
+            f"query_{n}",
+            names[first],
+            names[second] if second else "None",
+            text,
+            names[10 * n : 10 * n + 3],
+            names[40 : 40 + n],
+        )
         for n, (first, second, text) in enumerate(
             [(1, None, "make it red"), (1, None, "a red one"), (1, None, "in red"), (2, 3, "both"), (59, None, "blue")]
         )
     ]
     columns = ("query_id", "query_image_signature", "query_image_signature2", "instruction")
-    table = dict(zip((*columns, "positive_candidates", "negative_candidates"), map(list, zip(*queries, strict=True)), strict=True))
+    table = dict(
+        zip(
+            (*columns, "positive_candidates", "negative_candidates"), map(list, zip(*queries, strict=True)), strict=True
+        )
+    )
     pq.write_table(pa.table(table), root / "pinpoint_licensed.parquet")
     (root / "index_signatures.txt").write_text("\n".join(names[:-1]) + "\n", encoding="utf-8")
     return root

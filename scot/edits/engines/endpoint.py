@@ -1,4 +1,4 @@
-"""The connection to an OpenAI-compatible endpoint: a limit on concurrency, retries, and its errors as this project's."""
+"""The connection to an OpenAI-compatible endpoint: a limit on concurrency, retries, its errors as this project's."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ class Endpoint:
     frees the sequence.
     """
 
-    def __init__(
-        self, url: str, model: str, api_key: str, *, concurrency: int, timeout_s: float, retries: int
-    ) -> None:
+    def __init__(self, url: str, model: str, api_key: str, *, concurrency: int, timeout_s: float, retries: int) -> None:
         self.url, self._model, self._timeout = url, model, timeout_s
         self.client = openai.AsyncOpenAI(
             base_url=url,

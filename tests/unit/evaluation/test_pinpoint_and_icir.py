@@ -35,7 +35,9 @@ def scored(benchmark: str, folder: Path, content: Any, tmp_path: Path) -> dict[s
 
 
 def ranked(*first: int) -> dict[str, list[str]]:
-    return {"retrieved_items": [*(NAMES[n] for n in first), *(each for n, each in enumerate(NAMES) if n not in first)][:50]}
+    return {
+        "retrieved_items": [*(NAMES[n] for n in first), *(each for n, each in enumerate(NAMES) if n not in first)][:50]
+    }
 
 
 def test_pinpoint_counts_right_and_wrong_answers_and_the_spread_over_wordings(pinpoint: Path, tmp_path: Path) -> None:

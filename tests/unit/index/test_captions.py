@@ -153,7 +153,9 @@ def test_an_item_of_a_sum_is_composed_with_the_patches_of_its_picture(service: s
             stored = client.get([name], with_vectors=True)[name].vector
             by_id = client.search(item_id=name, edits=EDIT, with_vectors=True).query_vector
             by_vector = client.search(vector=stored, edits=EDIT, with_vectors=True).query_vector
-            assert stored is not None and by_id is not None and by_vector is not None
+            assert stored is not None
+            assert by_id is not None
+            assert by_vector is not None
             assert float(by_id @ by_vector) < 0.9995  # the vector alone shows no patches
 
 
@@ -207,7 +209,7 @@ def test_a_collection_has_one_weight(folder: Path, tmp_path: Path, encoder: Enco
                     await store.ensure("gallery", encoder.id, encoder.dim, CollectionConfig(caption_weight=other))
             name = await rebuild.begin(store, "gallery", encoder)
             assert (await store.info(name)).config.caption_weight == WEIGHT
-            with pytest.raises(Conflict, match="was made with caption_weight 0.5, not 1"):
+            with pytest.raises(Conflict, match=r"was made with caption_weight 0\.5, not 1"):
                 await rebuild.begin(store, "gallery", encoder, layout=CollectionConfig(caption_weight=1.0))
         finally:
             await store.close()
@@ -231,6 +233,8 @@ def test_a_worker_of_the_job_puts_captions_in(folder: Path, tmp_path: Path, enco
     with SILENT.task("", None, "") as task:
         plan = _Plan(source, {}, Refusals(), lambda pictures: None, NoItems(), task=task)
         pending = list(plan.of(source.read(Refusals(), SeenIds())))
-    batch = _Worker(IndexJob(source=str(folder), store=tmp_path, device="cpu", no_thumbnails=True)).embed(pending, WEIGHT)
+    batch = _Worker(IndexJob(source=str(folder), store=tmp_path, device="cpu", no_thumbnails=True)).embed(
+        pending, WEIGHT
+    )
     found = {Path(each.item_id).stem: vector for each, vector in zip(batch.sources, batch.vectors, strict=True)}
     assert_same(found, expected(encoder))

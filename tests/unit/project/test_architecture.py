@@ -29,7 +29,17 @@ SMALL = frozenset(
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
 SHARED = frozenset({"services/access", "services/calls", "services/ordered_map"})
-LIBRARY_ROOMS = INDEX | {"worlds", "composers", "edits", "rerank", "training", "bootstrap", "evaluation", "client", "plan"}
+LIBRARY_ROOMS = INDEX | {
+    "worlds",
+    "composers",
+    "edits",
+    "rerank",
+    "training",
+    "bootstrap",
+    "evaluation",
+    "client",
+    "plan",
+}
 
 # Each room with the rooms that it may import; a room stands below all rooms that may import it.
 MAY_IMPORT: dict[str, frozenset[str]] = {

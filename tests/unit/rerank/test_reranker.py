@@ -183,9 +183,14 @@ def test_the_weight_of_a_judge_that_knows_nothing_is_zero() -> None:
     import random
 
     generator = random.Random(0)
-    queries = [([generator.choice([0.1, 0.9]) for _ in range(10)], [place == 0 for place in range(10)]) for _ in range(300)]
+    queries = [
+        ([generator.choice([0.1, 0.9]) for _ in range(10)], [place == 0 for place in range(10)]) for _ in range(300)
+    ]
     assert fit_weight(queries) == 0.0
-    knows = [([0.9 if place == n % 10 else 0.1 for place in range(10)], [place == n % 10 for place in range(10)]) for n in range(300)]
+    knows = [
+        ([0.9 if place == n % 10 else 0.1 for place in range(10)], [place == n % 10 for place in range(10)])
+        for n in range(300)
+    ]
     assert fit_weight(knows) > 0.5
     assert fit_weight([]) == 0.0
 

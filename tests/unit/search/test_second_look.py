@@ -134,7 +134,9 @@ def test_a_picture_a_text_and_an_item_can_be_judged_and_a_vector_cannot(world: W
     assert (by_vector.reranked, by_vector.rerank_reason) == (False, "no_reference_picture")
     world.endpoint.questions.clear()
     world.endpoint.instead = lambda asked: said("yes")
-    text = search(world, query, item_id=None, edits=[Edit("a skirt"), Edit("dots", negative=True)], rerank=Rerank(top=2))
+    text = search(
+        world, query, item_id=None, edits=[Edit("a skirt"), Edit("dots", negative=True)], rerank=Rerank(top=2)
+    )
     assert (text.reranked, text.rerank_reason) == (False, "no_probabilities")
     (system, user), *_ = [each["messages"] for each in world.endpoint.questions]
     assert [part["type"] for part in user["content"]].count("image_url") == 1
@@ -189,7 +191,9 @@ def test_a_second_look_costs_no_call_and_no_store_query_more(world: World, monke
         for name in steps:
             count(owner, name)
     handle = serving.Handle.__getattr__
-    monkeypatch.setattr(serving.Handle, "__getattr__", lambda self, name: (counts.update(calls=1), handle(self, name))[1])
+    monkeypatch.setattr(
+        serving.Handle, "__getattr__", lambda self, name: (counts.update(calls=1), handle(self, name))[1]
+    )
     query = world.queries[4]
     image = world.images[query.reference_id]
     search(world, query, item_id=None, image=image, edits="in blue")
@@ -216,7 +220,10 @@ def test_a_second_look_costs_no_call_and_no_store_query_more(world: World, monke
         ({"rerank": Rerank(), "edits": []}, "rerank: needs an edit"),
         ({"rerank": Rerank(), "like": ["wardrobe-00001"]}, "rerank: needs a query of one turn"),
         ({"rerank": Rerank(), "turns": [Turn(edits="red")]}, "rerank: needs a query of one turn"),
-        ({"rerank": Rerank(), "references": [Reference(item_id="wardrobe-00002")]}, "rerank: needs a query of one turn"),
+        (
+            {"rerank": Rerank(), "references": [Reference(item_id="wardrobe-00002")]},
+            "rerank: needs a query of one turn",
+        ),
     ],
 )
 def test_a_wrong_wish_is_one_sentence(world: World, options: dict[str, Any], said: str) -> None:
