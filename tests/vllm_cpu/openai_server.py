@@ -63,7 +63,7 @@ def openai_server(model: Path, name: str, *flags: str) -> Iterator[Server]:
 
     server = Server(process, f"http://127.0.0.1:{port}/v1")
     try:
-        until(healthy)
+        until(healthy, 700)
         yield server
     finally:
         server.kill()
