@@ -12,7 +12,7 @@ from scot.rerank.config import RerankConfig
 from scot.rerank.prompt import RerankPrompt
 
 Reason = Literal[
-    "late", "unavailable", "refused", "prose", "no_probabilities", "not_finite", "same_for_all",
+    "late", "busy", "unavailable", "refused", "prose", "no_probabilities", "not_finite", "same_for_all",
     "no_candidate_picture", "no_reference_picture",
 ]  # fmt: skip
 """Why the first stage's order stays."""

@@ -48,6 +48,8 @@ class Context:
     stream_queries: asyncio.Semaphore
     """The places of the queries of all streams."""
     reranker: Reranker | None
+    second_looks: asyncio.Semaphore
+    """The places of the queries that wait for verdicts."""
 
     async def pixels(self, field: str, image: bytes, decoded: Callable[[Image.Image], None] | None = None) -> Pixels:
         """Decode and resize an image off the event loop; ``decoded`` is called there with the decoded image.

@@ -30,7 +30,7 @@ from services.search.gateway.shadow import Shadow
 from services.search.gateway.shared_rates import leased
 from services.search.gateway.short_queue import shorten_queue
 from services.search.metrics import GatewayMetrics
-from services.search.rpc.limits import MAX_AT_WORK, MAX_WAITING, MAX_WATCHES, STREAM_QUERIES
+from services.search.rpc.limits import MAX_AT_WORK, MAX_WAITING, MAX_WATCHES, SECOND_LOOKS, STREAM_QUERIES
 from services.search.serve_calls import CALLS, drop_reported
 from services.search.settings import SearchSettings
 
@@ -93,6 +93,7 @@ class Gateway:
             ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
             asyncio.Semaphore(STREAM_QUERIES),
             load_reranker(service.rerank),
+            asyncio.Semaphore(SECOND_LOOKS),
         )
         await self.context.health.prepare(self._prepare)
 

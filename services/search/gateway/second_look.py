@@ -63,7 +63,11 @@ async def second_look(
     if top <= query.offset:
         return SecondLook(found, "behind_top")
     with span("rerank") as traced:
-        judged = await _judged(context, query, query.rerank, found[:top], reference)
+        if context.second_looks.locked():  # a slow judge leaves half of the gateway's places to other searches
+            judged = Reranking(tuple(range(len(found[:top]))), "busy")
+        else:
+            async with context.second_looks:
+                judged = await _judged(context, query, query.rerank, found[:top], reference)
         traced.note(scot__rerank=judged.reason or "reranked", scot__verdicts=judged.asked)
     context.metrics.reranked(judged, len(found[:top]))
     hits = [*(found[place] for place in judged.order), *found[top:]]

@@ -20,6 +20,8 @@ MAX_CANDIDATES = 2_000  # of mmr
 MAX_GROUP = 100  # hits of a group
 MAX_RERANKED = config.MAX_TOP  # hits of a query that are judged
 MAX_RERANK_WEIGHT = 10
+SECOND_LOOKS = 16
+"""Queries of a gateway that wait for verdicts at a time, half of its places; others keep the first order."""
 MAX_RERANK_S = 60  # seconds for the verdicts
 MAX_FACETS = 16  # fields of one Facets request
 MAX_FACET_VALUES = 1_000  # of one field

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,6 +156,25 @@ def test_a_slow_judge_costs_the_deadline_and_the_first_order_is_returned(world: 
     assert late.timings["rerank"] <= late.timings["total"]
     assert names(late) == names(search(world, query, edits=f"{query.edit} now"))
     assert search(world, query).timings["rerank"] == 0.0
+
+
+def test_a_slow_judge_leaves_places_to_others(world: World) -> None:
+    world.endpoint.seconds = 0.5
+    queries = [
+        {
+            "item_id": each.reference_id,
+            "edits": f"{each.edit} at once",
+            "composer": COMPOSER,
+            "rerank": Rerank(deadline_s=3),
+        }
+        for each in world.queries[:20]
+    ]
+    with ThreadPoolExecutor(len(queries)) as threads:
+        found = list(threads.map(lambda query: world.client.search(**query), queries))
+    reasons = Counter(each.rerank_reason for each in found)
+    assert reasons["busy"] >= 1
+    assert reasons["busy"] < len(queries)
+    assert all(each.hits for each in found)
 
 
 @pytest.mark.parametrize("top", [1, 5])
