@@ -144,7 +144,7 @@ def _unchanged(config: IndexBenchmark, encoder: Encoder, root: Path) -> dict[str
     for number in range(config.unchanged):  # few files under many names: the run looks at names, sizes and times only
         os.link(root / "few" / f"{number % 8}.jpg", pictures / f"{number}.jpg")
 
-    def embed(batches: Iterator[Pending]) -> Batches:
+    def embed(batches: Iterator[Pending], caption_weight: float) -> Batches:
         while some := list(islice(batches, 512)):
             for picture in some:
                 picture.read()

@@ -31,6 +31,7 @@ from scot.errors import InvalidFlag, InvalidInput
 from scot.index import rebuild
 from scot.index.aliases import AliasChange
 from scot.index.bulk import LoaderSettings, Part, PartLoader, load_parts
+from scot.index.captions import with_captions
 from scot.index.config import CollectionConfig, ServerConfig
 from scot.index.gallery import Batches, StoreGallery, load_image
 from scot.index.store import GalleryStore
@@ -57,7 +58,7 @@ class IndexConfig:
     qdrant: ServerConfig = field(default_factory=ServerConfig)
     """The Qdrant server, if the store is one."""
     layout: CollectionConfig = field(default_factory=CollectionConfig)
-    """The settings of a collection that is created on a server."""
+    """The settings of a collection that is created."""
     collection: str = "gallery"
     """The collection to fill; it is created when missing."""
     encoder: str = "tiny"
@@ -204,24 +205,24 @@ def _workers(config: IndexConfig, settings: LoaderSettings) -> Iterator[Pool[Par
             yield actors
 
 
-def _ray_batches(config: IndexConfig, pictures: Iterator[Pending]) -> Batches:
+def _ray_batches(config: IndexConfig, pictures: Iterator[Pending], caption_weight: float) -> Batches:
     """Batches from a pool of Ray workers, two in flight for each, in the order they are ready."""
     import ray
 
     from ray_jobs.session import ray_session
 
     with ray_session():
-        yield from _from_pool(ray, config, pictures)
+        yield from _from_pool(ray, config, pictures, caption_weight)
 
 
-def _from_pool(ray: Any, config: IndexConfig, pictures: Iterator[Pending]) -> Batches:
+def _from_pool(ray: Any, config: IndexConfig, pictures: Iterator[Pending], caption_weight: float) -> Batches:
     worker = ray.remote(_Worker).options(num_gpus=1 if str(config.device).startswith("cuda") else 0)
     workers = [worker.remote(config) for _ in range(config.num_workers)]
     busy: dict[Any, Any] = {}
 
     def feed(each: Any) -> None:
         if batch := list(islice(pictures, config.batch_size)):
-            busy[each.embed.remote(batch)] = each
+            busy[each.embed.remote(batch, caption_weight)] = each
 
     for each in workers * 2:
         feed(each)
@@ -240,7 +241,7 @@ class _Worker:
         self._load = partial(load_image, None if url is None else Thumbnails(url), config.collection)
         self._threads = config.threads
 
-    def embed(self, pictures: list[Pending]) -> EmbeddedBatch[Pending]:
+    def embed(self, pictures: list[Pending], caption_weight: float) -> EmbeddedBatch[Pending]:
         """Embed one batch."""
         (batch,) = embed_images(
             pictures,
@@ -250,7 +251,7 @@ class _Worker:
             threads=self._threads,
             fetch=Pending.fetched,
         )
-        return batch
+        return with_captions(batch, self._encoder, caption_weight)
 
 
 def run(argv: Sequence[str] | None = None) -> int:

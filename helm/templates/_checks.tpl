@@ -117,6 +117,12 @@
 {{- if .Values.redis.enabled -}}
 {{- include "scot.checkStorageClass" (dict "classes" $classes "name" .Values.redis.persistence.storageClass "value" "redis.persistence.storageClass") -}}
 {{- end -}}
+{{- if and .Values.rerank.enabled (not .Values.rerank.model) -}}
+{{- fail "\n\nrerank.enabled needs rerank.model" -}}
+{{- end -}}
+{{- if and .Values.rerank.enabled .Values.rerank.modelCache.enabled -}}
+{{- include "scot.checkStorageClass" (dict "classes" $classes "name" .Values.rerank.modelCache.storageClass "value" "rerank.modelCache.storageClass") -}}
+{{- end -}}
 {{- if and .Values.edits.enabled .Values.edits.modelCache.enabled -}}
 {{- include "scot.checkStorageClass" (dict "classes" $classes "name" .Values.edits.modelCache.storageClass "value" "edits.modelCache.storageClass") -}}
 {{- end -}}

@@ -17,6 +17,10 @@
 {{- if .Values.auth.enabled -}}
 {{- $_ := set $args "api_keys" "/etc/scot/keys/keys.txt" -}}
 {{- end -}}
+{{- if .Values.rerank.enabled -}}
+{{- $_ := set $args "rerank_url" (printf "http://%s-rerank:8000/v1" (include "scot.fullname" .)) -}}
+{{- $_ := set $args "rerank_model" .Values.rerank.model -}}
+{{- end }}
 proxy_location: EveryNode
 http_options: {host: 0.0.0.0, port: 8000}
 grpc_options:

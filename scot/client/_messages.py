@@ -97,6 +97,8 @@ def search_result(message: search_pb2.ComposeSearchResponse) -> SearchResult:
         message.request_id,
         _vector_from_proto(message, "query_vector"),
         tuple(_groups(message, hits)),
+        message.reranked,
+        message.rerank_reason,
     )
 
 
@@ -211,7 +213,8 @@ def pictures(message: index_pb2.GetPicturesResponse) -> dict[str, Picture]:
 
 def collection_info(message: index_pb2.CollectionInfoResponse) -> CollectionInfo:
     """A collection."""
-    return CollectionInfo(message.collection, message.items, message.encoder, message.dim)
+    weight = round(message.caption_weight, 6)  # a float of four bytes
+    return CollectionInfo(message.collection, message.items, message.encoder, message.dim, weight)
 
 
 def collection_infos(message: index_pb2.ListCollectionsResponse) -> tuple[CollectionInfo, ...]:

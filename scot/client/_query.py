@@ -7,7 +7,7 @@ from typing import Any
 
 from scot.client import _checks as checks
 from scot.client._inputs import edit_to_proto, image_bytes, vector_to_proto
-from scot.client._types import Query, Reference, Turn
+from scot.client._types import Query, Reference, Rerank, Turn
 from scot.edit import Edit
 from scot.errors import InvalidInput
 from scot.index.filters import Filter, filter_to_proto
@@ -45,6 +45,7 @@ def search_request(query: Query) -> search_pb2.ComposeSearchRequest:
     diversity, candidates = values.pop("diversity", None), values.pop("candidates", 0)
     field, group_size = values.pop("group_by", ""), values.pop("group_size", None)
     turns, conditions = values.pop("turns", ()), values.pop("filter", None)
+    rerank = values.pop("rerank", None)
     said = {name: values.pop(name, ()) for name in _SAID}
     mmr = None
     if diversity is not None:
@@ -61,6 +62,7 @@ def search_request(query: Query) -> search_pb2.ComposeSearchRequest:
         filter=None if conditions is None else filter_to_proto(checks.instance("filter", conditions, Filter)),
         mmr=mmr,
         group_by=group if field else None,
+        rerank=None if rerank is None else _rerank(checks.instance("rerank", rerank, Rerank)),
         **_said("", said),
         **values,
     )
@@ -75,6 +77,15 @@ def facets_request(
         fields=checks.texts("fields", fields),
         filter=None if filter is None else filter_to_proto(checks.instance("filter", filter, Filter)),
         limit=_count("limit", limit),
+    )
+
+
+def _rerank(given: Rerank) -> search_pb2.Rerank:
+    numbers = {"weight": given.weight, "deadline": given.deadline_s}
+    return search_pb2.Rerank(
+        model=checks.text("rerank.model", given.model),
+        top=_count("rerank.top", given.top),
+        **{name: checks.number(f"rerank.{name}", value) for name, value in numbers.items() if value is not None},
     )
 
 

@@ -49,6 +49,19 @@ class Turn:
     dislike: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Rerank:
+    """A second look at the first hits by the service's vision-language model; None and 0 are the service's settings.
+
+    ``top`` hits are judged within ``deadline_s`` seconds; ``weight`` is that of a verdict beside the rank.
+    """
+
+    top: int = 0
+    weight: float | None = None
+    deadline_s: float | None = None
+    model: str = ""
+
+
 class Query(TypedDict, total=False):
     """The arguments of a search.
 
@@ -94,6 +107,8 @@ class Query(TypedDict, total=False):
     """A payload field: the hits are the best of each of its values, and ``limit`` is the number of groups."""
     group_size: int
     """With ``group_by``, the hits of a group; by default 1."""
+    rerank: Rerank | None
+    """Let a vision-language model judge the first hits, if the service has one; see ``reranked`` of the result."""
     with_vectors: bool
     """Return the vectors of the query and of the hits."""
     session: str
@@ -154,9 +169,10 @@ class Facets:
 class SearchResult:
     """The hits of a search, best first, and the composer and encoder that answered it.
 
-    ``timings`` are seconds by stage: decode, queue, compose, search, total. ``query_vector`` ``(D,)``, a unit vector,
-    is set when the query has ``with_vectors``. ``text_truncated``: an edit was longer than the text encoder's input.
-    ``groups`` has the hits by group when the query has ``group_by``.
+    ``timings`` are seconds by stage: decode, queue, compose, search, rerank, total. ``query_vector`` ``(D,)``, a unit
+    vector, is set when the query has ``with_vectors``. ``text_truncated``: an edit was longer than the text encoder's
+    input. ``groups`` has the hits by group when the query has ``group_by``. ``reranked``: whether the hits are in the
+    order of the query's ``rerank``; if not, ``rerank_reason`` says in a word why.
     """
 
     hits: tuple[Hit, ...]
@@ -167,6 +183,8 @@ class SearchResult:
     request_id: str
     query_vector: Vector | None = None
     groups: tuple[HitGroup, ...] = ()
+    reranked: bool = False
+    rerank_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,9 +258,13 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection: its number of items, and the encoder (of dimension ``dim``) of their vectors."""
+    """A collection: its number of items, and the encoder (of dimension ``dim``) of their vectors.
+
+    ``caption_weight`` is the weight of an item's caption in its vector, 0 where vectors are those of images alone.
+    """
 
     collection: str
     items: int
     encoder: str
     dim: int
+    caption_weight: float = 0.0

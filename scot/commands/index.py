@@ -16,7 +16,8 @@ import tyro
 from scot.client import AsyncScotClient, NewItem
 from scot.commands.service import ServicePlace
 from scot.data.captioned import open_sources
-from scot.errors import ImageRefused, InvalidInput, NotFound, Overloaded, Unavailable, install_hint
+from scot.errors import ImageRefused, InvalidFlag, InvalidInput, NotFound, Overloaded, Unavailable, install_hint
+from scot.index.config import CollectionConfig
 from scot.index.origin import Origin
 from scot.index.sync import Gallery, Outcome, Pending, compare, sync
 from scot.index.sync_report import Report
@@ -53,6 +54,8 @@ class IndexConfig:
     """Make no thumbnails, if no service answers; a service decides for itself (`scot serve --no-thumbnails`)."""
     encoder: str = "tiny"
     """The encoder, if no service answers: tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
+    caption_weight: float = 0.0
+    """The weight of captions in the vectors of a collection that is created, if no service answers; 0: images alone."""
     device: str | None = None
     """The device of that encoder: cpu, cuda …; by default a GPU when there is one."""
     json: bool = False
@@ -98,6 +101,11 @@ async def _gallery(config: IndexConfig) -> AsyncIterator[Gallery | NoItems]:
     """
     if _listens(config.service.address) or config.service != ServicePlace():
         async with config.service.async_client() as client:
+            if config.caption_weight:
+                raise InvalidFlag(
+                    f"--caption-weight is a setting of the service at {config.service.address} (`scot serve`), which "
+                    "creates its collections"
+                )
             print(f"sending them to the service at {config.service.address}", flush=True)
             yield ServiceGallery(client, config.collection)
         return
@@ -123,7 +131,7 @@ async def _gallery(config: IndexConfig) -> AsyncIterator[Gallery | NoItems]:
     try:
         encoder = load_encoder(config.encoder, device=config.device)
         collection = config.collection or "gallery"
-        yield StoreGallery(store, collection, encoder)
+        yield StoreGallery(store, collection, encoder, layout=CollectionConfig(caption_weight=config.caption_weight))
         if not config.dry_run:
             try:
                 await store.optimize(collection)
@@ -160,20 +168,25 @@ class NoItems:
         """See :class:`~scot.index.sync.Gallery`."""
         return False
 
+    captions_in_vectors = False
+    """See :class:`~scot.index.sync.Gallery`."""
+
 
 class ServiceGallery:
     """The :class:`~scot.index.sync.Gallery` of a running service, which decodes and embeds what it is sent."""
 
     def __init__(self, client: AsyncScotClient, collection: str = "") -> None:
         self._client, self._collection = client, collection
-        self._exists = True
+        self._exists, self.captions_in_vectors = True, False
 
     async def prepare(self, *, dry_run: bool) -> None:
         """See :class:`~scot.index.sync.Gallery`. The service creates a collection with the first item."""
         try:
-            await self._client.info(collection=self._collection)
+            info = await self._client.info(collection=self._collection)
         except NotFound:
             self._exists = False
+        else:
+            self.captions_in_vectors = info.caption_weight > 0
 
     async def items_of(self, source: str) -> dict[str, Origin]:
         """See :class:`~scot.index.sync.Gallery`."""

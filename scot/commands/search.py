@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scot import flags
-from scot.client import Edit, Hit, Origin, Query, Reference, ScotClient, SearchResult
+from scot.client import Edit, Hit, Origin, Query, Reference, Rerank, ScotClient, SearchResult
 from scot.commands.items import origin_json
 from scot.commands.service import ServicePlace
 from scot.commands.show import check_terminal, show_image
@@ -71,6 +71,8 @@ class SearchConfig:
     """A payload field: show the best hits of each of its values."""
     group_size: int = 1
     """With --group-by, the hits of a group, 1 to 100."""
+    rerank: int = 0
+    """Let the service's vision-language model judge so many of the first hits, at most 100; 0: not."""
     composer: str = ""
     """A composer version, tiny-1, sum, slerp, text_only or image_only; by default the one that `scot status` shows."""
     collection: str = ""
@@ -97,6 +99,8 @@ def search(config: SearchConfig) -> int:
         raise InvalidFlag("--show contradicts --json")
     if config.show:
         check_terminal()
+    if not 0 <= config.rerank <= 100:
+        raise InvalidFlag(f"--rerank must be 0 to 100, not {config.rerank}")
     if not 1 <= config.limit <= 1_000:
         raise InvalidFlag(f"--limit must be 1 to 1,000, not {config.limit}")
     if config.text_only and config.composer not in ("", _TEXT_ONLY):
@@ -122,13 +126,15 @@ def search(config: SearchConfig) -> int:
         "composer": _TEXT_ONLY if config.text_only else config.composer,
         "collection": config.collection,
     }
+    if config.rerank:
+        query["rerank"] = Rerank(config.rerank)
     if config.group_by:
         query |= {"group_by": config.group_by, "group_size": config.group_size}
     with config.service.client() as client:
         found = client.search(**query)
         ids = {hit.item_id: None for hit in found.hits} | ({} if config.item_id is None else {config.item_id: None})
         if config.json:
-            print_json(result_json(found))
+            print_json(result_json(found, reranking=config.rerank > 0))
         else:
             _print(config, found)
         if config.sheet is not None or config.show:
@@ -160,28 +166,34 @@ def _reference(text: str) -> Reference:
         return Reference(item_id=text)
 
 
-def result_json(found: SearchResult) -> dict[str, object]:
-    """A result as --json prints it."""
-    return {
-        "composer": found.composer,
-        "encoder": found.encoder,
-        "text_truncated": found.text_truncated,
-        "request_id": found.request_id,
-        "timings": found.timings,
-        "hits": [
-            {"item_id": hit.item_id, "score": hit.score, "payload": hit.payload, "origin": origin_json(hit.origin)}
-            for hit in found.hits
-        ],
-    } | (
-        {"groups": [{"value": each.value, "item_ids": [hit.item_id for hit in each.hits]} for each in found.groups]}
-        if found.groups
-        else {}
+def result_json(found: SearchResult, *, reranking: bool = False) -> dict[str, object]:
+    """A result as --json prints it; with ``reranking`` it says whether the hits are reranked."""
+    return (
+        {
+            "composer": found.composer,
+            "encoder": found.encoder,
+            "text_truncated": found.text_truncated,
+            "request_id": found.request_id,
+            "timings": found.timings,
+            "hits": [
+                {"item_id": hit.item_id, "score": hit.score, "payload": hit.payload, "origin": origin_json(hit.origin)}
+                for hit in found.hits
+            ],
+        }
+        | (
+            {"groups": [{"value": each.value, "item_ids": [hit.item_id for hit in each.hits]} for each in found.groups]}
+            if found.groups
+            else {}
+        )
+        | ({"reranked": found.reranked, "rerank_reason": found.rerank_reason} if reranking else {})
     )
 
 
 def _print(config: SearchConfig, found: SearchResult) -> None:
     console = Console()
     console.print(hits_table(config.offset, found))
+    if config.rerank and not found.reranked:
+        console.print(f"The hits are not reranked ({found.rerank_reason}): they are in the order of their scores.")
     if found.text_truncated:
         console.print("An edit was longer than the input of the text encoder; its end was not used.")
     if not found.hits:

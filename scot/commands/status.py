@@ -55,7 +55,8 @@ def status(config: StatusConfig) -> int:
         )
         return 0
     print(f"{config.service.address} is serving")
-    made_by = f"{collection.encoder} ({collection.dim} numbers)"
+    captions = f", captions with weight {collection.caption_weight:g}" if collection.caption_weight else ""
+    made_by = f"{collection.encoder} ({collection.dim} numbers{captions})"
     print(f"collection {collection.collection}: {collection.items:,} items of {made_by}")
     print(answering(composers))
     return 0

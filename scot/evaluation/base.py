@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ class Query:
         reference: the image that the edits change.
         edits: composed one by one; the query is the average of their unit query vectors.
         targets: the right answers, the one that the edit was written for first; empty if they are secret.
+        also: further references; the query starts at the sum of all.
+        wrong: images that are marked as wrong answers.
         subset: the few images of ``recall_subset``, without the reference.
         candidates: a gallery of this query only; empty if the part's gallery is searched.
         aspects: CIRCO's semantic aspects.
@@ -48,23 +50,36 @@ class Query:
     soft: Mapping[str, float] = field(default_factory=dict)
     caption: str = ""
     edited_caption: str = ""
+    also: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """All references, the first one first."""
+        return (self.reference, *self.also)
 
     def names(self) -> set[str]:
         """Every image that measuring the query needs."""
-        return {self.reference, *self.targets, *self.subset, *self.candidates}
+        return {*self.references, *self.targets, *self.subset, *self.candidates}
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """Queries over one set of images: a category, a task, or the whole benchmark, whose name is "".
 
-    ``gallery`` is every image that the queries name or search; of equal scores, the earlier one ranks first. It is
-    None where the annotations do not list it.
+    ``gallery`` is every image that is searched; of equal scores, the earlier one ranks first. It is None where the
+    annotations do not list it. ``apart`` are references that are not searched.
     """
 
     name: str
     gallery: tuple[str, ...] | None
     queries: tuple[Query, ...]
+    apart: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Every image of the part, those that are searched first; none where the annotations do not list them."""
+        return () if self.gallery is None else (*self.gallery, *self.apart)
 
 
 Measure = Callable[[Query, Mapping[str, tuple[str, ...]]], dict[str, float]]
@@ -84,6 +99,10 @@ class Benchmark:
     """From the folder of the images to the image files of each part that exist."""
     headline: Callable[[Mapping[str, float]], dict[str, float]] = lambda metrics: {}
     """From the means of each part to the numbers that papers quote."""
+    over_queries: Callable[[Sequence[Mapping[str, Any]]], dict[str, float]] = lambda per_query: {}
+    """From what each query contributed to numbers that are no means over the queries."""
+    pooled: bool = False
+    """Whether parts are galleries alone: metrics are means over all queries, whatever their part."""
     deviations: tuple[str, ...] = ()
     """How this run differs from the published protocol."""
     depth: int = 50
@@ -96,6 +115,8 @@ class Benchmark:
     """Whether ranking files have integer names."""
     nested: bool = False
     """Whether ranking files have the queries of each part under its name."""
+    list_key: str = ""
+    """The key of a query's list in ranking files; empty: the list stands alone."""
     aliases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """``part/query`` to other names that ranking files may use for its candidates."""
 
@@ -122,7 +143,8 @@ class Benchmark:
             left_out = missing.get(part.name, set())
             queries = tuple(query for query in part.queries if not query.names() & left_out)
             gallery = None if part.gallery is None else tuple(name for name in part.gallery if name not in left_out)
-            parts.append(replace(part, gallery=gallery, queries=queries))
+            apart = tuple(name for name in part.apart if name not in left_out)
+            parts.append(replace(part, gallery=gallery, queries=queries, apart=apart))
         remaining = replace(self, parts=tuple(parts))
         skipped = {"pictures": sum(map(len, missing.values())), "queries": self.queries - remaining.queries}
         images, left = (f"{count:,}" for count in skipped.values())

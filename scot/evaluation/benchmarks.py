@@ -50,6 +50,8 @@ BENCHMARKS: Mapping[str, BenchmarkEntry] = {
     "fashioniq": BenchmarkEntry("scot.evaluation.fashioniq:FashionIqConfig", "FashionIQ by its authors' protocol"),
     "circo": BenchmarkEntry("scot.evaluation.circo:CircoConfig", "CIRCO by its authors' protocol", hidden_split="test"),
     "genecis": BenchmarkEntry("scot.evaluation.genecis:GenecisConfig", "GeneCIS by its authors' protocol"),
+    "pinpoint": BenchmarkEntry("scot.evaluation.pinpoint:PinPointConfig", "PinPoint by its authors' protocol"),
+    "icir": BenchmarkEntry("scot.evaluation.icir:IcirConfig", "i-CIR by its authors' protocol"),
     "wardrobe": BenchmarkEntry(
         "scot.evaluation.worlds:WardrobeConfig", "the drawn world wardrobe as a benchmark", drawn=True
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from scot.errors import InvalidFlag
+from scot.rerank.config import RerankConfig
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class BenchmarkConfig:
     """Write the result there too, at full precision."""
     per_query: bool = False
     """Add what each query contributed to the JSON."""
+    rerank: RerankConfig = field(default_factory=RerankConfig)
+    """A second look at the first images of each ranking; with --rankings, their files are in --images."""
 
     def folder(self) -> Path:
         """The folder of the annotations. Raises InvalidInput when the flag is missing."""

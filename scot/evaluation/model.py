@@ -93,13 +93,11 @@ def encode_benchmark(
     if not images.is_dir():
         raise NotFound(f"there is no image folder {images}")
     found = benchmark.locate(images if isinstance(images, Path) else Path())  # at a URL, it knows the files itself
-    missing = {
-        part.name: {name for name in part.gallery or () if name not in found[part.name]} for part in benchmark.parts
-    }
+    missing = {part.name: {name for name in part.images if name not in found[part.name]} for part in benchmark.parts}
     _refuse(missing, benchmark, "are missing", images, skip_missing)
     vectors: dict[str, StoredVectors] = {}
     for part in benchmark.parts:
-        here = {name: found[part.name][name] for name in part.gallery or () if name not in missing[part.name]}
+        here = {name: found[part.name][name] for name in part.images if name not in missing[part.name]}
         what = " ".join(filter(None, (benchmark.name, part.name)))
         vectors[part.name] = encode_images(here, encoder, cache, several=best_of_vectors, what=what, progress=progress)
     broken = {part: set(stored.refused) for part, stored in vectors.items()}
@@ -111,8 +109,8 @@ def encode_benchmark(
 def _refuse(offenders: Mapping[str, set[str]], benchmark: Benchmark, reason: str, images: Place, skip: bool) -> None:
     if skip or not any(offenders.values()):
         return
-    names = [name for part in benchmark.parts for name in part.gallery or () if name in offenders[part.name]]
-    total = sum(len(part.gallery or ()) for part in benchmark.parts)
+    names = [name for part in benchmark.parts for name in part.images if name in offenders[part.name]]
+    total = sum(len(part.images) for part in benchmark.parts)
     raise InvalidInput(
         f"{len(names):,} of {total:,} pictures of {benchmark.name} {reason} in {images} ({some(names)}): complete "
         f"them, or leave them and their queries out with `scot evaluate {benchmark.name} --skip-missing`"

@@ -38,8 +38,9 @@ def rank(
         return {WHOLE: _among(part, query_QD, stored, lambda query: query.candidates, len(stored.names))}
     row_of = {name: row for row, name in enumerate(stored.names)}
     excluded = [[row_of[query.reference]] if benchmark.drop_reference else [] for query in part.queries]
-    count = min(benchmark.depth, len(stored.names) - benchmark.drop_reference)
-    rows_QK, _ = top_k(query_QD, stored.blocks(reuse=True), count, excluded)
+    searched = len(stored.names) - len(part.apart)
+    count = min(benchmark.depth, searched - benchmark.drop_reference)
+    rows_QK, _ = top_k(query_QD, _first(stored.blocks(reuse=True), searched), count, excluded)
     found = {
         WHOLE: {
             query.query_id: tuple(stored.names[row] for row in rows)
@@ -49,6 +50,15 @@ def rank(
     if benchmark.subset_depth:
         found[SUBSET] = _among(part, query_QD, stored, lambda query: query.subset, benchmark.subset_depth)
     return found
+
+
+def _first(blocks: Iterator[torch.Tensor], rows: int) -> Iterator[torch.Tensor]:
+    """The first rows of the blocks."""
+    for block in blocks:
+        if rows <= 0:
+            return
+        yield block[:rows]
+        rows -= len(block)
 
 
 def _among(

@@ -2,7 +2,8 @@
 
 CIRR: two files, ``{"version": "rc2", "metric": "recall" | "recall_subset", "<pairid>": [names]}``; the drawn worlds
 alike, without a version. FashionIQ and GeneCIS: ``{"<category or task>": {"<index>": [names]}}``, by the order of the
-queries. CIRCO: ``{"<id>": [integer ids]}``.
+queries. CIRCO: ``{"<id>": [integer ids]}``. PinPoint: ``{"<id>": {"retrieved_items": [names]}}``. i-CIR's authors
+have none: ``{"<object>": {"<line of the query, from 0>": [paths]}}``.
 """
 
 from __future__ import annotations
@@ -61,8 +62,9 @@ def write_rankings(folder: Path, benchmark: Benchmark, rankings: Rankings) -> li
 def write_ranking(file: Path, benchmark: Benchmark, kind: str, lists: Lists) -> Path:
     """Write one ranking file."""
 
-    def names(ranking: Sequence[str]) -> list[str | int]:
-        return [int(name) if benchmark.integers and name.isdigit() else name for name in ranking]
+    def names(ranking: Sequence[str]) -> list[str | int] | dict[str, list[str | int]]:
+        found = [int(name) if benchmark.integers and name.isdigit() else name for name in ranking]
+        return {benchmark.list_key: found} if benchmark.list_key else found
 
     parts = {
         name: {query_id: names(ranking) for query_id, ranking in queries.items()} for name, queries in lists.items()
@@ -109,6 +111,8 @@ def _checked(where: str, lists: object, part: Part, kind: str, benchmark: Benchm
     short: list[str] = []
     for query in part.queries:
         ranking = lists[query.query_id]
+        if benchmark.list_key and isinstance(ranking, dict):
+            ranking = ranking.get(benchmark.list_key)
         if not isinstance(ranking, list) or not all(_is_name(name) for name in ranking):
             strange.append(query.query_id)
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from scot.data.mirror import working_folder
 from scot.data.places import Place, open_place
 from scot.encoders import Encoder, load_encoder
 from scot.errors import InvalidFlag, InvalidInput, NotFound
-from scot.evaluation.base import Benchmark
+from scot.evaluation.base import Benchmark, Rankings
 from scot.evaluation.benchmarks import entry_of
 from scot.evaluation.comparison import Comparison, compare
 from scot.evaluation.config import BenchmarkConfig
@@ -27,6 +28,7 @@ from scot.evaluation.model import encode_benchmark
 from scot.evaluation.pairs import read_pairs
 from scot.evaluation.query_sheet import best_and_worst, even_sample
 from scot.evaluation.rankings import read_rankings, write_rankings
+from scot.evaluation.rerank import Images, rerank_benchmark
 from scot.evaluation.scoring import score
 from scot.evaluation.submissions import check_submission
 from scot.evaluation.tables import (
@@ -176,7 +178,7 @@ def evaluate_benchmark(config: BenchmarkConfig) -> int:
     """
     files = [file for group in config.rankings for file in group]
     entry = entry_of(config)
-    if files and config.images is not None:
+    if files and config.images is not None and not config.rerank.rerank_url:
         raise InvalidFlag("--rankings and --images are two ways to use this command: give one of them")
     if not files and config.images is None and not entry.drawn:
         raise InvalidInput("give --rankings FILE to score, or --images DIR to run a model on")
@@ -185,7 +187,10 @@ def evaluate_benchmark(config: BenchmarkConfig) -> int:
         raise InvalidFlag("--gallery is missing: a gallery is not drawn into a URL")
     benchmark = entry.load(config)
     if files:
-        scores = score(benchmark, read_rankings(files, benchmark))
+        rankings = read_rankings(files, benchmark)
+        if config.rerank.rerank_url:
+            return _rerank_files(config, benchmark, rankings, console)
+        scores = score(benchmark, rankings)
         print_scores(benchmark, scores, console)
         if config.json is not None:
             write_result(config.json, benchmark, scores, per_query=config.per_query)
@@ -227,6 +232,8 @@ def _run(config: BenchmarkConfig, benchmark: Benchmark, output: Path, console: C
     benchmark = encoded.benchmark  # without what is missing
     (queries,) = encoded.compose(composer)
     rankings = encoded.rank(queries)
+    if config.rerank.rerank_url:
+        rankings = _reranked(config, benchmark, rankings, encoded.images, console)
     written = write_rankings(output, benchmark, rankings)
     scores = score(benchmark, rankings) if benchmark.answered else None
     if scores is not None:
@@ -242,11 +249,54 @@ def _run(config: BenchmarkConfig, benchmark: Benchmark, output: Path, console: C
         _print(console, "only the authors' server knows the answers: send it the ranking files")
     files = ", ".join(_shown(config.output, output, file) for file in written)
     _print(console, f"composer {composer.name}, encoder {encoder.id}; ranking files: {files}")
-    model = {"encoder": encoder.id, "composer": composer.name}
+    model = {"encoder": encoder.id, "composer": composer.name} | _reranker(config)
     results = [output / f"{benchmark.name}-{benchmark.split}-result.json"]
     for result in results + ([config.json] if config.json is not None else []):
         write_result(result, benchmark, scores, model=model, per_query=config.per_query)
     return 0
+
+
+def _rerank_files(config: BenchmarkConfig, benchmark: Benchmark, rankings: Rankings, console: Console) -> int:
+    """Rerank somebody's rankings, write them again, and score them where the answers are public."""
+    images = config.images or config.annotations
+    if images is None or not images.is_dir():
+        raise InvalidInput("give --images DIR: the reranker looks at the pictures of the rankings")
+    with working_folder(config.output) as output:
+        rankings = _reranked(config, benchmark, rankings, benchmark.locate(images), console)
+        written = write_rankings(output, benchmark, rankings)
+        files = ", ".join(_shown(config.output, output, file) for file in written)
+    _print(console, f"ranking files: {files}")
+    scores = score(benchmark, rankings) if benchmark.answered else None
+    if scores is not None:
+        print_scores(benchmark, scores, console)
+    if config.json is not None:
+        write_result(config.json, benchmark, scores, model=_reranker(config), per_query=config.per_query)
+    return 0
+
+
+def _reranked(
+    config: BenchmarkConfig, benchmark: Benchmark, rankings: Rankings, images: Images, console: Console
+) -> Rankings:
+    """The rankings after the second look; prints what was before, what was judged, and which weight fits."""
+    if benchmark.answered:
+        _print(console, "before reranking")
+        print_scores(benchmark, score(benchmark, rankings), console)
+    found = asyncio.run(rerank_benchmark(benchmark, rankings, images, config.rerank, Progress.on(sys.stderr)))
+    kept = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.kept.items()))
+    about = f"{found.asked:,} verdicts, {found.prompt_tokens:,} tokens read and {found.completion_tokens:,} written"
+    _print(console, f"reranked by {config.rerank.rerank_model}: {about}; first order kept: {kept or 'never'}")
+    if found.weights:
+        fitted = " and ".join(f"{weight:g}" for weight in found.weights)
+        _print(console, f"rerank_weight {config.rerank.rerank_weight:g}; the weights that fit either half: {fitted}")
+    return found.rankings
+
+
+def _reranker(config: BenchmarkConfig) -> dict[str, str]:
+    rerank = config.rerank
+    if not rerank.rerank_url:
+        return {}
+    about = f"{rerank.rerank_model}, {rerank.rerank_prompt}, first {rerank.rerank_top}, weight {rerank.rerank_weight:g}"
+    return {"reranker": about}
 
 
 def _composer(config: BenchmarkConfig, encoder: Encoder) -> Composer:

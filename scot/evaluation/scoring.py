@@ -90,19 +90,19 @@ def score(benchmark: Benchmark, rankings: Rankings) -> Scores:
         )
     if not benchmark.queries:
         raise InvalidInput(f"no query of {benchmark.name} {benchmark.split} is left to measure")
-    metrics: dict[str, float] = {}
     per_query: list[dict[str, Any]] = []
+    values: dict[str, list[float]] = {}
     for part in benchmark.parts:
-        values: dict[str, list[float]] = {}
+        prefix = f"{part.name}/" if part.name and not benchmark.pooled else ""
         for query in part.queries:
             lists = {kind: parts[part.name][query.query_id] for kind, parts in rankings.items()}
             measured = benchmark.measure(query, lists)
             for name, value in measured.items():
-                values.setdefault(name, []).append(value)
+                values.setdefault(f"{prefix}{name}", []).append(value)
             per_query.append({**({"part": part.name} if part.name else {}), "query": query.query_id, **measured})
-        prefix = f"{part.name}/" if part.name else ""
-        metrics |= {f"{prefix}{name}": math.fsum(each) / len(each) for name, each in values.items()}
-    return Scores({**metrics, **benchmark.headline(metrics)}, tuple(per_query))
+    metrics = {name: math.fsum(each) / len(each) for name, each in values.items()}
+    quoted = {**benchmark.headline(metrics), **benchmark.over_queries(per_query)}
+    return Scores({**metrics, **quoted}, tuple(per_query))
 
 
 def mean_over(metrics: Mapping[str, float], parts: Sequence[str], names: Sequence[str]) -> dict[str, float]:

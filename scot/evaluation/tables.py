@@ -19,6 +19,8 @@ from scot.evaluation.scoring import Scores
 
 _SHORT = {"recall_subset@": "Rsub@", "recall@": "R@", "map@": "mAP@", "mean_r5_rsub1": "(R@5+Rsub@1)/2"}
 """What a table's columns are called in papers."""
+_WIDE = 16
+"""More columns than this have no room; then the numbers @K of every K are a row."""
 _HEADINGS = re.compile("|".join(_SHORT))
 
 
@@ -61,6 +63,9 @@ def print_scores(benchmark: Benchmark, scores: Scores, console: Console) -> None
         row, column = (right, left) if "@" in left else (left, right) if right else ("", name)
         rows.setdefault(row, {})[column] = value
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    if len(columns) > _WIDE:
+        rows = _by_cutoff(scores.metrics)
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     title = f"{benchmark.name} {benchmark.split}: {benchmark.queries:,} queries, percent"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
@@ -70,6 +75,15 @@ def print_scores(benchmark: Benchmark, scores: Scores, console: Console) -> None
         table.add_row(row, *(f"{100 * values[column]:.2f}" if column in values else "" for column in columns))
     console.print(table)
     print_protocol(benchmark, console)
+
+
+def _by_cutoff(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """A row for each K of ``metric@K``, and one for the metrics without."""
+    rows: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        metric, _, cutoff = name.partition("@")
+        rows.setdefault(cutoff and f"@{cutoff}", {})[metric] = value
+    return rows
 
 
 def print_protocol(benchmark: Benchmark, console: Console) -> None:

@@ -92,11 +92,18 @@ class VectorBenchmark(ABC):
             return [torch.empty(0, self.gallery(part.name).shape[-1]) for _ in composers]
         text_PD = self.texts([edit for _, edit in pairs])
         image_PD = self.references(part.name, [name for name, _ in pairs])
+        several_P = torch.tensor([bool(query.also) for query in part.queries for _ in query.edits])
+        if several_P.any():
+            image_PD[several_P] = self._summed_references(part)
         composed: list[list[torch.Tensor]] = [[] for _ in composers]
         reads_states = any(composer.reads_states for composer in composers)
         for start in range(0, len(pairs), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            states = self.states(part.name, start, pairs[rows]) if reads_states else ()
+            states = (
+                _of_single_references(self.states(part.name, start, pairs[rows]), several_P[rows])
+                if reads_states
+                else ()
+            )
             for composer, chunks in zip(composers, composed, strict=True):
                 chunks.append(composer.compose(image_PD[rows], text_PD[rows], *states if composer.reads_states else ()))
         lengths = torch.tensor([len(query.edits) for query in part.queries])
@@ -106,3 +113,20 @@ class VectorBenchmark(ABC):
             normalize(zeros_QD.index_add(0, query_P, normalize(torch.cat(chunks), dim=-1)), dim=-1)
             for chunks in composed
         ]
+
+    def _summed_references(self, part: Part) -> torch.Tensor:
+        """The start of each edit of a query with several references, ``(P, D)``: their sum, normalized."""
+        several = [query for query in part.queries if query.also for _ in query.edits]
+        names = [name for query in several for name in query.references]
+        owner_R = torch.tensor([place for place, query in enumerate(several) for _ in query.references])
+        row_RD = self.references(part.name, names)
+        sum_PD = torch.zeros(len(several), row_RD.shape[1]).index_add(0, owner_R, row_RD)
+        return normalize(sum_PD, dim=-1)
+
+
+def _of_single_references(states: tuple[States, States], several_B: torch.Tensor) -> tuple[States, States]:
+    """The hidden states without those of images where a query starts from several, as the service composes it."""
+    if not several_B.any():
+        return states
+    images, texts = states
+    return images._replace(mask_BL=images.mask_BL & ~several_B[:, None]), texts

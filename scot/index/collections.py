@@ -42,7 +42,7 @@ async def create(
     Without ``graph`` it is to be filled first (:mod:`scot.index.rebuild`).
 
     Raises:
-        Conflict: the name is an alias.
+        Conflict: the name is an alias, or it exists with another weight of captions.
         EncoderMismatch: it exists, for another encoder or dimension.
         InvalidInput: Qdrant does not accept the name.
     """
@@ -56,6 +56,17 @@ async def create(
         raise EncoderMismatch(
             f"collection {name!r} was made with encoder {current.encoder_id!r} (dimension {current.dim}), "
             f"not {encoder_id!r} (dimension {dim})"
+        )
+    check_caption_weight(current, config)
+
+
+def check_caption_weight(found: CollectionInfo, config: CollectionConfig | None) -> None:
+    """Check that a configuration that has a weight of captions has that of the collection. Raises Conflict."""
+    stored = found.config.caption_weight
+    if config is not None and config.caption_weight not in (0.0, stored):
+        raise Conflict(
+            f"collection {found.name!r} was made with caption_weight {stored:g}, not {config.caption_weight:g}: leave "
+            "the setting out, or build another collection with `scot collections reindex`"
         )
 
 

@@ -1,6 +1,7 @@
 """The configuration of a collection, of its searches, and of a Qdrant server; docs/qdrant.md explains what to choose.
 
-``shards``, ``replication_factor``, ``write_consistency`` and ``strict`` apply only to a Qdrant server.
+``shards``, ``replication_factor``, ``write_consistency`` and ``strict`` apply only to a Qdrant server,
+``caption_weight`` to every store.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ QUANTIZED_SIZE: Mapping[Quantization, float] = {
     "none": 0.0, "int8": 1 / 4, "turbo": 1 / 8, "product": 1 / 16, "binary": 1 / 32,
 }  # fmt: skip
 """The size of the compressed copies beside that of the full vectors."""
+MAX_CAPTION_WEIGHT = 2.0
 ITEMS_OF_A_SHARD = 10_000_000
 """The most items for which one shard is created: docs/scale.md has the reasons."""
 _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/:@?#\s]+)(:\d{1,5})?/?")
@@ -57,6 +59,9 @@ class CollectionConfig:
     """Copies that must have a write before Qdrant confirms it; those that are away get it when they are back."""
     strict: bool = False
     """Let Qdrant refuse filters over fields without an index."""
+    caption_weight: float = 0.0
+    """Weight of an item's caption in its vector, beside its image, at most 2; 0: images alone, or as a collection that
+    exists has it."""
 
     def __post_init__(self) -> None:
         fields = [field for field, _ in self.indexes()]
@@ -68,6 +73,8 @@ class CollectionConfig:
             raise InvalidInput("shards must be at least 0, replication_factor at least 1")
         if not 1 <= self.write_consistency <= self.replication_factor:
             raise InvalidInput("write_consistency must be between 1 and replication_factor")
+        if not 0.0 <= self.caption_weight <= MAX_CAPTION_WEIGHT:
+            raise InvalidInput(f"caption_weight must be between 0 and {MAX_CAPTION_WEIGHT:g}")
 
     def indexes(self) -> list[tuple[str, IndexKind]]:
         """The indexed payload fields and their kinds.

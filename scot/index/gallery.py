@@ -12,6 +12,7 @@ from PIL import Image
 from scot.embeddings.images import EmbeddedBatch, embed_images
 from scot.encoders.base import Encoder
 from scot.errors import NotFound
+from scot.index.captions import with_captions
 from scot.index.config import CollectionConfig
 from scot.index.origin import Origin
 from scot.index.store import GalleryStore, Item
@@ -45,7 +46,8 @@ class StoreGallery:
         threads: threads that decode pictures.
         layout: the settings of a collection that is created.
         thumbnails_of: the collection by which the service asks for the thumbnails; by default ``collection``.
-        embed: embeds pictures elsewhere, such as on Ray workers, with the same encoder; it makes the thumbnails.
+        embed: embeds pictures elsewhere, such as on Ray workers, with the same encoder; it makes the thumbnails, and
+            puts captions into the vectors with the weight that it is given (:mod:`scot.index.captions`).
     """
 
     def __init__(
@@ -58,19 +60,13 @@ class StoreGallery:
         threads: int = 4,
         layout: CollectionConfig | None = None,
         thumbnails_of: str = "",
-        embed: Callable[[Iterator[Pending]], Batches] | None = None,
+        embed: Callable[[Iterator[Pending], float], Batches] | None = None,
     ) -> None:
         self._store, self._collection, self._encoder, self._layout = store, collection, encoder, layout
         self._thumbnails_of = thumbnails_of or collection
-        self._embed = embed or partial(
-            embed_images,
-            load=partial(load_image, store.thumbnails, self._thumbnails_of),
-            encoder=encoder,
-            batch_size=batch_size,
-            threads=threads,
-            fetch=Pending.fetched,
-        )
+        self._embed = embed or partial(self._embed_here, batch_size, threads)
         self._exists = False
+        self._caption_weight = 0.0
 
     async def prepare(self, *, dry_run: bool) -> None:
         """See :class:`~scot.index.sync.Gallery`."""
@@ -80,8 +76,14 @@ class StoreGallery:
         except NotFound:
             if dry_run:
                 return
-            await self._store.ensure(self._collection, encoder.id, encoder.dim, self._layout)
+        await self._store.ensure(self._collection, encoder.id, encoder.dim, self._layout)
+        self._caption_weight = (await self._store.cached_info(self._collection)).config.caption_weight
         self._exists = True
+
+    @property
+    def captions_in_vectors(self) -> bool:
+        """See :class:`~scot.index.sync.Gallery`."""
+        return self._caption_weight > 0
 
     async def items_of(self, source: str) -> dict[str, Origin]:
         """See :class:`~scot.index.sync.Gallery`."""
@@ -107,7 +109,7 @@ class StoreGallery:
 
     async def store(self, pictures: Iterator[Pending], done: Callable[[Outcome], None]) -> None:
         """See :class:`~scot.index.sync.Gallery`."""
-        batches, writing = self._embed(pictures), None
+        batches, writing = self._embed(pictures, self._caption_weight), None
         try:
             while (batch := await asyncio.to_thread(next, batches, None)) is not None:
                 if writing is not None:
@@ -128,6 +130,18 @@ class StoreGallery:
     async def delete(self, item_ids: Sequence[str]) -> None:
         """See :class:`~scot.index.sync.Gallery`."""
         await self._store.delete(self._collection, item_ids)
+
+    def _embed_here(self, batch_size: int, threads: int, pictures: Iterator[Pending], caption_weight: float) -> Batches:
+        """Embed pictures, and their captions into the vectors, in this process."""
+        batches = embed_images(
+            pictures,
+            partial(load_image, self._store.thumbnails, self._thumbnails_of),
+            self._encoder,
+            batch_size=batch_size,
+            threads=threads,
+            fetch=Pending.fetched,
+        )
+        return (with_captions(batch, self._encoder, caption_weight) for batch in batches)
 
     async def _write(self, batch: EmbeddedBatch[Pending], done: Callable[[Outcome], None]) -> None:
         before = await self.origins([picture.item_id for picture in batch.sources if picture.is_new])

@@ -27,7 +27,7 @@ from scot.index.payload import ITEM_ID_KEY, ORIGIN_KEY, SOURCE_FIELD, point_id, 
 from scot.index.ranking import ranked
 from scot.index.thumbnails import Thumbnails
 
-_CACHED_S = 10.0  # for how long the encoder of a collection is cached
+_CACHED_S = 10.0  # for how long the encoder and the configuration of a collection are cached
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class GalleryStore:
         self, engine: Engine, params: SearchParams | None = None, thumbnails: Thumbnails | None = None
     ) -> None:
         self.engine, self.thumbnails, self._params = engine, thumbnails, params or SearchParams()
-        self._encoders: dict[str, tuple[float, str, int]] = {}
+        self._infos: dict[str, tuple[float, CollectionInfo]] = {}
 
     @classmethod
     def open(
@@ -108,9 +108,11 @@ class GalleryStore:
 
         Raises:
             EncoderMismatch: the collection holds vectors of another encoder or dimension.
+            Conflict: ``config`` has a weight of captions that is not the collection's.
         """
         try:
             await self.check(collection, encoder_id, dim)
+            collections.check_caption_weight(await self.cached_info(collection), config)
         except NotFound:
             first = f"{collection}-1"
             await collections.create(self.engine, first, encoder_id, dim, config or CollectionConfig())
@@ -126,16 +128,19 @@ class GalleryStore:
         Raises:
             EncoderMismatch: the collection holds vectors of another encoder or dimension.
         """
-        known = self._encoders.get(collection)
-        if known is None or time.monotonic() - known[0] > _CACHED_S:
-            info = await self.info(collection)
-            known = self._encoders[collection] = (time.monotonic(), info.encoder_id, info.dim)
-        _, stored_id, stored_dim = known
-        if (stored_id, stored_dim) != (encoder_id, dim):
+        info = await self.cached_info(collection)
+        if (info.encoder_id, info.dim) != (encoder_id, dim):
             raise EncoderMismatch(
-                f"collection {collection!r} was made with encoder {stored_id!r} (dimension {stored_dim}), "
+                f"collection {collection!r} was made with encoder {info.encoder_id!r} (dimension {info.dim}), "
                 f"not {encoder_id!r} (dimension {dim})"
             )
+
+    async def cached_info(self, collection: str) -> CollectionInfo:
+        """What :meth:`info` said at most ten seconds ago: for the encoder and the configuration, not the size."""
+        known = self._infos.get(collection)
+        if known is None or time.monotonic() - known[0] > _CACHED_S:
+            known = self._infos[collection] = (time.monotonic(), await self.info(collection))
+        return known[1]
 
     async def upsert(self, collection: str, items: Sequence[Item]) -> None:
         """Insert items, or replace those with the same ids; searches see them when it returns.
@@ -272,7 +277,7 @@ class GalleryStore:
         try:
             yield
         except NotFound:
-            self._encoders.pop(collection, None)
+            self._infos.pop(collection, None)
             raise
 
     async def close(self) -> None:

@@ -7,7 +7,8 @@ has its id and this source:
 - else its content has the same SHA-256: nothing is embedded, the origin is brought up to date;
 - else, or without such an item: it is embedded and stored.
 
-If only captions or payload have changed, the item keeps its vector. Items whose picture is no longer in the source
+If only captions or payload have changed, the item keeps its vector, unless the collection has captions in its vectors:
+then it is embedded again. Items whose picture is no longer in the source
 have vanished: they are counted, and removed on request. Every batch is durable when it is stored, so a run that is
 killed is continued by the next one.
 """
@@ -130,6 +131,10 @@ class KnownItems(Protocol):
     def incomplete(self, item_id: str) -> bool:
         """Whether an item lacks something that storing its image again gives it, such as its thumbnail."""
 
+    @property
+    def captions_in_vectors(self) -> bool:
+        """Whether an item's vector depends on its captions; known when :meth:`prepare` has returned."""
+
 
 class Gallery(KnownItems, Protocol):
     """The collection to bring up to date: in a store that is open here, or behind a running service."""
@@ -225,7 +230,7 @@ async def sync_records(
                     report.replaced["no named source" if origin is None else origin.source] += 1
         task.advance(len(outcome.stored) + len(outcome.refused), _refused(refusals))
 
-    plan = _Plan(source, known, refusals, update, items.incomplete, task=task)
+    plan = _Plan(source, known, refusals, update, items, task=task)
     records = source.read(refusals, seen)
     if is_url(source.name):  # a table at a URL names images without their sizes and times
         records = read_ahead(records, CaptionedImage.located)
@@ -273,11 +278,11 @@ class _Plan:
         known: dict[str, Origin],
         refusals: Refusals,
         update: Callable[[Sequence[Pending]], None],
-        incomplete: Callable[[str], bool],
+        items: KnownItems,
         *,
         task: Task,
     ) -> None:
-        self._incomplete = incomplete
+        self._items = items
         self.updated = self.unchanged = 0
         self._name, self._root = source_name(source), _real(source.root)
         self._known, self._refusals, self._update, self._task = known, refusals, update, task
@@ -294,7 +299,12 @@ class _Plan:
                 self._refusals.add(error.reason, record.image_id)
                 self._task.advance(1, _refused(self._refusals))
                 continue
-            if before is None or not same or self._incomplete(record.image_id):
+            if (
+                before is None
+                or not same
+                or self._items.incomplete(record.image_id)
+                or self._recaptioned(picture, before)
+            ):
                 yield picture
             else:
                 self._keep(picture, before)
@@ -305,6 +315,10 @@ class _Plan:
         path = record.path if self._root == self._name or not record.path else f"{self._root}/{record.path}"
         size, modified_ns = _stat(record.image)
         return Pending(record, payload, Origin(self._name, path, size, modified_ns, "", _digest(payload)), is_new)
+
+    def _recaptioned(self, picture: Pending, before: Origin) -> bool:
+        """Whether the item's vector has captions or may have, and they may have changed: its digest covers both."""
+        return self._items.captions_in_vectors and picture.origin.metadata != before.metadata
 
     def _keep(self, picture: Pending, before: Origin) -> None:
         """Bring payload and origin up to date, if they are not, and keep the vector."""

@@ -155,16 +155,18 @@ class CollectionInfoRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ...) -> None: ...
 
 class CollectionInfoResponse(_message.Message):
-    __slots__ = ("collection", "items", "encoder", "dim")
+    __slots__ = ("collection", "items", "encoder", "dim", "caption_weight")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     ENCODER_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
+    CAPTION_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     collection: str
     items: int
     encoder: str
     dim: int
-    def __init__(self, collection: _Optional[str] = ..., items: _Optional[int] = ..., encoder: _Optional[str] = ..., dim: _Optional[int] = ...) -> None: ...
+    caption_weight: float
+    def __init__(self, collection: _Optional[str] = ..., items: _Optional[int] = ..., encoder: _Optional[str] = ..., dim: _Optional[int] = ..., caption_weight: _Optional[float] = ...) -> None: ...
 
 class ListCollectionsRequest(_message.Message):
     __slots__ = ()

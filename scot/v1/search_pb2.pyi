@@ -134,8 +134,20 @@ class GroupBy(_message.Message):
     size: int
     def __init__(self, field: _Optional[str] = ..., size: _Optional[int] = ...) -> None: ...
 
+class Rerank(_message.Message):
+    __slots__ = ("model", "top", "weight", "deadline")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    top: int
+    weight: float
+    deadline: float
+    def __init__(self, model: _Optional[str] = ..., top: _Optional[int] = ..., weight: _Optional[float] = ..., deadline: _Optional[float] = ...) -> None: ...
+
 class ComposeSearchRequest(_message.Message):
-    __slots__ = ("reference", "edits", "composer", "collection", "filter", "limit", "offset", "score_threshold", "include_reference", "with_vectors", "session", "references", "like", "dislike", "turns", "mmr", "group_by")
+    __slots__ = ("reference", "edits", "composer", "collection", "filter", "limit", "offset", "score_threshold", "include_reference", "with_vectors", "session", "references", "like", "dislike", "turns", "mmr", "group_by", "rerank")
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     EDITS_FIELD_NUMBER: _ClassVar[int]
     COMPOSER_FIELD_NUMBER: _ClassVar[int]
@@ -153,6 +165,7 @@ class ComposeSearchRequest(_message.Message):
     TURNS_FIELD_NUMBER: _ClassVar[int]
     MMR_FIELD_NUMBER: _ClassVar[int]
     GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    RERANK_FIELD_NUMBER: _ClassVar[int]
     reference: Reference
     edits: _containers.RepeatedCompositeFieldContainer[Edit]
     composer: str
@@ -170,7 +183,8 @@ class ComposeSearchRequest(_message.Message):
     turns: _containers.RepeatedCompositeFieldContainer[Turn]
     mmr: Mmr
     group_by: GroupBy
-    def __init__(self, reference: _Optional[_Union[Reference, _Mapping]] = ..., edits: _Optional[_Iterable[_Union[Edit, _Mapping]]] = ..., composer: _Optional[str] = ..., collection: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., score_threshold: _Optional[float] = ..., include_reference: _Optional[bool] = ..., with_vectors: _Optional[bool] = ..., session: _Optional[str] = ..., references: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., like: _Optional[_Iterable[str]] = ..., dislike: _Optional[_Iterable[str]] = ..., turns: _Optional[_Iterable[_Union[Turn, _Mapping]]] = ..., mmr: _Optional[_Union[Mmr, _Mapping]] = ..., group_by: _Optional[_Union[GroupBy, _Mapping]] = ...) -> None: ...
+    rerank: Rerank
+    def __init__(self, reference: _Optional[_Union[Reference, _Mapping]] = ..., edits: _Optional[_Iterable[_Union[Edit, _Mapping]]] = ..., composer: _Optional[str] = ..., collection: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., score_threshold: _Optional[float] = ..., include_reference: _Optional[bool] = ..., with_vectors: _Optional[bool] = ..., session: _Optional[str] = ..., references: _Optional[_Iterable[_Union[Reference, _Mapping]]] = ..., like: _Optional[_Iterable[str]] = ..., dislike: _Optional[_Iterable[str]] = ..., turns: _Optional[_Iterable[_Union[Turn, _Mapping]]] = ..., mmr: _Optional[_Union[Mmr, _Mapping]] = ..., group_by: _Optional[_Union[GroupBy, _Mapping]] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ...) -> None: ...
 
 class Origin(_message.Message):
     __slots__ = ("source", "path", "size", "modified_ns", "sha256", "metadata")
@@ -203,18 +217,20 @@ class Hit(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., vector: _Optional[_Union[Vector, _Mapping]] = ..., origin: _Optional[_Union[Origin, _Mapping]] = ...) -> None: ...
 
 class Timings(_message.Message):
-    __slots__ = ("decode", "queue", "compose", "search", "total")
+    __slots__ = ("decode", "queue", "compose", "search", "total", "rerank")
     DECODE_FIELD_NUMBER: _ClassVar[int]
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     COMPOSE_FIELD_NUMBER: _ClassVar[int]
     SEARCH_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
+    RERANK_FIELD_NUMBER: _ClassVar[int]
     decode: float
     queue: float
     compose: float
     search: float
     total: float
-    def __init__(self, decode: _Optional[float] = ..., queue: _Optional[float] = ..., compose: _Optional[float] = ..., search: _Optional[float] = ..., total: _Optional[float] = ...) -> None: ...
+    rerank: float
+    def __init__(self, decode: _Optional[float] = ..., queue: _Optional[float] = ..., compose: _Optional[float] = ..., search: _Optional[float] = ..., total: _Optional[float] = ..., rerank: _Optional[float] = ...) -> None: ...
 
 class QueryError(_message.Message):
     __slots__ = ("status", "message")
@@ -225,7 +241,7 @@ class QueryError(_message.Message):
     def __init__(self, status: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ComposeSearchResponse(_message.Message):
-    __slots__ = ("hits", "composer", "encoder", "text_truncated", "timings", "request_id", "query_vector", "error", "groups")
+    __slots__ = ("hits", "composer", "encoder", "text_truncated", "timings", "request_id", "query_vector", "error", "groups", "reranked", "rerank_reason")
     HITS_FIELD_NUMBER: _ClassVar[int]
     COMPOSER_FIELD_NUMBER: _ClassVar[int]
     ENCODER_FIELD_NUMBER: _ClassVar[int]
@@ -235,6 +251,8 @@ class ComposeSearchResponse(_message.Message):
     QUERY_VECTOR_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
+    RERANKED_FIELD_NUMBER: _ClassVar[int]
+    RERANK_REASON_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[Hit]
     composer: str
     encoder: str
@@ -244,7 +262,9 @@ class ComposeSearchResponse(_message.Message):
     query_vector: Vector
     error: QueryError
     groups: _containers.RepeatedCompositeFieldContainer[Group]
-    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., composer: _Optional[str] = ..., encoder: _Optional[str] = ..., text_truncated: _Optional[bool] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., request_id: _Optional[str] = ..., query_vector: _Optional[_Union[Vector, _Mapping]] = ..., error: _Optional[_Union[QueryError, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ...) -> None: ...
+    reranked: bool
+    rerank_reason: str
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., composer: _Optional[str] = ..., encoder: _Optional[str] = ..., text_truncated: _Optional[bool] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., request_id: _Optional[str] = ..., query_vector: _Optional[_Union[Vector, _Mapping]] = ..., error: _Optional[_Union[QueryError, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., reranked: _Optional[bool] = ..., rerank_reason: _Optional[str] = ...) -> None: ...
 
 class Group(_message.Message):
     __slots__ = ("value", "hits")

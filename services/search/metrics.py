@@ -15,6 +15,7 @@ from typing import Any
 from ray.serve.metrics import Counter, Gauge, Histogram
 
 from scot.index.collections import CollectionInfo
+from scot.rerank.reranker import Reranking
 from scot.v1 import search_pb2
 from services.search.serve_calls import public_error
 from services.search.tracing import span
@@ -54,6 +55,11 @@ class GatewayMetrics:
             _OVERLAPS,
             ("composer",),
         )
+        self._reranks = Counter(
+            "scot_search_reranks", "Queries that wanted a second look, by what came of it.", ("outcome",)
+        )
+        self._verdicts = Counter("scot_search_rerank_verdicts", "Hits judged, by where the verdict was.", ("source",))
+        self._rerank_tokens = Counter("scot_search_rerank_tokens", "Tokens of the judge's answers.", ("kind",))
         self._collection_items = Gauge("scot_search_collection_items", "Items in the collection.", ("collection",))
         self._cache = _cache_counter()
 
@@ -64,7 +70,7 @@ class GatewayMetrics:
 
     def answer(self, request: search_pb2.ComposeSearchRequest, response: search_pb2.ComposeSearchResponse) -> None:
         """Count the answer to a query."""
-        for stage in STAGES:
+        for stage in (*STAGES, "rerank") if request.HasField("rerank") else STAGES:
             self._stage_seconds.observe(getattr(response.timings, stage), tags={"stage": stage})
         self._answers.inc(tags={"composer": response.composer.partition(":")[0]})
         if request.HasField("score_threshold"):
@@ -97,6 +103,17 @@ class GatewayMetrics:
     def query_looked_up(self, outcome: str) -> None:
         """Count a query by whether its vector was in the cache (hit) or not (miss)."""
         self._cache.inc(tags={"kind": "query", "outcome": outcome})
+
+    def reranked(self, judged: Reranking, candidates: int) -> None:
+        """Count a second look: reranked, or why not; the verdicts, and the tokens of those that were new."""
+        self._reranks.inc(tags={"outcome": judged.reason or "reranked"})
+        cached = candidates - judged.asked if judged.probabilities else 0
+        for source, number in (("judge", judged.asked), ("cache", cached)):
+            if number:  # Ray refuses to add nothing
+                self._verdicts.inc(number, tags={"source": source})
+        for kind, number in (("prompt", judged.prompt_tokens), ("completion", judged.completion_tokens)):
+            if number:
+                self._rerank_tokens.inc(number, tags={"kind": kind})
 
     def collection(self, info: CollectionInfo) -> None:
         """Set the number of items of a collection."""

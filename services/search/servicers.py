@@ -117,6 +117,8 @@ def _arrival(method: str, request: Any, context: Any) -> Arrival:
     if priority not in ("interactive", "bulk"):
         raise InvalidInput("x-priority: must be interactive or bulk")
     name = method.rpartition("/")[2]
+    if name == "ComposeSearch" and request.HasField("rerank"):
+        name = "ComposeSearch, rerank"  # it waits for a judge, which says nothing of how long other searches take
     many = name in _BULK or (name == "Encode" and len(request.inputs) > BULK_INPUTS)
     key = str(metadata.get("authorization", ""))
     return Arrival(name, key, many or priority == "bulk", context.time_remaining())

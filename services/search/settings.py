@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from scot import flags
 from scot.errors import InvalidInput
 from scot.index.config import CollectionConfig, SearchParams, ServerConfig
+from scot.rerank.config import RerankConfig
 from services.search.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class ServiceSettings:
     """How the service creates collections there."""
     search: SearchParams = field(default_factory=SearchParams)
     """The search parameters there."""
+    rerank: RerankConfig = field(default_factory=RerankConfig)
+    """What judges the first hits of the requests that want it."""
     api_keys: Path | None = None
     """The file of API keys (`scot keys new`), read again when it changes; none: the service needs no key."""
     collection: str = "gallery"

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from scot.keys import digest_of, read_keys
 from services.search.rpc.limits import MAX_MESSAGE_BYTES
+from services.search.settings import from_args
 from tests.support.rendering import VALUES_FILES, Objects, kind, only, pod_templates, render
 
 EVERYTHING: dict[str, Any] = {
     "edits": {"enabled": True, "replicas": 2},
+    "rerank": {"enabled": True, "replicas": 2},
     "web": {
         "enabled": True,
         "autoscaling": {"enabled": True},
@@ -51,6 +54,7 @@ TOGGLES: list[dict[str, Any]] = [
     {"ray": {"gcsFaultTolerance": {"backend": "redis", "redisAddress": "redis:6379", "redisSecret": "r"}}},
     {"redis": {"enabled": True}, "ray": {"gcsFaultTolerance": {"backend": "redis"}}, "networkPolicy": {"egress": True}},
     {"edits": {"enabled": True, "engine": "rules", "autoscaling": {"kind": "hpa"}}},
+    {"rerank": {"enabled": True, "modelCache": {"enabled": False}}},
     {"edits": {"enabled": True, "engine": "openai", "model": "m", "autoscaling": {"kind": "keda"}}},
 ]
 CASES = [(file, {}) for file in VALUES_FILES] + [("values.yaml", toggle) for toggle in TOGGLES[1:]]
@@ -232,6 +236,22 @@ def test_gpus_are_asked_for() -> None:
     assert edits["resources"]["limits"]["nvidia.com/gpu"] == 1
     rules = only(render({"edits": {"enabled": True, "engine": "rules"}}), "Deployment")
     assert "nvidia.com/gpu" not in rules["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+
+
+def test_the_search_service_knows_the_reranker_of_the_release() -> None:
+    objects = render({"rerank": {"enabled": True, "model": "org/vlm", "args": ["--max-model-len=4096"]}})
+    (service,) = kind(objects, "RayService")
+    (application,) = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]
+    settings = from_args(application["args"])
+    assert settings.service.rerank.rerank_model == "org/vlm"
+    assert settings.service.rerank.rerank_url == "http://scot-rerank:8000/v1"
+    assert "scot-rerank" in {each["metadata"]["name"] for each in kind(objects, "Service")}
+    (container,) = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["vllm", "serve"]
+    assert container["args"][0] == "org/vlm"
+    assert container["args"][-1] == "--max-model-len=4096"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert "rerank_url" not in only(render(), "RayService")["spec"]["serveConfigV2"]
 
 
 def test_volumes_are_kept_on_uninstall_unless_told_otherwise() -> None:

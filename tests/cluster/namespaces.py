@@ -17,7 +17,7 @@ import yaml
 from tests.support.rendering import HELM
 
 Found = TypeVar("Found")
-COMMAND_S = 900
+COMMAND_S = 1_800
 
 
 class Namespace:

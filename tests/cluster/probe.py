@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -57,7 +58,10 @@ class Step:
 
 
 class Probe:
-    """Asks ``rate`` times a second, once as ``scot.client`` does and once without its retries."""
+    """Asks ``rate`` times a second, once as ``scot.client`` does and once without its retries.
+
+    No two queries are the same: a gateway answers those that come again without a composer.
+    """
 
     def __init__(self, address: str, api_key: str, item_id: str, edit: str, rate: float = 5.0) -> None:
         self._item_id, self._edit, self._pause = item_id, edit, 1.0 / rate
@@ -66,6 +70,7 @@ class Probe:
         self._metadata = [("authorization", f"Bearer {api_key}")]
         self._step = Step("before")
         self._good = 0
+        self._numbers = itertools.count()
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._threads = [
             threading.Thread(target=self._ask_for_ever, args=(ask,)) for ask in (self._ask, self._ask_bare)
@@ -115,10 +120,13 @@ class Probe:
         for call in calls:
             call.join()
 
+    def _next_edit(self) -> str:
+        return f"{self._edit} {next(self._numbers)}"
+
     def _ask(self) -> None:
         step, begun = self._step, time.monotonic()
         try:
-            found = self._client.search(item_id=self._item_id, edits=self._edit, limit=3)
+            found = self._client.search(item_id=self._item_id, edits=self._next_edit(), limit=3)
             code = "OK" if len(found.hits) == 3 else "WRONG"
             self.composers[found.composer] += 1
         except ScotError as error:
@@ -138,7 +146,7 @@ class Probe:
     def _ask_bare(self) -> None:
         step, request = self._step, search_pb2.ComposeSearchRequest(limit=3)
         request.reference.item_id = self._item_id
-        request.edits.add(text=self._edit)
+        request.edits.add(text=self._next_edit())
         try:
             ask: Any = search_pb2_grpc.SearchServiceStub(self._channel).ComposeSearch
             ask(request, timeout=TIMEOUT_S, metadata=self._metadata)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black", "white", "grey", "brown", "cyan")
@@ -119,14 +121,63 @@ def small_genecis(root: Path) -> Path:
     return root
 
 
+def small_pinpoint(root: Path, pictures: int = 60) -> Path:
+    """``images/*.jpg`` and both tables; three wordings of one query, two references, one that is not searched."""
+    names = [f"{number:032x}" for number in range(pictures)]
+    for number, name in enumerate(names):
+        picture(root / "images" / f"{name}.jpg", number)
+    queries = [
+        (
+            f"query_{n}",
+            names[first],
+            names[second] if second else "None",
+            text,
+            names[10 * n : 10 * n + 3],
+            names[40 : 40 + n],
+        )
+        for n, (first, second, text) in enumerate(
+            [(1, None, "make it red"), (1, None, "a red one"), (1, None, "in red"), (2, 3, "both"), (59, None, "blue")]
+        )
+    ]
+    columns = ("query_id", "query_image_signature", "query_image_signature2", "instruction")
+    table = dict(
+        zip(
+            (*columns, "positive_candidates", "negative_candidates"), map(list, zip(*queries, strict=True)), strict=True
+        )
+    )
+    pq.write_table(pa.table(table), root / "pinpoint_licensed.parquet")
+    (root / "index_signatures.txt").write_text("\n".join(names[:-1]) + "\n", encoding="utf-8")
+    return root
+
+
+def small_icir(root: Path) -> Path:
+    """``database``, ``query`` and both tables; two objects, one image in the database for two texts."""
+    rows: dict[str, list[str]] = {"query": [], "database": []}
+    for number, thing in enumerate(("temple", "teapot")):
+        for n in range(12):
+            path = f"database/{thing}_{n:02d}.jpg"
+            picture(root / path, 20 * number + n)
+            rows["database"].append(f"{path},{('at night', 'as a drawing', '')[n % 3]},{thing}")
+        rows["database"].append(f"database/{thing}_00.jpg,as a drawing,{thing}")
+        for n, text in enumerate(("at night", "as a drawing")):
+            path = f"query/{thing}_{n}.jpg"
+            picture(root / path, 20 * number + 15 + n)
+            rows["query"].append(f"{path},{text},{thing}")
+    for name, lines in rows.items():
+        (root / f"{name}_files.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root
+
+
 def small_benchmarks(home: Path) -> Path:
-    """All of them, the hidden splits too: ``CIRR``, ``FashionIQ``, ``CIRCO``, ``GeneCIS``."""
+    """All of them, the hidden splits too, each in a folder of its name."""
     for split in ("val", "test1"):
         small_cirr(home / "CIRR", split)
     for split in ("val", "test"):
         small_circo(home / "CIRCO", split)
     small_fashioniq(home / "FashionIQ")
     small_genecis(home / "GeneCIS")
+    small_pinpoint(home / "PinPoint")
+    small_icir(home / "icir")
     return home
 
 

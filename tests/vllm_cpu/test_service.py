@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,6 +24,7 @@ from scot.edits.engines import EngineConfig
 from scot.edits.generators import load_generator
 from scot.ports import free_port
 from scot.v1 import edits_pb2, edits_pb2_grpc
+from tests.vllm_cpu.openai_server import openai_server, until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -71,13 +69,6 @@ def start(model: Path, port: int = 0, metrics_port: int = 0) -> Service:
 
     threading.Thread(target=read, daemon=True).start()
     return service
-
-
-def until(condition: Callable[[], bool], seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        time.sleep(0.05)
 
 
 def until_serving(service: Service) -> None:
@@ -199,29 +190,7 @@ def test_sigterm_ends_a_job_whose_engine_loads(model: Path, tmp_path: Path) -> N
 
 
 def test_an_openai_server_is_an_endpoint(model: Path) -> None:
-    port = free_port()
-    # "vllm serve", by its module: the command asks for the version of a package that is named vllm-cpu here.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    command += ["--served-model-name", "tiny"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", "4096", "--max-num-seqs", "16"]
-    command += ["--enforce-eager"]  # compiling takes minutes
-    server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    log: list[str] = []
-    threading.Thread(target=lambda: log.extend(server.stdout or ()), daemon=True).start()
-
-    def healthy() -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as page:
-                return bool(page.status == 200)
-        except OSError:
-            assert server.poll() is None, "".join(log[-30:])
-            return False
-
-    config = EngineConfig(engine="openai", model="tiny", url=f"http://127.0.0.1:{port}/v1")
-
-    async def ask() -> None:
+    async def ask(config: EngineConfig) -> None:
         generator = load_generator(config)
         try:
             await generator.check()
@@ -231,7 +200,7 @@ def test_an_openai_server_is_an_endpoint(model: Path) -> None:
         finally:
             await generator.close()
 
-    async def rank() -> None:
+    async def rank(config: EngineConfig) -> None:
         generator = load_generator(replace(config, rank=True, rank_margin=50.0))
         try:
             for result in await generator.generate(CAPTIONS, count=2, seed=1):
@@ -241,11 +210,7 @@ def test_an_openai_server_is_an_endpoint(model: Path) -> None:
         finally:
             await generator.close()
 
-    try:
-        until(healthy)
-        asyncio.run(ask())
-        asyncio.run(rank())
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+    with openai_server(model, "tiny") as server:
+        config = EngineConfig(engine="openai", model="tiny", url=server.url)
+        asyncio.run(ask(config))
+        asyncio.run(rank(config))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import openai
@@ -13,6 +11,7 @@ from openai.types.chat import ChatCompletion
 from scot.edits.concurrency import gather_or_cancel
 from scot.edits.engines.base import BEFORE_TEXTS, Completion, Likelihood, Sampling
 from scot.edits.engines.config import EngineConfig, model_id
+from scot.edits.engines.endpoint import NO_ENDPOINT, Endpoint
 from scot.edits.engines.likelihoods import (
     echo_request,
     first_of_text,
@@ -25,35 +24,26 @@ from scot.edits.prompt import Message
 from scot.errors import ChatRefused, EngineRefused, Unavailable
 
 _RETRIES = 8  # with the client's exponential backoff
-_NO_ENDPOINT = "the server at --url is not an OpenAI-compatible endpoint"
-_MAX_WORDS = 300  # characters of an endpoint's words in a message
-_REFUSED = (openai.BadRequestError, openai.UnprocessableEntityError)
-_REFUSED_ALWAYS = (401, 403, 404, 501)  # wrong key, no right, no such model or URL, a way the server does not have
 
-Answer = TypeVar("Answer")
 Found = TypeVar("Found")
 
 
 class OpenAIEngine:
-    """Chat completions with a JSON schema, a limit on concurrency, and retries on 408, 409, 429, 5xx and broken lines.
-
-    The client retries with exponential backoff and jitter and follows ``Retry-After``. A chat waits for its turn at the
-    endpoint: it fails when the endpoint has finished no answer for ``timeout_s`` (this chat's retries included). A
-    cancelled task closes its connection, by which a vLLM server frees the sequence.
-    """
+    """Chat completions with a JSON schema at an :class:`~scot.edits.engines.endpoint.Endpoint`."""
 
     def __init__(self, config: EngineConfig) -> None:
         self.id = model_id(config)
-        self._model, self._url, self._timeout = config.model, config.url, config.timeout_s
-        self._client = openai.AsyncOpenAI(
-            base_url=config.url,
-            api_key=config.api_key or "none",
-            max_retries=_RETRIES,
-            timeout=openai.Timeout(None, connect=config.timeout_s),
+        self._model, self._url = config.model, config.url
+        self._endpoint = Endpoint(
+            config.url,
+            config.model,
+            config.api_key,
+            concurrency=config.concurrency,
+            timeout_s=config.timeout_s,
+            retries=_RETRIES,
         )
-        self._slots = asyncio.Semaphore(config.concurrency)
+        self._client, self._request = self._endpoint.client, self._endpoint.request
         self._echoes: bool | None = None  # whether completions repeat the prompt's log-probabilities; None: not known
-        self._answered = -math.inf  # when the endpoint last finished an answer, by the event loop's clock
 
     async def complete(self, messages: Sequence[Message], schema: Mapping[str, Any], sampling: Sampling) -> Completion:
         """See :class:`scot.edits.engines.base.TextEngine`."""
@@ -113,65 +103,19 @@ class OpenAIEngine:
             )
         return found
 
-    async def _request(self, start: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
-        """Await one answer, within the limit on concurrency."""
-        async with self._slots:
-            try:
-                answer = await self._in_turn(start())
-            except _REFUSED as error:
-                if self._answered > -math.inf:
-                    raise ChatRefused(f"the endpoint refuses this chat (HTTP {error.status_code})") from error
-                raise self._refused(error) from error
-            except (openai.APIError, TimeoutError) as error:
-                raise self._unavailable(error) from error
-            except ValueError as error:  # invalid JSON
-                raise Unavailable(_NO_ENDPOINT) from error
-        self._answered = asyncio.get_running_loop().time()
-        return answer
-
-    async def _in_turn(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        """Await an answer. Raises TimeoutError when neither it nor another answer has come for ``timeout_s``."""
-        loop = asyncio.get_running_loop()
-        started, task = loop.time(), asyncio.ensure_future(work)
-        try:
-            while True:
-                left = max(started, self._answered) + self._timeout - loop.time()
-                if left <= 0:
-                    raise TimeoutError
-                if (await asyncio.wait([task], timeout=left))[0]:
-                    return task.result()
-        finally:
-            task.cancel()
-
     async def check(self) -> None:
         """Request the endpoint's models. Raises Unavailable."""
-        try:
-            await self._client.with_options(max_retries=0, timeout=min(10.0, self._timeout)).models.list()
-        except openai.APIError as error:
-            raise self._unavailable(error) from error
-        except (ValueError, AttributeError) as error:  # the client fails on a response that is not a list of models
-            raise Unavailable(_NO_ENDPOINT) from error
+        await self._endpoint.check()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
-
-    def _unavailable(self, error: Exception) -> Unavailable | EngineRefused:
-        if isinstance(error, openai.APIStatusError) and error.status_code in _REFUSED_ALWAYS:
-            return self._refused(error)
-        return Unavailable(f"the endpoint did not answer ({type(error).__name__})")
-
-    def _refused(self, error: openai.APIStatusError) -> EngineRefused:
-        body = error.body
-        words = body.get("message") if isinstance(body, Mapping) else body
-        said = " ".join(str(words or error.message).split())[:_MAX_WORDS]
-        return EngineRefused(f"{self._url} refuses the model {self._model!r} (HTTP {error.status_code}): {said}")
+        await self._endpoint.close()
 
 
 def _completion(answer: object) -> Completion:
     """From an endpoint's response; the client checks no types, so every field may have any type."""
     if not isinstance(answer, ChatCompletion):
-        raise Unavailable(_NO_ENDPOINT)
+        raise Unavailable(NO_ENDPOINT)
     choice = answer.choices[0] if answer.choices else None
     text = getattr(getattr(choice, "message", None), "content", None)
     prompt_tokens, completion_tokens = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -94,7 +95,9 @@ def _items(jobs: Mapping[int, ComposeJob], encoded: Mapping[int, Embedded]) -> d
         item = encoded.get(place, job.picture)
         if isinstance(item, Embedded):
             stored_D = unit(job.item_vector, None)
-            if stored_D is not None and float(item.vector_D @ stored_D) >= SAME_PICTURE:
+            # i and normalize(i + w c) have at least the cosine 1 / sqrt(1 + w²), if i and c are not opposed.
+            least = SAME_PICTURE / math.hypot(1.0, job.caption_weight)
+            if stored_D is not None and float(item.vector_D @ stored_D) >= least:
                 found[place] = item
     return found
 

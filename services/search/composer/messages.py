@@ -67,6 +67,8 @@ class ComposeJob:
     """Whether to compose the query vector of the shadow too."""
     item: IndexedItem | None = None
     """What the query starts from, if that is one indexed item and nothing else."""
+    caption_weight: float = 0.0
+    """The weight of its caption in its vector, if it has one."""
     picture: Pixels | Embedded | None = None
     """The item's picture, or what the image tower made of it; the Composer finds it (:mod:`.item_pictures`)."""
 

@@ -28,6 +28,7 @@ from services.search.settings import SearchSettings
 if TYPE_CHECKING:
     from scot.encoders.base import Vectors
     from scot.encoders.resizing import Pixels, Resizing
+    from scot.rerank import Reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,9 @@ class Context:
     threads: ThreadPoolExecutor
     stream_queries: asyncio.Semaphore
     """The places of the queries of all streams."""
+    reranker: Reranker | None
+    second_looks: asyncio.Semaphore
+    """The places of the queries that wait for verdicts."""
     hedging: Hedging
 
     async def compose(self, job: ComposeJob) -> Composed:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from scot.errors import InvalidInput, NotFound
 from services.search.composer.conversation import unit
@@ -20,21 +21,29 @@ if TYPE_CHECKING:
     from scot.encoders.resizing import Pixels
 
 
-async def compose_turns(context: Context, query: SearchQuery, vectors: Mapping[str, Vector]) -> tuple[ComposeTurn, ...]:
+async def compose_turns(
+    context: Context,
+    query: SearchQuery,
+    vectors: Mapping[str, Vector],
+    decoded: Callable[[Image.Image], None] | None = None,
+) -> tuple[ComposeTurn, ...]:
     """Prepare every turn of a query, whose items have these vectors; all images are decoded at once.
+
+    ``decoded`` is called with each decoded image, in the thread that has decoded it.
 
     Raises:
         ImageRefused: with the name of the field.
         InvalidInput: the images are together too large for one call.
     """
     images = {each.field: each.image for turn in query.turns for each in turn.references if each.image is not None}
-    decoded = await asyncio.gather(*(context.pixels(f"{field}.image", image) for field, image in images.items()))
-    if len(decoded) > 1 and sum(each.nbytes for each in decoded) > HANDLE_BYTES:
-        most = max(1, HANDLE_BYTES // decoded[0].nbytes)
+    decoding = (context.pixels(f"{field}.image", image, decoded) for field, image in images.items())
+    resized = await asyncio.gather(*decoding)
+    if len(resized) > 1 and sum(each.nbytes for each in resized) > HANDLE_BYTES:
+        most = max(1, HANDLE_BYTES // resized[0].nbytes)
         raise InvalidInput(
-            f"{list(images)[most]}.image: {len(decoded)} images are more than {most}, the most for this encoder"
+            f"{list(images)[most]}.image: {len(resized)} images are more than {most}, the most for this encoder"
         )
-    pixels = dict(zip(images, decoded, strict=True))
+    pixels = dict(zip(images, resized, strict=True))
     return tuple(_turn(turn, vectors, pixels) for turn in query.turns)
 
 

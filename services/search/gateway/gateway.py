@@ -19,6 +19,7 @@ from ray.serve.handle import DeploymentHandle
 from scot.errors import DeadlineExceeded
 from scot.index.store import GalleryStore
 from scot.keys import ApiKey
+from scot.rerank import load_reranker
 from scot.v1 import index_pb2, search_pb2
 from services.access import Keys, LocalRate, Rate
 from services.search.gateway import index_service, search_service
@@ -30,7 +31,7 @@ from services.search.gateway.shadow import Shadow
 from services.search.gateway.shared_rates import leased
 from services.search.gateway.short_queue import shorten_queue
 from services.search.metrics import GatewayMetrics
-from services.search.rpc.limits import MAX_AT_WORK, MAX_WAITING, MAX_WATCHES, STREAM_QUERIES
+from services.search.rpc.limits import MAX_AT_WORK, MAX_WAITING, MAX_WATCHES, SECOND_LOOKS, STREAM_QUERIES
 from services.search.serve_calls import CALLS, drop_reported
 from services.search.settings import SearchSettings
 
@@ -92,6 +93,8 @@ class Gateway:
             QueryCache(service.cache_mb * 2**20, _answering(composer), metrics.query_looked_up),
             ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
             asyncio.Semaphore(STREAM_QUERIES),
+            load_reranker(service.rerank),
+            asyncio.Semaphore(SECOND_LOOKS),
             Hedging(settings.hedge_s),
         )
         await self.context.health.prepare(self._prepare)
@@ -130,6 +133,8 @@ class Gateway:
         """Serve calls this when the replica stops: it releases the lock of the embedded store."""
         if hasattr(self, "context"):
             self.context.health.close()
+            if self.context.reranker is not None:
+                await self.context.reranker.close()
             await self.context.shadow.close()
             await self.context.store.close()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from scot.errors import InvalidInput, ScotError
+from scot.index.captions import captions_of, summed
 from scot.index.collections import CollectionInfo, describe_all
 from scot.index.origin import origin_to_proto
 from scot.index.payload import payload_to_proto
@@ -33,6 +36,7 @@ from services.search.rpc.validation import (
 )
 
 if TYPE_CHECKING:
+    from scot.encoders.base import Vectors
     from scot.encoders.resizing import Pixels
 
 
@@ -57,7 +61,10 @@ async def upsert_items(context: Context, request: index_pb2.UpsertItemsRequest) 
     pixels = {place: each[1] for place, each in enumerate(checked) if not isinstance(each, ScotError)}
     images = {place: each for place, each in pixels.items() if each is not None}
     if images:
-        for place, vector in zip(images, await context.encode_pixels(list(images.values())), strict=True):
+        captions = [captions_of(items[place].payload) for place in images]
+        weight = (await context.store.cached_info(collection)).config.caption_weight
+        vectors = await _encoded(context, list(images.values()), captions, weight)
+        for place, vector in zip(images, vectors, strict=True):
             items[place] = replace(items[place], vector=vector)
     with context.metrics.store("upsert"):
         await context.store.upsert(collection, list(items.values()))
@@ -171,9 +178,24 @@ async def list_collections(context: Context, _: index_pb2.ListCollectionsRequest
     return index_pb2.ListCollectionsResponse(collections=[_info_message(each) for each in named])
 
 
+async def _encoded(
+    context: Context, images: Sequence[Pixels], captions: Sequence[Sequence[str]], weight: float
+) -> Vectors:
+    """The vectors ``(N, D)`` of images, with their captions in them where the collection has a weight for those."""
+    texts = [text for each in captions for text in each]
+    if not weight or not texts:
+        return await context.encode_pixels(images)
+    vectors, encoded = await asyncio.gather(context.encode_pixels(images), context.encoder.texts.remote(texts))
+    return summed(vectors, captions, np.stack([each.vector for each in encoded]), weight)
+
+
 def _info_message(info: CollectionInfo) -> index_pb2.CollectionInfoResponse:
     return index_pb2.CollectionInfoResponse(
-        collection=info.name, items=info.items, encoder=info.encoder_id, dim=info.dim
+        collection=info.name,
+        items=info.items,
+        encoder=info.encoder_id,
+        dim=info.dim,
+        caption_weight=info.config.caption_weight,
     )
 
 

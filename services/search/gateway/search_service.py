@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from scot.errors import InvalidInput
 from scot.index.filters import match_to_proto
 from scot.index.origin import origin_to_proto
 from scot.index.payload import payload_to_proto
 from scot.index.store import ItemGroup, ScoredItem
+from scot.rerank.pictures import picture_bytes
 from scot.v1 import search_pb2
 from services.calls import count_request, request_id
 from services.ordered_map import ordered_map
 from services.search.composer.messages import Composed, ComposeJob, ComposeTurn, EncodedText, Vector
 from services.search.gateway.context import Context
 from services.search.gateway.conversation import compose_turns, item_vectors, start_item
+from services.search.gateway.second_look import candidates, check_rerank, second_look
 from services.search.gateway.shadow import AnsweredQuery
 from services.search.gateway.tenants import collection_of
 from services.search.rpc import limits
@@ -83,20 +87,27 @@ async def answer_query(context: Context, request: search_pb2.ComposeSearchReques
     query = parse_query(request, dim=info.dim, collection=collection_of(context, request.collection))
     with context.metrics.store("check"):
         await context.store.check(query.collection, info.encoder_id, info.dim)
+    check_rerank(context, query.rerank)
     vectors = await item_vectors(context, query)
     composed, decoded = await context.queries.get(query, vectors), time.perf_counter()
     with_shadow = composed is None and context.shadow.has_capacity
+    shown: list[bytes] = []
     if composed is None:
         with span("decode"):
-            turns = await compose_turns(context, query, vectors)
+            turns = await compose_turns(context, query, vectors, _keep_small(shown) if query.rerank else None)
         decoded = time.perf_counter()
         composed = await _composed(context, query, turns, with_shadow=with_shadow)
         context.queries.put(query, vectors, composed)
     search_begun = time.perf_counter()
     with context.metrics.store("search"):
         hits, groups = await _found(context, query, composed.vector)
-    done = time.perf_counter()
+    found = time.perf_counter()
     item_ids = tuple(hit.item_id for hit in hits)
+    look = None
+    if query.rerank is not None:
+        look = await second_look(context, query, hits, shown[0] if shown else None)
+        item_ids, hits = item_ids[query.offset :][: query.limit], look.hits
+    done = time.perf_counter()
     context.shadow.offer(AnsweredQuery(query, composed, item_ids, with_shadow=with_shadow))
     return search_pb2.ComposeSearchResponse(
         hits=[_hit(hit) for hit in hits],
@@ -107,9 +118,12 @@ async def answer_query(context: Context, request: search_pb2.ComposeSearchReques
             decode=decoded - begun,
             queue=composed.queue_s,
             compose=composed.compose_s,
-            search=done - search_begun,
+            search=found - search_begun,
+            rerank=done - found if look is not None else 0.0,
             total=done - begun,
         ),
+        reranked=look is not None and not look.reason,
+        rerank_reason=look.reason if look is not None else "",
         request_id=request_id.get(),
         query_vector=vector_message(composed.vector) if query.with_vectors else None,
         groups=[search_pb2.Group(value=match_to_proto(group.value), hits=len(group.items)) for group in groups],
@@ -176,8 +190,14 @@ async def _composed(
     context: Context, query: SearchQuery, turns: tuple[ComposeTurn, ...], *, with_shadow: bool
 ) -> Composed:
     """The query vector, in one call to the towers."""
-    caller = query.session or request_id.get()
-    job = ComposeJob(turns, query.composer, caller=caller, with_shadow=with_shadow, item=start_item(query))
+    job = ComposeJob(
+        turns,
+        query.composer,
+        caller=query.session or request_id.get(),
+        with_shadow=with_shadow,
+        item=start_item(query),
+        caption_weight=(await context.store.cached_info(query.collection)).config.caption_weight,
+    )
     with span("compose") as traced:
         composed = await context.compose(job)
         traced.note(
@@ -193,9 +213,10 @@ async def _found(
     context: Context, query: SearchQuery, vector: Vector
 ) -> tuple[Sequence[ScoredItem], Sequence[ItemGroup]]:
     """The hits, and the groups that they belong to, if there are groups."""
+    offset, limit = (query.offset, query.limit) if query.rerank is None else candidates(context, query)
     where: dict[str, Any] = {
-        "limit": query.limit,
-        "offset": query.offset,
+        "limit": limit,
+        "offset": offset,
         "filter": query.filter,
         "score_threshold": query.score_threshold,
         "exclude_ids": query.excluded,
@@ -205,6 +226,11 @@ async def _found(
         return await context.store.search(query.collection, vector, mmr=query.mmr, **where), ()
     groups = await context.store.search_groups(query.collection, vector, query.group_by, size=query.group_size, **where)
     return [hit for group in groups for hit in group.items], groups
+
+
+def _keep_small(kept: list[bytes]) -> Callable[[Image.Image], None]:
+    """Keeps a decoded image as a judge is sent it."""
+    return lambda image: kept.append(picture_bytes(image))
 
 
 def _hit(hit: ScoredItem) -> search_pb2.Hit:

@@ -34,7 +34,9 @@ class LocalConfig:
     def settings(self) -> SearchSettings:
         """The settings of the application; relative paths become absolute. Raises InvalidInput."""
         keys, qdrant = self.service.api_keys, self.service.qdrant
-        service = replace(self.service, qdrant=qdrant.resolved(), api_keys=keys and keys.resolve())
+        judge_key = self.service.rerank.rerank_api_key_file
+        rerank = replace(self.service.rerank, rerank_api_key_file=judge_key and judge_key.resolve())
+        service = replace(self.service, qdrant=qdrant.resolved(), api_keys=keys and keys.resolve(), rerank=rerank)
         return from_args(
             {
                 **flags.flat(service),

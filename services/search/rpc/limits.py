@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scot.data import payload
 from scot.data.images import DEFAULT_LIMITS
+from scot.rerank import config
 
 DEFAULT_HITS = 10
 DEFAULT_FACET_VALUES = 10
@@ -17,6 +18,11 @@ MAX_IMAGES = 8  # references that are encoded images, in all turns of a request
 MAX_FEEDBACK = 64  # likes of a turn, and dislikes
 MAX_CANDIDATES = 2_000  # of mmr
 MAX_GROUP = 100  # hits of a group
+MAX_RERANKED = config.MAX_TOP  # hits of a query that are judged
+MAX_RERANK_WEIGHT = 10
+SECOND_LOOKS = 16
+"""Queries of a gateway that wait for verdicts at a time, half of its places; others keep the first order."""
+MAX_RERANK_S = 60  # seconds for the verdicts
 MAX_FACETS = 16  # fields of one Facets request
 MAX_FACET_VALUES = 1_000  # of one field
 MAX_TEXT_CHARS = 2_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scot.errors import InvalidInput
@@ -12,6 +13,16 @@ from scot.v1 import search_pb2
 from services.search.rpc import limits
 from services.search.rpc.turns import TurnInput, parse_turns
 from services.search.rpc.validation import checked_composer, checked_field, checked_filter
+
+
+@dataclass(frozen=True, slots=True)
+class RerankInput:
+    """A checked wish for a second look; None and 0 are the service's own settings."""
+
+    model: str
+    top: int
+    weight: float | None
+    deadline_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,7 @@ class SearchQuery:
     group_by: str
     """The field to group by; empty: no groups."""
     group_size: int
+    rerank: RerankInput | None
 
     @property
     def excluded(self) -> tuple[str, ...]:
@@ -79,7 +91,31 @@ def parse_query(request: search_pb2.ComposeSearchRequest, *, dim: int, collectio
         mmr=_parse_mmr(request) if request.HasField("mmr") else None,
         group_by=request.group_by.field if grouped else "",
         group_size=request.group_by.size or 1,
+        rerank=_parse_rerank(request, turns) if request.HasField("rerank") else None,
     )
+
+
+def _parse_rerank(request: search_pb2.ComposeSearchRequest, turns: Sequence[TurnInput]) -> RerankInput:
+    message = request.rerank
+    for name in ("mmr", "group_by"):
+        if request.HasField(name):
+            raise InvalidInput(f"rerank: cannot be used with {name}, which has an order of its own")
+    turn = turns[-1]
+    if len(turns) > 1 or len(turn.references) > 1 or turn.like or turn.dislike:
+        raise InvalidInput("rerank: needs a query of one turn, at most one reference, and no likes and dislikes")
+    if not turn.edits:
+        raise InvalidInput("rerank: needs an edit, which says what to judge by")
+    if message.top > limits.MAX_RERANKED:
+        raise InvalidInput(f"rerank.top: {message.top} are more than {limits.MAX_RERANKED}")
+    weight = message.weight if message.HasField("weight") else None
+    if weight is not None and not 0.0 <= weight <= limits.MAX_RERANK_WEIGHT:
+        raise InvalidInput(f"rerank.weight: must be between 0 and {limits.MAX_RERANK_WEIGHT}")
+    deadline_s = message.deadline if message.HasField("deadline") else None
+    if deadline_s is not None and not 0.0 < deadline_s <= limits.MAX_RERANK_S:
+        raise InvalidInput(f"rerank.deadline: must be above 0 and at most {limits.MAX_RERANK_S} seconds")
+    if len(message.model) > limits.MAX_NAME_CHARS:
+        raise InvalidInput(f"rerank.model: {len(message.model)} characters are more than {limits.MAX_NAME_CHARS}")
+    return RerankInput(message.model, message.top, weight, deadline_s)
 
 
 def _parse_mmr(request: search_pb2.ComposeSearchRequest) -> Mmr:

@@ -36,7 +36,7 @@ def test_the_public_names() -> None:
         *("ScotClient", "AsyncScotClient", "Query", "Edit", "NewItem", "Filter", "Match", "Range", "Exists"),
         *("SearchResult", "Hit", "Encoded", "ComposerInfo", "UpsertResult", "Refused", "StoredItem", "CollectionInfo"),
         *("Origin", "ListedItem", "Picture", "Reference", "Turn", "HitGroup", "Facets", "FacetValue"),
-        *("MatchAny", "MatchText", "DatetimeRange"),
+        *("MatchAny", "MatchText", "DatetimeRange", "Rerank"),
     }
 
 

@@ -249,7 +249,8 @@ def test_status_prints_one_line_of_json(service: Recorded, capsys: pytest.Captur
     assert scot(service, "status", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["address"] == service.address
-    assert found["collection"] == {"collection": "gallery", "items": 2, "encoder": "tiny@1", "dim": 2}
+    about = {"collection": "gallery", "items": 2, "encoder": "tiny@1", "dim": 2, "caption_weight": 0.0}
+    assert found["collection"] == about
     assert [(each["name"], each["released"], each["metrics"]) for each in found["composers"]] == [
         ("v1", True, {"recall@1": 0.5})
     ]

@@ -70,7 +70,8 @@ def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
 def scored(
     home: Path, benchmark: str, content: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], *flags: str
 ) -> tuple[int, str, str]:
-    folder = {"cirr": "CIRR", "fashioniq": "FashionIQ", "circo": "CIRCO", "genecis": "GeneCIS"}[benchmark]
+    names = {"cirr": "CIRR", "fashioniq": "FashionIQ", "circo": "CIRCO", "genecis": "GeneCIS", "pinpoint": "PinPoint"}
+    folder = names.get(benchmark, benchmark)
     file = write_json(tmp_path / "rankings.json", content)
     given = ["--annotations", str(home / folder), "--rankings", str(file), "--json", str(tmp_path / "out.json")]
     return run([benchmark, *given, *flags], capsys)
@@ -330,7 +331,7 @@ def test_a_hidden_split_is_not_scored(home: Path, tmp_path: Path, capsys: pytest
     assert "known to the authors' server only" in err
 
 
-@pytest.mark.parametrize("benchmark", ["fashioniq", "genecis"])
+@pytest.mark.parametrize("benchmark", ["fashioniq", "genecis", "pinpoint", "icir"])
 def test_a_benchmark_is_its_own_file_and_an_entry_of_the_table(benchmark: str) -> None:
     files = [file for file in Path(scot.__file__).parent.rglob("*.py") if benchmark in file.read_text(encoding="utf-8")]
     assert sorted(file.name for file in files) == ["benchmarks.py", f"{benchmark}.py"]

@@ -24,7 +24,14 @@ from scot.progress import Progress
 from scot.worlds.drawing import draw
 from tests.support.small_benchmarks import load_json, picture, small_benchmarks, small_cirr
 
-FOLDERS = {"cirr": "CIRR", "fashioniq": "FashionIQ", "circo": "CIRCO", "genecis": "GeneCIS"}
+FOLDERS = {
+    "cirr": "CIRR",
+    "fashioniq": "FashionIQ",
+    "circo": "CIRCO",
+    "genecis": "GeneCIS",
+    "pinpoint": "PinPoint",
+    "icir": "icir",
+}
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_a_worker_of_the_job_makes_them(home: Path, encoder: str) -> None:
     config = job.IndexConfig(source="pictures", store=home / "qdrant", encoder=encoder, device="cpu", num_workers=1)
     records = open_source("pictures", captions="optional").read(Refusals())
     pending = [Pending(record, {}, Origin("pictures", record.path), is_new=True) for record in records]
-    assert len(job._Worker(config).embed(pending).sources) == 2
+    assert len(job._Worker(config).embed(pending, 0.0).sources) == 2
     assert sizes(home / "thumbnails") == BOTH
 
 

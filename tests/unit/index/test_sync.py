@@ -29,6 +29,8 @@ from scot.encoders import load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.errors import EncoderMismatch, InvalidInput
 from scot.index import sync as sync_module
+from scot.index.captions import with_captions
+from scot.index.config import CollectionConfig
 from scot.index.gallery import Batches, StoreGallery
 from scot.index.origin import Origin
 from scot.index.store import GalleryStore, Item
@@ -76,6 +78,7 @@ class Room:
     path: Path
     encoder: ClipEncoder
     embedded: list[str] = field(default_factory=list)
+    caption_weight: float = 0.0
 
     def index(self, *sources: Path, **options: Any) -> Report:
         """One run over these sources."""
@@ -96,16 +99,18 @@ class Room:
         async def opened() -> Any:
             store = GalleryStore.open(path=self.path)
             try:
-                return await work(StoreGallery(store, "gallery", self.encoder, embed=self._embed), store)
+                layout = CollectionConfig(caption_weight=self.caption_weight)
+                gallery = StoreGallery(store, "gallery", self.encoder, layout=layout, embed=self._embed)
+                return await work(gallery, store)
             finally:
                 await store.close()
 
         return asyncio.run(opened())
 
-    def _embed(self, pictures: Iterator[Pending]) -> Batches:
+    def _embed(self, pictures: Iterator[Pending], caption_weight: float) -> Batches:
         for batch in embed_images(pictures, Pending.load, self.encoder, batch_size=3):
             self.embedded += [each.item_id for each in batch.sources]
-            yield batch
+            yield with_captions(batch, self.encoder, caption_weight)
 
 
 @pytest.fixture
@@ -404,8 +409,8 @@ class Told(Room):
 
     tell: Any = None
 
-    def _embed(self, pictures: Iterator[Pending]) -> Batches:
-        for batch in super()._embed(pictures):
+    def _embed(self, pictures: Iterator[Pending], caption_weight: float) -> Batches:
+        for batch in super()._embed(pictures, caption_weight):
             self.tell.send("embedded")
             yield batch
 

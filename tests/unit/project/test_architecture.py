@@ -29,7 +29,17 @@ SMALL = frozenset(
 )
 INDEX = frozenset({"data", "encoders", "embeddings", "index"})
 SHARED = frozenset({"services/access", "services/calls", "services/ordered_map"})
-LIBRARY_ROOMS = INDEX | {"worlds", "composers", "edits", "training", "bootstrap", "evaluation", "client", "plan"}
+LIBRARY_ROOMS = INDEX | {
+    "worlds",
+    "composers",
+    "edits",
+    "rerank",
+    "training",
+    "bootstrap",
+    "evaluation",
+    "client",
+    "plan",
+}
 
 # Each room with the rooms that it may import; a room stands below all rooms that may import it.
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -57,9 +67,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "embeddings": SMALL | {"data", "encoders", "composers"},
     "edits": SMALL | {"data", "encoders", "embeddings", "v1"},
     "index": SMALL | {"data", "encoders", "embeddings", "v1"},
+    "rerank": SMALL | {"edits"},
     "plan": SMALL | {"data", "index"},
     "training": SMALL | {"data", "encoders", "embeddings", "composers", "evaluation"},
-    "evaluation": SMALL | {"data", "worlds", "edits", "encoders", "embeddings", "composers"},
+    "evaluation": SMALL | {"data", "worlds", "edits", "encoders", "embeddings", "composers", "rerank"},
     "bootstrap": SMALL | {"data", "edits", "encoders", "embeddings", "composers", "training"},
     "client": SMALL | {"index", "data", "v1"},
     "cluster": SMALL | {"client", "composers", "evaluation"},
@@ -77,9 +88,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "services/search/tracing": SMALL,
     "services/search/serve_calls": SMALL | SHARED | {"services/search/tracing"},
     "services/search/rollout": SMALL,
-    "services/search/settings": SMALL | {"encoders", "index", "services/search/rollout"},
-    "services/search/metrics": SMALL | {"index", "v1", "services/search/serve_calls", "services/search/tracing"},
-    "services/search/rpc": SMALL | {"client", "composers", "data", "index", "v1"},
+    "services/search/settings": SMALL | {"encoders", "index", "rerank", "services/search/rollout"},
+    "services/search/metrics": SMALL
+    | {"index", "rerank", "v1", "services/search/serve_calls", "services/search/tracing"},
+    "services/search/rpc": SMALL | {"client", "composers", "data", "index", "rerank", "v1"},
     "services/search/servicers": SMALL | SHARED | {"v1", "services/search/rpc", "services/search/serve_calls"},
     "services/search/composer": SMALL
     | {"client", "composers", "data", "encoders", "index"}
@@ -87,7 +99,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "services/search/gateway": SMALL
     | SHARED
     | INDEX
-    | {"v1", "services/search/composer", "services/search/rpc", "services/search/serve_calls"}
+    | {"rerank", "v1", "services/search/composer", "services/search/rpc", "services/search/serve_calls"}
     | {"services/search/metrics", "services/search/settings", "services/search/tracing"},
     "services/search/app": SMALL
     | {"services/search/composer", "services/search/gateway", "services/search/settings"}

@@ -20,10 +20,19 @@ _REST = (
     f'sum(rate({_STAGE}_sum{{NS, stage!="total"}}[$__rate_interval])) / '
     f'(sum(rate({_STAGE}_count{{NS, stage="total"}}[$__rate_interval])) > 0)'
 )
+
 _DEPLOYMENT = {
     0: ("unknown", BAD), 1: ("deploy failed", BAD), 2: ("unhealthy", BAD), 3: ("updating", WARN),
     4: ("upscaling", WARN), 5: ("downscaling", WARN), 6: ("healthy", OK),
 }  # fmt: skip
+
+
+def _of_all(stage: str) -> str:
+    """Seconds of a stage for each answered query; only some queries have the stage rerank."""
+    spent = total(f'{_STAGE}_sum{{NS, stage="{stage}"}}')
+    answered = total(f'{_STAGE}_count{{NS, stage="total"}}')
+    return f"{spent} / ({answered} > 0)"
+
 
 _CALLERS = Row(
     "What callers see",
@@ -137,7 +146,7 @@ _STAGES = Row(
             "Mean time by stage",
             "The stack is the mean time of a query. Rest: Serve's calls to the composer and back.",
             "s",
-            *((mean(_STAGE, f'NS, stage="{stage}"'), stage) for stage in ("decode", "queue", "compose", "search")),
+            *((_of_all(stage), stage) for stage in ("decode", "queue", "compose", "search", "rerank")),
             (mean(_STAGE, 'NS, stage="total"') + " - " + _REST, "rest"),
             stacked=True,
             width=12,
@@ -314,6 +323,43 @@ _ANSWERS = Row(
     ),
 )
 
+_LOOKS = Row(
+    "Reranking",
+    (
+        lines(
+            "Second looks",
+            "Queries that wanted one, by outcome; all but reranked kept the first stage's order.",
+            "reqps",
+            by("outcome", "ray_scot_search_reranks_total{NS}"),
+            stacked=True,
+            runbook="ScotRerankFailing",
+            nothing="none",
+        ),
+        lines(
+            "Time of a second look",
+            "From the first stage's hits to the order of the answer, at most the query's deadline.",
+            "s",
+            *quantiles(_STAGE, 'NS, stage="rerank"'),
+            nothing="none",
+        ),
+        lines(
+            "Verdicts",
+            "Hits judged, by whether the verdict came from the model or from the cache.",
+            "short",
+            by("source", "ray_scot_search_rerank_verdicts_total{NS}"),
+            stacked=True,
+            nothing="none",
+        ),
+        lines(
+            "Tokens of verdicts",
+            "Tokens a second that the model has read (prompt) and written (completion).",
+            "short",
+            by("kind", "ray_scot_search_rerank_tokens_total{NS}"),
+            nothing="none",
+        ),
+    ),
+)
+
 _CACHE = Row(
     "Embedding cache",
     (
@@ -412,5 +458,5 @@ DASHBOARD = Dashboard(
     "scot-search",
     "SCOT / Search",
     "From the callers down to the machines.",
-    (_CALLERS, _HTTP, _STAGES, _QUEUES, _REPLICAS, _ANSWERS, _CACHE, _STORE, _ENCODING, _NODES),
+    (_CALLERS, _HTTP, _STAGES, _QUEUES, _REPLICAS, _ANSWERS, _LOOKS, _CACHE, _STORE, _ENCODING, _NODES),
 )
