@@ -88,13 +88,16 @@ def test_a_quota_of_requests_counts_every_container(file: str) -> None:
             assert "memory" in container["resources"]["limits"], name
 
 
+PARTS = ("qdrant", "redis", "bootstrap", "edits", "rerank", "web", "pipeline")
+
+
 def test_a_quota_of_cpu_limits_can_be_met() -> None:
     """CPUs have no limit by default: idle ones are shared. Every limit is a value."""
     limited = {"limits": {"cpu": "2", "memory": "8Gi"}}
     values: dict[str, Any] = merge(
         EVERY_IMAGE,
         {
-            **{part: {"resources": limited} for part in ("qdrant", "redis", "bootstrap", "edits", "web", "pipeline")},
+            **{part: {"resources": limited} for part in PARTS},
             "ray": {part: {"resources": limited} for part in ("head", "workers", "autoscaler")},
         },
     )
