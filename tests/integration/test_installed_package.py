@@ -18,7 +18,7 @@ from services.search.settings import SearchSettings, ServiceSettings
 from tests.support.served_here import served_here
 
 ROOT = Path(__file__).resolve().parents[2]
-LARGEST_MB = 60
+LARGEST_MB = 61
 NO_INDEX = re.compile(r"dns error|error sending request|failed to fetch|connect|timed out|offline", re.I)
 INSTALL = """
 set -e
