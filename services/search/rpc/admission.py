@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from services.search.rpc.limits import FEW_IN_FLIGHT, LONGEST_EXPECTED_S
+from services.search.rpc.limits import FEW_IN_FLIGHT, LONGEST_EXPECTED_S, MAX_AT_WORK
 
 Reason = Literal["full", "share", "deadline", "bulk"]
 """Why a call is refused: the service or the key's share of it is full, it would end too late, or searches go first."""
@@ -23,7 +23,7 @@ _FULL_S = 1.0
 """How long Serve's own limit is valid; after that there may be more gateways, or faster ones."""
 _WEIGHT = 0.05
 """Of the newest call in the running mean."""
-_MANY = FEW_IN_FLIGHT // 4
+_MANY = MAX_AT_WORK // 4
 _MOST_KEYS = 10_000
 
 

@@ -54,7 +54,7 @@ HANDLE_BYTES = 3_000_000
 """The most bytes of pixels in one call to another deployment: Serve's throughput mode limits a message to 4 MiB."""
 LONGEST_EXPECTED_S = 0.2
 """A proxy lets calls in as long as it expects to answer the next one within this time."""
-FEW_IN_FLIGHT = MAX_AT_WORK
+FEW_IN_FLIGHT = MAX_AT_WORK + MAX_WAITING // 2
 """So many calls are let in through a proxy however long they take, unless their deadlines are too near."""
 BULK_INPUTS = 8
 """An Encode call with more inputs gives way to searches, as UpsertItems and DeleteItems do."""
