@@ -87,13 +87,13 @@ class ComposerReplica:
 
     async def compose(self, job: ComposeJob) -> Composed:
         """The query vector of one job. Raises NotFound, EncoderMismatch, Unavailable."""
-        arrived = time.perf_counter()
+        arrived, missing = time.perf_counter(), False
         if job.item is not None and self._pictures is not None:
             job = await asyncio.get_running_loop().run_in_executor(None, self._pictures.found, job)
+            missing = job.picture is None and self._composers.reads_states(job)
         answer = await self._batcher.answer((job, arrived))
         if isinstance(answer, Exception):
             raise answer
-        missing = job.item is not None and job.picture is None and self._composers.reads_states(job)
         return replace(answer, repeatable=False) if missing else answer
 
     def _compose(self, arrivals: list[tuple[ComposeJob, float]]) -> list[Composed | Exception]:

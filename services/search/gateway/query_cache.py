@@ -51,25 +51,29 @@ class QueryCache:
 
             self._entries = LRUCache(self.max_bytes, getsizeof=lambda each: ENTRY_BYTES + each.vector.nbytes)
 
-    async def get(self, query: SearchQuery, vectors: Mapping[str, Vector]) -> Composed | None:
-        """The vector of a query, with no time in it; ``vectors`` has those of the items that it names, by id."""
+    def key(self, query: SearchQuery, vectors: Mapping[str, Vector]) -> bytes:
+        """Under which the vector of a query is kept (:func:`key_of`); empty where there is no cache."""
+        return b"" if self._entries is None else key_of(query, vectors)
+
+    async def get(self, key: bytes, composer: str) -> Composed | None:
+        """The vector of the query of a key, which names this composer or none; there is no time in it."""
         if self._entries is None:
             return None
-        found = self._entries.get(key_of(query, vectors))
-        if found is not None and not query.composer:
+        found = self._entries.get(key)
+        if found is not None and not composer:
             answers = await self._answers()
             found = found if answers and found.composer == answers else None
         self.count("miss" if found is None else "hit")
         return found
 
-    def put(self, query: SearchQuery, vectors: Mapping[str, Vector], composed: Composed) -> None:
-        """Keep the vector of a query."""
+    def put(self, key: bytes, composed: Composed) -> None:
+        """Keep the vector of the query of a key."""
         if self._entries is None or composed.shadow or not composed.repeatable:
             return
         if composed.vector.nbytes + ENTRY_BYTES > self.max_bytes:
             return
         vector_D = composed.vector.copy()  # it may be a row of a batch
-        self._entries[key_of(query, vectors)] = replace(composed, vector=vector_D, queue_s=0.0, compose_s=0.0)
+        self._entries[key] = replace(composed, vector=vector_D, queue_s=0.0, compose_s=0.0)
 
     async def _answers(self) -> str:
         asked, name = self._answering

@@ -89,7 +89,8 @@ async def answer_query(context: Context, request: search_pb2.ComposeSearchReques
         await context.store.check(query.collection, info.encoder_id, info.dim)
     check_rerank(context, query.rerank)
     vectors = await item_vectors(context, query)
-    composed, decoded = await context.queries.get(query, vectors), time.perf_counter()
+    key = context.queries.key(query, vectors)
+    composed, decoded = await context.queries.get(key, query.composer), time.perf_counter()
     with_shadow = composed is None and context.shadow.has_capacity
     shown: list[bytes] = []
     if composed is None:
@@ -97,7 +98,7 @@ async def answer_query(context: Context, request: search_pb2.ComposeSearchReques
             turns = await compose_turns(context, query, vectors, _keep_small(shown) if query.rerank else None)
         decoded = time.perf_counter()
         composed = await _composed(context, query, turns, with_shadow=with_shadow)
-        context.queries.put(query, vectors, composed)
+        context.queries.put(key, composed)
     search_begun = time.perf_counter()
     with context.metrics.store("search"):
         hits, groups = await _found(context, query, composed.vector)

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from ray import serve
 
@@ -29,14 +28,10 @@ Lease = Callable[[ApiKey, int], Awaitable[tuple[int, float]]]
 """Asks for tokens of a key: how many it got, and the seconds until there can be one again."""
 
 
-class _Clock(Protocol):
-    def __call__(self) -> float: ...
-
-
 class RateBuckets:
     """The buckets of all keys; the Rates deployment has one replica of it."""
 
-    def __init__(self, clock: _Clock = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets: dict[ApiKey, Bucket] = {}
 
@@ -57,7 +52,7 @@ class RateBuckets:
 class LeasedRate:
     """The rate of a key in one gateway, a :class:`~services.access.Rate`. For one event loop."""
 
-    def __init__(self, key: ApiKey, lease: Lease, gateways: int, clock: _Clock = time.monotonic) -> None:
+    def __init__(self, key: ApiKey, lease: Lease, gateways: int, clock: Callable[[], float] = time.monotonic) -> None:
         assert key.rate is not None
         self._key, self._lease, self._clock = key, lease, clock
         self._size = max(1, int(key.rate * _LEASED_S))

@@ -100,10 +100,11 @@ class Service:
         """Whether it came from the cache; if not, it is composed."""
 
         async def run() -> bool:
-            found = await self.cache.get(wanted, STORED)
+            key = self.cache.key(wanted, STORED)
+            found = await self.cache.get(key, wanted.composer)
             if found is None:
                 made = Composed(STORED["a"], wanted.composer or self.name, queue_s=1.0, compose_s=1.0, **composed)
-                self.cache.put(wanted, STORED, made)
+                self.cache.put(key, made)
                 return False
             assert (found.queue_s, found.compose_s) == (0.0, 0.0)
             np.testing.assert_array_equal(found.vector, STORED["a"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.generate.dashboards.panels import BAD, OK, WARN, Dashboard, Row, lines, stat
+from tools.generate.dashboards.panels import BAD, OK, WARN, Dashboard, Panel, Row, lines, stat
 from tools.generate.dashboards.queries import CALLS, failing, share
 
 AVAILABILITY, IN_TIME = 0.999, 0.99
@@ -12,12 +12,8 @@ _WINDOWS = ("5m", "30m", "1h", "6h", "3d")
 _MONTH = "30d"
 
 
-def _over(expr: str, window: str) -> str:
-    return expr.replace("$__rate_interval", window)
-
-
 def _failed_share(window: str) -> str:
-    return _over(share(_FAILED, CALLS), window)
+    return share(_FAILED, CALLS).replace("$__rate_interval", window)
 
 
 def _slow_share(window: str) -> str:
@@ -26,15 +22,19 @@ def _slow_share(window: str) -> str:
     return f"1 - {fast} / ({all_} > 0)"
 
 
-def _left(bad: str, objective: float) -> str:
-    return f"1 - ({bad}) / {1 - objective:.3g}"
-
-
 def _burn(bad: str, objective: float) -> str:
     return f"({bad}) / {1 - objective:.3g}"
 
 
-_LEFT = ((-1e9, BAD), (0, WARN), (0.5, OK))
+def _good(title: str, description: str, good: str, objective: float, nothing: str) -> Panel:
+    levels = ((0, BAD), (objective, OK))
+    return stat(title, description, "percentunit", good, width=6, levels=levels, nothing=nothing)
+
+
+def _left(title: str, description: str, bad: str, objective: float, nothing: str) -> Panel:
+    left, levels = f"1 - {_burn(bad, objective)}", ((-1e9, BAD), (0, WARN), (0.5, OK))
+    return stat(title, description, "percentunit", left, width=6, levels=levels, minimum=None, nothing=nothing)
+
 
 DASHBOARD = Dashboard(
     "scot-slo",
@@ -44,43 +44,33 @@ DASHBOARD = Dashboard(
         Row(
             "Budget",
             (
-                stat(
+                _good(
                     "Answered calls",
                     "Share of the calls of 30 days that did not fail and were not rejected; the objective is 99.9 %.",
-                    "percentunit",
                     f"1 - {_failed_share(_MONTH)}",
-                    width=6,
-                    levels=((0, BAD), (AVAILABILITY, OK)),
-                    nothing="no calls",
+                    AVAILABILITY,
+                    "no calls",
                 ),
-                stat(
+                _left(
                     "Error budget left",
                     "What is left of the 0.1 % of 30 days that may fail; below 0 the objective is missed.",
-                    "percentunit",
-                    _left(_failed_share(_MONTH), AVAILABILITY),
-                    width=6,
-                    levels=_LEFT,
-                    minimum=None,
-                    nothing="no calls",
+                    _failed_share(_MONTH),
+                    AVAILABILITY,
+                    "no calls",
                 ),
-                stat(
+                _good(
                     "Queries in time",
                     "Share of the queries of 30 days that took at most a second; the objective is 99 %.",
-                    "percentunit",
                     f"1 - ({_slow_share(_MONTH)})",
-                    width=6,
-                    levels=((0, BAD), (IN_TIME, OK)),
-                    nothing="no queries",
+                    IN_TIME,
+                    "no queries",
                 ),
-                stat(
+                _left(
                     "Latency budget left",
                     "What is left of the 1 % of the queries of 30 days that may take longer.",
-                    "percentunit",
-                    _left(_slow_share(_MONTH), IN_TIME),
-                    width=6,
-                    levels=_LEFT,
-                    minimum=None,
-                    nothing="no queries",
+                    _slow_share(_MONTH),
+                    IN_TIME,
+                    "no queries",
                 ),
             ),
         ),
