@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.support.http_server import http_server
 
 _COMMIT = "a" * 40
 
@@ -22,15 +23,8 @@ def hub(folder: Path, name: str) -> Iterator[str]:
     class Hub(_Hub):
         root, data_set = folder, name
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_server(Hub) as address:
+        yield f"http://{address}"
 
 
 class _Hub(BaseHTTPRequestHandler):

@@ -8,9 +8,8 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import fsspec
 import pyarrow as pa
@@ -25,6 +24,7 @@ from scot.data.places import RemotePath, below, open_place
 from scot.data.read_ahead import AT_ONCE, read_ahead
 from scot.data.records import CaptionedImage, Refusals
 from scot.errors import ImageRefused, InvalidInput, NotFound, PermissionDenied, ScotError, Unavailable
+from tests.support.http_server import http_server
 from tests.support.s3_server import DENIED, EXPIRED, SLOW_DOWN, Request, S3Server, Weather, impatient
 from tests.support.saved_datasets import saved, saved_splits
 
@@ -149,11 +149,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
     handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with http_server(partial(handler, directory=str(folder))) as address:
+        yield f"http://{address}"
 
 
 def test_files_of_a_web_server_are_read(web: str) -> None:
