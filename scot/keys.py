@@ -5,7 +5,7 @@ comment. The default role is read; without a rate the number of requests is not 
 opens all of them::
 
     2bb80d537b1da3e3… name=shop role=read rate=50 burst=100
-    97f0cc12ab1e77d0… name=acme role=read-write collections=acme,acme-* items=100000
+    97f0cc12ab1e77d0… name=acme role=read-write byte_rate=2000000 collections=acme,acme-* items=100000
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 _PREFIX = "scot_"
 _PATTERN = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9_.\-*?]{0,127}")
-_WORDS = ("name", "role", "rate", "burst", "collections", "items")
+_WORDS = ("name", "role", "rate", "burst", "byte_rate", "collections", "items")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class ApiKey:
     """The names of the collections that the key opens, or patterns with ``*`` and ``?``; empty: all."""
     items: int | None = None
     """The most items of a collection to which the key may add; None: no limit."""
+    byte_rate: float | None = None
+    """Bytes of requests per second, on average over a minute; None: no limit."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -66,6 +68,8 @@ class ApiKey:
             raise InvalidInput("rate must be a number of requests per second above 0")
         if self.burst is not None and not (math.isfinite(self.burst) and self.burst >= 1):
             raise InvalidInput("burst must be at least 1 request")
+        if self.byte_rate is not None and not (math.isfinite(self.byte_rate) and self.byte_rate > 0):
+            raise InvalidInput("byte_rate must be a number of bytes per second above 0")
         for pattern in self.collections:
             if not _PATTERN.fullmatch(pattern):
                 raise InvalidInput(
@@ -88,11 +92,11 @@ class ApiKey:
     def line(self) -> str:
         """The line of the file."""
         given = {
-            "name": self.name, "role": self.role, "rate": self.rate, "burst": self.burst,
+            "name": self.name, "role": self.role, "rate": self.rate, "burst": self.burst, "byte_rate": self.byte_rate,
             "collections": ",".join(self.collections) or None, "items": self.items,
         }  # fmt: skip
         words = [
-            f"{word}={value:g}" if isinstance(value, float) else f"{word}={value}"
+            f"{word}={value:.15g}" if isinstance(value, float) else f"{word}={value}"
             for word, value in given.items()
             if value is not None
         ]
@@ -161,9 +165,9 @@ def _key(words: list[str]) -> ApiKey:
     if len(given) != len(rest) or not given.keys() <= set(_WORDS):
         raise InvalidInput(f"after the digest may come each of {', '.join(f'{word}=' for word in _WORDS)} once")
     try:
-        numbers = {word: float(given[word]) for word in ("rate", "burst") if word in given}
+        numbers = {word: float(given[word]) for word in ("rate", "burst", "byte_rate") if word in given}
     except ValueError:
-        raise InvalidInput("rate and burst must be numbers") from None
+        raise InvalidInput("rate, burst and byte_rate must be numbers") from None
     if not re.fullmatch("[0-9]+", items := given.get("items", "0"), re.ASCII):
         raise InvalidInput("items must be a number of items of at least 0")
     digest = bytes.fromhex(first)

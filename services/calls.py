@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from scot.errors import ScotError, grpc_status
 from scot.keys import ApiKey, Role
@@ -37,17 +38,17 @@ _noted: ContextVar[dict[str, Any] | None] = ContextVar("noted", default=None)
 _admit_again: ContextVar[Callable[[], Caller] | None] = ContextVar("admit_again", default=None)
 
 
-async def count_request() -> None:
-    """Count one request of the current stream, whose key may have been revoked since the stream began.
+async def count_request(request: Any) -> None:
+    """Count a request of the current stream, whose key may have been revoked since the stream began.
 
     Raises:
-        Overloaded: the key is over its rate.
+        Overloaded: the key is over a limit.
         Unauthenticated, PermissionDenied: the key is no longer known, or no longer has the role.
     """
     if (admit := _admit_again.get()) is not None:
         caller = admit()
         current_key.set(caller.key)
-        await caller.spend()
+        await caller.spend(_size(request))
 
 
 def note(**fields: str | int) -> None:
@@ -77,7 +78,7 @@ class _Call:
         self.key = caller.key.name
         current_key.set(caller.key)
         if not isinstance(request, AsyncIterator):
-            await caller.spend()
+            await caller.spend(_size(request))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Envelope:
 
     The methods belong to a class with an attribute ``context``; ``context.metrics.request(method, code, seconds)``
     counts a call. With ``context.keys`` set, the caller needs a key with the method's role; role ``None`` leaves the
-    method open. A unary request counts against the rate of its key; a method counts the requests of a stream itself,
+    method open. A unary request counts against the limits of its key; a method counts the requests of a stream itself,
     with :func:`count_request`.
     """
 
@@ -171,6 +172,10 @@ class Envelope:
                 optional = {"key": call.key, **noted, "message": call.message}
                 event |= {name: value for name, value in optional.items() if value != ""}
                 self.logger.info(json.dumps({**event, "request_id": identity}, ensure_ascii=False))
+
+
+def _size(request: Any) -> int:
+    return request.ByteSize() if isinstance(request, Message) else 0  # a malformed one is refused by its method
 
 
 def _named(handler: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:

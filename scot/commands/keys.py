@@ -24,6 +24,8 @@ class NewConfig:
     """Requests per second, on average; by default there is no limit."""
     burst: float | None = None
     """Requests at once after a pause; by default those of one second, at least one."""
+    byte_rate: float | None = None
+    """Bytes of requests per second, on average over a minute; by default there is no limit."""
     collections: tuple[str, ...] = ()
     """The collections that the key opens; * and ? match several; by default all."""
     items: int | None = None
@@ -36,12 +38,13 @@ def new(config: NewConfig) -> int:
     """Print a new key and its line.
 
     Raises:
-        InvalidInput: the name, the rate, the burst, a collection or the number of items is malformed.
+        InvalidInput: the name, a rate, the burst, a collection or the number of items is malformed.
     """
     key = new_key()
     line = ApiKey(
-        digest_of(key), config.name, config.role, config.rate, config.burst, config.collections, config.items
-    ).line
+        digest_of(key), config.name, config.role, config.rate, config.burst, config.collections, config.items,
+        config.byte_rate,
+    ).line  # fmt: skip
     if config.json:
         print_json({"key": key, "line": line})
         return 0

@@ -84,7 +84,7 @@ async def generate_edits_stream(
     """The same for many requests, answered in order; a few are under way at a time."""
 
     async def answer(request: edits_pb2.GenerateEditsRequest) -> edits_pb2.GenerateEditsResponse:
-        await count_request()
+        await count_request(request)
         return await generate_edits(context, request)
 
     async for response in ordered_map(requests, answer, window=_STREAM_WINDOW):

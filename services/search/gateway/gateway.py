@@ -18,10 +18,9 @@ from ray.serve.handle import DeploymentHandle
 
 from scot.errors import DeadlineExceeded
 from scot.index.store import GalleryStore
-from scot.keys import ApiKey
 from scot.rerank import load_reranker
 from scot.v1 import index_pb2, search_pb2
-from services.access import Keys, LocalRate, Rate
+from services.access import Keys, Limit, LocalRate, Rate
 from services.search.gateway import index_service, search_service
 from services.search.gateway.context import Context
 from services.search.gateway.health import Health
@@ -164,13 +163,13 @@ def _answering(composer: DeploymentHandle[Any]) -> Callable[[], Awaitable[str]]:
     return ask
 
 
-def _rate(settings: SearchSettings, rates: DeploymentHandle[Any] | None) -> Callable[[ApiKey], Rate]:
+def _rate(settings: SearchSettings, rates: DeploymentHandle[Any] | None) -> Callable[[Limit], Rate]:
     """Each gateway's own rates, or those that all gateways share."""
     if rates is None:
         return LocalRate
 
-    async def lease(key: ApiKey, wanted: int) -> tuple[int, float]:
-        granted: tuple[int, float] = await rates.lease.remote(key, wanted)
+    async def lease(limit: Limit, least: float, most: float) -> tuple[float, float]:
+        granted: tuple[float, float] = await rates.lease.remote(limit, least, most)
         return granted
 
     return leased(lease, settings.gateways)

@@ -90,7 +90,7 @@ async def upsert_items_stream(
     """Any number of requests; the response names the refused items."""
     total = index_pb2.UpsertItemsResponse()
     async for request in requests:
-        await count_request()
+        await count_request(request)
         response = await upsert_items(context, request)
         total.upserted += response.upserted
         total.refused += response.refused

@@ -62,7 +62,7 @@ async def compose_search_stream(
     async def answer(request: search_pb2.ComposeSearchRequest) -> search_pb2.ComposeSearchResponse:
         begun, status = time.perf_counter(), "OK"
         try:
-            await count_request()
+            await count_request(request)
             async with context.stream_queries:  # first come, first served, for all streams
                 return await compose_search(context, request)
         except asyncio.CancelledError:

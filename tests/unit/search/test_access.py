@@ -64,6 +64,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(path: Path, encoding: st
         (line("a", "name=a/b"), "name must be"),
         (line("a", "role=admin"), "role must be one of read, read-write"),
         (line("a", "rate=fast"), "must be numbers"),
+        (line("a", "byte_rate=1MB"), "must be numbers"),
+        (line("a", "byte_rate=0"), "byte_rate must be"),
         (line("a", "rate=nan"), "rate must be"),
         (line("a", "rate=0"), "rate must be"),
         (line("a", "rate=1 burst=0.5"), "burst must be"),
@@ -133,14 +135,14 @@ def test_a_bucket_holds_a_burst_and_fills_at_its_rate() -> None:
     assert [bucket.take() for _ in range(4)] == [True, True, True, False]
 
 
-def spend(keys: Keys, key: str) -> None:
-    asyncio.run(keys.admit(f"Bearer {key}").spend())
+def spend(keys: Keys, key: str, size: int = 0) -> None:
+    asyncio.run(keys.admit(f"Bearer {key}").spend(size))
 
 
 def test_each_key_has_a_rate_of_its_own_that_a_reload_does_not_refill(path: Path) -> None:
     clock = Clock()
     path.write_text(line("a", "rate=2") + line("b", "rate=0.1") + line("c"))
-    keys = Keys(path, rate=lambda key: LocalRate(key, clock))
+    keys = Keys(path, rate=lambda limit: LocalRate(limit, clock))
     for _ in range(2):
         spend(keys, "a")
     with pytest.raises(Overloaded, match="may make 2 requests a second"):
@@ -156,14 +158,31 @@ def test_each_key_has_a_rate_of_its_own_that_a_reload_does_not_refill(path: Path
     spend(keys, "a")
 
 
+def test_bytes_are_an_average_over_a_minute(path: Path) -> None:
+    clock = Clock()
+    path.write_text(line("a", "byte_rate=1000"))
+    keys = Keys(path, rate=lambda limit: LocalRate(limit, clock))
+    spend(keys, "a", 59_000)
+    spend(keys, "a", 0)  # an empty message is a byte
+    with pytest.raises(Overloaded, match="may send 1,000 bytes of requests a second"):
+        spend(keys, "a", 1_000)
+    spend(keys, "a", 999)
+    clock.now += 2
+    spend(keys, "a", 2_000)
+
+
 def test_the_command_prints_a_line_and_shows_the_key_once(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["keys", "new", "--name", "shop", "--role", "read-write", "--rate", "50"]) == 0
+    assert (
+        cli.main(["keys", "new", "--name", "shop", "--role", "read-write", "--rate", "50", "--byte-rate", "12345678"])
+        == 0
+    )
     output, errors = capsys.readouterr()
     path.write_text(output)
     key = errors.split()[-1]
     assert key not in output
     found = Keys(path).admit(f"Bearer {key}", "read-write").key
     assert (found.name, found.role, found.rate, found.burst) == ("shop", "read-write", 50.0, None)
+    assert found.byte_rate == 12_345_678
     assert cli.main(["keys", "new", "--name", "the shop"]) == 1
     assert capsys.readouterr().err.startswith("scot keys new: name must be")
 

@@ -15,7 +15,7 @@ from google.protobuf import message_factory
 from PIL import Image
 
 from scot.client import NewItem, ScotClient, SearchResult
-from scot.errors import InvalidInput, PermissionDenied, ScotError
+from scot.errors import InvalidInput, Overloaded, PermissionDenied, ScotError
 from scot.keys import ApiKey, digest_of, read_keys
 from scot.v1 import index_pb2, search_pb2
 from services.search.settings import from_args
@@ -25,6 +25,7 @@ from tests.support.served_here import served_here
 KEYS = [
     ApiKey(digest_of("operator"), "operator", "read-write"),
     ApiKey(digest_of("acme"), "acme", "read-write", collections=("acme",), items=5),
+    ApiKey(digest_of("trial"), "trial", "read-write", collections=("trial",), byte_rate=50.0),
     ApiKey(digest_of("shops"), "shops", "read", collections=("acme*", "shop-?")),
 ]
 DIM = 32
@@ -148,6 +149,22 @@ def test_a_collection_is_filled_to_the_number_of_items(target: str) -> None:
         assert acme.get_pictures(["beyond"]) == {}
         assert acme.delete(["item-1"]) == 1
         assert acme.upsert([picture]).upserted == 1
+
+
+def test_bytes_are_limited_over_time(target: str) -> None:
+    picture = Image.effect_noise((64, 64), 50)  # some 4 kB, more than the 3,000 bytes of a minute
+    with as_(target, "trial") as trial:
+        assert trial.upsert([NewItem("first", picture)]).upserted == 1
+        with pytest.raises(Overloaded, match="may send 50 bytes of requests a second"):
+            trial.get(["first"])
+    with grpc.insecure_channel(target) as channel:  # in streams too
+        stream = channel.stream_unary(
+            "/scot.v1.IndexService/UpsertItemsStream", request_serializer=index_pb2.UpsertItemsRequest.SerializeToString
+        )
+        requests = iter([index_pb2.UpsertItemsRequest(items=[index_pb2.Item(item_id="a")])])
+        with pytest.raises(grpc.RpcError) as refused:
+            stream(requests, metadata=[("authorization", "Bearer trial")], timeout=30)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_the_log_says_who_wrote_what(target: str, caplog: pytest.LogCaptureFixture) -> None:
