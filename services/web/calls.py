@@ -31,6 +31,14 @@ class Call:
         """The header with the key; empty if there is none."""
         return dict(self.metadata).get("authorization", "")
 
+    @property
+    def sampled_trace(self) -> str:
+        """The trace id, if the caller's trace is sampled; else empty."""
+        if not self.traceparent:
+            return ""
+        _, trace, _, flags = self.traceparent.split("-", 4)[:4]
+        return trace if int(flags, 16) & 1 else ""
+
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> Call:
         """Of a request's headers. What is malformed of the request id and the trace context is left out."""

@@ -86,7 +86,8 @@ class Envelope:
 
     def _report(self, scope: Scope, call: Call, status: int, problem: Problem | None, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "")
-        SECONDS.labels(route or "none", str(status)).observe(seconds)
+        exemplar = {"trace_id": trace} if (trace := call.sampled_trace) else None
+        SECONDS.labels(route or "none", str(status)).observe(seconds, exemplar)
         if status < 500 and (not self._log_all or (route in ("/healthz", "/readyz") and status < 400)):
             return
         event: dict[str, Any] = {"event": "request", "method": scope["method"], "path": route, "status": status}

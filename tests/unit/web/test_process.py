@@ -62,14 +62,18 @@ def test_it_serves_counts_and_ends(address: str) -> None:
         assert ask(running.url, "/readyz").status == 200
         assert ask(running.url, "/v1/list-composers", {}).status == 200
         assert ask(running.url, "/v1/nothing", {}).status == 404
+        for trace, flags in (("a" * 32, "01"), ("b" * 32, "00")):
+            ask(running.url, "/v1/list-composers", {}, traceparent=f"00-{trace}-{'c' * 16}-{flags}")
         metrics = ask(running.metrics, "/metrics").body.decode()
+        with_traces = ask(running.metrics, "/metrics", accept="application/openmetrics-text").body.decode()
         running.process.send_signal(signal.SIGTERM)
         _, log = running.process.communicate(timeout=60)
     assert running.process.returncode == 0
-    assert 'scot_web_request_seconds_count{route="/v1/list-composers",status="200"} 1.0' in metrics
+    assert 'scot_web_request_seconds_count{route="/v1/list-composers",status="200"} 3.0' in metrics
+    assert set(re.findall(r'# {trace_id="(.+?)"}', with_traces)) == {"a" * 32}  # the one that is sampled
     assert 'scot_web_request_seconds_count{route="none",status="404"} 1.0' in metrics
     assert "scot_web_requests_in_flight 0.0" in metrics
-    assert log.count('"event": "request"') == 2  # health checks are not logged
+    assert log.count('"event": "request"') == 4  # health checks are not logged
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

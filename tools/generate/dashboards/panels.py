@@ -43,6 +43,8 @@ class Panel:
     minimum: float | None = 0
     maximum: float | None = None
     nothing: str = "no data"
+    exemplars: bool = False
+    """Whether to show the traces of single requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
                 "range": panel.kind != "table",
                 "instant": panel.kind == "table",
                 **({"format": "table"} if panel.kind == "table" else {}),
+                **({"exemplar": True} if panel.exemplars else {}),
             }
             for index, query in enumerate(panel.queries)
         ],

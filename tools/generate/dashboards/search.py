@@ -111,6 +111,7 @@ _HTTP = Row(
             "s",
             *quantiles("scot_web_request_seconds", _WEB),
             nothing="no web service",
+            exemplars=True,
         ),
         lines(
             "HTTP requests in flight",
