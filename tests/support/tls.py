@@ -43,11 +43,11 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def tls_proxy(target: str, certificate: Path, key: Path) -> Iterator[str]:
+def tls_proxy(target: str, certificate: Path, key: Path, protocol: str = "h2") -> Iterator[str]:
     """A proxy that speaks TLS with whoever comes, and passes what they say on to ``target``; its HOST:PORT."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols([protocol])
     loop = asyncio.new_event_loop()
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
