@@ -6,6 +6,7 @@
 {{- $_ := set $args "store" "/artifacts/qdrant" -}}
 {{- else -}}
 {{- $_ := set $args "qdrant_url" (include "scot.qdrantUrl" .) -}}
+{{- $_ := set $args "gateways" (int (default $search.gateway.replicas (get $search.gateway.autoscaling "max_replicas"))) -}}
 {{- if eq .Values.store.mode "qdrant" -}}
 {{- $_ := set $args "replication_factor" .Values.qdrant.replicationFactor -}}
 {{- $_ := set $args "write_consistency" .Values.qdrant.writeConsistency -}}

@@ -51,6 +51,12 @@ def test_the_grpc_services_are_those_of_the_application() -> None:
     assert serve_config()["grpc_options"]["grpc_servicer_functions"] == SERVICERS
 
 
+def test_the_application_knows_how_many_gateways_share_a_limit() -> None:
+    for gateway in ({"replicas": 3}, {"autoscaling": {"min_replicas": 1, "max_replicas": 3}}):
+        (application,) = serve_config({"search": {"gateway": gateway}})["applications"]
+        assert application["args"]["gateways"] == 3
+
+
 def test_the_deployments_are_those_of_the_application() -> None:
     """A deployment that the application does not have would fail the rollout."""
     (application,) = serve_config()["applications"]
