@@ -37,7 +37,8 @@ from scot.encoders import load_encoder
 from scot.encoders.base import Encoder
 from scot.index.gallery import Batches, StoreGallery
 from scot.index.store import GalleryStore
-from scot.index.sync import Pending, sync
+from scot.index.sync import sync
+from scot.index.sync_plan import Pending
 from scot.index.sync_report import Report
 from scot.machine import machine
 

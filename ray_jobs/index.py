@@ -35,7 +35,8 @@ from scot.index.captions import with_captions
 from scot.index.config import CollectionConfig, ServerConfig
 from scot.index.gallery import Batches, StoreGallery, load_image
 from scot.index.store import GalleryStore
-from scot.index.sync import Pending, sync
+from scot.index.sync import sync
+from scot.index.sync_plan import Pending
 from scot.index.sync_report import PartReport, Report
 from scot.index.thumbnails import Thumbnails
 from scot.pool import Pool, RayPool, ThreadPool

@@ -19,7 +19,8 @@ from scot.data.captioned import open_sources
 from scot.errors import ImageRefused, InvalidFlag, InvalidInput, NotFound, Overloaded, Unavailable, install_hint
 from scot.index.config import CollectionConfig
 from scot.index.origin import Origin
-from scot.index.sync import Gallery, Outcome, Pending, compare, sync
+from scot.index.sync import Gallery, Outcome, compare, sync
+from scot.index.sync_plan import Pending
 from scot.index.sync_report import Report
 from scot.progress import Progress
 from scot.results import print_json, printable, words_aside

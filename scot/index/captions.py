@@ -14,7 +14,7 @@ import numpy as np
 
 from scot.embeddings.images import EmbeddedBatch
 from scot.encoders.base import Encoder, Vectors
-from scot.index.sync import Pending
+from scot.index.sync_plan import Pending
 
 
 def captions_of(payload: Mapping[str, Any]) -> list[str]:

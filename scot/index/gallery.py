@@ -16,7 +16,8 @@ from scot.index.captions import with_captions
 from scot.index.config import CollectionConfig
 from scot.index.origin import Origin
 from scot.index.store import GalleryStore, Item
-from scot.index.sync import Outcome, Pending
+from scot.index.sync import Outcome
+from scot.index.sync_plan import Pending
 from scot.index.thumbnails import Thumbnails
 
 Batches: TypeAlias = Iterator[EmbeddedBatch[Pending]]

@@ -30,7 +30,8 @@ from scot.index import rebuild
 from scot.index.captions import captions_of, summed
 from scot.index.config import CollectionConfig
 from scot.index.store import GalleryStore, Item
-from scot.index.sync import _Plan, sync
+from scot.index.sync import sync
+from scot.index.sync_plan import Plan
 from scot.progress import SILENT
 from scot.worlds.wardrobe import Wardrobe
 from services.search.settings import from_args
@@ -231,7 +232,7 @@ def test_the_weight_of_a_service_is_its_own(service: str, folder: Path, capsys: 
 def test_a_worker_of_the_job_puts_captions_in(folder: Path, tmp_path: Path, encoder: Encoder) -> None:
     source = open_source(str(folder), captions="optional")
     with SILENT.task("", None, "") as task:
-        plan = _Plan(source, {}, Refusals(), lambda pictures: None, NoItems(), task=task)
+        plan = Plan(source, {}, Refusals(), lambda pictures: None, NoItems(), task=task)
         pending = list(plan.of(source.read(Refusals(), SeenIds())))
     batch = _Worker(IndexJob(source=str(folder), store=tmp_path, device="cpu", no_thumbnails=True)).embed(
         pending, WEIGHT

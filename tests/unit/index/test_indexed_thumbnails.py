@@ -19,7 +19,7 @@ from scot.data.captioned import open_source
 from scot.data.records import Refusals
 from scot.errors import InvalidInput
 from scot.index.origin import Origin
-from scot.index.sync import Pending
+from scot.index.sync_plan import Pending
 from scot.index.thumbnails import Thumbnails
 from services.search.settings import from_args
 from tests.support.random_encoder import save_random_encoder

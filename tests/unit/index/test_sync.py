@@ -29,12 +29,14 @@ from scot.encoders import load_encoder
 from scot.encoders.clip import ClipEncoder
 from scot.errors import EncoderMismatch, InvalidInput
 from scot.index import sync as sync_module
+from scot.index import sync_plan
 from scot.index.captions import with_captions
 from scot.index.config import CollectionConfig
 from scot.index.gallery import Batches, StoreGallery
 from scot.index.origin import Origin
 from scot.index.store import GalleryStore, Item
-from scot.index.sync import Pending, sync
+from scot.index.sync import sync
+from scot.index.sync_plan import Pending
 from scot.index.sync_report import Report
 from scot.progress import Progress
 from services.search.settings import from_args
@@ -386,7 +388,8 @@ def test_a_collection_of_another_encoder_is_left_alone(room: Room, pictures: Pat
 
 
 def test_many_updates_and_removals_go_in_batches(room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync_module, "_UPDATED_AT_ONCE", 4)
+    for module in (sync_module, sync_plan):
+        monkeypatch.setattr(module, "UPDATED_AT_ONCE", 4)
     monkeypatch.setattr(sync_module, "_DELETED_AT_ONCE", 4)
     folder = tmp_path / "many"
     for number in range(22):
