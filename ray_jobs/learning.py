@@ -14,7 +14,8 @@ from ray_jobs.generate_edits import GenerateEditsConfig
 from ray_jobs.generate_edits import main as generate_edits
 from scot.composers import Registry
 from scot.composers.architectures import ARCHITECTURES
-from scot.data.shards import MANIFEST, Folder
+from scot.data.shards import MANIFEST
+from scot.data.storage import Folder
 from scot.errors import InvalidFlag, NotPromoted
 from scot.progress import Progress
 from scot.worlds.workspace import DEMO, Workspace

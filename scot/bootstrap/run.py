@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from scot.bootstrap.corpus import VERSION, part, triplets, write_corpus
 from scot.composers import Registry
-from scot.data.shards import MANIFEST, Folder
+from scot.data.shards import MANIFEST
+from scot.data.storage import Folder
 from scot.data.triplets import write_triplets
 from scot.embeddings.cache import CacheInfo, check_cache
 from scot.embeddings.encode import encode_triplets

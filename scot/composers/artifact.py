@@ -26,7 +26,7 @@ import scot
 from scot.composers.architectures import ARCHITECTURES, build
 from scot.composers.base import Composer, ComposerModule, LearnedComposer
 from scot.data.atomic_io import atomic_folder
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 
 WEIGHTS, CONFIG, METRICS, CARD = "composer.safetensors", "config.json", "metrics.json", "README.md"

@@ -17,7 +17,7 @@ from typing import Any
 from scot.composers import artifact
 from scot.composers.registry import Registry
 from scot.data.remote_errors import reaching
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, PermissionDenied, Unavailable, first_line
 
 _HUB = "hf://"

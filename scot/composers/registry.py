@@ -17,7 +17,7 @@ from scot.composers import artifact, release_history
 from scot.composers.packaged import PACKAGED, packaged_composers
 from scot.data.atomic_io import atomic_folder
 from scot.data.one_writer import one_writer
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.errors import Conflict, InvalidInput, NotFound, ScotError
 
 RELEASED = "released.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scot.composers.artifact import CARD
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.errors import InvalidInput
 
 DECISIONS = "decisions.json"

@@ -1,7 +1,7 @@
 """Files and folders that appear complete or not at all, and a lock between the processes of one machine.
 
 What is written goes to a temporary name beside the target and reaches the disk before it is renamed. After the rename
-the parent folder is flushed too, so the result survives a power cut. URLs: :class:`scot.data.shards.Folder`.
+the parent folder is flushed too, so the result survives a power cut. URLs: :class:`scot.data.storage.Folder`.
 """
 
 from __future__ import annotations

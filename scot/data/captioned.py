@@ -27,6 +27,7 @@ from scot.data.payload import MAX_PAYLOAD_BYTES, clean, payload_bytes, stored_pa
 from scot.data.places import Place, open_place
 from scot.data.records import MAX_CAPTION_CHARS, MAX_ID_CHARS, CaptionedImage, RawRecord, Refusals
 from scot.data.suffixes import TABLE_SUFFIXES
+from scot.data.table_records import read_table
 from scot.data.tables import open_table
 from scot.errors import InvalidInput, NotFound
 
@@ -157,7 +158,7 @@ def count(sources: Iterable[Source]) -> int | None:
 def _of_table(name: str, files: Sequence[Place], root: Place, captions: Captions) -> Source:
     table = open_table(files, captions=captions)
     _check_rows(table)
-    return Source(name, root, str(table), captions, False, partial(folder.read_table, table, root))
+    return Source(name, root, str(table), captions, False, partial(read_table, table, root))
 
 
 def _of_folder(name: str, path: Place, images: Place | None, captions: Captions) -> Source:

@@ -17,7 +17,7 @@ from scot.data.atomic_io import locked, write_bytes, writing
 from scot.data.filesystems import is_url
 from scot.data.places import RemotePath
 from scot.data.read_ahead import read_ahead
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.errors import Conflict
 
 _IN_PROGRESS = ".tmp"

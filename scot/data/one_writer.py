@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scot.data.atomic_io import locked
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.errors import Conflict, ScotError
 from scot.progress import SILENT, Progress
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.errors import InvalidInput, NotFound
 from scot.machine import machine
 

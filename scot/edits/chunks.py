@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from scot.data.captioned import Source, read_sources
 from scot.data.records import CaptionedImage, Refusals
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.data.triplets import SCHEMA, Triplet
 
 _META = b"scot.part"

@@ -18,7 +18,8 @@ from scot.data import shards
 from scot.data.captioned import Source, open_sources
 from scot.data.one_writer import one_writer
 from scot.data.records import Refusals
-from scot.data.shards import MANIFEST, Folder, Manifest
+from scot.data.shards import MANIFEST, Manifest
+from scot.data.storage import Folder
 from scot.data.triplets import KIND, read_manifest
 from scot.edits.auto import SAMPLE, choose_engine
 from scot.edits.chunk_generator import GenerationConfig

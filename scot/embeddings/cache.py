@@ -29,7 +29,8 @@ import torch
 from torch.nn.functional import normalize
 
 from scot.composers.base import States
-from scot.data.shards import MANIFEST, Folder, Manifest, read_manifest, read_shards, write_shards
+from scot.data.shards import MANIFEST, Manifest, read_manifest, read_shards, write_shards
+from scot.data.storage import Folder
 from scot.embeddings.hidden_states import StateTable, load_states
 from scot.embeddings.pairs import PAIRS, CachedPair, read_pairs
 from scot.errors import EncoderMismatch, InvalidInput, NotFound

@@ -20,7 +20,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scot.data.shards import Folder, Manifest, Shard, publish, shard_of, write_shard
+from scot.data.shards import Manifest, Shard, publish, shard_of, write_shard
+from scot.data.storage import Folder
 from scot.embeddings import cache
 from scot.embeddings.chunks import Chunk
 from scot.embeddings.hidden_states import StateType, pack, states_table

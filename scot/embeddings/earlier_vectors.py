@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scot.data.key_table import KeyTable
-from scot.data.shards import Folder, Manifest, read_manifest
+from scot.data.shards import Manifest, read_manifest
+from scot.data.storage import Folder
 from scot.embeddings import cache
 from scot.embeddings.chunks import Chunk
 from scot.embeddings.hidden_states import unpack

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.data.triplets import iterate_triplets, read_manifest
 from scot.errors import InvalidFlag
 from scot.evaluation.benchmarks import BENCHMARKS

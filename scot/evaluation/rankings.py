@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.errors import InvalidInput
 from scot.evaluation.annotations import read_json, repeated, some
 from scot.evaluation.base import SUBSET, WHOLE, Benchmark, Lists, Part, Query, Rankings

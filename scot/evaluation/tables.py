@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.evaluation.base import Benchmark
 from scot.evaluation.comparison import ORACLE, Comparison
 from scot.evaluation.scoring import Scores

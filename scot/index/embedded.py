@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
-from scot.data.atomic_io import locked, write_json
-from scot.errors import Conflict, InvalidInput, NotFound, Overloaded, ScotError, Unavailable
+from scot.data.atomic_io import write_json
+from scot.errors import Conflict, InvalidInput, NotFound, ScotError, Unavailable
 from scot.index.config import CollectionConfig, SearchParams
 from scot.index.engine import Point, Search, Stored
 from scot.index.filters import Filter
 from scot.index.shard import INDEXED_FROM, MANIFEST, Shard
+from scot.index.store_folder import check_room, check_room_for_copy, open_folder
 
 T = TypeVar("T")
 
@@ -38,8 +39,6 @@ logger = logging.getLogger("scot.index")
 FORMAT = 2
 _STORE = "store.json"
 _NAME = re.compile(r'[^<>:"/\\|?*\x00-\x1f]{1,200}')
-_RESERVED_BYTES = 256 * 2**20
-"""What must be free on the disk for a write: the engine's files grow by 32 MiB at a time."""
 _QUIET_S = 2.0
 """How long a collection must not have been written before its graph is built in the background."""
 
@@ -124,7 +123,7 @@ class EmbeddedEngine:
             await self._run(shutil.rmtree, self._folder(name))
 
     async def upsert(self, name: str, points: Sequence[Point]) -> None:
-        self._check_room()
+        check_room(self._path)
         async with self._changing(name, [each.id for each in points]) as shard:
             await self._run(shard.upsert, points)
 
@@ -211,7 +210,7 @@ class EmbeddedEngine:
     async def _optimize(self, collection: _Collection) -> None:
         """Let another process build the graph on a copy, and put that in the shard's place."""
         async with collection.writing:
-            self._check_room_for_copy(collection.shard)
+            check_room_for_copy(self._path, collection.shard.folder)
             copied = await asyncio.get_running_loop().run_in_executor(None, collection.shard.copy)
             collection.changed = set()
         try:
@@ -253,7 +252,7 @@ class EmbeddedEngine:
 
     def _acquire(self) -> None:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_lock(self._path))
+            stack.enter_context(open_folder(self._path))
             if (self._path / "meta.json").exists() and (self._path / "collection").is_dir():
                 raise InvalidInput(
                     f"the store at {self._path} was written by an older version of SCOT: index the pictures again, "
@@ -289,23 +288,6 @@ class EmbeddedEngine:
             logger.error("the vector store failed: %s", error)
             raise Unavailable("the vector store failed") from error
 
-    def _check_room(self) -> None:
-        """Raise Overloaded if the disk is nearly full: the engine writes to mapped files, and would be killed."""
-        if shutil.disk_usage(self._path).free < _RESERVED_BYTES:
-            raise Overloaded(
-                f"the vector store has no room left: less than {_RESERVED_BYTES // 2**20} MB are free on its disk"
-            )
-
-    def _check_room_for_copy(self, shard: Shard) -> None:
-        """Raise Overloaded if the disk has no room for a copy of a shard and the graph that is built on it."""
-        size = sum(file.stat().st_size for file in shard.folder.rglob("*") if file.is_file())
-        needed, free = 2 * size + _RESERVED_BYTES, shutil.disk_usage(self._path).free
-        if free < needed:
-            raise Overloaded(
-                f"building the graph needs {needed / 2**30:.1f} GB of free disk, and {free / 2**30:.1f} are free; "
-                "searches compare every vector until then"
-            )
-
 
 class _Collection:
     """An open collection and what happens to it."""
@@ -326,24 +308,3 @@ class _Collection:
         self.stopped = True
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
-
-
-def check_free(path: Path) -> None:
-    """Make the store's folder if it is missing, and check that no process has the store open.
-
-    Raises:
-        Conflict: another process has it open.
-        InvalidInput: the folder cannot be made or written.
-    """
-    with _lock(path):
-        pass
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Any:
-    in_use = f"the store at {path} is open in another process; stop that one first, or use a Qdrant server"
-    try:
-        with locked(path / ".lock", wait=False, what=f"the store at {path}", busy=in_use):
-            yield
-    except Unavailable as error:
-        raise InvalidInput(str(error)) from error

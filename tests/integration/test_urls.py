@@ -20,7 +20,7 @@ from scot.composers.combiner import Combiner, CombinerConfig
 from scot.data import one_writer as one_writer_module
 from scot.data.mirror import Mirror
 from scot.data.one_writer import one_writer
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.data.triplets import read_triplets
 from scot.embeddings.cache import load_cache
 from scot.embeddings.encode import encode_triplets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.edits.engines.config import EngineConfig, model_id
 from scot.edits.filters import TextFilters
 from scot.edits.generators.base import EditGenerator, ModelGenerator, RulesGenerator

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.edits.pairs.normalize import BASE, MASK, WORD, Lemmas, body, random_value
 from scot.errors import InvalidInput
 

@@ -21,7 +21,7 @@ from types import FrameType
 from scot import flags
 from scot.child_processes import adopt_orphans, wait_or_kill
 from scot.errors import Unavailable
-from scot.index.embedded import check_free
+from scot.index.store_folder import check_free
 from scot.ports import check_port
 from services.access import Keys
 from services.search import tracing

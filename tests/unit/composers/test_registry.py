@@ -12,7 +12,7 @@ import pytest
 from scot.composers import Registry, artifact, load_composer, save_composer
 from scot.composers.combiner import Combiner, CombinerConfig
 from scot.composers.registry import Rollback
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.errors import Conflict, InvalidInput, NotFound, Unavailable
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from scot.data.captioned import open_sources
 from scot.data.captioned_writer import write_captioned
 from scot.data.records import Refusals
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.data.triplets import Triplet
 from scot.edits.chunks import Chunk, ChunkResults, Tally, read_chunks
 from scot.errors import Unavailable

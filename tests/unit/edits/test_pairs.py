@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scot.data.shards import Folder
+from scot.data.storage import Folder
 from scot.data.triplets import read_triplets
 from scot.edits.chunk_generator import GenerationConfig
 from scot.edits.difference import difference
