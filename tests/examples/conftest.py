@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from scot.ports import free_port
 from scot.worlds.gallery import Query
 from services.search.settings import from_args
 from tests.support.drawn_items import drawn_items
+from tests.support.http_server import http_server
 from tests.support.scot_serve import scot_serve
 from tests.support.served_here import served_here
 from tests.support.served_web import ask, served_web
@@ -121,13 +121,8 @@ def shop() -> Iterator[str]:
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("localhost", 0), partial(Quiet, directory=str(EXAMPLES / "browser")))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://localhost:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_server(partial(Quiet, directory=str(EXAMPLES / "browser"))) as address:
+        yield f"http://{address}"
 
 
 def run(command: Sequence[object], *, environment: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import grpc
 import pytest
 
 from services.web.methods import METHODS, Method
+from tests.support.http_server import http_server
 from tests.support.served_web import Answer, ask, served_web
 from tests.unit.web.test_methods import REQUESTS
 
@@ -132,16 +133,8 @@ def test_what_is_no_grpc_service() -> None:
     class Page(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None: ...
 
-    page = HTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=page.serve_forever)
-    thread.start()
-    try:
-        with served_web(f"127.0.0.1:{page.server_address[1]}", timeout_s=5) as url:
-            answer = ask(url, "/v1/list-composers", {})
-    finally:
-        page.shutdown()
-        thread.join()
-        page.server_close()
+    with http_server(Page) as page, served_web(page, timeout_s=5) as url:
+        answer = ask(url, "/v1/list-composers", {})
     assert (answer.status, answer.json["grpc_status"]) == (503, "UNAVAILABLE")
 
 
