@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import helm_python
 import pytest
 import yaml
 
+import scot
 from scot.cluster.helm_release import fullname
 from tests.chart.test_objects import EVERYTHING
 from tests.support.rendering import HELM, VALUES_FILES, Objects, kind, merge, only, pod_templates, render, values_of
@@ -161,3 +163,23 @@ def test_what_a_user_takes_out_stays_out() -> None:
 
 def test_the_defaults_are_the_values() -> None:
     assert values_of("defaults.yaml") == values_of("values.yaml")
+
+
+def script_of_the_test(values: dict[str, Any] | None = None) -> str:
+    (pod,) = [each for each in kind(render(values), "Pod") if each["metadata"]["name"] == "scot-test"]
+    return str(pod["spec"]["containers"][0]["args"][0])
+
+
+@pytest.mark.parametrize(("version", "code"), [("0.0.9", 1), (scot.__version__, 0)])
+def test_an_older_image_under_the_tag_is_told(version: str, code: int, tmp_path: Path) -> None:
+    program = tmp_path / "scot"
+    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "scot {version}" || true\n')
+    program.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    for script in (script_of_the_test(), script_of_the_test({"image": {"tag": f"{scot.__version__}-cpu"}})):
+        done = subprocess.run(
+            ["bash", "-euc", script], env=environment, capture_output=True, text=True, check=False, timeout=30
+        )
+        assert done.returncode == code
+        assert ("0.0.9" in done.stderr) == (code == 1)
+    assert "--version" not in script_of_the_test({"image": {"tag": "my-build"}})
