@@ -1,10 +1,13 @@
-"""Frozen image–text encoders behind one small interface: open_clip, BLIP-2, and the packaged tiny encoder."""
+"""Frozen image–text encoders behind one small interface: open_clip, BLIP-2, multimodal embedders, and the
+packaged tiny encoder.
+"""
 
 from scot.encoders.base import (
     Encoder,
     HiddenStates,
     MultiVectorEncoder,
     MultiVectors,
+    PairEncoder,
     StateEncoder,
     TokenizedText,
     Tokens,
@@ -12,6 +15,7 @@ from scot.encoders.base import (
     state_encoder,
 )
 from scot.encoders.loading import load_encoder
+from scot.encoders.pixel_budget import PixelBudget
 from scot.encoders.resizing import Pixels, Resizing
 
 __all__ = [
@@ -19,6 +23,8 @@ __all__ = [
     "HiddenStates",
     "MultiVectorEncoder",
     "MultiVectors",
+    "PairEncoder",
+    "PixelBudget",
     "Pixels",
     "Resizing",
     "StateEncoder",

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from scot.encoders.pixel_budget import PixelBudget
 from scot.encoders.resizing import Pixels, Resizing
 from scot.errors import InvalidInput
 
@@ -33,7 +34,7 @@ class Encoder(Protocol):
 
     id: str
     dim: int
-    resizing: Resizing
+    resizing: Resizing | PixelBudget
     """What :meth:`preprocess` does; it can be sent to a process without towers."""
 
     def preprocess(self, image: Image.Image) -> Pixels:
@@ -87,6 +88,21 @@ class StateEncoder(Encoder, Protocol):
 
     def encode_texts_states(self, texts: Sequence[str]) -> tuple[Vectors, HiddenStates]:
         """What :meth:`encode_texts` gives, and the states. Raises InvalidInput when the model has none."""
+
+
+@runtime_checkable
+class PairEncoder(Encoder, Protocol):
+    """An encoder that embeds pictures and a text in one input: a query that composes itself."""
+
+    def encode_pairs(self, pixels: Sequence[Sequence[Pixels]], texts: Sequence[str]) -> tuple[Vectors, list[bool]]:
+        """Embed N inputs, each the preprocessed images (or none) and the text of a query.
+
+        Returns:
+            ``(N, D)`` float32 rows of unit length, and which texts did not fit the context beside their images.
+
+        Raises:
+            InvalidInput: the images of an input alone are too many for the context.
+        """
 
 
 def state_encoder(encoder: Encoder) -> StateEncoder:

@@ -1,8 +1,11 @@
-"""Encoders by name: ``tiny`` is packaged, ``blip2:…`` comes through transformers, all else through open_clip."""
+"""Encoders by name: ``tiny`` is packaged, ``blip2:…`` comes through transformers, ``st:…`` through
+sentence-transformers, all else through open_clip.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from scot.encoders.base import Encoder
@@ -16,7 +19,8 @@ def load_encoder(name: str = "tiny", *, device: str | None = None, dtype: str | 
 
     Args:
         name: ``tiny``, ``NAME/PRETRAINED``, ``hf-hub:ORG/REPO`` or ``local-dir:PATH`` for open_clip;
-            ``blip2:ORG/REPO`` or ``blip2:local-dir:PATH`` for BLIP-2.
+            ``blip2:ORG/REPO`` or ``blip2:local-dir:PATH`` for BLIP-2; ``st:ORG/REPO`` or ``st:local-dir:PATH`` for a
+            multimodal embedder.
         device: ``cpu``, ``cuda``, ``cuda:1`` …; by default a GPU if there is one.
         dtype: ``float32``, ``bfloat16`` or ``float16`` for the towers; by default float32 on CPU and bfloat16 on a GPU.
 
@@ -40,6 +44,8 @@ def load_encoder(name: str = "tiny", *, device: str | None = None, dtype: str | 
 
 
 def _family(name: str) -> Any:
-    """The module that loads it; transformers and open_clip are imported only for their own models."""
-    module = "packaged" if name == "tiny" else "blip2" if name.startswith("blip2:") else "clip"
+    """The module that loads it; each library is imported only for its own models."""
+    module = {"tiny": "packaged", "blip2:": "blip2", "st:": "embedder"}.get(name[: name.find(":") + 1] or name, "clip")
+    if module == "embedder" and importlib.util.find_spec("sentence_transformers") is None:
+        raise InvalidInput(f"encoder {name!r} needs sentence-transformers: pip install 'scot-search[embedders]'")
     return importlib.import_module(f"scot.encoders.{module}")
