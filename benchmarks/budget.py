@@ -168,7 +168,7 @@ async def work_alone(
 
     torch.set_num_threads(1)
     encoder = load_encoder(config.encoder, device="cpu")
-    composer = LoadedComposers(None, encoder.id, encoder.dim).get(config.composer)
+    composer = LoadedComposers(None, encoder).get(config.composer)
     batch = requests[:32]
     pixels = [preprocess(encoder.resizing, each.reference.image) for each in batch]
     texts = [each.edits[0].text for each in batch]

@@ -34,7 +34,7 @@ async def serve(store_path: str, encoder_name: str, threads: int, port: int) -> 
     """Decode on threads, encode and compose in batches on one thread, and search, until SIGINT."""
     torch.set_num_threads(threads)
     encoder, store = load_encoder(encoder_name, device="cpu"), GalleryStore.open(path=store_path)
-    cached, composers = CachedEncoder(encoder), LoadedComposers(None, encoder.id, encoder.dim)
+    cached, composers = CachedEncoder(encoder), LoadedComposers(None, encoder)
     decoding = ThreadPoolExecutor(2)
 
     def compose(jobs: list[ComposeJob]) -> list[Any]:

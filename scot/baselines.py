@@ -10,6 +10,9 @@ BASELINES = ("sum", "slerp", "text_only", "image_only")
 FITTED_BASELINES = ("centred_sum",)
 """Baselines that also need vectors of the pool, which evaluation has."""
 
+NATIVE = "native"
+"""The composition by an encoder itself, of those that embed pictures and texts together."""
+
 _WEIGHTED = ("sum", "slerp", *FITTED_BASELINES)
 
 

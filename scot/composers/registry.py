@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scot.baselines import BASELINES, FITTED_BASELINES
+from scot.baselines import BASELINES, FITTED_BASELINES, NATIVE
 from scot.composers import artifact, release_history
 from scot.composers.packaged import PACKAGED, packaged_composers
 from scot.data.atomic_io import atomic_folder
@@ -86,7 +86,7 @@ class Registry:
             Unavailable: the registry cannot be written.
         """
         if version is not None and (
-            not _NAME.fullmatch(version) or version in (*BASELINES, *FITTED_BASELINES, *PACKAGED)
+            not _NAME.fullmatch(version) or version in (*BASELINES, *FITTED_BASELINES, *PACKAGED, NATIVE)
         ):
             raise InvalidInput(
                 f"version {version!r} must be 1 to 64 letters, digits, dots, dashes, underscores; no baseline's or "

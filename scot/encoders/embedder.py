@@ -32,6 +32,7 @@ from scot.errors import InvalidInput
 MOST_PIXELS = 1_000_000
 """Pixels of a picture at most, whatever the model allows: a call between two deployments holds 3 MB."""
 _BATCH = 16
+_UNCUT: dict[str, Any] = {"text": {"truncation": False}}
 _CODE_POINTS = "utf-32-le"
 
 
@@ -43,7 +44,8 @@ def encoder(name: str, *, device: str, dtype: torch.dtype) -> Embedder:
         raise InvalidInput(f"encoder {name!r} is no embedder of sentence-transformers: it has no modules.json")
     with _all_weights(name):
         model = SentenceTransformer(place, device="cpu", model_kwargs={"dtype": "auto"}, truncate_dim=dim)
-    known = set(model[0].modality_config)
+    transformer: Any = model[0]
+    known = set(transformer.modality_config)
     if not {"text", "image"} <= known:
         raise InvalidInput(f"encoder {name!r} embeds {', '.join(map(str, known))}, not both pictures and texts")
     # The id of a folder is that of its weights, wherever the folder is and whatever its name.
@@ -62,15 +64,19 @@ class Embedder(PairEncoder):
         self._model, self._tokenizer = model, model.tokenizer
         self._together = "message" in model[0].modality_config
         self.resizing = _resizing(model[0].processor.image_processor)
-        whole = int(model.get_embedding_dimension() if model.truncate_dim is None else _whole_dim(model))
-        self.dim = model.truncate_dim or whole
+        # A budget of pixels gives sizes that the processor would keep, but for very narrow ones.
+        exact = isinstance(self.resizing, PixelBudget) and self.resizing.multiple > 1
+        self._processing = {"image": {"do_resize": False}} if exact else {}
+        with model.truncate_embeddings(None):
+            whole = int(model.get_embedding_dimension())
+        self.dim = whole if model.truncate_dim is None else int(model.truncate_dim)
         if not 1 <= self.dim <= whole:
             raise InvalidInput(f"encoder {name!r} has {whole} dimensions: ?dim= is from 1 to {whole}, not {self.dim}")
         digest = hashlib.sha256(f"{weights_hash(model)}|{_settings(model)}".encode()).hexdigest()[:12]
         self.id = f"{name}@{digest}-{self.dim}d"
         model.eval().requires_grad_(False).to(device=torch.device(device), dtype=dtype)
         added = sorted(set(self._tokenizer.get_added_vocab()) | set(self._tokenizer.all_special_tokens), reverse=True)
-        self._special = re.compile("|".join(map(re.escape, added)) or "(?!)")
+        self._special = re.compile("|".join(map(re.escape, added)) or "(?!)", re.IGNORECASE)
         self._context = _context(model)
         self._text_room, self._picture_places = self._context - self._places([]), 0
         if self._together:
@@ -119,14 +125,13 @@ class Embedder(PairEncoder):
         return self._rows(inputs, "query")
 
     def _summed(self, pairs: Sequence[tuple[list[Image.Image], str]]) -> Vectors:
-        features_ND = self._features([{"text": text} for _, text in pairs], "query")
-        shown = self._features([{"image": image} for images, _ in pairs for image in images], "query")
-        at = 0
-        for row, (images, _) in enumerate(pairs):
-            if images:
-                features_ND[row] += shown[at : at + len(images)].mean(0)
-                at += len(images)
-        return unit_rows(features_ND)
+        texts_ND = self._features([{"text": text} for _, text in pairs], "query")
+        if not len(texts_ND):
+            return self._rows([], "query")
+        images = self._features([{"image": image} for own, _ in pairs for image in own], "query")
+        shown = images.split([len(own) for own, _ in pairs])
+        rows = [text_D + own.mean(0) if len(own) else text_D for text_D, own in zip(texts_ND, shown, strict=True)]
+        return unit_rows(torch.stack(rows))
 
     def _rows(self, inputs: list[dict[str, Any]], task: str) -> Vectors:
         return unit_rows(self._features(inputs, task))
@@ -136,7 +141,10 @@ class Embedder(PairEncoder):
         if not inputs:
             return torch.zeros(0, self.dim)
         encode = self._model.encode_query if task == "query" else self._model.encode_document
-        rows: torch.Tensor = encode(inputs, batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False)
+        rows: torch.Tensor = encode(
+            inputs, batch_size=_BATCH, convert_to_tensor=True, show_progress_bar=False,
+            processing_kwargs=self._processing,
+        )  # fmt: skip
         return rows.float().cpu()
 
     def _fitting(self, text: str, room: int) -> tuple[str, bool]:
@@ -151,7 +159,11 @@ class Embedder(PairEncoder):
         given: Any = {"image": images, "text": "a"} if images else {"text": "a"}
         own = len(self._tokenizer("a", add_special_tokens=False)["input_ids"])
         prompts = {self._model.prompts.get(task) or None for task in ("query", "document")}
-        return max(self._model.preprocess([given], prompt=prompt)["input_ids"].shape[-1] - own for prompt in prompts)
+        read = [
+            self._model.preprocess([given], prompt=each, processing_kwargs=self._processing | _UNCUT)
+            for each in prompts
+        ]
+        return max(int(each["input_ids"].shape[-1]) for each in read) - own
 
     def _largest_picture(self) -> int:
         """The most tokens that a picture has."""
@@ -189,11 +201,6 @@ def _all_weights(name: str) -> Iterator[None]:
         raise InvalidInput(f"encoder {name!r} is incomplete: its weights lack {lost[0]} and {len(lost) - 1} others")
 
 
-def _whole_dim(model: Any) -> int:
-    with model.truncate_sentence_embeddings(None):
-        return int(model.get_embedding_dimension())
-
-
 def _settings(model: Any) -> str:
     """Everything besides the weights that decides a vector, as JSON."""
     processor = model[0].processor
@@ -220,8 +227,8 @@ def _resizing(processor: Any) -> PixelBudget | Resizing:
     if merge := getattr(processor, "merge_size", None):
         most, least = int(size["longest_edge"]), int(size["shortest_edge"])
         return PixelBudget(min(most, MOST_PIXELS), least, int(processor.patch_size) * int(merge), resample)
-    edge = size.get("shortest_edge")
-    if processor.do_center_crop and crop == {"height": edge, "width": edge} and not hasattr(processor, "image_grid_pinpoints"):
+    edge, tiles = size.get("shortest_edge"), getattr(processor, "image_grid_pinpoints", None)
+    if edge is not None and processor.do_center_crop and crop == {"height": edge, "width": edge} and not tiles:
         return Resizing((int(edge), int(edge)), "shortest", resample)
     return PixelBudget(MOST_PIXELS, resample=resample)
 

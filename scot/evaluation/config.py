@@ -26,7 +26,8 @@ class BenchmarkConfig:
     encoder: str = "tiny"
     """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO or local-dir:PATH."""
     composer: str = ""
-    """A baseline (sum, sum:0.7, slerp, text_only, image_only), an artifact folder, or a version of --composers."""
+    """A baseline (sum, sum:0.7, slerp, text_only, image_only), native (an embedder's own), an artifact folder, or a
+    version of --composers."""
     composers: str | None = None
     """A registry of composers, a folder or a URL; without --composer its released one is run."""
     skip_missing: bool = False

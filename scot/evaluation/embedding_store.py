@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,13 @@ from scot.composers.base import States, padded
 from scot.data.atomic_io import write_tensors
 from scot.data.places import Place, RemotePath
 from scot.embeddings.images import embed_images
-from scot.encoders import Encoder, MultiVectorEncoder, Vectors, state_encoder
+from scot.encoders import Encoder, MultiVectorEncoder, PairEncoder, Vectors, state_encoder
 from scot.errors import InvalidInput
 from scot.evaluation.images import ImageFile
 from scot.evaluation.topk import BLOCK
 from scot.progress import SILENT, Progress
 
+_THREADS = 4
 SHARD = 256
 """Images a shard: what a killed run loses at most."""
 
@@ -130,6 +132,27 @@ def encode_texts(texts: Sequence[str], encoder: Encoder, cache: Path) -> Mapping
     if not file.exists():
         write_shard(file, torch.from_numpy(encoder.encode_texts(distinct)), distinct, {})
     return dict(zip(distinct, load_file(file)["vectors"], strict=True))
+
+
+def encode_pairs(
+    asked: Sequence[tuple[Sequence[str], str]], encoder: PairEncoder, images: Mapping[str, ImageFile], cache: Path
+) -> torch.Tensor:
+    """The vectors ``(N, D)`` of inputs of several images and a text each; those of this list of inputs are cached.
+
+    Raises:
+        InvalidInput: the images of an input alone are too many for the encoder's context.
+    """
+    names = list(dict.fromkeys(name for group, _ in asked for name in group))
+    file = cache / f"pairs-{_hash([_key(encoder.id, names, images, several=False), json.dumps(asked)])}.safetensors"
+    if not file.exists():
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="decode") as pool:
+            loaded = pool.map(lambda name: encoder.preprocess(images[name].fetched().load()), names)
+            pixels = dict(zip(names, loaded, strict=True))
+        rows, _ = encoder.encode_pairs(
+            [[pixels[name] for name in group] for group, _ in asked], [text for _, text in asked]
+        )
+        write_shard(file, torch.from_numpy(rows), [], {})
+    return torch.from_numpy(load_file(file)["vectors"])
 
 
 def pair_states(

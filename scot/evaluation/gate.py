@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import scot
+from scot.baselines import NATIVE
 from scot.composers import Composer
 from scot.evaluation.comparison import measure
 from scot.evaluation.model import EncodedBenchmark
@@ -61,7 +62,7 @@ class Decision:
     encoder: str
     objection: str  # the reason to refuse it; empty if it passes
     checks: tuple[Check, ...]
-    packaged: str | None = None  # the packaged composer that it was compared with, where nothing is released
+    packaged: str | None = None  # what answered, and it was compared with, where nothing is released
 
     @property
     def compared_with(self) -> str | None:
@@ -84,19 +85,20 @@ class Decision:
         return f"{self.candidate}: {'; '.join(map(_numbers, self.checks))}: {against}"
 
     def _first_release(self) -> str:
-        """How a first release compares with the packaged composer that answered until then."""
+        """How a first release compares with the packaged or native composer that answered until then."""
         before = "nothing was released before"
         if self.packaged is None:
             return before
+        other = "the native composer" if self.packaged == NATIVE else f"the packaged {self.packaged}"
         worse = [check for check in self.checks if check.winner == "other"]
         better = [check for check in self.checks if check.winner == "candidate"]
         if worse:
             numbers = "; ".join(
                 f"{_numbers(check)} is below its {check.other.value:.3f}" for check in worse if check.other
             )
-            return f"{before}, but the packaged {self.packaged}, which answered, measured better: {numbers}"
-        ahead = f"measured better than the packaged {self.packaged} on {len(better)} of {len(self.checks)} numbers"
-        return f"{before}; {ahead if better else f'not below the interval of the packaged {self.packaged}'}"
+            return f"{before}, but {other}, which answered, measured better: {numbers}"
+        ahead = f"measured better than {other} on {len(better)} of {len(self.checks)} numbers"
+        return f"{before}; {ahead if better else f'not below the interval of {other}'}"
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
@@ -156,7 +158,8 @@ def decide(
         checks: every gate metric of every gallery.
         objection: why the two cannot be compared, which refuses it as well.
         force: promote it in spite of any objection.
-        packaged: the composer of the package that the checks compare with, where nothing is released; it refuses none.
+        packaged: the packaged or native composer that the checks compare with, where nothing is released; it refuses
+            none.
     """
     below = [check for check in checks if check.winner == "other" and released]
     if below and not objection:

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from scot.composers import NativeComposer
 from scot.composers.base import States
 from scot.data.places import Place
 from scot.encoders import Encoder, MultiVectorEncoder
 from scot.errors import InvalidInput, NotFound
 from scot.evaluation.annotations import some
 from scot.evaluation.base import Benchmark
-from scot.evaluation.embedding_store import StoredVectors, encode_images, encode_texts, pair_states
+from scot.evaluation.embedding_store import StoredVectors, encode_images, encode_pairs, encode_texts, pair_states
 from scot.evaluation.images import ImageFile
 from scot.evaluation.vector_benchmark import VectorBenchmark
 from scot.progress import SILENT, Progress
@@ -62,6 +63,10 @@ class EncodedBenchmark(VectorBenchmark):
         if (part, start) not in self.cached_states:
             self.cached_states[part, start] = pair_states(pairs, self.encoder, self.images[part])
         return self.cached_states[part, start]
+
+    def pairs(self, part: str, asked: Sequence[tuple[Sequence[str], str]], composer: NativeComposer) -> torch.Tensor:
+        """The native query vectors ``(N, D)`` of (images, edit) inputs; they are cached as the images' are."""
+        return encode_pairs(asked, composer.encoder, self.images[part], self.cache)
 
 
 def encode_benchmark(

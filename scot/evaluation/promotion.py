@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from scot.composers import Composer, Registry, artifact, composer_path, load_composer, packaged_for
+from scot.composers import Composer, Registry, artifact, default_composer, open_composer
 from scot.composers.registry import Rollback
 from scot.data.places import open_place
 from scot.encoders import Encoder, load_encoder
@@ -27,15 +27,14 @@ def compare(
     cache: Path,
     progress: Progress = SILENT,
 ) -> list[Check]:
-    """Measure two versions on every gallery; the second is the check's ``other``.
+    """Measure two composers on every gallery; the second is the check's ``other``. Native is one, if the encoder can.
 
     Raises:
         InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
     """
     _check_galleries(galleries)
-    paths = [composer_path(version, registry) for version in (first, second)]
     loaded = load_encoder(encoder)
-    composers = [_load(path, loaded) for path in paths]
+    composers = [_load(version, registry, loaded) for version in (first, second)]
     return _checks(loaded, *composers, metrics=COMPARED, galleries=galleries, cache=cache, progress=progress)
 
 
@@ -68,7 +67,6 @@ def promote(
         InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
     """
     _check_galleries(galleries)
-    path = registry.path(version)
     encoder_id = str(registry.config(version)["encoder_id"])
     released, objection = _released(registry)
     if version == released:
@@ -78,10 +76,10 @@ def promote(
     if objection and not force:
         return decide(version, released, encoder_id, (), objection=objection)
     loaded = load_encoder(encoder)
-    candidate = _load(path, loaded)
-    packaged = packaged_for(loaded.id) if released is None and not objection else None
-    rival = registry.path(released) if released is not None else packaged and composer_path(packaged, registry)
-    other = _load(rival, loaded) if rival and not objection else None
+    candidate = _load(version, registry, loaded)
+    packaged = default_composer(loaded) if released is None and not objection else None
+    rival = released or packaged
+    other = _load(rival, registry, loaded) if rival and not objection else None
     checks = _checks(
         loaded, candidate, other, metrics=GATE_METRICS, galleries=galleries, cache=cache, progress=progress
     )
@@ -136,9 +134,9 @@ def _released(registry: Registry) -> tuple[str | None, str]:
         return None, str(error)
 
 
-def _load(path: str, encoder: Encoder) -> Composer:
+def _load(name: str, registry: Registry, encoder: Encoder) -> Composer:
     try:
-        return load_composer(path, encoder_id=encoder.id, dim=encoder.dim)
+        return open_composer(name, registry, encoder)
     except EncoderMismatch as error:
         raise EncoderMismatch(f"{error}; name its encoder with --encoder") from None
 

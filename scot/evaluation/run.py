@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
-from scot.baselines import BASELINES
-from scot.composers import Composer, LearnedComposer, Registry, baseline, composer_path, load_composer
+from scot.baselines import BASELINES, NATIVE
+from scot.composers import Composer, Registry, baseline, open_composer
 from scot.data.filesystems import is_url
 from scot.data.mirror import working_folder
 from scot.data.places import Place, open_place
@@ -50,9 +50,10 @@ class ComparisonConfig:
     composers: str | None = None
     """A registry of composers, a folder or a URL; its released one is evaluated."""
     composer: list[str] = field(default_factory=list)
-    """Versions of the registry, tiny-1 (the packaged composer), or artifacts' folders or URLs, to evaluate instead."""
+    """Versions of the registry, tiny-1 (the packaged composer), native (an embedder's own), or artifacts' folders or
+    URLs, to evaluate instead."""
     encoder: str = "tiny"
-    """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO, local-dir:PATH or blip2:…"""
+    """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO, local-dir:PATH, blip2:… or st:…"""
     best_of_vectors: bool = False
     """Rank by the best of an encoder's several vectors a picture (BLIP-2), not by the one that is indexed."""
     output: str = "evaluation"
@@ -141,7 +142,7 @@ def _compare(
     read: Callable[[], Benchmark],
     *,
     encoder: Encoder,
-    composers: Sequence[LearnedComposer],
+    composers: Sequence[Composer],
     output: Path,
     skip_missing: bool,
     console: Console,
@@ -199,23 +200,20 @@ def evaluate_benchmark(config: BenchmarkConfig) -> int:
         return _run(config, benchmark, output, console)
 
 
-def load_composers(composers: str | Path | None, names: Sequence[str], encoder: Encoder) -> list[LearnedComposer]:
-    """The named composers: versions of the registry ``composers``, packaged ones or artifacts; else its released one.
+def load_composers(composers: str | Path | None, names: Sequence[str], encoder: Encoder) -> list[Composer]:
+    """The named composers: versions of the registry ``composers``, packaged ones, artifacts or native; else its
+    released one.
 
     Raises:
         NotFound, InvalidInput, EncoderMismatch: one of them cannot be used with this encoder.
     """
     registry = Registry(composers) if composers is not None else None
-    if names:
-        paths = [name if is_url(name) or Path(name).is_dir() else composer_path(name, registry) for name in names]
-    elif registry is not None:
+    if not names and registry is not None:
         version = registry.released()
         if version is None:
             raise NotFound(f"{composers} has no released composer yet; pretrain one first")
-        paths = [registry.path(version)]
-    else:
-        paths = []
-    return [load_composer(path, encoder_id=encoder.id, dim=encoder.dim) for path in paths]
+        names = [version]
+    return [open_composer(name, None if is_url(name) or Path(name).is_dir() else registry, encoder) for name in names]
 
 
 def _run(config: BenchmarkConfig, benchmark: Benchmark, output: Path, console: Console) -> int:
@@ -305,8 +303,8 @@ def _composer(config: BenchmarkConfig, encoder: Encoder) -> Composer:
     found = load_composers(config.composers, [config.composer] if config.composer else [], encoder)
     if not found:
         raise InvalidInput(
-            f"name a --composer: a baseline ({', '.join(BASELINES)}), tiny-1, an artifact folder or a version of "
-            "--composers"
+            f"name a --composer: a baseline ({', '.join(BASELINES)}), tiny-1, {NATIVE}, an artifact folder or a "
+            "version of --composers"
         )
     return found[0]
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch.nn.functional import normalize
 
-from scot.composers import Composer
+from scot.composers import Composer, NativeComposer
 from scot.composers.base import States
+from scot.errors import InvalidInput
 from scot.evaluation.base import Benchmark, Part, Rankings
 from scot.evaluation.ranking import Gallery, rank
 
@@ -44,6 +45,14 @@ class VectorBenchmark(ABC):
         Raises:
             InvalidInput: there are none.
         """
+
+    def pairs(self, part: str, asked: Sequence[tuple[Sequence[str], str]], composer: NativeComposer) -> torch.Tensor:
+        """The native query vectors ``(N, D)`` of (images, edit) inputs.
+
+        Raises:
+            InvalidInput: there are only vectors, no pictures; or the pictures of an input do not fit the context.
+        """
+        raise InvalidInput(f"the composer {composer.name} needs pictures, and here are only vectors")
 
     def compose(self, *composers: Composer) -> list[QueryVectors]:
         """Each composer's query vectors: the mean of the unit vectors of a query's edits, normalized.
@@ -88,6 +97,7 @@ class VectorBenchmark(ABC):
 
     def _compose(self, part: Part, composers: Sequence[Composer]) -> list[torch.Tensor]:
         pairs = [(query.reference, edit) for query in part.queries for edit in query.edits]
+        asked = [(query.references, edit) for query in part.queries for edit in query.edits]
         if not pairs:
             return [torch.empty(0, self.gallery(part.name).shape[-1]) for _ in composers]
         text_PD = self.texts([edit for _, edit in pairs])
@@ -105,6 +115,9 @@ class VectorBenchmark(ABC):
                 else ()
             )
             for composer, chunks in zip(composers, composed, strict=True):
+                if isinstance(composer, NativeComposer):
+                    chunks.append(self.pairs(part.name, asked[rows], composer))
+                    continue
                 chunks.append(composer.compose(image_PD[rows], text_PD[rows], *states if composer.reads_states else ()))
         lengths = torch.tensor([len(query.edits) for query in part.queries])
         query_P = torch.arange(len(lengths)).repeat_interleave(lengths)

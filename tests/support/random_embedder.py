@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Normalize, Pooling, Transformer
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from sentence_transformers.base.modules import Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     CLIPConfig,
     CLIPModel,
@@ -37,9 +38,7 @@ _SPECIAL = (
     "<|video_pad|>", "<image>", "<s>", "</s>",
 )  # fmt: skip
 _WORDS = "system user assistant make it red and blue with long sleeves, a striped shirt as wide as that one. " + QUERY
-_PART = (
-    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
-)
+_PART = "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
 _QWEN = (
     "{% if messages[0].role != 'system' %}<|im_start|>system\n" + INSTRUCTION + "<|im_end|>\n{% endif %}"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for part in m.content %}" + _PART + "{% endfor %}<|im_end|>\n"
@@ -114,11 +113,12 @@ def save_random_clip(folder: Path) -> Path:
     """A CLIP as transformers saves it, as BGE-VL's base and large models are."""
     tokenizer = _tokenizer("", context=24)
     image_processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 24, "eos_token_id": tokenizer.eos_token_id}
     config = CLIPConfig(
-        text_config={**_TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 24, "eos_token_id": tokenizer.eos_token_id},
+        text_config={**_TOWER, **text, "bos_token_id": None},
         vision_config={**_TOWER, "image_size": 32, "patch_size": 8},
         projection_dim=32,
-    )  # fmt: skip
+    )
     _save(folder, CLIPModel, config, CLIPProcessor(image_processor, tokenizer))
     return folder
 
@@ -153,6 +153,9 @@ def _tokenizer(template: str, *, context: int = 4_096) -> PreTrainedTokenizerFas
         vocab_size=400, special_tokens=list(_SPECIAL), initial_alphabet=alphabet, show_progress=False
     )
     bpe.train_from_iterator([_WORDS], trainer)
+    if not template:
+        ids = [(token, bpe.token_to_id(token)) for token in ("<|im_start|>", "<|im_end|>")]
+        bpe.post_processor = processors.TemplateProcessing(single="<|im_start|> $A <|im_end|>", special_tokens=ids)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=context,
         extra_special_tokens=list(_SPECIAL),

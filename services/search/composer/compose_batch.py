@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from scot.composers import Composer
+from scot.baselines import NATIVE
+from scot.composers import Composer, NativeComposer
 from scot.composers.base import States, padded
+from scot.composers.native import joined
+from scot.errors import InvalidInput
 from services.search.composer.conversation import Composition, query_vector, split, unit
-from services.search.composer.embedding_cache import CachedEncoder, Embedded
+from services.search.composer.embedding_cache import CachedEncoder, Embedded, Pair
 from services.search.composer.messages import Composed, ComposeJob, Vector
 
 if TYPE_CHECKING:
@@ -32,14 +35,15 @@ def compose_batch(
     All images of all turns go through the image tower together and all edits through the text tower. Then the jobs are
     worked out in rounds: in each round, a composer is called once for all of its queries.
     """
-    answers: dict[int, Vector | Exception] = {}
+    answers: dict[int, Vector | Composed | Exception] = {}
     composers: dict[int, Composer | None] = {}
     for place, job in enumerate(jobs):
         try:
             composers[place] = composer_of(job.composer) if job.composer or job.needs_composer else None
         except Exception as error:
             answers[place] = error
-    live = {place: jobs[place] for place in composers}
+    answers |= _native(encoder, {place: jobs[place] for place in composers}, composers)
+    live = {place: jobs[place] for place in composers if place not in answers}
     states = any(composer is not None and composer.reads_states for composer in composers.values())
     pixels = [image for job in live.values() for turn in job.turns for image, _ in turn.images]
     phrases = [edit.text for job in live.values() for turn in job.turns for edit in turn.edits]
@@ -73,9 +77,38 @@ def compose_batch(
     return [
         answer
         if isinstance(answer := answers[place], Exception)
+        else answer
+        if isinstance(answer, Composed)
         else Composed(answer, _answered_by(job, composers[place]), truncated[place])
         for place, job in enumerate(jobs)
     ]
+
+
+def _native(
+    encoder: CachedEncoder, jobs: Mapping[int, ComposeJob], composers: Mapping[int, Composer | None]
+) -> dict[int, Composed | Exception]:
+    """The answers of the native composer, to those queries that are nothing but pictures and edits.
+
+    The others are composed by their vectors, by the sum, whose name they tell.
+    """
+    asking = {place: job for place, job in jobs.items() if isinstance(composers[place], NativeComposer)}
+    pictures = _unseen_pictures(asking)
+    keys = {id(picture): _item_key(encoder, asking[place]) for place, picture in pictures.items()}
+    shown = _items(asking, dict(zip(pictures, encoder.pixels([*pictures.values()], keys=keys), strict=True)))
+    pairs: dict[int, Pair] = {}
+    for place, job in asking.items():
+        together = job.together
+        if together is not None and (job.item is None or place in shown):
+            images, edits = together
+            pairs[place] = images, joined(edits)
+    try:
+        embedded = encoder.pairs([*pairs.values()])
+    except InvalidInput as error:
+        if len(pairs) > 1:  # which of them it is; the others are answered
+            alone = [_native(encoder, {place: jobs[place]}, composers) for place in pairs]
+            return {place: answer for each in alone for place, answer in each.items()}
+        return dict.fromkeys(pairs, error)
+    return {place: Composed(each.vector_D, NATIVE, each.truncated) for place, each in zip(pairs, embedded, strict=True)}
 
 
 def _unseen_pictures(jobs: Mapping[int, ComposeJob]) -> dict[int, Pixels]:
@@ -127,5 +160,5 @@ def _composed(composer: Composer, batch: Sequence[Composition]) -> npt.NDArray[n
 def _answered_by(job: ComposeJob, composer: Composer | None) -> str:
     if job.needs_composer:
         assert composer is not None
-        return composer.name
+        return "sum" if isinstance(composer, NativeComposer) else composer.name
     return "text_only" if any(turn.edits for turn in job.turns) else "image_only"

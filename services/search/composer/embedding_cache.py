@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from scot.encoders.base import embed_texts, encode_pixels
+from scot.encoders.base import PairEncoder, embed_texts, encode_pixels
 
 if TYPE_CHECKING:
     from cachetools import LRUCache
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
     _Encoded = tuple[Vectors, HiddenStates, list[bool]]
 
-Kind = Literal["image", "text", "item"]
+Kind = Literal["image", "text", "item", "pair"]
+Pair = tuple[tuple["Pixels", ...], str]
+"""Images and a text that are embedded together."""
 Count = Callable[[Kind, Literal["hit", "miss"], int], None]
-"""Receives the numbers of images or texts that were in the cache, and that were not."""
+"""Receives the numbers of images, texts or pairs that were in the cache, and that were not."""
 
 ENTRY_BYTES, _STATES_BYTES = 600, 150
 """Bytes of an entry besides its values, measured with tracemalloc: arrays, a tuple, a digest and the LRU's own."""
@@ -67,6 +69,11 @@ class CachedEncoder:
         """Bytes in the cache."""
         return 0 if self._cache is None else int(self._cache.currsize)
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the encoder embeds images and a text together (:meth:`pairs`)."""
+        return isinstance(self._encoder, PairEncoder)
+
     def pixels(
         self, images: Sequence[Pixels], *, states: bool = False, keys: Mapping[int, bytes] | None = None
     ) -> list[Embedded]:
@@ -96,6 +103,19 @@ class CachedEncoder:
     def texts(self, texts: Sequence[str], *, states: bool = False) -> list[Embedded]:
         """Texts, tokenized here. Raises InvalidInput: states are requested, and the encoder has none."""
         return self._embedded("text", texts, states, self._encode_texts, {})
+
+    def pairs(self, pairs: Sequence[Pair]) -> list[Embedded]:
+        """Images and a text in one input each, by an encoder that has those.
+
+        Raises:
+            InvalidInput: the images of an input alone are too many for its context.
+        """
+        return self._embedded("pair", pairs, False, self._encode_pairs, {})
+
+    def _encode_pairs(self, pairs: Sequence[Pair], states: bool) -> _Encoded:
+        assert isinstance(self._encoder, PairEncoder)
+        vectors_ND, truncated_N = self._encoder.encode_pairs([own for own, _ in pairs], [text for _, text in pairs])
+        return vectors_ND, [], truncated_N
 
     def _encode_texts(self, texts: Sequence[str], states: bool) -> _Encoded:
         return embed_texts(self._encoder, texts, states=states)
@@ -138,16 +158,16 @@ class CachedEncoder:
             self._count(kind, "miss", misses)
         return [found[keys[id(each)]] for each in inputs]
 
-    def _keys(self, kind: Kind, inputs: Mapping[int, str | Pixels]) -> dict[int, bytes]:
+    def _keys(self, kind: Kind, inputs: Mapping[int, str | Pixels | Pair]) -> dict[int, bytes]:
         if self._cache is None:
             return {place: str(place).encode() for place in inputs}
         keys = {}
         for place, each in inputs.items():
             digest = hashlib.sha256(f"{self._encoder.id}|{kind}|".encode())
-            if isinstance(each, str):
-                digest.update(each.encode())
-            else:
-                digest.update(f"{each.shape}|".encode() + each.tobytes())
+            images, text = each if isinstance(each, tuple) else ((), each) if isinstance(each, str) else ((each,), "")
+            for image in images:
+                digest.update(f"{image.shape}|".encode() + image.tobytes())
+            digest.update(text.encode())
             keys[place] = digest.digest()
         return keys
 

@@ -1,4 +1,4 @@
-"""The patches of indexed items, for composers that read them: those of an item's thumbnail, encoded again.
+"""The pictures of indexed items, for composers that read them or their patches: their thumbnails, encoded again.
 
 The store has an item's vector alone. Its thumbnail is there in any case, is dropped with the item, is the same for
 every replica and fits every encoder; what the image tower makes of it is cached with other embeddings (docs/adr/0028).
@@ -16,6 +16,7 @@ from scot.errors import ImageRefused, ScotError
 from services.search.composer.messages import ComposeJob
 
 if TYPE_CHECKING:
+    from scot.encoders.pixel_budget import PixelBudget
     from scot.encoders.resizing import Pixels, Resizing
     from scot.index.thumbnails import Thumbnails
     from services.search.composer.embedding_cache import CachedEncoder
@@ -30,24 +31,25 @@ class ItemPictures:
         thumbnails: where the thumbnails are.
         encoder: the cache of what the image tower made of them.
         resizing: how images are prepared for it.
-        reads_states: whether some composer of a job reads patches; it may load composers.
+        reads_picture: whether some composer of a job reads the picture or its patches; it may load composers.
     """
 
     def __init__(
         self,
         thumbnails: Thumbnails,
         encoder: CachedEncoder,
-        resizing: Resizing,
-        reads_states: Callable[[ComposeJob], bool],
+        resizing: Resizing | PixelBudget,
+        reads_picture: Callable[[ComposeJob], bool],
     ) -> None:
         self._thumbnails, self._encoder, self._resizing = thumbnails, encoder, resizing
-        self._reads_states = reads_states
+        self._reads_picture = reads_picture
 
     def found(self, job: ComposeJob) -> ComposeJob:
         """The job with the picture of its item; the same job where no composer reads it, or there is none."""
-        if job.item is None or not self._reads_states(job):
+        if job.item is None or not self._reads_picture(job):
             return job
-        cached = self._encoder.cached_item(job.item, job.item_vector)
+        # A pair is embedded from the picture itself; of it, the tower's output is of no use.
+        cached = None if self._encoder.has_pairs else self._encoder.cached_item(job.item, job.item_vector)
         picture = self._pixels(job) if cached is None else cached
         return job if picture is None else replace(job, picture=picture)
 

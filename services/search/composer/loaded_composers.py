@@ -6,18 +6,22 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from scot.baselines import BASELINES
+from scot.baselines import BASELINES, NATIVE
 from scot.client import ComposerInfo
 from scot.composers import (
     Composer,
+    NativeComposer,
     Registry,
     baseline,
     composer_path,
+    default_composer,
     load_composer,
+    native_composer,
     packaged_composers,
     packaged_for,
 )
 from scot.composers.artifact import read_config, read_metrics
+from scot.encoders.base import Encoder, PairEncoder
 from scot.errors import EncoderMismatch, NotFound, ScotError, Unavailable
 from services.search.composer.messages import ComposeJob
 from services.search.rollout import Rollout
@@ -28,8 +32,8 @@ logger = logging.getLogger("ray.serve")
 class LoadedComposers:
     """The loaded composers; a version is loaded at its first request and stays loaded."""
 
-    def __init__(self, registry: Registry | None, encoder_id: str, dim: int) -> None:
-        self._registry, self._encoder_id, self._dim = registry, encoder_id, dim
+    def __init__(self, registry: Registry | None, encoder: Encoder) -> None:
+        self._registry, self._encoder = registry, encoder
         self._loaded: dict[str, Composer] = {}
         self.rollout = Rollout("sum")
         """Which composer answers when a request names none; its default is never empty."""
@@ -37,7 +41,8 @@ class LoadedComposers:
     def roll_out(self, rollout: Rollout) -> None:
         """Load every composer of ``rollout``, then put it in force; after an error the previous rollout stays.
 
-        A default of ``""`` is the registry's released version, else the packaged composer of the encoder, else ``sum``.
+        A default of ``""`` is the registry's released version, else the packaged or native composer of the encoder,
+        else ``sum``.
 
         Raises:
             EncoderMismatch: a composer was trained on another encoder's vectors.
@@ -45,7 +50,7 @@ class LoadedComposers:
             InvalidInput: its artifact is damaged.
         """
         released = self._registry.released() if self._registry else None
-        default = rollout.default or released or packaged_for(self._encoder_id) or "sum"
+        default = rollout.default or released or default_composer(self._encoder) or "sum"
         named = replace(rollout, default=default)
         for name in dict.fromkeys((default, *named.split, named.shadow)):
             if name:
@@ -63,19 +68,20 @@ class LoadedComposers:
             logger.error("composer %r cannot be loaded: %s", name, error)
             raise Unavailable(f"composer {name!r} cannot be loaded") from error
 
-    def reads_states(self, job: ComposeJob) -> bool:
-        """Whether the composer of a job, or its shadow, reads hidden states."""
+    def reads_picture(self, job: ComposeJob) -> bool:
+        """Whether the composer of a job, or its shadow, reads the picture of its item or what a tower makes of it."""
         rollout = self.rollout
         names = [job.composer] if job.composer else [rollout.answering(job.caller), rollout.shadow]
         try:
-            return job.needs_composer and any(self._load(name).reads_states for name in names if name)
+            composers = [self._load(name) for name in names if name] if job.needs_composer else []
         except ScotError:
             return False  # composing says what is wrong
+        return any(each.reads_states or isinstance(each, NativeComposer) for each in composers)
 
     def infos(self) -> list[ComposerInfo]:
-        """Every composer that a request can name: versions, then the encoder's packaged one, then baselines."""
+        """Every composer that a request can name: versions, the encoder's packaged and native ones, baselines."""
         infos = []
-        packaged = packaged_for(self._encoder_id)
+        packaged = packaged_for(self._encoder.id)
         versions = self._registry.versions() if self._registry else []
         for name in [*versions, packaged] if packaged else versions:
             try:
@@ -85,6 +91,8 @@ class LoadedComposers:
                 logger.error("composer %r cannot be read: %s", name, error)
                 continue
             infos.append(self._info(name, str(config["architecture"]), str(config["encoder_id"]), metrics))
+        if isinstance(self._encoder, PairEncoder):
+            infos.append(self._info(NATIVE, NATIVE, self._encoder.id, {}))
         weighted = (name for name in (*self.rollout.shares, self.rollout.shadow) if ":" in name)
         names = dict.fromkeys((*BASELINES, *weighted))
         return infos + [self._info(name, name.partition(":")[0], "", {}) for name in names]
@@ -105,14 +113,16 @@ class LoadedComposers:
     def _open(self, name: str) -> Composer:
         if name.partition(":")[0] in BASELINES:
             return baseline(name)
+        if name == NATIVE:
+            return native_composer(self._encoder)
         if self._registry is None and name not in packaged_composers():
-            own = packaged_for(self._encoder_id)
+            own = default_composer(self._encoder)
             known = (own, *BASELINES) if own else BASELINES
             raise NotFound(f"there is no composer {name!r}; this service has only {', '.join(known)}")
         path = composer_path(name, self._registry)
         encoder_id = str(read_config(path)["encoder_id"])
-        if encoder_id != self._encoder_id:
-            raise EncoderMismatch(f"composer {name!r} was trained on encoder {encoder_id!r}, not {self._encoder_id!r}")
-        composer = load_composer(path, encoder_id=self._encoder_id, dim=self._dim)
+        if encoder_id != self._encoder.id:
+            raise EncoderMismatch(f"composer {name!r} was trained on encoder {encoder_id!r}, not {self._encoder.id!r}")
+        composer = load_composer(path, encoder_id=self._encoder.id, dim=self._encoder.dim)
         composer.name = name
         return composer

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scot.edit import Edit
 
 if TYPE_CHECKING:
+    from scot.encoders.pixel_budget import PixelBudget
     from scot.encoders.resizing import Pixels, Resizing
     from services.search.composer.embedding_cache import Embedded
 
@@ -23,7 +24,7 @@ class EncoderInfo:
 
     encoder_id: str
     dim: int
-    resizing: Resizing
+    resizing: Resizing | PixelBudget
     """How images are prepared for it."""
 
 
@@ -78,6 +79,25 @@ class ComposeJob:
         vector_D = self.turns[0].vector
         assert vector_D is not None  # a job with an item has it
         return vector_D
+
+    @property
+    def together(self) -> tuple[tuple[Pixels, ...], tuple[str, ...]] | None:
+        """The pictures and edits of a query that is nothing else; None where weights, vectors or likes say more."""
+        first, *later = self.turns
+        edits = [edit for turn in self.turns for edit in turn.edits]
+        said_more = any(turn.like is not None or turn.dislike is not None for turn in self.turns)
+        if not edits or said_more or any(turn.has_references for turn in later):
+            return None
+        if any(edit.negative or edit.weight != 1.0 for edit in edits):
+            return None
+        images = tuple(image for image, _ in first.images)
+        if first.vector is not None:
+            if images or not isinstance(self.picture, np.ndarray):
+                return None
+            images = (self.picture,)
+        elif len({weight for _, weight in first.images}) > 1 or any(weight < 0 for _, weight in first.images):
+            return None
+        return images, tuple(edit.text for edit in edits)
 
     @property
     def needs_composer(self) -> bool:

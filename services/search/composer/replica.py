@@ -42,7 +42,7 @@ class ComposerReplica:
         encoder = settings.service.load_encoder()
         self._encoder_info = EncoderInfo(encoder.id, encoder.dim, encoder.resizing)
         registry = Registry(settings.composers) if settings.composers else None
-        self._composers = LoadedComposers(registry, encoder.id, encoder.dim)
+        self._composers = LoadedComposers(registry, encoder)
         self._followed = FollowedRegistry(registry, settings.follow_s, self.reload) if registry else None
         self._serving = False
         self._user_config: dict[str, Any] = {}
@@ -53,7 +53,8 @@ class ComposerReplica:
         self._pictures: ItemPictures | None = None
         if settings.thumbnails and settings.service.item_patches:
             thumbnails = Thumbnails(settings.thumbnails)
-            self._pictures = ItemPictures(thumbnails, self._encoder, encoder.resizing, self._composers.reads_states)
+            reads = self._composers.reads_picture
+            self._pictures = ItemPictures(thumbnails, self._encoder, encoder.resizing, reads)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply a :class:`Rollout` without a restart: ``{"default": "v1", "split": {"v2": 0.1}}``.
@@ -90,7 +91,7 @@ class ComposerReplica:
         arrived, missing = time.perf_counter(), False
         if job.item is not None and self._pictures is not None:
             job = await asyncio.get_running_loop().run_in_executor(None, self._pictures.found, job)
-            missing = job.picture is None and self._composers.reads_states(job)
+            missing = job.picture is None and self._composers.reads_picture(job)
         answer = await self._batcher.answer((job, arrived))
         if isinstance(answer, Exception):
             raise answer

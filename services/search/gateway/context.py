@@ -27,6 +27,7 @@ from services.search.settings import SearchSettings
 
 if TYPE_CHECKING:
     from scot.encoders.base import Vectors
+    from scot.encoders.pixel_budget import PixelBudget
     from scot.encoders.resizing import Pixels, Resizing
     from scot.rerank import Reranker
 
@@ -73,12 +74,20 @@ class Context:
 
     async def encode_pixels(self, pixels: Sequence[Pixels]) -> Vectors:
         """N images to ``(N, D)`` in calls small enough for Serve's message limit."""
-        at_once = max(1, HANDLE_BYTES // pixels[0].nbytes)
-        calls = [self.encoder.pixels.remote(pixels[i : i + at_once]) for i in range(0, len(pixels), at_once)]
-        return np.concatenate(await asyncio.gather(*calls))
+        calls: list[list[Pixels]] = []
+        room = 0
+        for image in pixels:
+            if not calls or image.nbytes > room:
+                calls.append([])
+                room = HANDLE_BYTES
+            calls[-1].append(image)
+            room -= image.nbytes
+        return np.concatenate(await asyncio.gather(*(self.encoder.pixels.remote(call) for call in calls)))
 
 
-def preprocess(resizing: Resizing, image: bytes, decoded: Callable[[Image.Image], None] | None = None) -> Pixels:
+def preprocess(
+    resizing: Resizing | PixelBudget, image: bytes, decoded: Callable[[Image.Image], None] | None = None
+) -> Pixels:
     """Decode safely, then resize and crop as the encoder was trained, to ``(H, W, 3)`` uint8. Raises ImageRefused."""
     rgb = decode_image(image)
     if decoded is not None:

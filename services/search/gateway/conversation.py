@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,8 +39,9 @@ async def compose_turns(
     images = {each.field: each.image for turn in query.turns for each in turn.references if each.image is not None}
     decoding = (context.pixels(f"{field}.image", image, decoded) for field, image in images.items())
     resized = await asyncio.gather(*decoding)
-    if len(resized) > 1 and sum(each.nbytes for each in resized) > HANDLE_BYTES:
-        most = max(1, HANDLE_BYTES // resized[0].nbytes)
+    sizes = list(accumulate(each.nbytes for each in resized))
+    if len(resized) > 1 and sizes[-1] > HANDLE_BYTES:
+        most = max(1, sum(size <= HANDLE_BYTES for size in sizes))
         raise InvalidInput(
             f"{list(images)[most]}.image: {len(resized)} images are more than {most}, the most for this encoder"
         )

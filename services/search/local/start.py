@@ -182,7 +182,7 @@ def _explain(settings: SearchSettings) -> None:
     service = settings.service
     encoder = service.load_encoder()
     registry = Registry(settings.composers) if settings.composers else None
-    LoadedComposers(registry, encoder.id, encoder.dim).roll_out(service.rollout)
+    LoadedComposers(registry, encoder).roll_out(service.rollout)
 
     async def open_store() -> None:
         store = GalleryStore.open(path=settings.store, server=service.qdrant, params=service.search)

@@ -18,6 +18,7 @@ from services.search.local.config import LocalConfig
 from services.search.local.start import composer_hint, follow_releases, released_file
 from services.search.rollout import Rollout
 from services.search.settings import ServiceSettings
+from tests.support.named_encoder import NamedEncoder
 
 DIM = 8
 PACKAGED_NAME = "tiny-1"
@@ -43,7 +44,7 @@ def artifact(folder: Path, encoder: str) -> Path:
 
 
 def served(registry: Registry | None, rollout: Rollout | None = None, *, encoder: str = "ours") -> LoadedComposers:
-    composers = LoadedComposers(registry, encoder, DIM)
+    composers = LoadedComposers(registry, NamedEncoder(encoder, DIM))
     composers.roll_out(rollout or Rollout())
     return composers
 

@@ -16,6 +16,7 @@ from scot.composers.architectures import build
 from scot.errors import EncoderMismatch, InvalidInput, NotFound, ScotError
 from services.search.composer.loaded_composers import LoadedComposers
 from services.search.rollout import Rollout
+from tests.support.named_encoder import NamedEncoder
 
 CALLERS = [f"caller-{number}" for number in range(20_000)]
 DIM = 8
@@ -113,7 +114,7 @@ def composers(tmp_path: Path) -> LoadedComposers:
         save_composer(tmp_path / version, module, encoder_id=encoder, dim=DIM, metrics={})
         registry.publish(tmp_path / version, version=version, release=version == "v1")
     (tmp_path / "composers" / "damaged" / "composer.safetensors").write_bytes(b"damaged")
-    loaded = LoadedComposers(registry, "ours", DIM)
+    loaded = LoadedComposers(registry, NamedEncoder("ours", DIM))
     loaded.roll_out(Rollout())
     return loaded
 

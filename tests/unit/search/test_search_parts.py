@@ -28,6 +28,7 @@ from services.search.rpc.turns import parse_edits
 from services.search.rpc.validation import checked_payload
 from services.search.serve_calls import CALLS, drop_reported, public_error
 from services.search.settings import from_args
+from tests.support.named_encoder import NamedEncoder
 
 
 def test_answers_keep_the_order_and_the_window() -> None:
@@ -160,7 +161,7 @@ def test_neighboring_plain_edits_are_one() -> None:
 
 
 def test_composers_stay_loaded_but_not_every_requested_weight() -> None:
-    loaded = LoadedComposers(None, "encoder", 4)
+    loaded = LoadedComposers(None, NamedEncoder("encoder", 4))
     assert loaded.get("sum") is loaded.get("sum")
     assert loaded.get("sum:0.25") is not loaded.get("sum:0.25")
     loaded.roll_out(Rollout("sum:0.25"))

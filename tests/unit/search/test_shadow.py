@@ -32,6 +32,7 @@ from services.search.rollout import Rollout
 from services.search.rpc.limits import SHADOWS
 from services.search.rpc.query import SearchQuery, parse_query
 from tests.support.compose_jobs import job
+from tests.support.named_encoder import NamedEncoder
 
 DIM = 8
 
@@ -69,7 +70,7 @@ def jobs(encoder: Encoder) -> list[ComposeJob]:
 
 
 def rolled_out(rollout: Rollout) -> LoadedComposers:
-    composers = LoadedComposers(None, "any", 0)
+    composers = LoadedComposers(None, NamedEncoder("any", 0))
     composers.roll_out(rollout)
     return composers
 
