@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -12,3 +13,8 @@ class Edit:
     text: str
     weight: float = 1.0
     negative: bool = False
+
+
+def joined(edits: Sequence[str]) -> str:
+    """The texts of plain edits as one text."""
+    return " and ".join(edits)

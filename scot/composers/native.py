@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from scot.baselines import NATIVE
 from scot.composers.artifact import load_composer
 from scot.composers.base import Composer
@@ -17,8 +15,8 @@ from scot.errors import InvalidInput
 class NativeComposer(Sum):
     """embed(pictures, edits); where the start of a query is a vector alone, the sum of vectors.
 
-    Whoever has the pictures calls :meth:`~scot.encoders.base.PairEncoder.encode_pairs` of ``encoder`` with
-    :func:`joined` edits; :meth:`compose` has only vectors, and is the sum.
+        Whoever has the pictures calls :meth:`~scot.encoders.base.PairEncoder.encode_pairs` of ``encoder`` with
+    :func:`~scot.edit.joined` edits; :meth:`compose` has only vectors, and is the sum.
     """
 
     architecture = NATIVE
@@ -40,11 +38,6 @@ def native_composer(encoder: Encoder) -> NativeComposer:
 def default_composer(encoder: Encoder) -> str | None:
     """What answers by an encoder where nothing is released: its packaged composer, or the native one; None: the sum."""
     return packaged_for(encoder.id) or (NATIVE if isinstance(encoder, PairEncoder) else None)
-
-
-def joined(edits: Sequence[str]) -> str:
-    """Several edits as one text."""
-    return ", ".join(edits)
 
 
 def open_composer(name: str, registry: Registry | None, encoder: Encoder) -> Composer:

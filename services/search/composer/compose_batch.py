@@ -14,7 +14,7 @@ import torch
 from scot.baselines import NATIVE
 from scot.composers import Composer, NativeComposer
 from scot.composers.base import States, padded
-from scot.composers.native import joined
+from scot.edit import joined
 from scot.errors import InvalidInput
 from services.search.composer.conversation import Composition, query_vector, split, unit
 from services.search.composer.embedding_cache import CachedEncoder, Embedded, Pair
@@ -92,6 +92,8 @@ def _native(
     The others are composed by their vectors, by the sum, whose name they tell.
     """
     asking = {place: job for place, job in jobs.items() if isinstance(composers[place], NativeComposer)}
+    if not asking:
+        return {}
     pictures = _unseen_pictures(asking)
     keys = {id(picture): _item_key(encoder, asking[place]) for place, picture in pictures.items()}
     shown = _items(asking, dict(zip(pictures, encoder.pixels([*pictures.values()], keys=keys), strict=True)))

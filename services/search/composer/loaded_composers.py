@@ -22,7 +22,7 @@ from scot.composers import (
 )
 from scot.composers.artifact import read_config, read_metrics
 from scot.encoders.base import Encoder, PairEncoder
-from scot.errors import EncoderMismatch, NotFound, ScotError, Unavailable
+from scot.errors import EncoderMismatch, InvalidInput, NotFound, ScotError, Unavailable
 from services.search.composer.messages import ComposeJob
 from services.search.rollout import Rollout
 
@@ -114,7 +114,10 @@ class LoadedComposers:
         if name.partition(":")[0] in BASELINES:
             return baseline(name)
         if name == NATIVE:
-            return native_composer(self._encoder)
+            try:
+                return native_composer(self._encoder)
+            except InvalidInput as error:
+                raise NotFound(str(error)) from None
         if self._registry is None and name not in packaged_composers():
             own = default_composer(self._encoder)
             known = (own, *BASELINES) if own else BASELINES

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from scot.client import Edit
+from scot.edit import Edit, joined
 from scot.errors import InvalidInput
 from scot.v1 import search_pb2
 from services.search.rpc import limits
@@ -137,7 +137,7 @@ def parse_edits(field: str, messages: list[search_pb2.Edit]) -> tuple[Edit, ...]
             raise InvalidInput(f"{field}[{place}].weight: must be between 0 and 1")
         edit = Edit(text, weight, message.negative)
         if edits and all(each.weight == 1.0 and not each.negative for each in (edits[-1], edit)):
-            edits[-1] = Edit(f"{edits[-1].text} and {text}")
+            edits[-1] = Edit(joined([edits[-1].text, text]))
         else:
             edits.append(edit)
     return tuple(edits)
