@@ -51,7 +51,7 @@ class BootstrapConfig:
     """
 
     encoder: str = "tiny"
-    """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO, local-dir:PATH or blip2:…"""
+    """tiny, NAME/PRETRAINED, hf-hub:ORG/REPO, local-dir:PATH, blip2:… or st:…"""
     images: str = ""
     """A folder of images like those to search, without captions: they show where images lie (docs/bootstrap.md)."""
     composers: str = "composers"

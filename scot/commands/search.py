@@ -74,7 +74,7 @@ class SearchConfig:
     rerank: int = 0
     """Let the service's vision-language model judge so many of the first hits, at most 100; 0: not."""
     composer: str = ""
-    """A composer version, tiny-1, sum, slerp, text_only or image_only; by default the one that `scot status` shows."""
+    """A composer version, tiny-1, native, sum, slerp, text_only or image_only; by default the one of `scot status`."""
     collection: str = ""
     """Which collection; by default the service's own."""
     json: bool = False

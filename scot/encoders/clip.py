@@ -139,6 +139,6 @@ def _split(name: str) -> tuple[str, str | None]:
     if not slash or not model or not tag:
         raise InvalidInput(
             f"encoder {name!r} is not tiny, NAME/PRETRAINED (ViT-L-14/openai), hf-hub:ORG/REPO, local-dir:PATH, "
-            "blip2:ORG/REPO or blip2:local-dir:PATH"
+            "blip2:ORG/REPO, blip2:local-dir:PATH, st:ORG/REPO or st:local-dir:PATH"
         )
     return model, tag

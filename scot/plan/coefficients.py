@@ -68,7 +68,8 @@ class Coefficients:
 
     def encoder(self, name: str) -> EncoderSize:
         """An encoder as other commands name it, such as ViT-L-14/openai. Raises InvalidInput when it is unknown."""
-        model = name.partition("/")[0].removesuffix("-quickgelu")
+        named = name.partition("?")[0].rpartition("/")[2] if name.startswith("st:") else name.partition("/")[0]
+        model = named.removesuffix("-quickgelu")
         if model not in self.encoders:
             raise InvalidInput(f"the encoder {name!r} is unknown to the plan; known: {', '.join(self.encoders)}")
         return self.encoders[model]

@@ -56,7 +56,7 @@ class Workload:
     llm_billions: float = 7.6
     """Billions of parameters of the language model (--engine vllm)."""
     encoder: str = "ViT-L-14/openai"
-    """Which encoder: tiny, or NAME/PRETRAINED of open_clip."""
+    """Which encoder: tiny, NAME/PRETRAINED of open_clip, or st:Qwen/Qwen3-VL-Embedding-2B."""
     states: States = "none"
     """Hidden states in the embedding cache, for composers that read them."""
     steps: int = 1_500

@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "data": SMALL,
     "worlds": SMALL | {"data"},
     "encoders": SMALL | {"data"},
-    "composers": SMALL | {"data"},
+    "composers": SMALL | {"data", "encoders"},
     "embeddings": SMALL | {"data", "encoders", "composers"},
     "edits": SMALL | {"data", "encoders", "embeddings", "v1"},
     "index": SMALL | {"data", "encoders", "embeddings", "v1"},

@@ -13,7 +13,20 @@ from scot import cli
 from tests.support.source_imports import LIBRARY, ROOT, imported, modules
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-RUNTIME_EXTRAS = ("data", "encoders", "index", "serve", "web", "train", "demo", "edits", "k8s", "otel", "heic")
+RUNTIME_EXTRAS = (
+    "data",
+    "encoders",
+    "embedders",
+    "index",
+    "serve",
+    "web",
+    "train",
+    "demo",
+    "edits",
+    "k8s",
+    "otel",
+    "heic",
+)
 URL_EXTRAS = ("s3", "gcs", "hf", "http")
 
 # The distribution of a module, where its name is another one.
@@ -29,6 +42,7 @@ DISTRIBUTIONS = {
     "python_multipart": "python-multipart",
     "qdrant_client": "qdrant-client",
     "qdrant_edge": "qdrant-edge-py",
+    "sentence_transformers": "sentence-transformers",
     "textual_image": "textual-image",
     "yaml": "pyyaml",
 }

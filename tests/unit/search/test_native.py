@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from scot.client import Edit, NewItem, Reference, ScotClient, SearchResult, Turn
 from scot.composers import native_composer
 from scot.encoders import PairEncoder, load_encoder
+from scot.encoders.embedder import Embedder
 from scot.errors import NotFound
 from scot.worlds.wardrobe import Wardrobe
 from services.search.composer.compose_batch import compose_batch
 from services.search.composer.embedding_cache import CachedEncoder
-from services.search.composer.messages import Composed
+from services.search.composer.messages import Composed, ComposeJob, IndexedItem
 from services.search.settings import from_args
 from tests.support.compose_jobs import job
 from tests.support.random_embedder import save_random_qwen3_vl
@@ -143,6 +145,33 @@ def test_a_service_of_another_encoder_has_none(tmp_path: Path) -> None:
         with pytest.raises(NotFound, match="does not embed a picture and a text together"):
             client.search(edits=EDIT, image=pictures()["item 0"], composer="native")
         assert "native" not in {info.name for info in client.composers()}
+
+
+def test_a_query_is_one_pass_of_the_model(encoder: PairEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its picture nor its edit is embedded alone; an item's picture is once, to compare it with the vector."""
+    passes: list[int] = []
+    features = Embedder._features
+
+    def counted(self: Embedder, inputs: list[dict[str, Any]], task: str) -> torch.Tensor:
+        passes.append(len(inputs))
+        return features(self, inputs, task)
+
+    monkeypatch.setattr(Embedder, "_features", counted)
+    pixels, cached = [encoder.preprocess(each) for each in pictures().values()], CachedEncoder(encoder, 2**20)
+
+    def made(*jobs: ComposeJob) -> int:
+        passes.clear()
+        native = native_composer(encoder)
+        told = [each.composer for each in compose_batch(cached, lambda _: native, jobs) if isinstance(each, Composed)]
+        assert told == ["native"] * len(jobs)
+        return sum(passes)
+
+    assert made(job(EDIT, image=pixels[0]), job(MORE, image=pixels[0]), job(EDIT, image=pixels[1])) == 3
+    assert made(job(EDIT, image=pixels[0].copy())) == 0
+    vector = encoder.encode_pixels(pixels[2:3])[0]
+    item = {"item": IndexedItem("gallery", "item 2"), "vector": vector, "picture": pixels[2]}
+    assert made(job(EDIT, **item)) == 2
+    assert made(job(MORE, **item)) == 1
 
 
 def test_too_many_pictures_are_refused_alone(encoder: PairEncoder) -> None:
