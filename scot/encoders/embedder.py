@@ -187,16 +187,18 @@ def _place(name: str) -> tuple[str, int | None]:
 
 @contextmanager
 def _all_weights(name: str) -> Iterator[None]:
-    """Refuse a model with weights missing, which would be random: transformers only logs it."""
+    """Refuse a model with weights missing, which would be random: transformers only logs it, in a table."""
     reports: list[str] = []
     logger = logging.getLogger("transformers.modeling_utils")
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: reports.append(record.getMessage())  # type: ignore[method-assign]
+    propagated, logger.propagate = logger.propagate, False  # a head that no embedder has is reported too
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+        logger.propagate = propagated
     if lost := re.findall(r"^(\S+)\s*\|\s*MISSING", "\n".join(reports), re.MULTILINE):
         raise InvalidInput(f"encoder {name!r} is incomplete: its weights lack {lost[0]} and {len(lost) - 1} others")
 
