@@ -167,8 +167,10 @@ def _list_served(config: ListConfig) -> int:
         return 0
     if not found:
         raise NotFound("the service has no collection yet; `scot index` makes one")
-    rows = [(each.collection, f"{each.items:,}", each.encoder, str(each.dim)) for each in found]
-    print_columns([("collection", "items", "encoder", "dimension"), *rows])
+    rows = [
+        (each.collection, f"{each.items:,}", each.encoder, str(each.dim), f"{each.caption_weight:g}") for each in found
+    ]
+    print_columns([("collection", "items", "encoder", "dimension", "caption weight"), *rows])
     return 0
 
 
@@ -238,17 +240,18 @@ def _in(place: StorePlace, work: Callable[[GalleryStore], Awaitable[T]], *, crea
     return asyncio.run(run())
 
 
-_TITLES = ("collection", "aliases", "items", "encoder", "payload indexes", "quantisation", "state")
+_TITLES = ("collection", "aliases", "items", "encoder", "caption weight", "payload indexes", "quantisation", "state")
 
 
 def _object(row: tuple[str, ...]) -> dict[str, Any]:
     """A row as JSON; of another's collection only its name, its aliases and the reason are known."""
-    name, known, items, encoder, indexes, quantization, state = row
+    name, known, items, encoder, captions, indexes, quantization, state = row
     return {
         "collection": name,
         "aliases": known.split(),
         "items": int(items.replace(",", "")) if items else None,
         "encoder": encoder or None,
+        "caption_weight": float(captions) if captions else None,
         "payload_indexes": indexes.split(),
         "quantization": quantization or None,
         "state": state,
@@ -259,7 +262,8 @@ async def _cells(store: GalleryStore, name: str, known: list[str]) -> tuple[str,
     try:
         info = await store.info(name)
     except EncoderMismatch as error:
-        return (name, " ".join(known), "", "", "", "", str(error))
+        return (name, " ".join(known), "", "", "", "", "", str(error))
     indexes = " ".join(f"{field}:{kind}" for field, kind in sorted(info.payload_index.items()))
     state = "ready" if info.ready else "indexing"
-    return (name, " ".join(known), f"{info.items:,}", info.encoder_id, indexes, info.quantization, state)
+    weight = f"{info.config.caption_weight:g}"
+    return (name, " ".join(known), f"{info.items:,}", info.encoder_id, weight, indexes, info.quantization, state)

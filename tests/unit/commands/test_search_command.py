@@ -258,7 +258,7 @@ def test_status_prints_one_line_of_json(service: Recorded, capsys: pytest.Captur
 
 def test_collections_list_prints_one_line_of_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = ("--store", str(tmp_path / "qdrant"))
-    assert main(["collections", "create", "gallery", *store]) == 0
+    assert main(["collections", "create", "gallery", "--caption-weight", "0.5", *store]) == 0
     capsys.readouterr()
     assert main(["collections", "list", "--json", *store]) == 0
     (found,) = json.loads(capsys.readouterr().out)["collections"]
@@ -269,3 +269,7 @@ def test_collections_list_prints_one_line_of_json(tmp_path: Path, capsys: pytest
         "ready",
     )
     assert found["encoder"].startswith("tiny@")
+    assert found["caption_weight"] == 0.5
+    assert main(["collections", "list", *store]) == 0
+    titles, row = capsys.readouterr().out.splitlines()
+    assert row[titles.index("caption weight") :].startswith("0.5 ")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from scot.client import NewItem, Reference, ScotClient, Turn
+from scot.client import Filter, MatchText, NewItem, Reference, ScotClient, Turn
 from scot.index.payload import point_id
 from scot.index.thumbnails import Thumbnails
 from scot.worlds.wardrobe import Wardrobe
@@ -121,3 +121,14 @@ def test_it_can_be_turned_off(folder: Path) -> None:
     with served_here(settings) as target, ScotClient(target) as client:
         client.upsert([NewItem("item 5", image=pictures()["item 5"])])
         np.testing.assert_allclose(composed(client, item_id="item 5"), as_vector(client, "item 5"), atol=1e-5)
+
+
+def test_words_of_a_caption_are_a_condition_beside_the_vectors(client: ScotClient) -> None:
+    captions = {"item 3": ["a linen shirt", "in blue"], "item 4": ["Shirt of LINEN"], "item 5": ["linen", "a shirt"]}
+    shown = pictures()
+    client.upsert([NewItem(name, image=shown[name], payload={"captions": said}) for name, said in captions.items()])
+    query: dict[str, Any] = {"item_id": "item 0", "edits": EDIT, "limit": 20}
+    words = Filter(must=[MatchText("captions", "shirt linen")])
+    both = [hit.item_id for hit in client.search(filter=words, **query).hits]
+    assert set(both) == {"item 3", "item 4"}  # one caption has both words
+    assert both == [hit.item_id for hit in client.search(**query).hits if hit.item_id in both]

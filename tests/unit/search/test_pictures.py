@@ -83,7 +83,7 @@ def test_the_collections_of_the_store_are_listed(
 
     assert asyncio.run(asynchronously()) == found
     assert main(["collections", "list", "--served", "--address", address]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split() == ["another", "1", info.encoder, "32"]
+    assert capsys.readouterr().out.splitlines()[1].split() == ["another", "1", info.encoder, "32", "0"]
 
 
 def test_wrong_requests_are_refused_as_those_of_get(client: ScotClient) -> None:
