@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,9 +82,12 @@ class OpenAIJudge:
             timeout_s=config.rerank_timeout_s,
             retries=1,
         )
+        self._begin = asyncio.Lock()
 
     async def judge(self, question: Question) -> Verdict:
         """See :class:`Judge`."""
+        async with self._begin:  # one candidate in a pass of the event loop: other searches take their steps between
+            await asyncio.sleep(0)
         request: dict[str, Any] = {
             "model": self._model,
             "messages": self._prompt.messages(question.edit, question.reference, question.candidate),

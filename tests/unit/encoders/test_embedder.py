@@ -263,3 +263,16 @@ def test_more_pictures_than_fit_are_refused(loaded: Callable[[str], PairEncoder]
     encoder = loaded("qwen3_vl")
     with pytest.raises(InvalidInput, match="too few for so many pictures"):
         encoder.encode_pairs([[encoder.preprocess(pictures[0])] * 200], [EDIT])
+
+
+@pytest.mark.parametrize("family", [*PROMPTS, "clip"])
+def test_half_precision_has_the_same_id_and_nearly_the_same_vectors(
+    family: str, folders: Callable[[str], Path], loaded: Callable[[str], PairEncoder], pictures: list[Image.Image]
+) -> None:
+    whole, half = loaded(family), load_encoder(f"st:local-dir:{folders(family)}", dtype="bfloat16")
+    assert half.id == whole.id
+    assert isinstance(half, PairEncoder)
+    pixels = [[whole.preprocess(each)] for each in pictures]
+    rows = [encoder.encode_pairs(pixels, [EDIT] * len(pixels))[0] for encoder in (whole, half)]
+    assert rows[1].dtype == np.float32
+    assert (rows[0] * rows[1]).sum(axis=1).min() > 0.98

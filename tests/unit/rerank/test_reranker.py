@@ -148,6 +148,35 @@ def test_a_late_answer_leaves_the_first_order_and_a_later_query_finds_what_was_j
     assert (found.order, found.reason) == ((0, 1, 2, 3), "late")
 
 
+def test_other_searches_take_their_steps_between_candidates() -> None:
+    """No two candidates are prepared in one pass of the event loop, which answers all queries of a gateway."""
+
+    async def main() -> list[int]:
+        with chat_endpoint(blue, "vlm") as url:
+            judge = OpenAIJudge(RerankConfig(rerank_url=url, rerank_model="vlm"))
+            reranker, passes, post = Reranker(judge), [0], judge._endpoint.client.post
+            seen: list[int] = []
+
+            async def count() -> None:
+                while True:
+                    passes[0] += 1
+                    await asyncio.sleep(0)
+
+            def noted(*args: Any, **more: Any) -> Any:
+                seen.append(passes[0])
+                return post(*args, **more)
+
+            judge._endpoint.client.post = noted  # type: ignore[method-assign]
+            counting = asyncio.create_task(count())
+            await reranker.rerank("make it blue", PICTURES[0], PICTURES, weight=1.0)
+            counting.cancel()
+            await reranker.close()
+            return seen
+
+    seen = asyncio.run(main())
+    assert len(set(seen)) == len(PICTURES)
+
+
 def test_a_dead_endpoint_leaves_the_first_order() -> None:
     async def main() -> Reranking:
         with socket.socket() as taken:  # bound, and nobody listens
