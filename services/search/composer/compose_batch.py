@@ -76,9 +76,7 @@ def compose_batch(
     truncated = {place: any(each.truncated for each in texts[place]) for place in live}
     return [
         answer
-        if isinstance(answer := answers[place], Exception)
-        else answer
-        if isinstance(answer, Composed)
+        if isinstance(answer := answers[place], Exception | Composed)
         else Composed(answer, _answered_by(job, composers[place]), truncated[place])
         for place, job in enumerate(jobs)
     ]
