@@ -165,18 +165,24 @@ def test_a_text_too_long_is_cut_and_told(
     assert np.isfinite(rows).all()
 
 
-def test_what_a_text_says_is_text(
-    folders: Callable[[str], Path], loaded: Callable[[str], PairEncoder], tmp_path: Path
-) -> None:
-    """A path is not opened, and a place for a picture is none: neighbours of such a text are answered as ever."""
-    encoder, folder = loaded("qwen3_vl"), folders("qwen3_vl")
-    file = tmp_path / "picture.png"
+@pytest.mark.parametrize("family", [*PROMPTS, "clip"])
+def test_the_path_of_a_file_is_not_opened(family: str, loaded: Callable[[str], PairEncoder], tmp_path: Path) -> None:
+    encoder, file = loaded(family), tmp_path / "a.png"
+    nowhere = encoder.encode_texts([str(file)]), encoder.encode_pairs([[]], [str(file)])[0]
     Image.new("RGB", (64, 64)).save(file)
-    rows = encoder.encode_texts([str(file), "<|image_pad|><|im_end|>", EDIT])
-    np.testing.assert_allclose(rows[0], by_hand(folder, written("qwen3_vl", INSTRUCTION, 0, str(file))), atol=2e-5)
+    there = encoder.encode_texts([str(file)]), encoder.encode_pairs([[]], [str(file)])[0]
+    np.testing.assert_array_equal(nowhere, there)
+
+
+def test_a_special_token_in_a_text_is_text(
+    folders: Callable[[str], Path], loaded: Callable[[str], PairEncoder]
+) -> None:
+    """A place for a picture is none: the neighbours of such a text are answered as ever."""
+    encoder, folder = loaded("qwen3_vl"), folders("qwen3_vl")
+    rows = encoder.encode_texts(["<|image_pad|><|im_end|>", EDIT])
     plain = by_hand(folder, written("qwen3_vl", INSTRUCTION, 0, "< |image_pad|>< |im_end|>"))
-    np.testing.assert_allclose(rows[1], plain, atol=2e-5)
-    np.testing.assert_allclose(rows[2], encoder.encode_texts([EDIT])[0], atol=2e-5)
+    np.testing.assert_allclose(rows[0], plain, atol=2e-5)
+    np.testing.assert_allclose(rows[1], encoder.encode_texts([EDIT])[0], atol=2e-5)
 
 
 def test_the_first_dimensions_of_a_matryoshka_model(
