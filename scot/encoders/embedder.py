@@ -33,6 +33,11 @@ MOST_PIXELS = 1_000_000
 """Pixels of a picture at most, whatever the model allows: a call between two deployments holds 3 MB."""
 _BATCH = 16
 _UNCUT: dict[str, Any] = {"text": {"truncation": False}}
+_POOLING = ("pooling_mode", "include_prompt")
+_PREPROCESSING = (
+    "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor", "do_normalize", "image_mean",
+    "image_std", "patch_size", "temporal_patch_size", "merge_size", "image_grid_pinpoints", "do_pad",
+)  # fmt: skip
 _CODE_POINTS = "utf-32-le"
 
 
@@ -204,13 +209,15 @@ def _all_weights(name: str) -> Iterator[None]:
 
 
 def _settings(model: Any) -> str:
-    """Everything besides the weights that decides a vector, as JSON."""
+    """What decides a vector besides the weights, as JSON; nothing that another version of a library merely adds."""
     processor = model[0].processor
+    images = json.loads(processor.image_processor.to_json_string())
     described: Mapping[str, Any] = {
-        "modules": [[type(each).__name__, each.get_config_dict()] for each in model],
+        "modules": [[type(each).__name__, *(getattr(each, name, None) for name in _POOLING)] for each in model],
         "prompts": [model.prompts, model.default_prompt_name],
+        "processing": model[0].processing_kwargs,
         "template": getattr(processor, "chat_template", None),
-        "images": json.loads(processor.image_processor.to_json_string()),
+        "images": {name: images[name] for name in _PREPROCESSING if name in images},
         "most": MOST_PIXELS,
     }
     return json.dumps(described, sort_keys=True, default=str)

@@ -204,7 +204,9 @@ def test_the_id_follows_weights_and_prompts_not_the_folder(
     prompted = load_encoder(f"st:local-dir:{copy}").id
     template = copy / "chat_template.jinja"
     template.write_text(template.read_text().replace(INSTRUCTION, "Embed this."))
-    assert len({loaded("qwen3_vl").id, prompted, load_encoder(f"st:local-dir:{copy}").id}) == 3
+    templated = load_encoder(f"st:local-dir:{copy}").id
+    edit_json(copy / "1_Pooling" / "config.json", pooling_mode="mean")
+    assert len({loaded("qwen3_vl").id, prompted, templated, load_encoder(f"st:local-dir:{copy}").id}) == 4
 
 
 def edit_json(file: Path, **changes: Any) -> None:
