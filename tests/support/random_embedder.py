@@ -57,8 +57,10 @@ def save_random_qwen3_vl(folder: Path, **changes: Any) -> Path:
     processor = Qwen3VLProcessor(
         Qwen2VLImageProcessor(**pixels), tokenizer, Qwen3VLVideoProcessor(**pixels), chat_template=_QWEN
     )
+    text = _text_config(tokenizer, head_dim=32, pad_token_id=tokenizer.pad_token_id)
+    text["rope_parameters"]["mrope_interleaved"] = True  # as published; vLLM reads it
     config = Qwen3VLConfig(
-        text_config=_text_config(tokenizer, head_dim=32, pad_token_id=tokenizer.pad_token_id),
+        text_config=text,
         vision_config={
             "depth": 2, "hidden_size": 64, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": DIM,
             "deepstack_visual_indexes": [0], "num_position_embeddings": 64, "initializer_range": 0.1,
