@@ -11,7 +11,6 @@ import grpc
 from scot.channels import SERVING, FinalStatus
 from scot.client import _messages as messages
 from scot.client._connection import Connection, from_rpc
-from scot.client._hedging import AsyncHedged
 from scot.client._query import facets_request, search_request
 from scot.client._types import (
     CollectionInfo,
@@ -28,6 +27,7 @@ from scot.client._types import (
     UpsertResult,
 )
 from scot.errors import ScotError, Unavailable
+from scot.hedging import AsyncHedged
 from scot.index.filters import Filter
 from scot.v1 import index_pb2, search_pb2
 
@@ -42,7 +42,7 @@ class AsyncScotClient(Connection):
     async def search(self, *, timeout: float | None = None, **query: Unpack[Query]) -> SearchResult:
         """See :meth:`scot.client.ScotClient.search`."""
         request = search_request(query)
-        method = AsyncHedged(self._search.ComposeSearch, self._second_search.ComposeSearch, self._hedges)
+        method = AsyncHedged([each.ComposeSearch for each in self._searches], self._hedges)
         return await self._call(method, request, messages.search_result, timeout)
 
     async def search_many(
@@ -148,9 +148,9 @@ class AsyncScotClient(Connection):
             return False
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self._channel.close()
-        await self._second_channel.close()
+        """Close the connections."""
+        for channel in self._channels:
+            await channel.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import grpc
 
-from scot.channels import APART, SEARCH_OPTIONS, open_channel, proxy_of
+from scot.channels import SEARCH_OPTIONS, proxy_of
 from scot.client import _checks as checks
-from scot.client._hedging import HedgeBudget
 from scot.errors import GRPC_STATUS, InvalidInput, Overloaded, ScotError, Unavailable
+from scot.hedging import Hedges, open_channels
 from scot.keys import key_of
 from scot.v1 import index_pb2_grpc, search_pb2_grpc
 
@@ -42,14 +42,22 @@ class Connection:
         if checks.instance("bulk", bulk, bool):
             self._metadata.append(("x-priority", "bulk"))
         credentials = grpc.ssl_channel_credentials() if tls else None
-        self._channel = open_channel(self._grpc, target, credentials, SEARCH_OPTIONS)
-        # Of its own connection, which may lead to another replica; it connects with its first call.
-        self._second_channel = open_channel(self._grpc, target, credentials, [*SEARCH_OPTIONS, APART])
-        self._second_search: Any = search_pb2_grpc.SearchServiceStub(self._second_channel)
-        self._hedges = HedgeBudget()
-        self._search: Any = search_pb2_grpc.SearchServiceStub(self._channel)
-        self._index: Any = index_pb2_grpc.IndexServiceStub(self._channel)
-        self._health: Any = self._channel.unary_unary(_HEALTH)
+        self._channels = open_channels(self._grpc, target, credentials, SEARCH_OPTIONS)
+        self._hedges = Hedges()
+        self._searches: list[Any] = [search_pb2_grpc.SearchServiceStub(each) for each in self._channels]
+        self._indexes: list[Any] = [index_pb2_grpc.IndexServiceStub(each) for each in self._channels]
+
+    @property
+    def _search(self) -> Any:
+        return self._searches[self._hedges.first]
+
+    @property
+    def _index(self) -> Any:
+        return self._indexes[self._hedges.first]
+
+    @property
+    def _health(self) -> Any:
+        return self._channels[self._hedges.first].unary_unary(_HEALTH)
 
     def _options(self, timeout: float | None) -> dict[str, Any]:
         return {"timeout": self._timeout(timeout, self.timeout), "metadata": self._metadata}

@@ -11,7 +11,6 @@ import grpc
 from scot.channels import SERVING
 from scot.client import _messages as messages
 from scot.client._connection import Connection, from_rpc
-from scot.client._hedging import Hedged
 from scot.client._query import facets_request, search_request
 from scot.client._types import (
     CollectionInfo,
@@ -28,6 +27,7 @@ from scot.client._types import (
     UpsertResult,
 )
 from scot.errors import ScotError, Unavailable
+from scot.hedging import Hedged
 from scot.index.filters import Filter
 from scot.v1 import index_pb2, search_pb2
 
@@ -52,7 +52,7 @@ class ScotClient(Connection):
 
     def search(self, *, timeout: float | None = None, **query: Unpack[Query]) -> SearchResult:
         """Find images like the reference, changed as the edits say; :class:`Query` explains the arguments."""
-        method = Hedged(self._search.ComposeSearch, self._second_search.ComposeSearch, self._hedges)
+        method = Hedged([each.ComposeSearch for each in self._searches], self._hedges)
         return self._call(method, search_request(query), messages.search_result, timeout)
 
     def search_many(
@@ -163,9 +163,9 @@ class ScotClient(Connection):
             return False
 
     def close(self) -> None:
-        """Close the connection."""
-        self._channel.close()
-        self._second_channel.close()
+        """Close the connections."""
+        for channel in self._channels:
+            channel.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""The gRPC connection to the search service."""
+"""The gRPC connections to the search service."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from scot.channels import SEARCH_OPTIONS, SERVING, FinalStatus, open_channel
+from scot.channels import SEARCH_OPTIONS, SERVING, FinalStatus
+from scot.hedging import AsyncHedged, Hedges, open_channels
 from services.web.methods import METHODS, Method
 from services.web.problems import OTHER_VERSION, Problem, from_rpc
 
 Metadata = Sequence[tuple[str, str]]
 _HEALTH = "/grpc.health.v1.Health/Check"
 _HEALTH_S = 3.0
+_SEARCH = "scot.v1.SearchService.ComposeSearch"
 
 
 class Upstream:
@@ -30,13 +32,21 @@ class Upstream:
     def __init__(self, address: str, *, tls: bool = False, timeout_s: float = 30.0) -> None:
         self._timeout_s = timeout_s
         credentials = grpc.ssl_channel_credentials() if tls else None
-        self._channel = open_channel(grpc.aio, address, credentials, SEARCH_OPTIONS)
-        self._stubs = {method.full_name: self._stub(method) for method in METHODS}
-        self._health = self._channel.unary_unary(_HEALTH)
+        self._channels = open_channels(grpc.aio, address, credentials, SEARCH_OPTIONS)
+        self._hedges = Hedges()
+        self._stubs = {
+            method.full_name: [self._stub(channel, method) for channel in self._channels] for method in METHODS
+        }
+        self._stubs |= {_HEALTH: [channel.unary_unary(_HEALTH) for channel in self._channels]}
+        self._search = AsyncHedged(self._stubs[_SEARCH], self._hedges)
 
-    def _stub(self, method: Method) -> Any:
+    def _best(self, name: str) -> Any:
+        return self._search if name == _SEARCH else self._stubs[name][self._hedges.first]
+
+    @staticmethod
+    def _stub(channel: Any, method: Method) -> Any:
         kind = f"{_kind(method.client_streaming)}_{_kind(method.server_streaming)}"
-        return getattr(self._channel, kind)(
+        return getattr(channel, kind)(
             method.grpc_path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
@@ -45,7 +55,7 @@ class Upstream:
     async def call(self, method: Method, request: Message, metadata: Metadata) -> Any:
         """One response. Raises Problem."""
         try:
-            return _readable(await self._stubs[method.full_name](request, timeout=self._timeout_s, metadata=metadata))
+            return _readable(await self._best(method.full_name)(request, timeout=self._timeout_s, metadata=metadata))
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
         except grpc.aio.UsageError as error:  # the channel is closed
@@ -54,7 +64,7 @@ class Upstream:
     async def stream(self, method: Method, requests: Sequence[Message], metadata: Metadata) -> AsyncIterator[Message]:
         """The responses of a stream. Raises Problem."""
         given = iter(requests) if method.client_streaming else requests[0]
-        call = self._stubs[method.full_name](given, metadata=metadata)
+        call = self._best(method.full_name)(given, metadata=metadata)
         status = FinalStatus(call)
         try:
             while (response := await asyncio.wait_for(call.read(), self._timeout_s)) is not grpc.aio.EOF:
@@ -69,13 +79,14 @@ class Upstream:
     async def serving(self) -> bool:
         """Whether the service answers and reports that it serves."""
         try:
-            return bool(await self._health(b"", timeout=_HEALTH_S) == SERVING)
+            return bool(await self._best(_HEALTH)(b"", timeout=_HEALTH_S) == SERVING)
         except grpc.aio.AioRpcError:
             return False
 
     async def close(self) -> None:
-        """Close the connection; calls under way are cancelled."""
-        await self._channel.close()
+        """Close the connections; calls under way are cancelled."""
+        for channel in self._channels:
+            await channel.close()
 
 
 def _kind(streaming: bool) -> str:

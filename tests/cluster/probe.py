@@ -6,19 +6,22 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import urllib3
 
 from scot.client import ScotClient
 from scot.errors import ScotError
 from scot.v1 import search_pb2, search_pb2_grpc
 
 TIMEOUT_S = 10.0
+LATE_S = 2.0
 _IN_A_ROW = 15
+_OK = "OK"
 
 
 HEADER = (
@@ -28,20 +31,19 @@ HEADER = (
 
 
 @dataclass(slots=True)
-class Step:
-    """What one step cost: of ``calls`` how many failed, by code, and the seconds until the last failure had passed."""
+class Cost:
+    """What one step cost one caller."""
 
-    name: str
-    began: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0
     calls: int = 0
     failed: Counter[str] = field(default_factory=Counter)
-    failed_without_retry: Counter[str] = field(default_factory=Counter)
+    late: int = 0
+    """Failed calls that began more than two seconds after the step had."""
     recovered_s: float = 0.0
+    """Seconds from the step's beginning until the last failure."""
     longest_gap_s: float = 0.0
-    """The longest time in which the client with retries got no answer."""
+    """The longest time without an answer."""
     latencies_s: list[float] = field(default_factory=list)
-    """Of the answers to the client with retries."""
+    """Of the answers."""
     answered: float = field(default_factory=time.monotonic)
     """When the newest answer came."""
 
@@ -50,31 +52,71 @@ class Step:
         """The 99th percentile of the latencies."""
         return sorted(self.latencies_s)[int(0.99 * len(self.latencies_s))] if self.latencies_s else 0.0
 
+    def add(self, code: str, asked_s: float, latency_s: float) -> None:
+        """A call that began ``asked_s`` into the step has ended."""
+        self.calls += 1
+        if code != _OK:
+            self.failed[code] += 1
+            self.late += asked_s > LATE_S
+            self.recovered_s = asked_s + latency_s
+        else:
+            self.latencies_s.append(latency_s)
+            self.quiet()
+            self.answered = time.monotonic()
+
+    def quiet(self) -> None:
+        """Count the time since the newest answer."""
+        self.longest_gap_s = max(self.longest_gap_s, time.monotonic() - self.answered)
+
+
+@dataclass(slots=True)
+class Step:
+    """What one step cost each caller; its own numbers are those of ``scot.client``."""
+
+    name: str
+    callers: list[str]
+    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+    costs: dict[str, Cost] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.costs = {caller: Cost() for caller in self.callers}
+
+    @property
+    def failed(self) -> Counter[str]:
+        """Calls of ``scot.client`` that failed, by error."""
+        return self.costs["client"].failed
+
     def row(self) -> str:
         """A row of the report."""
-        shown = ", ".join(f"{count} {code}" for code, count in self.failed.items()) or "0"
-        bare = sum(self.failed_without_retry.values())
-        return f"| {self.name} | {self.seconds:.0f} | {self.calls} | {shown} | {bare} | {self.recovered_s:.0f} |"
+        cost, bare = self.costs["client"], sum(self.costs["gRPC"].failed.values())
+        shown = ", ".join(f"{count} {code}" for code, count in cost.failed.items()) or "0"
+        return f"| {self.name} | {self.seconds:.0f} | {cost.calls} | {shown} | {bare} | {cost.recovered_s:.0f} |"
 
 
 class Probe:
-    """Asks ``rate`` times a second, once as ``scot.client`` does and once without its retries.
+    """Asks ``rate`` times a second as ``scot.client`` does, and as often over gRPC without its retries.
 
+    With ``web``, HOST:PORT of a web service, as often over HTTP, and over HTTP with retries of 503 and broken connections.
     No two queries are the same: a gateway answers those that come again without a composer.
     """
 
-    def __init__(self, address: str, api_key: str, item_id: str, edit: str, rate: float = 5.0) -> None:
+    def __init__(
+        self, address: str, api_key: str, item_id: str, edit: str, rate: float = 5.0, *, web: str = ""
+    ) -> None:
         self._item_id, self._edit, self._pause = item_id, edit, 1.0 / rate
         self._client = ScotClient(address, api_key=api_key, timeout=TIMEOUT_S)
         self._channel = grpc.insecure_channel(address, options=[("grpc.enable_retries", 0)])
-        self._metadata = [("authorization", f"Bearer {api_key}")]
-        self._step = Step("before")
-        self._good = 0
+        self._authorization = f"Bearer {api_key}"
+        self._http, self._url = urllib3.PoolManager(maxsize=64), f"http://{web}/v1/compose-search"
         self._numbers = itertools.count()
+        callers: dict[str, Callable[[], str]] = {"client": self._ask, "gRPC": self._ask_bare}
+        if web:
+            callers |= {"HTTP with retries": self._ask_http, "HTTP": lambda: self._ask_http(retries=0)}
+        self._callers = list(callers)
+        self._step, self._good = Step("before", self._callers), 0
         self._lock, self._stop = threading.Lock(), threading.Event()
-        self._threads = [
-            threading.Thread(target=self._ask_for_ever, args=(ask,)) for ask in (self._ask, self._ask_bare)
-        ]
+        self._threads = [threading.Thread(target=self._ask_for_ever, args=each) for each in callers.items()]
         self.composers: Counter[str] = Counter()
 
     def __enter__(self) -> Probe:
@@ -88,17 +130,19 @@ class Probe:
             thread.join()
         self._client.close()
         self._channel.close()
+        self._http.clear()
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """Count what happens within the block, and after it until answers come steadily again."""
         with self._lock:
-            self._step = step = Step(name)
+            self._step = step = Step(name, self._callers)
         yield step
         step.seconds = time.monotonic() - step.began
         self.steady()
         with self._lock:
-            step.longest_gap_s = max(step.longest_gap_s, time.monotonic() - step.answered)
+            for cost in step.costs.values():
+                cost.quiet()
         print(step.row(), flush=True)  # each as it comes: a run that fails has said what it saw
 
     def steady(self, patience_s: float = 600.0) -> None:
@@ -110,46 +154,57 @@ class Probe:
             assert time.monotonic() < end, f"after {patience_s:.0f} s there are no steady answers: {self._step}"
             time.sleep(0.1)
 
-    def _ask_for_ever(self, ask: Any) -> None:
+    def _ask_for_ever(self, caller: str, ask: Callable[[], str]) -> None:
         """One call after another may take its whole deadline; a call a tick does not wait for the one before."""
         calls: list[threading.Thread] = []
         while not self._stop.wait(self._pause):
             calls = [call for call in calls if call.is_alive()]
-            calls.append(threading.Thread(target=ask))
+            calls.append(threading.Thread(target=self._count, args=(caller, ask)))
             calls[-1].start()
         for call in calls:
             call.join()
 
+    def _count(self, caller: str, ask: Callable[[], str]) -> None:
+        step, begun = self._step, time.monotonic()
+        code = ask()
+        with self._lock:
+            step.costs[caller].add(code, begun - step.began, time.monotonic() - begun)
+            if caller == "client":
+                self._good = self._good + 1 if code == _OK else 0
+
     def _next_edit(self) -> str:
         return f"{self._edit} {next(self._numbers)}"
 
-    def _ask(self) -> None:
-        step, begun = self._step, time.monotonic()
+    def _ask(self) -> str:
         try:
             found = self._client.search(item_id=self._item_id, edits=self._next_edit(), limit=3)
-            code = "OK" if len(found.hits) == 3 else "WRONG"
-            self.composers[found.composer] += 1
         except ScotError as error:
-            code = type(error).__name__
-        with self._lock:
-            step.calls += 1
-            self._good = self._good + 1 if code == "OK" else 0
-            if code == "OK":
-                now = time.monotonic()
-                step.latencies_s.append(now - begun)
-                step.longest_gap_s = max(step.longest_gap_s, now - step.answered)
-                step.answered = now
-            else:
-                step.failed[code] += 1
-                step.recovered_s = time.monotonic() - step.began
+            return type(error).__name__
+        self.composers[found.composer] += 1
+        return _OK if len(found.hits) == 3 else "WRONG"
 
-    def _ask_bare(self) -> None:
-        step, request = self._step, search_pb2.ComposeSearchRequest(limit=3)
+    def _ask_bare(self) -> str:
+        request = search_pb2.ComposeSearchRequest(limit=3)
         request.reference.item_id = self._item_id
         request.edits.add(text=self._next_edit())
         try:
             ask: Any = search_pb2_grpc.SearchServiceStub(self._channel).ComposeSearch
-            ask(request, timeout=TIMEOUT_S, metadata=self._metadata)
+            ask(request, timeout=TIMEOUT_S, metadata=[("authorization", self._authorization)])
         except grpc.RpcError as error:
-            with self._lock:
-                step.failed_without_retry[error.code().name] += 1
+            return error.code().name
+        return _OK
+
+    def _ask_http(self, retries: int = 4) -> str:
+        body = {"reference": {"itemId": self._item_id}, "edits": [{"text": self._next_edit()}], "limit": 3}
+        again = urllib3.Retry(
+            retries, allowed_methods=None, status_forcelist=[503], backoff_factor=0.2, raise_on_status=False,
+            respect_retry_after_header=False,
+        )  # fmt: skip
+        try:
+            answer = self._http.request(
+                "POST", self._url, json=body, headers={"authorization": self._authorization}, retries=again,
+                timeout=TIMEOUT_S,
+            )  # fmt: skip
+        except urllib3.exceptions.HTTPError as error:
+            return type(error).__name__
+        return _OK if answer.status == 200 else f"{answer.status}"

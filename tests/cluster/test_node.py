@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import subprocess
 import sys
@@ -37,6 +38,14 @@ pytestmark = [
     ),
     pytest.mark.timeout(3_600),
 ]
+
+
+_MEMORY = """
+cd /sys/fs/cgroup; if [ -d memory ]; then cd memory; fi
+cat memory.current memory.usage_in_bytes 2>/dev/null
+sed -n 's/^\\(total_\\)\\?inactive_file //p' memory.stat | tail -1
+"""
+"""Of the control group of a container, version 2 or 1: the bytes that it uses, and those that are idle page cache."""
 
 
 class Release(Namespace):
@@ -82,6 +91,16 @@ class Release(Namespace):
         """The uids of Ray's pods."""
         found = self.get("pods", "-l", "app.kubernetes.io/component=search")["items"]
         return {each["metadata"]["name"]: each["metadata"]["uid"] for each in found}
+
+    def print_memory(self) -> None:
+        """What each pod uses, without page cache that could be dropped, and all together."""
+        used: dict[str, float] = {}
+        for pod in self.get("pods")["items"]:
+            if pod["status"]["phase"] == "Running":
+                said = self.run("kubectl", "exec", pod["metadata"]["name"], "--", "sh", "-c", _MEMORY).stdout.split()
+                used[pod["metadata"]["name"]] = (int(said[0]) - int(said[1])) / 2**30 if len(said) == 2 else math.nan
+        shown = ", ".join(f"{name} {gib:.2f}" for name, gib in used.items())
+        print(f"memory, GiB: {sum(used.values()):.1f} in all: {shown}", flush=True)
 
     def delete(self, node: str) -> None:
         """Delete the head or the worker, and wait until it is gone."""
@@ -184,7 +203,7 @@ def test_a_release_lives(release: Release, tmp_path: Path) -> None:
             with probe.step(f"the {node} pod deleted"):
                 release.delete(node)
                 release.settle()
-        _print_memory(release)
+        release.print_memory()
         with probe.step("a second release in another namespace") as step, removed(Release()) as beside:
             beside.helm("install", "scot", str(HELM), *beside.values, *_fault_tolerance(beside))
             second = until(lambda: beside.address)
@@ -288,12 +307,3 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
     if (process / "cmdline").read_bytes().startswith(b"ray::ServeReplica:search:Composer"):
         os.kill(int(process.name), 9)
 """
-
-
-def _print_memory(release: Release) -> None:
-    """Working set of each Ray pod, from its own cgroup."""
-    for node in ("head", "worker"):
-        name, read = release.pod(node), "cat /sys/fs/cgroup/memory.current /sys/fs/cgroup/memory/memory.usage_in_bytes"
-        got = release.kubectl("exec", name, "-c", f"ray-{node}", "--", "sh", "-c", f"{read} 2>/dev/null || true")
-        if got.split():
-            print(f"memory of the {node} pod, caches included: {int(got.split()[0]) / 2**30:.1f} GiB")

@@ -93,10 +93,10 @@ def test_a_lost_replica_costs_no_caller_an_answer(served: Served) -> None:
                 kill_one(deployment)
                 until_two(deployment)
             steps.append(step)
-            print(f"  longest gap {step.longest_gap_s:.1f} s, p99 {step.p99_s * 1000:.0f} ms")
+            print(f"  longest gap {step.costs['client'].longest_gap_s:.1f} s, p99 {step.costs['client'].p99_s * 1000:.0f} ms")
         with probe.step("a node killed") as step:
             served.cluster.remove_node(next(iter(served.cluster.worker_nodes)), allow_graceful=False)
             time.sleep(20)  # in which Ray notices
         steps.append(step)
-        print(f"  longest gap {step.longest_gap_s:.1f} s, p99 {step.p99_s * 1000:.0f} ms")
+        print(f"  longest gap {step.costs['client'].longest_gap_s:.1f} s, p99 {step.costs['client'].p99_s * 1000:.0f} ms")
     assert not [step for step in steps if step.failed], steps

@@ -23,6 +23,10 @@ _FULL_S = 1.0
 """How long Serve's own limit is valid; after that there may be more gateways, or faster ones."""
 _WEIGHT = 0.05
 """Of the newest call in the running mean."""
+_FORGET_S = 1.0
+"""A call that took less than the mean counts for as much of it as the part of this time that it is old."""
+_TRY_S = 0.25
+"""Where none was let in for so long, one is, whatever is expected: or a service that was away would refuse for ever."""
 _MANY = MAX_AT_WORK // 4
 _MOST_KEYS = 10_000
 
@@ -72,6 +76,8 @@ class Admission:
         self._call_s = {bulk: (self._clock(), 0.0) for bulk in (False, True)}
         self._alone_s: dict[str, float] = {}  # that a call takes where others are few, by method
         self._share_s: dict[str, float] = {}  # of the service that a call takes where others are many
+        self._learned: dict[str, float] = {}  # when something was last learned of a method
+        self._let_in = {False: self._clock(), True: self._clock()}  # when a call last was, by bulk
         self._known: set[str] = set()
         self._full, self._full_until = 0, 0.0
 
@@ -110,11 +116,12 @@ class Admission:
             if of_owner[owner] >= limit / owners:
                 raise Refused("share", "the service is at its limit, and this API key at its share; try again later")
         expected_s = self.expected_s(arrival)
-        if arrival.remaining_s is not None and expected_s > arrival.remaining_s and of_owner:
+        late = arrival.remaining_s is not None and expected_s > arrival.remaining_s
+        if late and of_owner and self._clock() - self._let_in[arrival.bulk] < _TRY_S:
             raise Refused(
                 "deadline",
                 f"the service answers in about {expected_s:.2f} seconds now, and this call may take "
-                f"{max(0.0, arrival.remaining_s):.2f}; give it more time, or try again later",
+                f"{max(0.0, arrival.remaining_s or 0.0):.2f}; give it more time, or try again later",
             )
 
     @contextmanager
@@ -123,6 +130,7 @@ class Admission:
         owner, of_owner, call = self._owner(arrival.key), self._in_flight[arrival.bulk], InFlight()
         begun, call_s = self._counted(arrival.bulk)
         of_owner[owner] += 1
+        self._let_in[arrival.bulk] = begun
         try:
             yield call
         finally:
@@ -157,4 +165,8 @@ class Admission:
 
     def _learn(self, method: str, took_s: float, calls: float) -> None:
         means, new_s = (self._share_s, took_s / calls) if calls >= _MANY else (self._alone_s, took_s)
-        means[method] = new_s + (1 - _WEIGHT) * (means.get(method, new_s) - new_s)
+        now, mean_s, weight = self._clock(), means.get(method, new_s), _WEIGHT
+        if new_s < mean_s:
+            weight = max(weight, min(1.0, (now - self._learned.get(method, now)) / _FORGET_S))
+        self._learned[method] = now
+        means[method] = new_s + (1 - weight) * (mean_s - new_s)

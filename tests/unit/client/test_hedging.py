@@ -1,4 +1,4 @@
-"""A search that a replica does not answer is asked again on another connection."""
+"""A search that a replica does not answer is asked again on other connections, and later calls use the one that answered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
-from scot.client import AsyncScotClient, ScotClient, _hedging
+from scot import hedging
+from scot.client import AsyncScotClient, ScotClient
 from scot.errors import InvalidInput, ScotError, Unavailable
 from scot.v1 import search_pb2, search_pb2_grpc
 
@@ -42,7 +43,8 @@ class Service(search_pb2_grpc.SearchServiceServicer):
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Service, str]]:
-    monkeypatch.setattr(_hedging, "HEDGE_S", 0.05)
+    monkeypatch.setattr(hedging, "HEDGE_S", 0.05)
+    monkeypatch.setattr(hedging, "AGAIN_S", 0.05)
     found, server = Service(), grpc.server(ThreadPoolExecutor(32))
     search_pb2_grpc.add_SearchServiceServicer_to_server(found, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -80,9 +82,11 @@ def search(target: str, kind: str, times: int = 1) -> list[str]:
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_silent_replica_delays_nobody(service: tuple[Service, str], kind: str) -> None:
     found, target = service
-    found.orders = [SILENT, ANSWERS]
-    assert search(target, kind) == [ANSWERS]
-    assert len(set(found.peers)) == 2  # the second has a connection of its own
+    found.orders = [SILENT, SILENT, ANSWERS]
+    assert search(target, kind, times=2) == [ANSWERS, ANSWERS]
+    first, second, third, next_search = found.peers
+    assert len({first, second, third}) == 3  # connections of their own
+    assert next_search == third
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -117,11 +121,11 @@ def test_a_service_that_is_slow_for_all_is_not_asked_twice_for_all(service: tupl
     async def together() -> None:
         async with AsyncScotClient(target, timeout=10) as client:
             asked = [asyncio.create_task(client.search(edits="blue")) for _ in range(20)]
-            while len(found.peers) < 23:
+            while len(found.peers) < 30:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.5)
             found.end.set()
             await asyncio.gather(*asked)
 
     asyncio.run(together())
-    assert len(found.peers) == 20 + 3
+    assert len(found.peers) == 20 + 10

@@ -94,6 +94,21 @@ def test_callers_who_gave_up_waiting_make_the_estimate_longer_and_failures_do_no
         assert proxy.admission.expected_s(SEARCH) == pytest.approx(expected)
 
 
+def test_a_service_that_was_away_is_tried_and_takes_calls_again_within_seconds() -> None:
+    proxy, search = Proxy(), Arrival("ComposeSearch", remaining_s=1.0)
+    proxy.arrives()
+    proxy.all_end(11.0)  # all that callers saw was their deadlines
+    hangs = ExitStack()
+    hangs.enter_context(proxy.admission.passing(SEARCH))
+    tried, began = 0, proxy.now
+    while proxy.admission.expected_s(SEARCH) > 1.0:
+        tried += proxy.arrives(search) is None
+        proxy.all_end(0.02)
+        assert proxy.now - began < 4
+    assert tried <= 4 * (proxy.now - began)
+    assert proxy.admitted(search, of=10) == 10
+
+
 def test_bulk_gives_way_but_never_starves() -> None:
     proxy, bulk = Proxy(), Arrival("UpsertItems", bulk=True)
     proxy.learns(share_s=0.01)
