@@ -1,8 +1,8 @@
 """Searches that a silent replica does not delay: asked again on other connections, and the first answer counts.
 
-An address of Kubernetes leads each connection to one replica. A replica whose machine has lost its network or power says
-nothing, so a search without an answer is asked on a second connection and then on a third. The connection that answered
-is the one that later calls use. gRPC's hedging (gRFC A6) is not part of its Python library.
+An address of Kubernetes leads each connection to one replica. A replica whose machine has lost its network or power
+says nothing, so a search without an answer is asked on a second connection and then on a third. The connection that
+answered is the one that later calls use. gRPC's hedging (gRFC A6) is not part of its Python library.
 """
 
 from __future__ import annotations

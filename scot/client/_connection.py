@@ -70,7 +70,7 @@ def from_rpc(error: grpc.RpcError, target: str) -> ScotError:
     """The error of a failed call."""
     code: grpc.StatusCode = error.code()
     details = str(error.details() or "")
-    if code is grpc.StatusCode.UNAVAILABLE and ("connect" in details.lower() or "resolution" in details.lower()):
+    if code is grpc.StatusCode.UNAVAILABLE and ("connect" in details.lower() or "resol" in details.lower()):
         return Unavailable(f"no SCOT service answers at {target}{proxy_of(target)}")  # gRPC's own text is about sockets
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         details = f"the service at {target} did not answer in time"

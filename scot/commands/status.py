@@ -44,8 +44,8 @@ def status(config: StatusConfig) -> int:
     """
     if config.wait < 0:
         raise InvalidFlag("--wait must not be negative")
+    _await(config)
     with config.service.client() as client:
-        _await(client, config)
         composers = client.composers()
         collection = _collection(client, config.collection)
     if config.json:
@@ -75,10 +75,10 @@ def answering(composers: Sequence[ComposerInfo]) -> str:
     return f"{answers}{shadow}; also loaded: {others}"
 
 
-def _await(client: ScotClient, config: StatusConfig) -> None:
+def _await(config: StatusConfig) -> None:
     until = time.monotonic() + config.wait
     reported = time.monotonic()
-    while not client.healthy():
+    while not _healthy(config):
         if time.monotonic() >= until:
             address = config.service.address
             raise Unavailable(f"no SCOT service is serving at {address}{proxy_of(address)}")
@@ -86,6 +86,12 @@ def _await(client: ScotClient, config: StatusConfig) -> None:
             reported = time.monotonic()
             print(f"waiting for {config.service.address}", file=sys.stderr, flush=True)
         time.sleep(min(_POLL_S, max(0.0, until - time.monotonic())))
+
+
+def _healthy(config: StatusConfig) -> bool:
+    # With a connection of its own: gRPC looks a name up again after up to two minutes if it did not exist before.
+    with config.service.client() as client:
+        return client.healthy()
 
 
 def _collection(client: ScotClient, name: str) -> CollectionInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from services.web.problems import OTHER_VERSION, Problem, from_rpc
 Metadata = Sequence[tuple[str, str]]
 _HEALTH = "/grpc.health.v1.Health/Check"
 _HEALTH_S = 3.0
+_LOOK_UP_S = 1.0
 _SEARCH = "scot.v1.SearchService.ComposeSearch"
 
 
@@ -30,15 +32,29 @@ class Upstream:
     """
 
     def __init__(self, address: str, *, tls: bool = False, timeout_s: float = 30.0) -> None:
-        self._timeout_s = timeout_s
-        credentials = grpc.ssl_channel_credentials() if tls else None
-        self._channels = open_channels(grpc.aio, address, credentials, SEARCH_OPTIONS)
+        self._timeout_s, self._address = timeout_s, address
+        self._credentials = grpc.ssl_channel_credentials() if tls else None
         self._hedges = Hedges()
+        self._closing: list[asyncio.Future[None]] = []
+        self._open()
+
+    def _open(self) -> None:
+        self._opened = time.monotonic()
+        self._channels = open_channels(grpc.aio, self._address, self._credentials, SEARCH_OPTIONS)
         self._stubs = {
             method.full_name: [self._stub(channel, method) for channel in self._channels] for method in METHODS
         }
         self._stubs |= {_HEALTH: [channel.unary_unary(_HEALTH) for channel in self._channels]}
         self._search = AsyncHedged(self._stubs[_SEARCH], self._hedges)
+
+    def _look_up_again(self, error: grpc.aio.AioRpcError) -> None:
+        """After a name did not exist, gRPC waits for up to two minutes; new channels look it up at once.
+
+        A web service often starts before the Service of the search service is there.
+        """
+        if "resol" in str(error.details()) and time.monotonic() - self._opened > _LOOK_UP_S:
+            self._closing = [asyncio.ensure_future(each.close(self._timeout_s)) for each in self._channels]
+            self._open()
 
     def _best(self, name: str) -> Any:
         return self._search if name == _SEARCH else self._stubs[name][self._hedges.first]
@@ -57,6 +73,7 @@ class Upstream:
         try:
             return _readable(await self._best(method.full_name)(request, timeout=self._timeout_s, metadata=metadata))
         except grpc.aio.AioRpcError as error:
+            self._look_up_again(error)
             raise from_rpc(error) from error
         except grpc.aio.UsageError as error:  # the channel is closed
             raise Problem("UNAVAILABLE", "the web service is stopping; try again") from error
@@ -80,7 +97,8 @@ class Upstream:
         """Whether the service answers and reports that it serves."""
         try:
             return bool(await self._best(_HEALTH)(b"", timeout=_HEALTH_S) == SERVING)
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
+            self._look_up_again(error)
             return False
 
     async def close(self) -> None:

@@ -97,7 +97,7 @@ def test_a_pod_that_ends_has_time_for_what_it_began(objects: Objects) -> None:
 
 def test_collections_have_two_copies_in_a_cluster_of_three(objects: Objects) -> None:
     settings = from_args(serve(objects)["args"])
-    assert (settings.service.collections.replication_factor, settings.hedge_s) == (2, 1.0)
+    assert (settings.service.collections.replication_factor, settings.hedge_s) == (2, 0.5)
     qdrant = named(objects, "scot-qdrant", "StatefulSet")["spec"]
     peers = named(objects, qdrant["serviceName"], "Service")["spec"]
     assert qdrant["replicas"] == 3

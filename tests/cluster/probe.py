@@ -97,7 +97,7 @@ class Step:
 class Probe:
     """Asks ``rate`` times a second as ``scot.client`` does, and as often over gRPC without its retries.
 
-    With ``web``, HOST:PORT of a web service, as often over HTTP, and over HTTP with retries of 503 and broken connections.
+    With ``web``, HOST:PORT of a web service, as often over HTTP, with and without retries.
     No two queries are the same: a gateway answers those that come again without a composer.
     """
 

@@ -35,7 +35,7 @@ from scot.client import NewItem, ScotClient
 from scot.errors import ScotError
 from tests.cluster.namespaces import removed
 from tests.cluster.outside_qdrant import OutsideQdrant
-from tests.cluster.probe import Cost, Probe, Step
+from tests.cluster.probe import LATE_S, Cost, Probe, Step
 from tests.cluster.test_node import Release, until
 from tests.support.rendering import HELM
 
@@ -141,20 +141,27 @@ class Kind:
     whole_s: list[float] = field(default_factory=list)
 
     def row(self, name: str) -> str:
-        """A row of the report; an entry of two numbers is over gRPC, then over HTTP."""
-        by = {caller: [step.costs[caller] for step in self.steps] for caller in self.steps[0].callers}
-        client, bare, retried, http = (by.get(each, []) for each in ("client", "gRPC", "HTTP with retries", "HTTP"))
+        """A row of the report; an entry of two is over gRPC, then over HTTP."""
+
+        def of(seen: Callable[[list[Cost]], object], grpc: str = "client", http: str = "HTTP with retries") -> str:
+            return " / ".join(
+                str(seen([step.costs[caller] for step in self.steps]))
+                for caller in (grpc, http)
+                if caller in self.steps[0].callers
+            )
+
         cells = (
-            name, len(self.steps), _both(client, retried, lambda costs: sum(each.calls for each in costs)),
-            _both(client, retried, _failed), _both(client, retried, lambda costs: sum(each.late for each in costs)),
-            _both(bare, http, _failed), _both(client, retried, lambda costs: round(max(each.longest_gap_s for each in costs), 1)),
-            _both(client, retried, lambda costs: round(max(each.p99_s for each in costs) * 1000)), f"{max(self.whole_s):.0f}",
-        )  # fmt: skip
+            name,
+            len(self.steps),
+            of(lambda costs: sum(each.calls for each in costs)),
+            of(_failed),
+            of(lambda costs: sum(each.late for each in costs)),
+            of(_failed, "gRPC", "HTTP"),
+            of(lambda costs: f"{max(each.longest_gap_s for each in costs):.1f}"),
+            of(lambda costs: f"{max(each.p99_s for each in costs) * 1000:.0f}"),
+            f"{max(self.whole_s):.0f}",
+        )
         return f"| {' | '.join(map(str, cells))} |"
-
-
-def _both(grpc: list[Cost], http: list[Cost], of: Callable[[list[Cost]], object]) -> str:
-    return " / ".join(str(of(costs)) for costs in (grpc, http) if costs)
 
 
 def _failed(costs: list[Cost]) -> str:
@@ -163,10 +170,11 @@ def _failed(costs: list[Cost]) -> str:
     return ", ".join(f"{count} {code}" for code, count in codes.items()) or "0"
 
 
-HEADER = (
-    "| lost | times | calls | failed | of these asked 2 s later | failed without retry | longest gap, s | worst p99, ms | whole again, s |\n"
-    "|---|---|---|---|---|---|---|---|---|"
-)
+COLUMNS = (
+    "lost", "times", "calls", "failed", f"of these after {LATE_S:.0f} s", "failed without retry", "longest gap, s",
+    "worst p99, ms", "whole again, s",
+)  # fmt: skip
+HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
 class Writer:
@@ -278,14 +286,13 @@ def once(release: ReleaseHA, probe: Probe, name: str, kind: Kind) -> None:
         time.sleep(max(0.0, lost + AFTER_S - time.monotonic()))
     kind.steps.append(step)
     for caller, cost in step.costs.items():
-        print(
-            f"  {caller}: {_failed([cost])} failed, {cost.late} late; gap {cost.longest_gap_s:.1f} s, p99 {cost.p99_s * 1000:.0f} ms"
-        )
+        gap, p99 = f"gap {cost.longest_gap_s:.1f} s", f"p99 {cost.p99_s * 1000:.0f} ms"
+        print(f"  {caller}: {_failed([cost])} failed, {cost.late} late; {gap}, {p99}")
     print(f"  whole after {kind.whole_s[-1]:.0f} s; load {os.getloadavg()[0]:.0f}", flush=True)
 
 
 def whole_since(release: ReleaseHA) -> float:
-    """Wait until all is whole, and stays so for a while: what is lost may be noticed late. The moment since when it is."""
+    """The moment since when all is whole. It has to stay so for a while: what is lost may be noticed late."""
     since: float | None = None
 
     def stays() -> bool:

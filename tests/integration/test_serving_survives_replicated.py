@@ -83,6 +83,11 @@ def until_two(deployment: str) -> None:
         time.sleep(0.2)
 
 
+def gap(step: Step) -> str:
+    cost = step.costs["client"]
+    return f"  longest gap {cost.longest_gap_s:.1f} s, p99 {cost.p99_s * 1000:.0f} ms"
+
+
 def test_a_lost_replica_costs_no_caller_an_answer(served: Served) -> None:
     steps: list[Step] = []
     print("\n" + HEADER)
@@ -93,10 +98,10 @@ def test_a_lost_replica_costs_no_caller_an_answer(served: Served) -> None:
                 kill_one(deployment)
                 until_two(deployment)
             steps.append(step)
-            print(f"  longest gap {step.costs['client'].longest_gap_s:.1f} s, p99 {step.costs['client'].p99_s * 1000:.0f} ms")
+            print(gap(step))
         with probe.step("a node killed") as step:
             served.cluster.remove_node(next(iter(served.cluster.worker_nodes)), allow_graceful=False)
             time.sleep(20)  # in which Ray notices
         steps.append(step)
-        print(f"  longest gap {step.costs['client'].longest_gap_s:.1f} s, p99 {step.costs['client'].p99_s * 1000:.0f} ms")
+        print(gap(step))
     assert not [step for step in steps if step.failed], steps

@@ -53,10 +53,14 @@ class Context:
     second_looks: asyncio.Semaphore
     """The places of the queries that wait for verdicts."""
     hedging: Hedging
+    near_composer: DeploymentHandle[Any]
+    """The composers again; a handle that prefers the one of this node."""
 
     async def compose(self, job: ComposeJob) -> Composed:
         """The query vector of a job, of whichever composer replica answers."""
-        composed: Composed = await self.hedging.first(lambda: self.composer.compose.remote(job))
+        composed: Composed = await self.hedging.first(
+            lambda: self.composer.compose.remote(job), lambda: self.near_composer.compose.remote(job)
+        )
         return composed
 
     async def pixels(self, field: str, image: bytes, decoded: Callable[[Image.Image], None] | None = None) -> Pixels:

@@ -24,7 +24,7 @@ from services.access import Keys, Limit, LocalRate, Rate
 from services.search.gateway import index_service, search_service
 from services.search.gateway.context import Context
 from services.search.gateway.health import Health
-from services.search.gateway.hedging import Hedging
+from services.search.gateway.hedging import Hedging, near
 from services.search.gateway.query_cache import QueryCache
 from services.search.gateway.shadow import Shadow
 from services.search.gateway.shared_rates import leased
@@ -95,6 +95,7 @@ class Gateway:
             load_reranker(service.rerank),
             asyncio.Semaphore(SECOND_LOOKS),
             Hedging(settings.hedge_s),
+            near(composer) if settings.hedge_s else composer,
         )
         await self.context.health.prepare(self._prepare)
 

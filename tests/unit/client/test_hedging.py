@@ -1,4 +1,4 @@
-"""A search that a replica does not answer is asked again on other connections, and later calls use the one that answered."""
+"""A search that a replica does not answer is asked again on other connections; the one that answered stays."""
 
 from __future__ import annotations
 

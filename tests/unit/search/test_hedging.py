@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from ray.exceptions import RayActorError, RayTaskError
+from ray.serve._private.handle_options import InitHandleOptions
+from ray.serve.handle import DeploymentHandle
 
 from scot.errors import NotFound
 from services.search.gateway.hedging import _AT_ONCE, Hedging
@@ -76,6 +78,35 @@ def test_a_first_that_answers_late_is_not_lost_with_the_second() -> None:
 def test_without_an_interval_a_call_is_made_once() -> None:
     with pytest.raises(RayActorError):
         first_of(dead, answers, after_s=0.0)
+
+
+def test_after_a_silence_the_replica_that_answered_is_asked_first() -> None:
+    asked: list[str] = []
+    now = 0.0
+
+    def named(name: str, replica: Replica) -> Replica:
+        def call() -> Awaitable[str]:
+            asked.append(name)
+            return replica()
+
+        return call
+
+    async def ask() -> None:
+        nonlocal now
+        hedging = Hedging(AFTER_S, lambda: now)
+        near = named("near", answers)
+        for _ in range(2):
+            assert await hedging.first(named("anywhere", silent), near) == "answered"
+        now += 60.0
+        assert await hedging.first(named("anywhere", answers), near) == "answered"
+
+    asyncio.run(asyncio.wait_for(ask(), 30))
+    assert asked == ["anywhere", "near", "near", "anywhere"]
+
+
+def test_serve_has_the_private_part_that_a_near_handle_uses() -> None:
+    assert InitHandleOptions.create(_prefer_local_routing=True)._prefer_local_routing
+    assert callable(DeploymentHandle._init)
 
 
 def test_a_deployment_that_is_slow_for_all_gets_few_calls_more() -> None:
