@@ -126,9 +126,12 @@ _SEARCH = [{"service": "scot.v1.SearchService"}, {"service": "scot.v1.IndexServi
 SEARCH_OPTIONS: Sequence[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", 64 * 2**20),
     ("grpc.max_send_message_length", -1),
-    ("grpc.service_config", retrying(_SEARCH, attempts=5, first_s=0.2, longest_s=1, growth=2.5)),
+    ("grpc.service_config", retrying(_SEARCH, attempts=5, first_s=0.2, longest_s=1.5, growth=2.5)),
     ("grpc.lb_policy_name", "round_robin"),  # over every address that a name resolves to
-    ("grpc.max_reconnect_backoff_ms", 5_000),  # reconnect soon to a service that restarts
+    # An address of Kubernetes may lead to a replica that has ended until its proxies know: try again soon, and then for
+    # a service that restarts.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
     # A machine that has lost its network or power says nothing. What was sent and is not confirmed for three seconds
     # ends the connection (TCP_USER_TIMEOUT, which gRPC sets if there is a keepalive).
     ("grpc.keepalive_timeout_ms", 3_000),

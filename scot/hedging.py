@@ -1,8 +1,8 @@
 """Searches that a silent replica does not delay: asked again on other connections, and the first answer counts.
 
 An address of Kubernetes leads each connection to one replica. A replica whose machine has lost its network or power
-says nothing, so a search without an answer is asked on a second connection and then on a third. The connection that
-answered is the one that later calls use. gRPC's hedging (gRFC A6) is not part of its Python library.
+says nothing, so a search without an answer is asked on a second connection, then on a third and a fourth. The one that
+answered is what later calls use. gRPC's hedging (gRFC A6) is not part of its Python library.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import grpc
 
 from scot.channels import APART, open_channel
 
-CONNECTIONS = 3
-HEDGE_S = 1.0
+CONNECTIONS = 4
+HEDGE_S = 0.75
 """Seconds without an answer after which a search is asked again."""
-AGAIN_S = 0.5
-"""And after that, once more."""
+AGAIN_S = 0.4
+"""And after that, on each further connection."""
 _EARNED, _MOST = 0.1, 10.0
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 

@@ -41,6 +41,8 @@ spec:
         - {name: HOME, value: /home/scot}
         - {name: HF_HOME, value: {{ ternary "/artifacts/huggingface" "/tmp/huggingface" $values.artifacts.persistence.enabled }}}
         - {name: RAY_SERVE_GRPC_MAX_MESSAGE_SIZE, value: "356515840"}
+        # Processes of Serve start without pandas, and sooner.
+        - {name: __RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR, value: services.search.local.lean_serve.install}
         {{- if eq .node "head" }}
         - {name: RAY_API_SERVER_ADDRESS, value: "http://127.0.0.1:8265"} # of `ray job submit`, in a shell of this pod
         {{- end }}

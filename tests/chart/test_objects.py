@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from scot.keys import digest_of, read_keys
+from services.search.local import lean_serve
 from services.search.rpc.limits import MAX_MESSAGE_BYTES
 from services.search.settings import from_args
 from tests.support.rendering import VALUES_FILES, Objects, kind, only, pod_templates, render
@@ -210,12 +211,13 @@ def test_ray_ports_are_those_kuberay_looks_for() -> None:
     assert cluster["authOptions"] == {"mode": "token", "secretName": "scot-ray-token"}
 
 
-def test_messages_have_the_limit_that_is_documented() -> None:
+def test_messages_have_the_limit_that_is_documented_and_processes_of_serve_start_without_pandas() -> None:
     cluster = only(render(), "RayService")["spec"]["rayClusterConfig"]
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         (container,) = group["template"]["spec"]["containers"]
         environment = {each["name"]: each.get("value") for each in container["env"]}
         assert environment["RAY_SERVE_GRPC_MAX_MESSAGE_SIZE"] == str(MAX_MESSAGE_BYTES)
+        assert environment.items() >= lean_serve.HOOK.items()
 
 
 def test_shared_memory_holds_the_object_store() -> None:

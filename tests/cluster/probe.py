@@ -203,7 +203,7 @@ class Probe:
         try:
             answer = self._http.request(
                 "POST", self._url, json=body, headers={"authorization": self._authorization}, retries=again,
-                timeout=TIMEOUT_S,
+                timeout=urllib3.Timeout(connect=1, read=3 if retries else TIMEOUT_S),
             )  # fmt: skip
         except urllib3.exceptions.HTTPError as error:
             return type(error).__name__

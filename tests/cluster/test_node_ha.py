@@ -248,6 +248,7 @@ def test_no_loss_costs_an_answer(qdrant: OutsideQdrant) -> None:
             print(f"acknowledged: {len(writer.acknowledged)}, missing: {sorted(writer.missing())}")
             assert writer.missing() == set()
         failed = [step for kind in kinds.values() for step in kind.steps if step.failed]
+        print(f"answers by composer: {dict(probe.composers)}")
         release.helm("uninstall", "scot")
     assert not failed, failed
 
@@ -307,16 +308,18 @@ def whole_since(release: ReleaseHA) -> float:
 
 @contextmanager
 def upgraded_meanwhile(release: ReleaseHA) -> Iterator[None]:
-    """Upgrades in place and rollbacks, one after another, while the block runs."""
+    """While the block runs: upgrades in place with another composer, rollbacks, rolling restarts of the web service."""
     stop = threading.Event()
     failures: list[BaseException] = []
 
     def upgrade() -> None:
         try:
-            while not stop.wait(120):
-                release.upgrade(HELM, "--set", "search.gateway.maxQueuedRequests=40")
+            while not stop.wait(90):
+                release.upgrade(HELM, "--set", "search.gateway.maxQueuedRequests=40,search.composer=sum")
                 if not stop.wait(60):
                     release.helm("rollback", "scot")
+                if WEB and not stop.wait(30):
+                    release.kubectl("rollout", "restart", "deployment/scot-web")
         except BaseException as error:
             failures.append(error)
 

@@ -1,8 +1,8 @@
 """Calls to a deployment with several replicas that outlive one of them: asked again when it dies, or when it is silent.
 
 A replica that dies ends its calls with an error of Ray; one whose node has lost its network or power says nothing,
-until Ray notices after some ten seconds. Both calls do the same work, so the first answer is the answer. The second call
-goes to the replica of this node, if there is one: what is silent is elsewhere.
+until Ray notices after some ten seconds. Both calls do the same work, so the first answer is the answer. The second
+call goes to the replica of this node, if there is one: what is silent is elsewhere.
 """
 
 from __future__ import annotations
