@@ -126,7 +126,7 @@ _SEARCH = [{"service": "scot.v1.SearchService"}, {"service": "scot.v1.IndexServi
 SEARCH_OPTIONS: Sequence[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", 64 * 2**20),
     ("grpc.max_send_message_length", -1),
-    ("grpc.service_config", retrying(_SEARCH, attempts=5, first_s=0.2, longest_s=1.5, growth=2.5)),
+    ("grpc.service_config", retrying(_SEARCH, attempts=5, first_s=0.2, longest_s=1, growth=2.5)),
     ("grpc.lb_policy_name", "round_robin"),  # over every address that a name resolves to
     # An address of Kubernetes may lead to a replica that has ended until its proxies know: try again soon, and then for
     # a service that restarts.

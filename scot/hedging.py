@@ -108,6 +108,8 @@ class Hedged(_Hedged):
                         self.hedges.answered(calls[call], len(calls))
                     elif done < len(calls):
                         continue
+                    else:
+                        call = next(iter(calls))  # they say the same, or that there was no time left
                     return call.result()
         finally:
             for call in calls:
@@ -146,7 +148,7 @@ class AsyncHedged(_Hedged):
                             self.hedges.answered(number, len(calls))
                             return await call
                     if not pending:
-                        return await call
+                        return await next(iter(calls.values()))[0]
         finally:
             for task, (call, _) in calls.items():
                 task.cancel()
