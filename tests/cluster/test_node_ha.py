@@ -274,8 +274,10 @@ def kinds_of(release: ReleaseHA, qdrant: OutsideQdrant) -> dict[str, Kind]:
 def node2(away: str, back: str) -> None:
     """Take something from the second node, and give it back."""
     subprocess.run([*NODE2, away], check=True, capture_output=True)
-    time.sleep(AWAY_S)
-    subprocess.run([*NODE2, back], check=True, capture_output=True)
+    try:
+        time.sleep(AWAY_S)
+    finally:
+        subprocess.run([*NODE2, back], check=True, capture_output=True)
 
 
 def once(release: ReleaseHA, probe: Probe, name: str, kind: Kind) -> None:
