@@ -18,18 +18,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TextColumn
-from rich.progress import Progress as Bars
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
 
+# rich is imported where it shows something: a fifth of a second that replicas of the search service do not wait for.
 _EVERY_S = 3.0
 
 
 def report_console(*, stderr: bool = False) -> Console:
     """A console that is wide enough for the tables where it is not a terminal."""
+    from rich.console import Console
+
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(stderr=stderr, width=None if terminal else 110)
 
@@ -52,11 +53,17 @@ class Progress:
     @classmethod
     def on(cls, stream: TextIO) -> Progress:
         """A display on a stream: a bar if it is a terminal, plain lines if not."""
-        return cls(console=Console(file=stream)) if stream.isatty() else cls(partial(_write_line, stream))
+        if not stream.isatty():
+            return cls(partial(_write_line, stream))
+        from rich.console import Console
+
+        return cls(console=Console(file=stream))
 
     def line(self, text: str) -> None:
         """Show one line of text, such as the name of the next step."""
         if self._console is not None:
+            from rich.text import Text
+
             self._console.print(Text(text))
         elif self._write is not None:
             self._write(text)
@@ -75,6 +82,9 @@ class Progress:
             yield task
             task.finish()
             return
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn
+        from rich.progress import Progress as Bars
+
         columns = (SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
         with Bars(*columns, console=self._console) as bars:
             bar = bars.add_task(name, total=total)

@@ -63,5 +63,5 @@ num_replicas: {{ .deployment.replicas }}
 max_replicas_per_node: {{ .search.replicasPerPod }}
 {{- end }}
 # A replica that died is noticed by this check.
-health_check_period_s: 2
+health_check_period_s: 1
 {{- end -}}

@@ -21,6 +21,7 @@ from services.web.problems import Problem
 from services.web.upstream import Upstream
 from tests.support.http_server import http_server
 from tests.support.served_web import Answer, ask, served_web
+from tests.support.unknown_names import UnknownNames
 from tests.unit.web.test_methods import REQUESTS
 
 
@@ -163,34 +164,6 @@ def test_a_stream_that_breaks_ends_with_an_error() -> None:
     assert "10.0.0.1" not in str(events)
 
 
-class Names:
-    """A DNS server that knows no name, and counts how often it was asked."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self.address = f"dns://127.0.0.1:{self._socket.getsockname()[1]}/search.test:9000"
-        self._thread = threading.Thread(target=self._answer)
-
-    def __enter__(self) -> Names:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.sendto(b"", self._socket.getsockname())
-        self._thread.join()
-        self._socket.close()
-
-    def _answer(self) -> None:
-        while True:
-            query, peer = self._socket.recvfrom(512)
-            if not query:
-                return
-            self.asked += 1
-            self._socket.sendto(query[:2] + b"\x81\x83" + query[4:], peer)  # NXDOMAIN
-
-
 def test_a_name_that_does_not_exist_yet_is_looked_up_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream, "_LOOK_UP_S", 0.0)
     (method,) = (each for each in METHODS if each.name == "ListComposers")
@@ -204,6 +177,6 @@ def test_a_name_that_does_not_exist_yet_is_looked_up_again_at_once(monkeypatch: 
             asked.append(names.asked)
         await service.close()
 
-    with Names() as names:
+    with UnknownNames() as names:
         asyncio.run(ask_often())
     assert asked == sorted(set(asked))
