@@ -70,13 +70,16 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* Pods of one workload on different zones and nodes, if possible. Takes selector. */}}
+{{/* Pods of one workload on different zones and nodes, if possible. Takes selector, deployment (true for a Deployment). */}}
 {{- define "scot.spread" -}}
 topologySpreadConstraints:
 {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
   - topologyKey: {{ . }}
     maxSkew: 1
     whenUnsatisfiable: ScheduleAnyway
+    {{- if $.deployment }}
+    matchLabelKeys: [pod-template-hash] # or the pods of a rollout that end would count, and the new ones be left on one node
+    {{- end }}
     labelSelector:
       matchLabels: {{- $.selector | nindent 8 }}
 {{- end }}

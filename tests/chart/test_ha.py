@@ -49,6 +49,8 @@ def test_pods_of_a_kind_are_spread_over_zones_and_nodes(objects: Objects) -> Non
         keys = [each["topologyKey"] for each in spec["topologySpreadConstraints"]]
         assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"], name
         for each in spec["topologySpreadConstraints"]:
+            # A rollout's old pods do not count, which would leave the new ones on one node.
+            assert each.get("matchLabelKeys") == (["pod-template-hash"] if name.startswith("Deployment/") else None)
             assert each["labelSelector"]["matchLabels"].items() <= labels.items(), name
     for found in pod_templates(objects).values():  # no volume of one node brings them together again
         assert "podAffinity" not in found["spec"].get("affinity", {})

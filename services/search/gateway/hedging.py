@@ -2,7 +2,8 @@
 
 A replica that dies ends its calls with an error of Ray; one whose node has lost its network or power says nothing,
 until Ray notices after some ten seconds. Both calls do the same work, so the first answer is the answer. The second
-call goes to the replica of this node, if there is one: what is silent is elsewhere.
+call goes to the replica of this node, if there is one: what is silent is elsewhere. The call that came second is left
+alone, since to cancel a call to a node that is lost blocks Ray's Python, and with it all other calls, for seconds.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Hedging:
     def __init__(self, after_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._after_s, self._clock, self._second = after_s, clock, 0
         self._swapped, self._until = False, 0.0
+        self._left: set[asyncio.Future[Any]] = set()  # calls whose answer nobody needs
 
     async def first(self, anywhere: Call[T], near: Call[T] | None = None) -> T:
         """The first answer of at most two calls: ``anywhere``, then ``near``, or the other way round after a silence.
@@ -73,7 +75,16 @@ class Hedging:
             return answer
         finally:
             for each in calls:
-                each.cancel()
+                if len(calls) == 1:  # the caller has gone
+                    each.cancel()
+                elif not each.done():
+                    self._left.add(each)
+                    each.add_done_callback(self._leave)
+
+    def _leave(self, call: asyncio.Future[Any]) -> None:
+        self._left.discard(call)
+        if not call.cancelled():
+            call.exception()  # or asyncio would report that nobody asked for it
 
     async def _again(self, calls: list[asyncio.Future[T]], call: Call[T]) -> T:
         """A second call beside the first one if that is not done; both are in ``calls``."""

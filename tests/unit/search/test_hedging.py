@@ -80,6 +80,30 @@ def test_without_an_interval_a_call_is_made_once() -> None:
         first_of(dead, answers, after_s=0.0)
 
 
+def test_the_call_that_came_second_is_left_alone_until_it_ends() -> None:
+    async def ask() -> None:
+        ends, cancelled = asyncio.Event(), False
+
+        async def late() -> str:
+            nonlocal cancelled
+            try:
+                await ends.wait()
+            except asyncio.CancelledError:
+                cancelled = True
+                raise
+            return await dead()
+
+        hedging = Hedging(AFTER_S)
+        assert await hedging.first(late, answers) == "answered"
+        assert len(hedging._left) == 1
+        ends.set()
+        while hedging._left:
+            await asyncio.sleep(0)
+        assert not cancelled
+
+    asyncio.run(asyncio.wait_for(ask(), 30))
+
+
 def test_after_a_silence_the_replica_that_answered_is_asked_first() -> None:
     asked: list[str] = []
     now = 0.0
