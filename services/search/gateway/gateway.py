@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -79,6 +79,12 @@ class Gateway:
             )
         else:
             store = GalleryStore.open(server=service.qdrant, params=service.search, thumbnails=settings.thumbnails)
+        hedging, nearer = Hedging(settings.hedge_s), near(composer) if settings.hedge_s else composer
+
+        async def answering() -> str:
+            name: str = await hedging.first(composer.answering.remote, nearer.answering.remote)
+            return name
+
         self.context = Context(
             settings,
             Keys(service.api_keys, logger, rate=_rate(settings, rates)) if service.api_keys else None,
@@ -89,13 +95,13 @@ class Gateway:
             metrics,
             Shadow(store, metrics),
             Health(store, composer),
-            QueryCache(service.cache_mb * 2**20, _answering(composer), metrics.query_looked_up),
+            QueryCache(service.cache_mb * 2**20, answering, metrics.query_looked_up),
             ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
             asyncio.Semaphore(STREAM_QUERIES),
             load_reranker(service.rerank),
             asyncio.Semaphore(SECOND_LOOKS),
-            Hedging(settings.hedge_s),
-            near(composer) if settings.hedge_s else composer,
+            hedging,
+            nearer,
         )
         await self.context.health.prepare(self._prepare)
 
@@ -154,14 +160,6 @@ class Gateway:
     Check = CALLS.unary(health_check, health_pb2.HealthCheckResponse, role=None)
     List = CALLS.unary(health_list, health_pb2.HealthListResponse, role=None)
     Watch = CALLS.streaming(health_watch, role=None)
-
-
-def _answering(composer: DeploymentHandle[Any]) -> Callable[[], Awaitable[str]]:
-    async def ask() -> str:
-        name: str = await composer.answering.remote()
-        return name
-
-    return ask
 
 
 def _rate(settings: SearchSettings, rates: DeploymentHandle[Any] | None) -> Callable[[Limit], Rate]:
