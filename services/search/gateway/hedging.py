@@ -3,7 +3,7 @@
 A replica that dies ends its calls with an error of Ray; one whose node has lost its network or power says nothing,
 until Ray notices after some ten seconds. Both calls do the same work, so the first answer is the answer. The second
 call goes to the replica of this node, if there is one: what is silent is elsewhere. The call that came second is left
-alone, since to cancel a call to a node that is lost blocks Ray's Python, and with it all other calls, for seconds.
+alone: to cancel it is work for the loop that routes all calls, and a replica that is lost does not hear of it.
 """
 
 from __future__ import annotations
