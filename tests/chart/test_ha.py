@@ -73,6 +73,8 @@ def test_the_head_may_go(objects: Objects) -> None:
     assert "appendfsync always" in named(objects, secret["name"], "Secret")["stringData"]["redis.conf"]
     assert secret["key"] in named(objects, secret["name"], "Secret")["stringData"]
     assert spec["excludeHeadPodFromServeSvc"] is True
+    address = spec["rayClusterConfig"]["headGroupSpec"]["headService"]["spec"]
+    assert (address["type"], address["publishNotReadyAddresses"], "clusterIP" in address) == ("ClusterIP", True, False)
 
 
 def test_pods_of_a_lost_node_are_replaced_soon_and_those_with_a_volume_wait(objects: Objects) -> None:
