@@ -25,7 +25,13 @@ HEDGE_S = 0.75
 AGAIN_S = 0.4
 """And after that, on each further connection."""
 _EARNED, _MOST = 0.1, 10.0
-_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+# With these a call waits for the others: its replica has no answer, or no place for one call more.
+_LOST = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
 
 
 def open_channels(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,10 +14,10 @@ import pytest
 
 from scot import hedging
 from scot.client import AsyncScotClient, ScotClient
-from scot.errors import InvalidInput, ScotError, Unavailable
+from scot.errors import InvalidInput, Overloaded, ScotError, Unavailable
 from scot.v1 import search_pb2, search_pb2_grpc
 
-SILENT, AWAY, REFUSES, ANSWERS = "silent", "away", "refuses", "answers"
+SILENT, LATE, AWAY, FULL, REFUSES, ANSWERS = "silent", "late", "away", "full", "refuses", "answers"
 
 
 class Service(search_pb2_grpc.SearchServiceServicer):
@@ -34,6 +35,11 @@ class Service(search_pb2_grpc.SearchServiceServicer):
             order = self.orders.pop(0) if len(self.orders) > 1 else self.orders[0]
         if order == SILENT:
             self.end.wait(30)
+        if order == LATE:
+            while len(self.peers) < 4:
+                time.sleep(0.01)
+        if order == FULL:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the service is at its limit; try again later")
         if order == AWAY:
             context.abort(grpc.StatusCode.UNAVAILABLE, "a part of the service is unavailable")
         if order == REFUSES:
@@ -98,6 +104,16 @@ def test_a_refusal_of_either_is_the_answer(service: tuple[Service, str], kind: s
     found.orders = [REFUSES]
     assert search(target, kind) == [InvalidInput.__name__]
     assert len(found.peers) == 1
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_replica_that_is_full_does_not_end_a_call_that_another_has(service: tuple[Service, str], kind: str) -> None:
+    found, target = service
+    found.orders = [LATE, FULL]
+    assert search(target, kind) == [LATE]
+    assert len(found.peers) == 4
+    found.orders = [FULL]
+    assert search(target, kind) == [Overloaded.__name__]
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
