@@ -121,5 +121,5 @@ def test_replicas_follow_the_load_and_no_call_is_lost(address: str) -> None:
         with probe.step("shrunk") as shrunk:
             until(lambda: running_replicas() == (1, 1))
     # While there is one of each, a busy machine may refuse calls, and says so.
-    assert errors | grown.failed.keys() | grown.failed_without_retry.keys() <= {"Overloaded", "RESOURCE_EXHAUSTED"}
-    assert (shrunk.failed, shrunk.failed_without_retry) == ({}, {})
+    assert errors | grown.failed.keys() | grown.costs["gRPC"].failed.keys() <= {"Overloaded", "RESOURCE_EXHAUSTED"}
+    assert (shrunk.failed, shrunk.costs["gRPC"].failed) == ({}, {})
