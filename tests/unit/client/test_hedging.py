@@ -86,7 +86,11 @@ def search(target: str, kind: str, times: int = 1) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_silent_replica_delays_nobody(service: tuple[Service, str], kind: str) -> None:
+def test_a_silent_replica_delays_nobody(
+    service: tuple[Service, str], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hedging, "HEDGE_S", 0.3)  # a busy machine answers before
+    monkeypatch.setattr(hedging, "AGAIN_S", 0.3)
     found, target = service
     found.orders = [SILENT, SILENT, ANSWERS]
     assert search(target, kind, times=2) == [ANSWERS, ANSWERS]
