@@ -8,7 +8,6 @@ With SCOT_TEST_REDIS_IMAGE, an image of Redis, the second release keeps the stat
 from __future__ import annotations
 
 import base64
-import json
 import math
 import os
 import subprocess
@@ -205,7 +204,7 @@ def test_a_release_lives(release: Release, tmp_path: Path) -> None:
                 release.settle()
         release.print_memory()
         with probe.step("a second release in another namespace") as step, removed(Release()) as beside:
-            beside.helm("install", "scot", str(HELM), *beside.values, *_fault_tolerance(beside))
+            beside.helm("install", "scot", str(HELM), *beside.values, *_fault_tolerance())
             second = until(lambda: beside.address)
             _first_right_answer(beside, second, tmp_path)
             title = "its head pod deleted" + (", its state in Redis" if REDIS else "")
@@ -273,27 +272,13 @@ def _first_right_answer(release: Release, address: str, tmp_path: Path) -> float
     return moment
 
 
-def _fault_tolerance(release: Release) -> list[str]:
-    """Values that keep the state of Ray's head in a Redis, which is started for it where there is an image."""
+def _fault_tolerance() -> list[str]:
+    """Values that keep the state of Ray's head in the chart's Redis, where there is an image of it."""
     if not REDIS:
         return []
-    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    container = {"name": "redis", "image": REDIS, "ports": [{"containerPort": 6379}], "securityContext": security}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "redis", "labels": {"app": "redis"}},
-        "spec": {
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [container],
-        },
-    }
-    done = subprocess.run(
-        ["kubectl", "-n", release.name, "apply", "-f", "-"], input=json.dumps(pod), text=True, check=False
-    )
-    assert done.returncode == 0
-    release.kubectl("expose", "pod", "redis", "--port=6379")
-    return ["--set", "ray.gcsFaultTolerance.backend=redis,ray.gcsFaultTolerance.redisAddress=redis:6379"]
+    repository, _, tag = REDIS.rpartition(":")
+    image = f"redis.image.repository={repository},redis.image.tag={tag}"
+    return ["--set", f"redis.enabled=true,ray.gcsFaultTolerance.backend=redis,{image}"]
 
 
 def _submit(release: Release, job: str, *flags: str) -> str:
