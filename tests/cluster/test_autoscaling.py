@@ -18,6 +18,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -57,7 +58,7 @@ class Metrics(BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
-        found = self._answer(self.path.partition("?")[0])
+        found = self._answer(unquote(self.path.partition("?")[0]))
         body = json.dumps(found).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from scot.data import atomic_io, shards
+from scot.data import atomic_io, storage
 from scot.data.shards import MANIFEST
 from scot.embeddings.cache import load_cache
 from scot.embeddings.encode import encode_triplets
@@ -128,7 +128,7 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_continues(
                 raise OSError(28, "No space left on device")
             temporary.write_bytes(data)
 
-    monkeypatch.setattr(shards, "write_bytes", full)
+    monkeypatch.setattr(storage, "write_bytes", full)
     for fails in (1, 2, 9, 40):
         at, writes = fails, itertools.count(1)
         with pytest.raises(Unavailable, match=r"^.*/out/\w+ cannot be written: No space left on device$"):
@@ -160,7 +160,7 @@ def test_a_source_that_changes_while_it_is_read_is_refused(
             changed.append((pictures / "captions.parquet").touch())
         write_bytes(target, data, **options)
 
-    monkeypatch.setattr(shards, "write_bytes", touching)
+    monkeypatch.setattr(storage, "write_bytes", touching)
     changing = {**inputs, "sources": [str(pictures)], "output": str(tmp_path / "out")}
     with pytest.raises(
         InvalidInput, match="changed while it was read: wait until its writer has finished, and start again"

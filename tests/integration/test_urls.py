@@ -26,7 +26,7 @@ from scot.embeddings.cache import load_cache
 from scot.embeddings.encode import encode_triplets
 from scot.errors import Conflict, InvalidInput, ScotError, Unavailable
 from scot.evaluation.run import EvaluateConfig, evaluate
-from scot.index import sync
+from scot.index import sync_plan
 from scot.worlds.drawing import DrawConfig, draw
 from tests.support.s3_server import EXPIRED, SLOW_DOWN, Request, S3Server, Weather, impatient
 
@@ -275,7 +275,7 @@ def test_evaluation_reads_and_writes_urls(
 def test_a_gallery_is_indexed_from_a_url_and_again_without_reading(
     s3: S3Server, shop: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync, "_SETTLED_NS", 0)  # the objects are as young as the test
+    monkeypatch.setattr(sync_plan, "_SETTLED_NS", 0)  # the objects are as young as the test
     run = ["--source", shop, "--store", str(tmp_path / "qdrant"), "--thumbnails", "s3://shop/thumbnails"]
     assert index.run(run) == 0
     assert "60 new, 0 updated, 0 unchanged, 0 removed; nothing was refused" in capsys.readouterr().out

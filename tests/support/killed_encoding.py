@@ -114,7 +114,7 @@ class EncodingProcess:
 def _encode(arguments: dict[str, Any], log: str, kill_at: int, torn: bool) -> None:
     import torch
 
-    from scot.data import atomic_io, shards
+    from scot.data import atomic_io, storage
     from scot.embeddings.chunk_encoder import ChunkEncoder, Job
     from scot.embeddings.chunk_shards import Written
     from scot.embeddings.encode import encode_triplets
@@ -137,6 +137,6 @@ def _encode(arguments: dict[str, Any], log: str, kill_at: int, torn: bool) -> No
             file.write(f"{len(job.chunk.keys) - len(job.earlier)}\n")
         return encode(self, job)
 
-    setattr(shards, "write_bytes", killed)  # noqa: B010
+    setattr(storage, "write_bytes", killed)  # noqa: B010
     setattr(ChunkEncoder, "encode", logged)  # noqa: B010
     encode_triplets(**arguments)

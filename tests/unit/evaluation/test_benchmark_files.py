@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +334,7 @@ def test_a_hidden_split_is_not_scored(home: Path, tmp_path: Path, capsys: pytest
 
 @pytest.mark.parametrize("benchmark", ["fashioniq", "genecis", "pinpoint", "icir"])
 def test_a_benchmark_is_its_own_file_and_an_entry_of_the_table(benchmark: str) -> None:
-    files = [file for file in Path(scot.__file__).parent.rglob("*.py") if benchmark in file.read_text(encoding="utf-8")]
+    named = re.compile(rf"\b{benchmark}\b")
+    files = [file for file in Path(scot.__file__).parent.rglob("*.py") if named.search(file.read_text("utf-8"))]
     assert sorted(file.name for file in files) == ["benchmarks.py", f"{benchmark}.py"]
     assert f"evaluate {benchmark}" in COMMANDS

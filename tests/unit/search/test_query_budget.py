@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -54,12 +55,17 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         for name in names:
             count(owner, name)
 
-    def remote(handle: Any, name: str) -> Any:
-        counted["handle calls"] += 1
-        return original(handle, name)
+    def method(handle: Any, name: str) -> Any:
+        found = original(handle, name)
+
+        def remote(*args: Any, **kwargs: Any) -> Any:
+            counted["handle calls"] += 1
+            return found.remote(*args, **kwargs)
+
+        return SimpleNamespace(remote=remote)
 
     original = serving.Handle.__getattr__
-    monkeypatch.setattr(serving.Handle, "__getattr__", remote)
+    monkeypatch.setattr(serving.Handle, "__getattr__", method)
     return counted
 
 
