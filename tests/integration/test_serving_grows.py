@@ -54,7 +54,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "qdrant_url": qdrant.url, "qdrant_grpc_port": qdrant.grpc_port,
         }  # fmt: skip
         (folder / "serve.yaml").write_text(yaml.safe_dump(config))
-        init(num_cpus=6, object_store_memory=100 * 2**20, include_dashboard=False, log_to_driver=False)
+        init("local", num_cpus=6, object_store_memory=100 * 2**20, include_dashboard=False, log_to_driver=False)
         running.callback(shutdown)
         command = [sys.executable, "-m", "ray.serve.scripts", "run", str(folder / "serve.yaml")]
         command += ["--address", get_runtime_context().gcs_address]
