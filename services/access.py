@@ -98,10 +98,10 @@ class Caller:
         self.key = key
         self._rates = [(limit, rate(limit)) for limit in limits_of(key)]
 
-    async def spend(self, size: int) -> None:
-        """Count one request of so many bytes. Raises Overloaded over a limit of the key."""
+    async def spend(self, size: Callable[[], int]) -> None:
+        """Count one request, whose ``size`` in bytes is asked if they are limited. Raises Overloaded over a limit."""
         for limit, rate in self._rates:
-            if not await rate.take(1.0 if limit.unit == "requests" else max(1, size)):
+            if not await rate.take(1.0 if limit.unit == "requests" else max(1, size())):
                 raise Overloaded(limit.sentence)
 
 

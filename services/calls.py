@@ -48,7 +48,7 @@ async def count_request(request: Any) -> None:
     if (admit := _admit_again.get()) is not None:
         caller = admit()
         current_key.set(caller.key)
-        await caller.spend(_size(request))
+        await caller.spend(partial(_size, request))
 
 
 def note(**fields: str | int) -> None:
@@ -78,7 +78,7 @@ class _Call:
         self.key = caller.key.name
         current_key.set(caller.key)
         if not isinstance(request, AsyncIterator):
-            await caller.spend(_size(request))
+            await caller.spend(partial(_size, request))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +175,7 @@ class Envelope:
 
 
 def _size(request: Any) -> int:
+    """The bytes of a request; protobuf serializes it to know them."""
     return request.ByteSize() if isinstance(request, Message) else 0  # a malformed one is refused by its method
 
 

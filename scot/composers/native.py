@@ -15,7 +15,7 @@ from scot.errors import InvalidInput
 class NativeComposer(Sum):
     """embed(pictures, edits); where the start of a query is a vector alone, the sum of vectors.
 
-        Whoever has the pictures calls :meth:`~scot.encoders.base.PairEncoder.encode_pairs` of ``encoder`` with
+    Whoever has the pictures calls :meth:`~scot.encoders.base.PairEncoder.encode_pairs` of ``encoder`` with
     :func:`~scot.edit.joined` edits; :meth:`compose` has only vectors, and is the sum.
     """
 

@@ -136,7 +136,7 @@ def test_a_bucket_holds_a_burst_and_fills_at_its_rate() -> None:
 
 
 def spend(keys: Keys, key: str, size: int = 0) -> None:
-    asyncio.run(keys.admit(f"Bearer {key}").spend(size))
+    asyncio.run(keys.admit(f"Bearer {key}").spend(lambda: size))
 
 
 def test_each_key_has_a_rate_of_its_own_that_a_reload_does_not_refill(path: Path) -> None:
