@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +41,11 @@ class Namespace:
         assert "would violate PodSecurity" not in done.stderr, done.stderr
         assert "unknown field" not in done.stderr, done.stderr
         return done.stdout
+
+    def apply(self, objects: Sequence[dict[str, Any]]) -> None:
+        """Create objects in the namespace, or bring them up to date."""
+        command = ["kubectl", "-n", self.name, "apply", "-f", "-"]
+        subprocess.run(command, input=yaml.safe_dump_all(objects), text=True, check=True, capture_output=True)
 
     def get(self, what: str, *arguments: str) -> Any:
         return json.loads(self.kubectl("get", what, *arguments, "-o", "json"))

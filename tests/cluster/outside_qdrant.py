@@ -6,8 +6,6 @@ member.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -61,9 +59,7 @@ class OutsideQdrant:
                     "endpoints": [{"addresses": [self._host]}],
                 }
             )
-        for each in objects:
-            command = ["kubectl", "-n", namespace.name, "apply", "-f", "-"]
-            subprocess.run(command, input=json.dumps(each), text=True, check=True, capture_output=True)
+        namespace.apply(objects)
         return f"http://{NAME}:6333"
 
     def _start(self, port: int) -> ExitStack:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-import yaml
 
 from tests.cluster.namespaces import Namespace, removed, until
 from tests.support.http_server import http_server
@@ -106,8 +104,7 @@ def load(tmp_path: Path, namespace: Namespace) -> Iterator[Load]:
         }
         objects = [{"apiVersion": "v1", "kind": "Service", **service}, api]
         running.callback(namespace.run, "kubectl", "delete", "apiservice", name)
-        command = ["kubectl", "-n", namespace.name, "apply", "-f", "-"]
-        subprocess.run(command, input=yaml.safe_dump_all(objects), text=True, check=True, capture_output=True)
+        namespace.apply(objects)
         yield load
 
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.cluster.namespaces import Namespace, removed, until
 from tests.support.rendering import kind, pod_templates, render
@@ -107,11 +105,6 @@ def pod(name: str, labels: Mapping[str, str]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": dict(labels)}, "spec": spec}
 
 
-def apply(namespace: Namespace, objects: list[dict[str, Any]]) -> None:
-    command = ["kubectl", "-n", namespace.name, "apply", "-f", "-"]
-    subprocess.run(command, input=yaml.safe_dump_all(objects), text=True, check=True, capture_output=True)
-
-
 def addresses(namespace: Namespace) -> dict[str, str]:
     """The running pods' addresses."""
     found = namespace.get("pods")["items"]
@@ -132,9 +125,9 @@ def reached() -> Iterator[dict[str, dict[str, str]]]:
     with removed(Namespace("policies")) as inside, removed(Namespace("policies")) as outside:
         components = [pod(name, labels_of(name)) for name in ("search", "qdrant", "redis", "rerank", "web")]
         others = {"job": KUBERAY, "shop": {"app": "shop"}, "stranger": {"app": "stranger"}, "closed": {"app": "closed"}}
-        apply(inside, [closed, *policies, *components, *(pod(name, labels) for name, labels in others.items())])
+        inside.apply([closed, *policies, *components, *(pod(name, labels) for name, labels in others.items())])
         prometheus, operator = {"app": "prometheus"}, {"app.kubernetes.io/name": "kuberay-operator"}
-        apply(outside, [pod("prometheus", prometheus), pod("operator", operator)])
+        outside.apply([pod("prometheus", prometheus), pod("operator", operator)])
         here = until(lambda: addresses(inside), 300, AssertionError, KeyError)
         until(lambda: addresses(outside), 300, AssertionError, KeyError)
         places = {f"{here[name]}:{port}": f"{name}:{port}" for name, ports in PORTS.items() for port in ports}
