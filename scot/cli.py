@@ -192,8 +192,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
     Returns:
-        The exit code: 0 success, 1 an error (one sentence on stderr), 2 a wrong flag, 130 interrupted, 141 the reader
-        of the output has closed it.
+        The exit code: 0 success, 1 an error (one sentence on stderr), 2 a wrong flag, 3 the composer is not released,
+        130 interrupted, 141 the reader of the output has closed it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     words = words_of(arguments)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 
 class ScotError(Exception):
-    """The base of every error that SCOT raises on purpose."""
+    """The base of every error that SCOT raises on purpose. ``exit_code`` is that of a command that ends with it."""
+
+    exit_code = 1
 
 
 class InvalidInput(ScotError):
@@ -17,6 +19,8 @@ class InvalidInput(ScotError):
 
 class InvalidFlag(InvalidInput):
     """A flag is missing, has a value that it cannot have, or contradicts another: the command line is malformed."""
+
+    exit_code = 2
 
 
 class ImageRefused(InvalidInput):
@@ -43,7 +47,9 @@ class Conflict(ScotError):
 
 
 class NotPromoted(ScotError):
-    """A composer is measurably worse than the released one, or cannot be compared with it."""
+    """A composer is not released: worse than the released one, not comparable with it, or not served."""
+
+    exit_code = 3
 
 
 class Unauthenticated(ScotError):

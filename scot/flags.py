@@ -22,7 +22,7 @@ import tyro
 from tyro import _errors
 from tyro._backends._tyro_backend import _LiteralValue
 
-from scot.errors import InvalidFlag, InvalidInput, ScotError, grpc_status
+from scot.errors import InvalidInput, ScotError, grpc_status
 from scot.keys import key_of, text_of
 from scot.signals import SIGTERM_CODE, Terminated
 
@@ -114,9 +114,9 @@ def secret(name: str, file: Path | None) -> str | None:
 
 
 def run(command: str, main: object, config: type[Config], argv: Sequence[str] | None = None) -> int:
-    """Parse and call ``main(config)``; a :class:`ScotError` is one line on stderr and exit code 1, Ctrl-C is 130.
+    """Parse and call ``main(config)``; a :class:`ScotError` is one line on stderr and its exit code, Ctrl-C is 130.
 
-    An :class:`InvalidFlag` is exit code 2, as is what :func:`parse` refuses.
+    What :func:`parse` refuses is exit code 2.
     When the reader of the output has closed it, the exit code is 141 (SIGPIPE) and nothing is printed. With a flag
     ``--json`` that is set, an error is also printed on stdout: ``{"error": {"status": …, "message": …}}``.
     """
@@ -129,7 +129,7 @@ def run(command: str, main: object, config: type[Config], argv: Sequence[str] | 
         if getattr(config_read, "json", None) is True:
             print(json.dumps({"error": {"status": grpc_status(error), "message": str(error)}}))
         print(f"{command}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InvalidFlag) else 1
+        return error.exit_code
     except Terminated:
         print(f"{command}: ended by SIGTERM", file=sys.stderr)
         return SIGTERM_CODE

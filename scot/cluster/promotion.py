@@ -87,6 +87,8 @@ def promote(
     if decision.outcome == "refused":
         raise NotPromoted(f"{decision.summary}; --force promotes it all the same")
     report(f"gate: {decision.outcome}: {decision.summary}")
+    if before == version and decision.promoted:  # set by a promotion that was interrupted
+        before = decision.released or ""
     try:
         generation = set_default(cluster, name, version)
     except ScotError as error:

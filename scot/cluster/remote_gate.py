@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from scot.cluster.job_status import Outcome
-from scot.errors import NotPromoted, ScotError, Unavailable
+from scot.errors import ScotError, Unavailable
 from scot.progress import Progress
 
 if TYPE_CHECKING:  # at run time where it is needed: it imports PyTorch
@@ -87,17 +87,17 @@ class GateHere:
 
 
 class GateInCluster:
-    """The gate as a job in the cluster."""
+    """The gate as a job in the cluster; ``retries`` is how often a job that ended without a decision is run again."""
 
-    def __init__(self, request: GateRequest, run: RunJob) -> None:
-        self._request, self._run = request, run
+    def __init__(self, request: GateRequest, run: RunJob, retries: int = 0) -> None:
+        self._request, self._run, self._retries = request, run, retries
 
     def promote(self) -> Decision:
         """Measure, decide, and move the pointer, in a job.
 
         Raises:
-            NotPromoted: the job failed before it decided; its log has the reason.
-            Unavailable: the job succeeded, but its decision is not in the log that arrived.
+            Unavailable: the job failed before it decided, and its log has the reason; or it succeeded, but its decision
+                is not in the log that arrived.
         """
         from scot.evaluation.gate import Decision
 
@@ -105,11 +105,14 @@ class GateInCluster:
         words = [request.version, "--json", "--composers", request.composers, "--encoder", request.encoder]
         words += ["--gallery", *request.galleries] if request.galleries else []
         words += ["--cache", request.cache, *(["--force"] if request.force else [])]
-        outcome = self._run("promote", ["python", "-m", "scot.cli", "composers", "promote", *words])
-        if outcome.result is not None:
-            return Decision.from_json(outcome.result)
-        if not outcome.succeeded:
-            raise NotPromoted(f"the job that measures {request.version} {outcome.summary}; see its log")
+        for _ in range(1 + self._retries):
+            outcome = self._run("promote", ["python", "-m", "scot.cli", "composers", "promote", *words])
+            if outcome.result is not None:
+                return Decision.from_json(outcome.result)
+            if outcome.succeeded:
+                break
+        else:
+            raise Unavailable(f"the job that measures {request.version} {outcome.summary}; see its log")
         raise Unavailable(
             f"the job that measures {request.version} succeeded, but its log ended before the decision: "
             "`scot composers list` shows which version is released"

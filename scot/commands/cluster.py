@@ -151,6 +151,20 @@ def create_job(cluster: Cluster, body: Json) -> str:
     return name
 
 
+def run_job(cluster: Cluster, body: Json) -> tuple[str, Outcome]:
+    """Run a job to its end; returns its name and how it ended.
+
+    Where the Job that owns it has run or runs the same command already, because another pod of that Job was here
+    before, it is followed and not created again; a failed one is created again.
+    """
+    name = _earlier(cluster, body)
+    if name:
+        report(f"{name}: goes on, created by an earlier pod of this run")
+    else:
+        name = create_job(cluster, body)
+    return name, follow_job(cluster, name)
+
+
 def follow_job(cluster: Cluster, name: str) -> Outcome:
     """Show a job's log until it ends; Ctrl-C leaves it running and prints how to follow or cancel it."""
     try:
@@ -179,6 +193,23 @@ def report(line: str) -> None:
 def show(line: str) -> None:
     """Print a line of a job's log."""
     print(line, flush=True)
+
+
+def _earlier(cluster: Cluster, body: Json) -> str:
+    """The name of the newest job of the same owner and command that runs or has succeeded; empty if there is none."""
+    owners = [owner["uid"] for owner in body["metadata"].get("ownerReferences", ())]
+    if not owners:
+        return ""
+    selector = ",".join(f"{label}={value}" for label, value in body["metadata"]["labels"].items())
+    found = [
+        job
+        for job in cluster.objects("rayjobs", selector)
+        if owners == [owner["uid"] for owner in job["metadata"].get("ownerReferences", ())]
+        and job["spec"]["entrypoint"] == body["spec"]["entrypoint"]
+        and ((ended := outcome(job)) is None or ended.succeeded)
+    ]
+    newest = max(found, key=lambda job: str(job["metadata"]["creationTimestamp"]), default=None)
+    return str(newest["metadata"]["name"]) if newest else ""
 
 
 def _manifest(config: SubmitConfig, release: Release, namespace: str) -> Json:

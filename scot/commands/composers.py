@@ -176,7 +176,7 @@ def promote(config: PromoteConfig) -> int:
         console.print(_table(decision.checks, config.version, decision.compared_with))
     if config.json:
         job_result.write(decision.to_json())
-        return 1 if decision.outcome == "refused" else 0
+        return NotPromoted.exit_code if decision.outcome == "refused" else 0
     if decision.outcome == "refused":
         raise NotPromoted(f"{decision.summary}; --force promotes it all the same")
     if decision.outcome == "already released":

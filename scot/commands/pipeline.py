@@ -55,8 +55,14 @@ def run_pipeline(config: PipelineConfig) -> int:
     version = ""
     for step in ("generate_edits", "encode", "pretrain", "evaluate"):
         words = commands_of(config, release, version)[step]
-        ended = _run(cluster, release, spec_of(config, step, words, num_workers=_workers(config, step)))
+        job = rayjob.manifest(
+            spec_of(config, step, words, num_workers=_workers(config, step)), release, cluster.namespace
+        )
+        ended = _succeeded(step, *commands.run_job(cluster, job))
         if step == "pretrain":
+            if ended.result is None:  # lost with the pod that had the log: a finished run only says it again
+                name = commands.create_job(cluster, job)
+                ended = _succeeded(step, name, commands.follow_job(cluster, name))
             if ended.result is None:
                 raise NotFound("the log of the pretraining job does not hold the version that it published")
             version = str(ended.result["version"])
@@ -83,9 +89,7 @@ def _workers(config: PipelineConfig, job: str) -> int:
     return 0 if job in jobs.SINGLE_PROCESS else config.num_workers
 
 
-def _run(cluster: Cluster, release: Release, job: rayjob.RayJobSpec) -> Outcome:
-    name = commands.create_job(cluster, rayjob.manifest(job, release, cluster.namespace))
-    ended = commands.follow_job(cluster, name)
+def _succeeded(step: str, name: str, ended: Outcome) -> Outcome:
     if commands.exit_code(name, ended):
-        raise Unavailable(f"the step {job.title} failed ({name}), so nothing is promoted")
+        raise Unavailable(f"the step {step} failed ({name}), so nothing is promoted")
     return ended

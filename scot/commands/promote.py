@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tyro
@@ -13,7 +13,7 @@ from scot.cluster import jobs, promotion, rayjob, remote_gate, service_client
 from scot.cluster.api import Cluster
 from scot.cluster.helm_release import fullname
 from scot.cluster.job_status import Outcome
-from scot.commands.cluster import create_job, follow_job, report, show
+from scot.commands.cluster import report, run_job, show
 from scot.commands.cluster_options import JobOptions, release_of, spec_of
 
 
@@ -71,11 +71,15 @@ def promote(config: PromoteConfig) -> int:
     )
 
     def run(title: str, words: Sequence[str]) -> Outcome:
-        body = rayjob.manifest(spec_of(config, title, words, num_workers=0), release, cluster.namespace)
-        return follow_job(cluster, create_job(cluster, body))
+        # KubeRay would retry a job that refuses the version, too.
+        job = replace(spec_of(config, title, words, num_workers=0), backoff_limit=0)
+        return run_job(cluster, rayjob.manifest(job, release, cluster.namespace))[1]
 
-    here = remote_gate.readable_here(request)
-    gate: remote_gate.Gate = remote_gate.GateHere(request, show) if here else remote_gate.GateInCluster(request, run)
+    gate: remote_gate.Gate = (
+        remote_gate.GateHere(request, show)
+        if remote_gate.readable_here(request)
+        else remote_gate.GateInCluster(request, run, config.backoff_limit)
+    )
     key = flags.secret("API_KEY", config.api_key_file) or service_client.admin_key(cluster, rayservice)
     with service_client.released_composer(
         cluster, rayservice, config.address, api_key=key, tls=config.tls

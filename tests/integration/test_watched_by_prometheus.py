@@ -1,7 +1,8 @@
 """Everything that is watched, by a real Prometheus: every panel has series, and alerts fire when they should.
 
 The search service, the edit service and a pretraining run are real and in use. A Qdrant server, vLLM, KubeRay's
-operator and the kubelet do not run here; what they would show is written after their sources (tests/written_metrics).
+operator, kube-state-metrics and the kubelet do not run here; what they would show is written after their sources
+(tests/support/written_metrics).
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
     with ExitStack() as stack:
         system = stack.enter_context(watched_system(folder))
-        written = {name: stack.enter_context(served(name)) for name in ("qdrant", "vllm", "kuberay", "kubelet")}
+        written = {
+            name: stack.enter_context(served(name)) for name in ("qdrant", "vllm", "kuberay", "kube_state", "kubelet")
+        }
         head = {"cluster": "scot-x", "node_type": "head"}
         targets = [
             Target(f"127.0.0.1:{system.search_metrics}", "ray", pod("search", "scot-x-head", **head)),
@@ -73,6 +76,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             Target(written["vllm"], "edits", pod("edits", "scot-edits-0", namespace="other")),
             Target(written["qdrant"], "qdrant", pod("qdrant", "scot-qdrant-0")),
             Target(written["kuberay"], "", pod("operator", "kuberay-operator-0")),
+            Target(written["kube_state"], "", pod("kube-state-metrics", "kube-state-metrics-0")),
             Target(written["kubelet"], "", pod("kubelet", "node-0")),
         ]
         rules = hastened(RULES, window=WINDOW, lasting="2s")
@@ -128,7 +132,7 @@ def test_dashboards_can_be_drawn(watched: Watched, tmp_path: Path, capsys: pytes
 
 
 def test_alerts_parse_and_every_metric_of_theirs_exists(watched: Watched) -> None:
-    names = re.compile(r"\b(?:ray_|scot_|vllm:|kuberay_|kubelet_|collection_|process_)\w*[a-z](?![\w\"=])|\bup\b")
+    names = re.compile(r"\b(?:ray_|scot_|vllm:|kuberay_|kube_|kubelet_|collection_|process_)\w*[a-z](?![\w\"=])|\bup\b")
     for group in yaml.safe_load(RULES)["groups"]:
         for rule in group["rules"]:
             watched.prometheus.query(rule["expr"])

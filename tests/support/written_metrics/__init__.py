@@ -1,8 +1,9 @@
 """Metrics of servers that do not run on a test machine, served over HTTP as those servers would write them.
 
 Nothing here was recorded. The files are written by hand after the servers' sources: names, labels and types as in
-Qdrant 1.19 (src/common/metrics.rs), vLLM 0.32 (v1/metrics/loggers.py), KubeRay 1.6 (controllers/ray/metrics) and the
-kubelet's volume statistics. Values of counters and histograms are a second's worth, and grow by as much.
+Qdrant 1.19 (src/common/metrics.rs), vLLM 0.32 (v1/metrics/loggers.py), KubeRay 1.6 (controllers/ray/metrics),
+kube-state-metrics 2 (docs/metrics/workload) and the kubelet's volume statistics. Values of counters and histograms are
+a second's worth, and grow by as much.
 """
 
 from __future__ import annotations

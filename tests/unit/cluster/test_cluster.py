@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -19,7 +20,9 @@ from scot.cluster.api import error_of
 from scot.cluster.helm_release import Owner, Release, Resources, fullname
 from scot.cluster.job_status import Outcome, outcome, state
 from scot.cluster.logs import Tail
+from scot.commands import cluster as cluster_commands
 from scot.commands import pipeline
+from scot.commands.cluster_options import spec_of
 from scot.commands.pipeline import PipelineConfig, commands_of
 from scot.commands.promote import PromoteConfig
 from scot.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Unavailable, grpc_status
@@ -496,12 +499,63 @@ def play(monkeypatch: pytest.MonkeyPatch, results: dict[str, dict[str, Any]], fa
         made.append(f"promote {config.version} of {config.release}")
         return 0
 
-    monkeypatch.setattr(pipeline.commands, "create_job", create_job)  # type: ignore[attr-defined]
-    monkeypatch.setattr(pipeline.commands, "follow_job", follow_job)  # type: ignore[attr-defined]
+    monkeypatch.setattr(cluster_commands, "create_job", create_job)
+    monkeypatch.setattr(cluster_commands, "follow_job", follow_job)
     monkeypatch.setattr(pipeline.promote, "promote", promoted)  # type: ignore[attr-defined]
     monkeypatch.setattr(pipeline, "Cluster", lambda namespace: SimpleNamespace(namespace="n"))
     monkeypatch.setattr(pipeline, "release_of", lambda config, cluster: Release.assumed(config.release))
     return made
+
+
+class Jobs:
+    """A namespace's RayJobs, as the API server lists them."""
+
+    namespace = "n"
+
+    def __init__(self) -> None:
+        self.made: list[dict[str, Any]] = []
+
+    def create(self, plural: str, body: dict[str, Any]) -> dict[str, Any]:
+        metadata = {**body["metadata"], "name": f"job-{len(self.made)}", "creationTimestamp": f"{len(self.made):09}"}
+        self.made.append({**body, "metadata": metadata})
+        return self.made[-1]
+
+    def objects(self, plural: str, selector: str) -> list[dict[str, Any]]:
+        wanted = {tuple(each.split("=")) for each in selector.split(",")}
+        return [job for job in self.made if wanted <= set(job["metadata"]["labels"].items())]
+
+
+@pytest.mark.parametrize(
+    ("state", "changed", "created"),
+    [
+        ({}, {}, False),
+        ({"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}, {}, False),
+        ({"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}, {}, False),
+        ({"jobDeploymentStatus": "Failed", "jobStatus": "FAILED"}, {}, True),
+        ({}, {"owner": "scot-pipeline-2/uid-2"}, True),
+        ({}, {"owner": ""}, True),
+        ({}, {"words": ["--steps", "7"]}, True),
+        ({}, {"job": "encode"}, True),
+        ({}, {"release": "other"}, True),
+    ],
+)
+def test_a_job_that_an_earlier_pod_of_the_run_made_goes_on(
+    state: dict[str, str], changed: dict[str, Any], created: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Jobs()
+    monkeypatch.setattr(cluster_commands, "follow_job", lambda cluster, name: Outcome(True, "succeeded"))
+
+    def body(
+        *, owner: str = "scot-pipeline-1/uid-1", words: Sequence[str] = (), job: str = "pretrain", release: str = "scot"
+    ) -> dict[str, Any]:
+        config = PipelineConfig(owner=owner)
+        return rayjob.manifest(spec_of(config, job, ["python", "x.py", *words]), Release.assumed(release), "n")
+
+    cluster_commands.run_job(server, body())  # type: ignore[arg-type]
+    server.made[0]["status"] = state
+    name, _ = cluster_commands.run_job(server, body(**changed))  # type: ignore[arg-type]
+    assert name == ("job-1" if created else "job-0")
+    assert len(server.made) == 1 + created
 
 
 PUBLISHED = {"pretrain": {"version": "v7"}}
@@ -518,7 +572,7 @@ def test_a_pretraining_without_a_result_ends_the_pipeline(
 ) -> None:
     made = play(monkeypatch, {})
     assert main(["cluster", "run-pipeline"]) == 1
-    assert made[-1] == "pretrain"
+    assert made[-2:] == ["pretrain", "pretrain"]  # a finished run says its version again
     assert "does not hold the version that it published" in capsys.readouterr().err
 
 

@@ -283,10 +283,37 @@ def test_a_gate_in_the_cluster_returns_the_decision_of_its_job(outcome: GateOutc
 
 
 def test_a_gate_in_the_cluster_without_a_decision_has_failed() -> None:
-    with pytest.raises(NotPromoted, match=r"the job that measures v2 failed \(AppFailed\); see its log"):
+    with pytest.raises(Unavailable, match=r"the job that measures v2 failed \(AppFailed\); see its log"):
         gate_of(None, succeeded=False).promote()
     with pytest.raises(Unavailable, match="its log ended before the decision"):
         gate_of(None, succeeded=True).promote()
+
+
+@pytest.mark.parametrize(("decides_at", "retries", "runs"), [(2, 3, 2), (1, 3, 1), (3, 1, 2)])
+def test_a_gate_in_the_cluster_is_run_again_until_it_decides(decides_at: int, retries: int, runs: int) -> None:
+    """A refusal is a decision, too: measured again, it would be the same."""
+    ran: list[str] = []
+
+    def run(title: str, words: Sequence[str]) -> Outcome:
+        ran.append(title)
+        result = decision("refused", "v2 is worse").to_json() if len(ran) == decides_at else None
+        return Outcome(False, "failed (AppFailed)", result)
+
+    gate = GateInCluster(REQUEST, run, retries)
+    if decides_at <= 1 + retries:
+        assert gate.promote().outcome == "refused"
+    else:
+        with pytest.raises(Unavailable, match="the job that measures v2 failed"):
+            gate.promote()
+    assert len(ran) == runs
+
+
+def test_a_promotion_that_goes_on_where_another_was_interrupted_reverts_to_the_version_before() -> None:
+    server, gate = Server(), Pointer()
+    set_default(server, "scot", "v2")  # type: ignore[arg-type]  # the interrupted one
+    with pytest.raises(NotPromoted, match="default is v1 again and the registry's pointer is rolled back"):
+        go(server, gate, lambda: "v1")
+    assert server.defaults == ["v2", "v2", "v1"]
 
 
 def test_a_version_that_the_gate_refuses_changes_nothing() -> None:

@@ -140,7 +140,7 @@ def run(registry: Registry, galleries: list[Path], capsys: pytest.CaptureFixture
 
 def test_the_decision_may_be_one_line_of_json(run: Run, registry: Registry) -> None:
     run("promote", "v1")
-    for version, outcome, expected in (("v2", "refused", 1), ("v3", "passed", 0), ("v3", "already released", 0)):
+    for version, outcome, expected in (("v2", "refused", 3), ("v3", "passed", 0), ("v3", "already released", 0)):
         code, out, err = run("promote", version, "--json")
         assert (code, "recall@1" in err) == (expected, outcome != "already released")
         (line,) = out.splitlines()
@@ -164,7 +164,7 @@ def test_promote_refuse_force_and_roll_back(run: Run, registry: Registry) -> Non
     assert all(made["winner"] == "other" for made in decision["checks"])
 
     code, _, err = run("promote", "v2")
-    assert (code, registry.released()) == (1, "v1")
+    assert (code, registry.released()) == (3, "v1")
     assert err.startswith("scot composers promote: v2 is worse than the released v1: recall@1 0.")
     assert "the 95 % interval of v1" in err
     assert err.endswith("; --force promotes it all the same\n")
@@ -243,7 +243,7 @@ def test_another_encoder_is_refused_without_force(run: Run, registry: Registry, 
     assert save(registry, tmp_path, other, 0.3) == "v4"
 
     code, _, err = run("promote", "v4", "--encoder", name)
-    assert (code, registry.released()) == (1, "v1")
+    assert (code, registry.released()) == (3, "v1")
     assert f"v4 was trained on the encoder {other.id}" in err
     assert "--force" in err
     assert err.count("\n") == 1
@@ -264,7 +264,7 @@ def test_a_released_composer_that_is_damaged_can_be_replaced(run: Run, registry:
     run("promote", "v1")
     (Path(registry.path("v1")) / "composer.safetensors").write_bytes(b"")
     code, _, err = run("promote", "v3")
-    assert code == 1
+    assert code == 3
     assert "the released v1 cannot be measured: composer v1 is damaged" in err
     assert run("promote", "v3", "--force")[0] == 0
     assert registry.released() == "v3"
@@ -273,9 +273,9 @@ def test_a_released_composer_that_is_damaged_can_be_replaced(run: Run, registry:
 def test_a_damaged_pointer_is_mended_by_force(run: Run, registry: Registry) -> None:
     registry.release("v1")
     (Path(registry.root) / "released.json").write_text("v1")
-    for words in (["promote", "v3"], ["rollback"]):
+    for words, expected in ((["promote", "v3"], 3), (["rollback"], 1)):
         code, _, err = run(*words, gallery=len(words) > 1)
-        assert code == 1
+        assert code == expected
         assert "released.json is damaged: release a version again" in err
     assert run("promote", "v3", "--force")[0] == 0
     assert registry.released() == "v3"

@@ -126,9 +126,25 @@ DASHBOARD = Dashboard(
                     "none",
                     (Query("max by (namespace, name, deployment_status) (kuberay_job_deployment_status{NS})"),),
                     kind="table",
-                    width=12,
+                    width=8,
                     nothing="no RayJob",
                     runbook="ScotJobFailed",
+                ),
+                Panel(
+                    "Scheduled pipelines",
+                    "Runs of the CronJob that ended, 1 for the way they did; from kube-state-metrics.",
+                    "none",
+                    (
+                        Query(
+                            "max by (namespace, job_name, condition)"
+                            ' (kube_job_failed{NS, job_name=~".+-pipeline-[0-9]+"} == 1'
+                            ' or kube_job_complete{NS, job_name=~".+-pipeline-[0-9]+"} == 1)'
+                        ),
+                    ),
+                    kind="table",
+                    width=8,
+                    nothing="no pipeline",
+                    runbook="ScotPipelineFailed",
                 ),
                 lines(
                     "Time of jobs",
@@ -138,7 +154,7 @@ DASHBOARD = Dashboard(
                         "max by (name, job_deployment_status) (kuberay_job_execution_duration_seconds{NS})",
                         "{{name}} {{job_deployment_status}}",
                     ),
-                    width=12,
+                    width=8,
                 ),
             ),
         ),
