@@ -58,7 +58,7 @@ test-cluster: $(DEV) ## Jobs, promotion and the chart against the API server of 
 
 test-node: $(DEV) ## A release's life on a cluster that runs pods: KUBECONFIG, helm, kubectl, the image on its nodes
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster with the KubeRay operator"; exit 1; }
-	SCOT_TEST_NODE=1 .venv/bin/python -m pytest -s -m slow tests/cluster/test_node.py tests/cluster/test_network_policies.py $(ARGS)
+	SCOT_TEST_NODE=1 .venv/bin/python -m pytest -s -m slow tests/cluster/test_node.py tests/cluster/test_node_pipeline.py tests/cluster/test_network_policies.py $(ARGS)
 
 test-node-ha: $(DEV) ## values-ha.yaml on two nodes that lose pods, network and power (tests/cluster/test_node_ha.py says what it needs)
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to a cluster with the KubeRay operator"; exit 1; }

@@ -105,7 +105,7 @@ def rollback(registry: Registry) -> Rollback:
 
 def _check_galleries(folders: Sequence[str | Path]) -> None:
     if not folders:
-        raise InvalidFlag("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
+        raise InvalidFlag("--gallery is missing: draw one with `scot draw --world wardrobe --split eval --output DIR`")
 
 
 def _checks(

@@ -72,7 +72,7 @@ class EvaluateConfig(ComparisonConfig):
     """
 
     gallery: list[str] = field(default_factory=list)
-    """Galleries drawn by `scot draw WORLD --split eval`: folders or URLs."""
+    """Galleries drawn by `scot draw --split eval`: folders or URLs."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def evaluate(config: EvaluateConfig) -> int:
         InvalidInput, NotFound, EncoderMismatch: a gallery, composer or encoder cannot be used.
     """
     if not config.gallery:
-        raise InvalidFlag("--gallery is missing: draw one with `scot draw wardrobe --split eval --output DIR`")
+        raise InvalidFlag("--gallery is missing: draw one with `scot draw --world wardrobe --split eval --output DIR`")
     return _side_by_side(config, [(open_place(folder), partial(read_gallery, folder)) for folder in config.gallery])
 
 

@@ -27,7 +27,7 @@ class RerankConfig:
     rerank_top: int = 20
     """How many of the first hits are judged, unless a request says it; at most 100."""
     rerank_weight: float = 1.0
-    """The weight of a verdict beside the rank, unless a request says it; `scot evaluate --rerank-url` fits it."""
+    """The weight of a verdict beside the rank, unless a request says it; `scot evaluate` fits it."""
     rerank_deadline_s: float = 2.0
     """Seconds after which the first order is returned, unless a request says it."""
     rerank_concurrency: int = 32

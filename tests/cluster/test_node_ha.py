@@ -36,7 +36,7 @@ from scot.errors import ScotError
 from tests.cluster.namespaces import removed
 from tests.cluster.outside_qdrant import OutsideQdrant
 from tests.cluster.probe import LATE_S, Cost, Probe, Step
-from tests.cluster.test_node import Release, until
+from tests.cluster.release import Release, until
 from tests.support.rendering import HELM
 
 KILLS = int(os.environ.get("SCOT_TEST_KILLS", "60"))
