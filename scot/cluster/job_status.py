@@ -35,7 +35,8 @@ def outcome(job: Json) -> Outcome | None:
     """How a job ended, None while it runs."""
     status = job.get("status") or {}
     deployment, ray = status.get("jobDeploymentStatus"), status.get("jobStatus")
-    reason = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
+    message = str(status.get("message") or "").partition(", last available logs")[0]  # Ray repeats the job's log
+    reason = ": ".join(filter(None, (str(status.get("reason") or ""), message)))
     if deployment == "Complete" and ray == "SUCCEEDED":
         return Outcome(True, "succeeded")
     if deployment == "Complete":

@@ -104,6 +104,7 @@ def train_with_ray(
         WorkerFailed: a worker stopped with an error (a damaged cache, a full disk, a loss that is not finite), or
             workers were lost too often.
     """
+    from ray.exceptions import RayError
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -136,8 +137,8 @@ def train_with_ray(
     ):
         try:
             result: Any = trainer.fit()
-        except TrainingFailedError as error:
-            raise WorkerFailed(f"training stopped after {max_failures + 1} attempts: {_last(error)}") from error
+        except (TrainingFailedError, RayError) as error:  # RayError: Ray Train's own process was killed
+            raise WorkerFailed(f"training stopped {_reason(error, max_failures + 1)}") from error
     if result.return_value:
         raise WorkerFailed(result.return_value)
     run.fetch()  # the first worker may have run on another machine
@@ -275,9 +276,12 @@ def _followed(path: Path, on_line: OnLine) -> Iterator[None]:
         thread.join()
 
 
-def _last(error: Exception) -> str:
-    """The last line of Ray's error message."""
-    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+def _reason(error: Exception, attempts: int) -> str:
+    """Why Ray gave up: the last line of its message, but for a lack of memory, of which it says more than a page."""
+    if "low on memory" in str(error):
+        return "because its machine or pod ran low on memory: give it more"
+    last = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+    return f"after {attempts} attempts: {last}"
 
 
 def _absolute(embeddings: str) -> str:

@@ -17,6 +17,7 @@ Needs what test_node.py needs, and:
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import random
 import shlex
@@ -310,9 +311,11 @@ def whole_since(release: ReleaseHA) -> float:
 
 @contextmanager
 def upgraded_meanwhile(release: ReleaseHA) -> Iterator[None]:
-    """While the block runs: upgrades in place with another composer, rollbacks, rolling restarts of the web service."""
+    """While the block runs: upgrades in place to another composer, rollbacks, promotions, restarts of the web pods."""
     stop = threading.Event()
     failures: list[BaseException] = []
+    release.in_head("python", "-c", _PUBLISH_TWO)
+    versions = itertools.cycle(["v1", "v2"])
 
     def upgrade() -> None:
         try:
@@ -320,6 +323,9 @@ def upgraded_meanwhile(release: ReleaseHA) -> Iterator[None]:
                 release.upgrade(HELM, "--set", "search.gateway.maxQueuedRequests=40,search.composer=sum")
                 if not stop.wait(60):
                     release.helm("rollback", "scot")
+                if not stop.wait(30):
+                    job = ["--force", "--backoff-limit", "3", "--cpus", "1", "--memory", "2Gi", "--ttl", "0"]
+                    release.scot("cluster", "promote", next(versions), *job)
                 if WEB and not stop.wait(30):
                     release.kubectl("rollout", "restart", "deployment/scot-web")
         except BaseException as error:
@@ -333,3 +339,11 @@ def upgraded_meanwhile(release: ReleaseHA) -> Iterator[None]:
         stop.set()
         thread.join()
     assert not failures, failures
+
+
+_PUBLISH_TWO = """
+from scot.composers import Registry, packaged_composers
+registry = Registry("/artifacts/composers")
+(packaged,) = packaged_composers().values()
+print([registry.publish(packaged, release=False) for _ in range(2)])
+"""

@@ -353,3 +353,16 @@ def test_an_elastic_run_takes_up_a_node_that_joins(cluster: Cluster, embeddings:
         ray.shutdown()
     assert any(f"with {before + 1} workers" in line for line in said)
     assert run.trained()
+
+
+@pytest.mark.slow
+def test_a_machine_without_memory_is_told_in_one_sentence(embeddings: Path, tmp_path: Path) -> None:
+    words = ["--embeddings", embeddings, "--runs", tmp_path / "runs", "--composers", tmp_path / "composers"]
+    done = subprocess.run(
+        [sys.executable, "ray_jobs/pretrain.py", *map(str, words), "--steps", "20", "--batch-size", "60"],
+        cwd=ROOT, env={**os.environ, "RAY_memory_usage_threshold": "0.01"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last == "pretrain.py: training stopped because its machine or pod ran low on memory: give it more"

@@ -328,6 +328,11 @@ def test_the_states_of_a_job() -> None:
             False,
             "failed (AppFailed: exit code 1)",
         ),
+        (
+            status("Failed", "FAILED", reason="AppFailed", message="exit code 1, last available logs (…):\nall of it"),
+            False,
+            "failed (AppFailed: exit code 1)",
+        ),
         (status("Failed", reason="SubmissionFailed"), False, "failed (SubmissionFailed)"),
         (status("ValidationFailed", message="no head"), False, "was rejected by KubeRay (no head)"),
     ],
