@@ -37,6 +37,10 @@ spec:
     - name: ray-{{ .node }}
       image: {{ include "scot.image" (dict "context" $ctx "image" $values.image) }}
       imagePullPolicy: {{ $values.image.pullPolicy }}
+      {{- if and (eq .node "head") (eq $values.ray.gcsFaultTolerance.backend "redis") }}
+      # KubeRay runs it before `ray start`, which would end without Redis: each time Kubernetes waits longer to restart it.
+      args: ["until (exec 3<>/dev/tcp/{{ include "scot.redisAddress" $ctx | replace ":" "/" }}) 2>/dev/null; do sleep 0.5; done"]
+      {{- end }}
       env:
         - {name: HOME, value: /home/scot}
         - {name: HF_HOME, value: {{ ternary "/artifacts/huggingface" "/tmp/huggingface" $values.artifacts.persistence.enabled }}}
@@ -121,6 +125,11 @@ spec:
     {{- include "scot.artifactsVolume" $ctx | nindent 4 }}
 {{- end -}}
 
+{{/* HOST:PORT of the Redis that keeps the state of Ray's head. */}}
+{{- define "scot.redisAddress" -}}
+{{- default (printf "%s-redis:6379" (include "scot.fullname" .)) .Values.ray.gcsFaultTolerance.redisAddress -}}
+{{- end -}}
+
 {{/* gcsFaultToleranceOptions, as far as the cluster's CRD supports it. */}}
 {{- define "scot.gcsFaultTolerance" -}}
 {{- $wanted := .Values.ray.gcsFaultTolerance -}}
@@ -142,7 +151,7 @@ gcsFaultToleranceOptions:
   storage: {size: {{ $wanted.size }}}
 {{- else if eq $backend "redis" -}}
 gcsFaultToleranceOptions:
-  redisAddress: {{ default (printf "%s-redis:6379" (include "scot.fullname" .)) $wanted.redisAddress | quote }}
+  redisAddress: {{ include "scot.redisAddress" . | quote }}
   {{- with include "scot.redisSecret" . }}
   redisPassword:
     valueFrom:

@@ -72,6 +72,8 @@ def test_the_head_may_go(objects: Objects) -> None:
     assert options["redisAddress"] == "scot-redis:6379"
     assert "appendfsync always" in named(objects, secret["name"], "Secret")["stringData"]["redis.conf"]
     assert secret["key"] in named(objects, secret["name"], "Secret")["stringData"]
+    (head,) = spec["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"]
+    assert "/dev/tcp/scot-redis/6379" in head["args"][0]
     assert spec["excludeHeadPodFromServeSvc"] is True
     address = spec["rayClusterConfig"]["headGroupSpec"]["headService"]["spec"]
     assert (address["type"], address["publishNotReadyAddresses"], "clusterIP" in address) == ("ClusterIP", True, False)
