@@ -23,7 +23,7 @@ def state(job: Json) -> str:
     if deployment == "Initializing":
         return "its Ray cluster starts"
     if deployment == "Running":
-        return {"": "its Ray cluster runs", "PENDING": "pending", "RUNNING": "running"}.get(ray, ray.lower())
+        return {"": "its Ray cluster runs", "PENDING": "pending", "RUNNING": "running"}.get(ray, "ending")
     if deployment == "Retrying":
         failed = int(status.get("failed") or 1)
         return f"failed {'once' if failed == 1 else f'{failed} times'}; retrying"

@@ -345,7 +345,7 @@ def test_how_a_job_ends(job_: dict[str, Any], succeeded: bool, message: str) -> 
 
 def test_a_job_whose_ray_job_is_done_goes_on_until_its_submitter_is() -> None:
     assert outcome(status("Running", "SUCCEEDED")) is None
-    assert state(status("Running", "SUCCEEDED")) == "succeeded"
+    assert state(status("Running", "SUCCEEDED")) == "ending"
 
 
 def pod(message: str = "", waiting: dict[str, str] | None = None, requests: dict[str, str] | None = None) -> Any:
