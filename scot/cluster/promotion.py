@@ -21,6 +21,7 @@ from scot.errors import Conflict, NotPromoted, ScotError, Unavailable
 _PATCHES = 20  # tries, each from a fresh read: every status update changes the object's version
 _ANSWERS = 5  # in a row, so that several replicas answer
 _POLL_S = 2.0  # KubeRay's own interval
+_HEALS_S = 120.0  # replicas of a lost pod or node are back by then
 _POLLS = 3  # statuses that must agree: the first one after a change may describe the state before it
 _NO_ANSWER = "the service does not answer"
 
@@ -29,7 +30,8 @@ _NO_ANSWER = "the service does not answer"
 class Applied:
     """Whether KubeRay has applied a Serve config."""
 
-    state: Literal["waiting", "serving", "unhealthy"]
+    state: Literal["waiting", "serving", "unhealthy", "failed"]
+    """Unhealthy: a replica is lost, or cannot run; failed: Ray Serve has given up."""
     reason: str = ""
 
 
@@ -49,7 +51,9 @@ def applied(service: Json, generation: int) -> Applied:
     ]
     if app.get("status") in ("DEPLOY_FAILED", "UNHEALTHY") or failed:
         reasons = filter(None, [str(app.get("message") or ""), *failed])
-        return Applied("unhealthy", ": ".join([f"the search application is {app.get('status')}", *reasons]))
+        given_up = "DEPLOY_FAILED" in (app.get("status"), *(each.get("status") for each in deployments.values()))
+        reason = ": ".join([f"the search application is {app.get('status')}", *reasons])
+        return Applied("failed" if given_up else "unhealthy", reason)
     if app.get("status") == "RUNNING" and all(each.get("status") == "HEALTHY" for each in deployments.values()):
         return Applied("serving")
     return Applied("waiting", f"the search application is {app.get('status') or 'missing'}")
@@ -139,7 +143,7 @@ def _wait_until_served(
 ) -> str:
     """Wait until the version is served. Returns why it is not served, empty when it is."""
     end = time.monotonic() + timeout_s
-    state, in_a_row = Applied("waiting"), 0
+    state, in_a_row, since = Applied("waiting"), 0, time.monotonic()
     reported = answer = ""
     while True:
         previous = state.state
@@ -147,12 +151,15 @@ def _wait_until_served(
             state = get_applied()
         except Unavailable as error:
             state = Applied("waiting", str(error))
-        in_a_row = in_a_row + 1 if state.state == previous else 1
+        if state.state != previous:
+            in_a_row, since = 0, time.monotonic()
+        in_a_row += 1
         if state.reason and state.reason != reported:
             reported = state.reason
             report(reported)
         settled = in_a_row >= _POLLS
-        if settled and state.state == "unhealthy":
+        lasting = state.state == "unhealthy" and time.monotonic() - since > _HEALS_S
+        if settled and (state.state == "failed" or lasting):
             return state.reason
         if settled and state.state == "serving":
             answer = get_answer()

@@ -88,7 +88,8 @@ def status(app: str = "RUNNING", composer: str = "HEALTHY", observed: int = 5, m
         (status(), "serving", ""),
         (status("DEPLOYING", "UPDATING"), "waiting", "DEPLOYING"),
         (status("RUNNING", "UPDATING"), "waiting", "RUNNING"),
-        (status("DEPLOY_FAILED"), "unhealthy", "DEPLOY_FAILED"),
+        (status("DEPLOY_FAILED"), "failed", "DEPLOY_FAILED"),
+        (status("DEPLOYING", "DEPLOY_FAILED", message="no module"), "failed", "Composer: no module"),
         (status("RUNNING", "UNHEALTHY", message="no memory"), "unhealthy", "Composer: no memory"),
     ],
 )
@@ -201,13 +202,24 @@ def test_a_service_that_keeps_the_old_version_is_put_back() -> None:
     assert gate.rolled_back == 1
 
 
-def test_an_unhealthy_application_is_put_back_at_once() -> None:
-    server = Server(taken=lambda service: status("UNHEALTHY") if "v2" in service["spec"]["serveConfigV2"] else status())
+@pytest.mark.parametrize(("app", "heals_s"), [("DEPLOY_FAILED", 300.0), ("UNHEALTHY", 0.1)])
+def test_an_application_that_failed_or_does_not_heal_is_put_back(
+    app: str, heals_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promotion, "_HEALS_S", heals_s)
+    server = Server(taken=lambda service: status(app) if "v2" in service["spec"]["serveConfigV2"] else status())
     gate = Pointer()
-    with pytest.raises(NotPromoted, match="v2 is not served: the search application is UNHEALTHY"):
+    with pytest.raises(NotPromoted, match=f"v2 is not served: the search application is {app}"):
         go(server, gate, lambda: "v2", timeout_s=300)
     assert server.defaults == ["v2", ""]
     assert gate.rolled_back == 1
+
+
+def test_a_replica_that_is_lost_meanwhile_is_waited_for() -> None:
+    states = itertools.chain(["UNHEALTHY"] * 10, itertools.repeat("RUNNING"))
+    server, gate = Server(taken=lambda _: status(next(states))), Pointer()
+    assert go(server, gate, lambda: "v2", timeout_s=30)[-1] == "the service answers with v2"
+    assert server.defaults == ["v2"]
 
 
 def test_a_config_that_nobody_applies_is_put_back_after_the_timeout() -> None:
