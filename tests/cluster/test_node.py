@@ -50,7 +50,7 @@ def test_a_release_lives(release: Release, tmp_path: Path) -> None:
         print(HEADER)
         with probe.step("generate_edits as a RayJob") as step:
             output = release.scot(
-                "cluster", "submit", "generate_edits", "--cpus", "1", "--memory", "3Gi", "--",
+                "cluster", "submit", "generate_edits", "--cpus", "1", "--memory", "3Gi", "--ttl", "0", "--",
                 "--source", "/artifacts/catalogue/wardrobe", "--output", "/artifacts/triplets",
             )  # fmt: skip
             assert "triplets from" in output
