@@ -25,8 +25,8 @@ _OK = "OK"
 
 
 HEADER = (
-    "| step | seconds | calls | failed | failed without retry | seconds until the last failure |\n"
-    "|---|---|---|---|---|---|"
+    "| step | seconds | calls | failed | failed without retry | seconds until the last failure | longest gap, s |\n"
+    "|---|---|---|---|---|---|---|"
 )
 
 
@@ -91,7 +91,11 @@ class Step:
         """A row of the report."""
         cost, bare = self.costs["client"], sum(self.costs["gRPC"].failed.values())
         shown = ", ".join(f"{count} {code}" for code, count in cost.failed.items()) or "0"
-        return f"| {self.name} | {self.seconds:.0f} | {cost.calls} | {shown} | {bare} | {cost.recovered_s:.0f} |"
+        cells = (
+            self.name, f"{self.seconds:.0f}", cost.calls, shown, bare, f"{cost.recovered_s:.0f}",
+            f"{cost.longest_gap_s:.1f}",
+        )  # fmt: skip
+        return f"| {' | '.join(map(str, cells))} |"
 
 
 class Probe:
