@@ -115,7 +115,8 @@ def _number(axes: Any, panel: dict[str, Any], server: Prometheus, drawing: Drawi
     text, colour = defaults["noValue"], "lightgrey"
     if found:
         value = float(found[0]["value"][1])
-        reached = [step["color"] for step in defaults["thresholds"]["steps"] if value >= (step["value"] or 0)]
+        steps = defaults["thresholds"]["steps"]
+        reached = [step["color"] for step in steps if step["value"] is None or value >= step["value"]]
         text, colour = f"{value * scale:.4g} {unit}", reached[-1]
         for mapping in defaults.get("mappings", []):
             if named := mapping["options"].get(f"{value:g}"):

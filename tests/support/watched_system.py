@@ -17,7 +17,7 @@ import grpc
 import torch
 from PIL import Image
 
-from scot.client import NewItem, ScotClient
+from scot.client import NewItem, Rerank, ScotClient
 from scot.composers import Registry, save_composer
 from scot.composers.architectures import build
 from scot.encoders import load_encoder
@@ -25,6 +25,8 @@ from scot.errors import ScotError
 from scot.keys import ApiKey, digest_of
 from scot.ports import free_port
 from scot.v1 import edits_pb2, edits_pb2_grpc, search_pb2, search_pb2_grpc
+from tests.support.chat_endpoint import chat_endpoint
+from tests.support.drawn_judge import yes_or_no
 from tests.support.random_encoder import save_random_encoder
 from tests.support.served_web import ask
 from tests.support.synthetic_triplets import synthetic_triplets, write_synthetic_cache
@@ -88,15 +90,17 @@ def watched_system(folder: Path) -> Iterator[System]:
     lines.append(ApiKey(digest_of(GREEDY), "greedy", "read-write", rate=0.1, burst=1.0).line)
     keys.write_text("\n".join(lines) + "\n", encoding="utf-8")
     cache = write_synthetic_cache(folder / "embeddings", synthetic_triplets(images=200))
-    ports = [free_port() for _ in range(7)]
-    search = ["-m", "services.search.local", "--data", str(data), "--encoder", encoder, "--threads", "1"]
-    search += ["--shadow", "sum"]
-    search += ["--port", str(ports[0]), "--metrics-port", str(ports[1]), "--api-keys", str(keys)]
-    edits = ["-m", "services.edits", "--host", "127.0.0.1", "--port", str(ports[2]), "--metrics-port", str(ports[3])]
-    training = ["-c", _TRAINING, str(ports[4]), str(cache), str(folder / "published"), str(folder / "runs")]
-    web = ["-m", "services.web", "--address", f"localhost:{ports[0]}"]
-    web += ["--port", str(ports[5]), "--metrics-port", str(ports[6])]
     with ExitStack() as stack:
+        judge = stack.enter_context(chat_endpoint(lambda asked: yes_or_no(0.9), "vlm"))
+        ports = [free_port() for _ in range(7)]
+        search = ["-m", "services.search.local", "--data", str(data), "--encoder", encoder, "--threads", "1"]
+        search += ["--shadow", "sum", "--rerank-url", judge, "--rerank-model", "vlm"]
+        search += ["--port", str(ports[0]), "--metrics-port", str(ports[1]), "--api-keys", str(keys)]
+        edits = ["-m", "services.edits", "--host", "127.0.0.1"]
+        edits += ["--port", str(ports[2]), "--metrics-port", str(ports[3])]
+        training = ["-c", _TRAINING, str(ports[4]), str(cache), str(folder / "published"), str(folder / "runs")]
+        web = ["-m", "services.web", "--address", f"localhost:{ports[0]}"]
+        web += ["--port", str(ports[5]), "--metrics-port", str(ports[6])]
         # One after the other: two Rays that start at once may take longer than either waits.
         started = [
             stack.enter_context(_process(arguments, environment, folder / f"{name}.log", said))
@@ -153,6 +157,7 @@ def search(system: System) -> None:
         client.search(image=picture, edits="make it green", composer="sum")
         client.search(image=picture, score_threshold=2.0)
         client.search(edits="a blue square")
+        client.search(image=picture, edits="make it green", rerank=Rerank())
         client.encode(texts=["a blue square"])
         list(client.search_many([{"image": picture}, {"edits": ""}]))
         for wrong in ({"item_id": "nobody", "edits": "a"}, {"edits": ""}, {"edits": "a", "collection": "nowhere"}):
