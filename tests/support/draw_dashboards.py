@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scot import flags
 from tests.support.prometheus import HELM, Prometheus, filled_in
 
+_NAMES = ("alertname", "alertstate", "name", "job_name", "outcome")
 _UNITS = {"s": (1.0, "s"), "ms": (1.0, "ms"), "percentunit": (100.0, "%"), "percent": (1.0, "%"), "reqps": (1.0, "/s")}
 _UNITS |= {"bytes": (2.0**-20, "MiB"), "decmbytes": (1.0, "MB"), "short": (1.0, ""), "none": (1.0, "")}
 _COLOURS = {"green": "#73bf69", "orange": "#ff9830", "red": "#f2495c"}
@@ -107,9 +108,7 @@ def _number(axes: Any, panel: dict[str, Any], server: Prometheus, drawing: Drawi
     axes.set_xticks([])
     axes.set_yticks([])
     if panel["type"] == "table":
-        names = sorted(
-            " ".join(each["metric"].get(key, "") for key in ("alertname", "alertstate", "name")) for each in found
-        )
+        names = sorted(" ".join(each["metric"].get(key, "") for key in _NAMES) for each in found)
         axes.text(0.02, 0.95, "\n".join(names) or defaults["noValue"], transform=axes.transAxes, va="top", fontsize=8)
         return
     text, colour = defaults["noValue"], "lightgrey"

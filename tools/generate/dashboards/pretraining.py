@@ -132,13 +132,16 @@ DASHBOARD = Dashboard(
                 ),
                 Panel(
                     "Scheduled pipelines",
-                    "Runs of the CronJob that ended, 1 for the way they did; from kube-state-metrics.",
+                    "Runs of the CronJob that ended, and how; from kube-state-metrics.",
                     "none",
                     (
                         Query(
-                            "max by (namespace, job_name, condition)"
-                            ' (kube_job_failed{NS, job_name=~".+-pipeline-[0-9]+"} == 1'
-                            ' or kube_job_complete{NS, job_name=~".+-pipeline-[0-9]+"} == 1)'
+                            " or ".join(
+                                "label_replace(max by (namespace, job_name)"
+                                f' (kube_job_{outcome}{{NS, condition="true", job_name=~".+-pipeline-[0-9]+"}} == 1),'
+                                f' "outcome", "{outcome}", "", "")'
+                                for outcome in ("complete", "failed")
+                            )
                         ),
                     ),
                     kind="table",
