@@ -110,13 +110,11 @@ class GateInCluster:
             if outcome.result is not None:
                 return Decision.from_json(outcome.result)
             if outcome.succeeded:
-                break
-        else:
-            raise Unavailable(f"the job that measures {request.version} {outcome.summary}; see its log")
-        raise Unavailable(
-            f"the job that measures {request.version} succeeded, but its log ended before the decision: "
-            "`scot composers list` shows which version is released"
-        )
+                raise Unavailable(
+                    f"the job that measures {request.version} succeeded, but its log ended before the decision: "
+                    "`scot composers list` shows which version is released"
+                )
+        raise Unavailable(f"the job that measures {request.version} {outcome.summary}; see its log")
 
     def rollback(self) -> None:
         """Move the pointer back, in a job. Raises Unavailable when the job fails."""

@@ -110,6 +110,11 @@ class Release(Namespace):
 
         until(settled)
 
+    def until_drawn(self) -> None:
+        """Wait until the bootstrap has drawn and indexed its pictures."""
+        drawn = ["--for=condition=complete", "job", "--selector", "app.kubernetes.io/component=bootstrap"]
+        self.kubectl("wait", "--timeout=600s", *drawn)
+
     def in_head(self, *command: str) -> str:
         return self.kubectl("exec", self.pod("head"), "-c", "ray-head", "--", *command)
 

@@ -364,7 +364,7 @@ def test_a_version_that_is_not_applied_in_time_is_reverted(
     cluster: Cluster, registry: tuple[Registry, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, _ = registry
-    assert promote(cluster, registry, "--timeout", "3") == 1
+    assert promote(cluster, registry, "--timeout", "3") == 3
     captured = capsys.readouterr()
     assert "gate: passed: v2: recall@1" in captured.err
     assert "scot cluster promote: v2 is not served: after 3 s" in captured.err
@@ -382,7 +382,7 @@ def test_a_version_that_the_service_refuses_is_reverted_though_kuberay_reports_h
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     made, _ = registry
-    assert promote(cluster, registry, "--timeout", "15", "--address", service[1]) == 1
+    assert promote(cluster, registry, "--timeout", "15", "--address", service[1]) == 3
     assert "the service still answers with v1" in capsys.readouterr().err
     assert default_of(cluster) == ""
     assert made.released() == "v1"

@@ -125,8 +125,7 @@ def test_the_two_commands_of_the_readme_release_a_composer(release: Release, tmp
     release.helm("install", "scot", "./helm", *release.values)
     address = until(lambda: release.address)
     first_right_answer(release, address, tmp_path)
-    drawn = ["--for=condition=complete", "job", "--selector", "app.kubernetes.io/component=bootstrap"]
-    release.kubectl("wait", "--timeout=600s", *drawn)
+    release.until_drawn()
     began = time.monotonic()
     output = release.in_head("bash", "-c", "ray job submit -- python ray_jobs/pretrain.py")
     print(f"\n{output[-2000:]}\npretraining without a flag: {time.monotonic() - began:.0f} s")

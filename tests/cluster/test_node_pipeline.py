@@ -112,8 +112,7 @@ def test_the_scheduled_pipeline(release: Release, tmp_path: Path) -> None:
     release.helm("install", "scot", str(HELM), *release.values, *PIPELINE, *flags)
     address = until(lambda: release.address)
     first_right_answer(release, address, tmp_path)
-    drawn = ["--for=condition=complete", "job", "--selector", "app.kubernetes.io/component=bootstrap"]
-    release.kubectl("wait", "--timeout=600s", *drawn)
+    release.until_drawn()
 
     with Probe(address, release.key, "wardrobe-00001", "make it blue") as probe:
         probe.steady()
