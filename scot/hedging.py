@@ -1,8 +1,9 @@
-"""Searches that a silent replica does not delay: asked again on other connections, and the first answer counts.
+"""Searches that a silent or full replica does not delay: asked again on other connections; the first answer counts.
 
 An address of Kubernetes leads each connection to one replica. A replica whose machine has lost its network or power
-says nothing, so a search without an answer is asked on a second connection, then on a third and a fourth. The one that
-answered is what later calls use. gRPC's hedging (gRFC A6) is not part of its Python library.
+says nothing, so a search without an answer is asked on a second connection, then on a third and a fourth; so is one
+that a replica has no place for. The connection that answered is what later calls use. gRPC's hedging (gRFC A6) is not
+part of its Python library.
 """
 
 from __future__ import annotations
@@ -23,15 +24,10 @@ CONNECTIONS = 4
 HEDGE_S = 0.75
 """Seconds without an answer after which a search is asked again."""
 AGAIN_S = 0.4
-"""And after that, on each further connection."""
+"""And after that, or after a replica had no place for it, on each further connection."""
 _EARNED, _MOST = 0.1, 10.0
-# With these a call waits for the others: its replica has no answer, or no place for one call more.
-_LOST = (
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-)
+_FULL = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)  # as gRPC's server drops calls
+_LOST = (*_FULL, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)  # after the channel's own retries
 
 
 def open_channels(
@@ -74,6 +70,55 @@ class Hedges:
             return True
 
 
+class _Search:
+    """One search: on which connection it is asked, how long that waits for the others, and which of them decides."""
+
+    def __init__(self, hedges: Hedges, timeout: float | None) -> None:
+        self._hedges, self._order = hedges, hedges.order()
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._asked = self._lost = 0
+        self._paid = False
+        self.wait_s: float | None = None
+        """Seconds until it is asked again if no call ends before; None: only a call that ends goes on."""
+
+    def ask(self) -> int:
+        """The connection on which it is asked now."""
+        number = self._order[self._asked]
+        self._asked += 1
+        self._paid = False
+        self.wait_s = (HEDGE_S if self._asked == 1 else AGAIN_S) if self._asked < len(self._order) else None
+        return number
+
+    def left_s(self) -> float | None:
+        """The seconds until its deadline."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def again(self) -> bool:
+        """Whether it is asked again, now that it has waited."""
+        if self._paid or self._hedges.spend():
+            return True
+        self.wait_s = None
+        return False
+
+    def decided(self, number: int, code: grpc.StatusCode) -> bool:
+        """Whether a call that has ended is the answer."""
+        if code in _LOST:
+            return False
+        self._hedges.answered(number, self._asked)
+        return True
+
+    def failed(self, code: grpc.StatusCode) -> bool:
+        """Whether, with one more call lost, no other can answer."""
+        self._lost += 1
+        if self._lost < self._asked:
+            return False
+        left_s = self.left_s()
+        may_wait = self._asked < len(self._order) and (left_s is None or left_s > AGAIN_S)
+        self._paid = code in _FULL and may_wait and self._hedges.spend()
+        self.wait_s = AGAIN_S
+        return not self._paid
+
+
 @dataclass(frozen=True, slots=True)
 class _Hedged:
     methods: Sequence[Any]
@@ -81,42 +126,31 @@ class _Hedged:
     hedges: Hedges
 
 
-def _left(timeout: float | None, begun: float) -> float | None:
-    return None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
-
-
 class Hedged(_Hedged):
     """A unary method of ``grpc``; called like one. Raises grpc.RpcError."""
 
     def __call__(self, request: Any, *, timeout: float | None, metadata: Sequence[tuple[str, str]]) -> Any:
         """The response."""
-        begun, order = time.monotonic(), self.hedges.order()
+        search, ended = _Search(self.hedges, timeout), queue.SimpleQueue[Any]()
         calls: dict[Any, int] = {}
-        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        done = 0
         try:
+            ask = True
             while True:
-                number = order[len(calls)]
-                call = self.methods[number].future(request, timeout=_left(timeout, begun), metadata=metadata)
-                calls[call] = number
-                call.add_done_callback(ended.put)
-                wait_s: float | None = AGAIN_S if len(calls) > 1 else HEDGE_S
-                while True:
-                    try:
-                        call = ended.get(timeout=wait_s if len(calls) < len(order) else None)
-                    except queue.Empty:
-                        if self.hedges.spend():
-                            break
-                        wait_s = None
-                        continue
-                    done += 1
-                    if call.code() not in _LOST:
-                        self.hedges.answered(calls[call], len(calls))
-                    elif done < len(calls):
-                        continue
-                    else:
-                        call = next(iter(calls))  # they say the same, or that there was no time left
+                if ask:
+                    number = search.ask()
+                    call = self.methods[number].future(request, timeout=search.left_s(), metadata=metadata)
+                    calls[call] = number
+                    call.add_done_callback(ended.put)
+                try:
+                    call = ended.get(timeout=search.wait_s)
+                except queue.Empty:
+                    ask = search.again()
+                    continue
+                ask = False
+                if search.decided(calls[call], call.code()):
                     return call.result()
+                if search.failed(call.code()):
+                    return next(iter(calls)).result()  # they say the same, or that there was no time left
         finally:
             for call in calls:
                 call.cancel()
@@ -127,35 +161,28 @@ class AsyncHedged(_Hedged):
 
     async def __call__(self, request: Any, *, timeout: float | None, metadata: Sequence[tuple[str, str]]) -> Any:
         """The response."""
-        begun, order = time.monotonic(), self.hedges.order()
-        calls: dict[asyncio.Future[Any], tuple[Any, int]] = {}
-        pending: set[asyncio.Future[Any]] = set()
+        search, ended = _Search(self.hedges, timeout), asyncio.Queue[Any]()
+        calls: dict[Any, int] = {}
         try:
+            ask = True
             while True:
-                number = order[len(calls)]
-                call = self.methods[number](request, timeout=_left(timeout, begun), metadata=metadata)
-                task = asyncio.ensure_future(call.code())
-                calls[task] = call, number
-                pending.add(task)
-                wait_s: float | None = AGAIN_S if len(calls) > 1 else HEDGE_S
-                while True:
-                    done, pending = await asyncio.wait(
-                        pending,
-                        timeout=wait_s if len(calls) < len(order) else None,
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
-                    if not done:
-                        if self.hedges.spend():
-                            break
-                        wait_s = None
-                    for task in done:
-                        call, number = calls[task]
-                        if task.result() not in _LOST:
-                            self.hedges.answered(number, len(calls))
-                            return await call
-                    if not pending:
-                        return await next(iter(calls.values()))[0]
+                if ask:
+                    number = search.ask()
+                    call = self.methods[number](request, timeout=search.left_s(), metadata=metadata)
+                    calls[call] = number
+                    call.add_done_callback(ended.put_nowait)
+                try:
+                    async with asyncio.timeout(search.wait_s):
+                        call = await ended.get()
+                except TimeoutError:
+                    ask = search.again()
+                    continue
+                ask = False
+                code = await call.code()
+                if search.decided(calls[call], code):
+                    return await call
+                if search.failed(code):
+                    return await next(iter(calls))
         finally:
-            for task, (call, _) in calls.items():
-                task.cancel()
+            for call in calls:
                 call.cancel()

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
+from itertools import cycle
+from random import Random
 
 from scot.errors import Conflict, InvalidInput
 
 _RAY_PORTS = range(10_002, 20_000)
+_OWN_PORTS = range(20_000, 30_000)  # below those that systems give to outgoing connections and to port 0
+_ORDER = cycle(Random().sample(_OWN_PORTS, len(_OWN_PORTS)))  # another one in each process, whatever is seeded
 
 
 def free_port() -> int:
-    """A port that nothing listens on now, outside the range that Ray reserves for its workers."""
+    """A port that nothing listens on now, and that no connection or other call takes before the caller listens."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in _RAY_PORTS:
+        port = next(_ORDER)
+        with suppress(Conflict):
+            check_port(port)
             return port
 
 

@@ -1,4 +1,4 @@
-"""A search that a replica does not answer is asked again on other connections; the one that answered stays."""
+"""A search that a replica does not answer, or has no place for, is asked on other connections; what answered stays."""
 
 from __future__ import annotations
 
@@ -116,8 +116,30 @@ def test_a_replica_that_is_full_does_not_end_a_call_that_another_has(service: tu
     found.orders = [LATE, FULL]
     assert search(target, kind) == [LATE]
     assert len(found.peers) == 4
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_what_a_full_replica_refuses_is_asked_on_other_connections(service: tuple[Service, str], kind: str) -> None:
+    found, target = service
+    found.orders = [FULL, FULL, ANSWERS]
+    assert search(target, kind, times=2) == [ANSWERS, ANSWERS]
+    first, second, third, next_search = found.peers
+    assert len({first, second, third}) == 3
+    assert next_search == third
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_service_that_is_full_is_asked_little_more_and_says_so_at_once(
+    service: tuple[Service, str], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, target = service
     found.orders = [FULL]
+    assert search(target, kind, times=8) == [Overloaded.__name__] * 8
+    assert len(found.peers) == 8 + 10
+    found.peers.clear()
+    monkeypatch.setattr(hedging, "AGAIN_S", 11.0)  # longer than the deadline
     assert search(target, kind) == [Overloaded.__name__]
+    assert len(found.peers) == 1
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
