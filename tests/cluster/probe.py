@@ -22,6 +22,9 @@ TIMEOUT_S = 10.0
 LATE_S = 2.0
 _IN_A_ROW = 15
 _OK = "OK"
+Outcome = tuple[str, str]
+"""A status, and of a failure its sentence."""
+_GOOD: Outcome = (_OK, "")
 
 
 HEADER = (
@@ -114,11 +117,11 @@ class Probe:
         self._authorization = f"Bearer {api_key}"
         self._http, self._url = urllib3.PoolManager(maxsize=64), f"http://{web}/v1/compose-search"
         self._numbers = itertools.count()
-        callers: dict[str, Callable[[], str]] = {"client": self._ask, "gRPC": self._ask_bare}
+        callers: dict[str, Callable[[], Outcome]] = {"client": self._ask, "gRPC": self._ask_bare}
         if web:
             callers |= {"HTTP with retries": self._ask_http, "HTTP": lambda: self._ask_http(retries=0)}
         self._callers = list(callers)
-        self._step, self._good = Step("before", self._callers), 0
+        self._step, self._good = Step("", self._callers), 0  # before the first step nothing need answer
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._threads = [threading.Thread(target=self._ask_for_ever, args=each) for each in callers.items()]
         self.composers: Counter[str] = Counter()
@@ -158,7 +161,7 @@ class Probe:
             assert time.monotonic() < end, f"after {patience_s:.0f} s there are no steady answers: {self._step}"
             time.sleep(0.1)
 
-    def _ask_for_ever(self, caller: str, ask: Callable[[], str]) -> None:
+    def _ask_for_ever(self, caller: str, ask: Callable[[], Outcome]) -> None:
         """One call after another may take its whole deadline; a call a tick does not wait for the one before."""
         calls: list[threading.Thread] = []
         while not self._stop.wait(self._pause):
@@ -168,26 +171,30 @@ class Probe:
         for call in calls:
             call.join()
 
-    def _count(self, caller: str, ask: Callable[[], str]) -> None:
+    def _count(self, caller: str, ask: Callable[[], Outcome]) -> None:
         step, begun = self._step, time.monotonic()
-        code = ask()
+        code, sentence = ask()
+        latency_s = time.monotonic() - begun
+        if code != _OK and step.name:
+            when = f"{begun - step.began:.1f} s into the step, after {latency_s:.1f} s"
+            print(f"    {caller}, {when}: {code}: {sentence}", flush=True)
         with self._lock:
-            step.costs[caller].add(code, begun - step.began, time.monotonic() - begun)
+            step.costs[caller].add(code, begun - step.began, latency_s)
             if caller == "client":
                 self._good = self._good + 1 if code == _OK else 0
 
     def _next_edit(self) -> str:
         return f"{self._edit} {next(self._numbers)}"
 
-    def _ask(self) -> str:
+    def _ask(self) -> Outcome:
         try:
             found = self._client.search(item_id=self._item_id, edits=self._next_edit(), limit=3)
         except ScotError as error:
-            return type(error).__name__
+            return type(error).__name__, str(error)
         self.composers[found.composer] += 1
-        return _OK if len(found.hits) == 3 else "WRONG"
+        return _GOOD if len(found.hits) == 3 else ("WRONG", f"{len(found.hits)} hits")
 
-    def _ask_bare(self) -> str:
+    def _ask_bare(self) -> Outcome:
         request = search_pb2.ComposeSearchRequest(limit=3)
         request.reference.item_id = self._item_id
         request.edits.add(text=self._next_edit())
@@ -195,10 +202,10 @@ class Probe:
             ask: Any = search_pb2_grpc.SearchServiceStub(self._channel).ComposeSearch
             ask(request, timeout=TIMEOUT_S, metadata=[("authorization", self._authorization)])
         except grpc.RpcError as error:
-            return error.code().name
-        return _OK
+            return error.code().name, error.details()
+        return _GOOD
 
-    def _ask_http(self, retries: int = 4) -> str:
+    def _ask_http(self, retries: int = 4) -> Outcome:
         body = {"reference": {"itemId": self._item_id}, "edits": [{"text": self._next_edit()}], "limit": 3}
         again = urllib3.Retry(
             retries, allowed_methods=None, status_forcelist=[503], backoff_factor=0.2, raise_on_status=False,
@@ -210,5 +217,5 @@ class Probe:
                 timeout=urllib3.Timeout(connect=1, read=3 if retries else TIMEOUT_S),
             )  # fmt: skip
         except urllib3.exceptions.HTTPError as error:
-            return type(error).__name__
-        return _OK if answer.status == 200 else f"{answer.status}"
+            return type(error).__name__, str(error)
+        return _GOOD if answer.status == 200 else (f"{answer.status}", answer.data.decode())

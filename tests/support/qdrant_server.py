@@ -56,6 +56,8 @@ class QdrantServer:
         default_factory=lambda: AsyncQdrantClient(":memory:", force_disable_check_same_thread=True)
     )
     """What is stored; it outlives a server that goes and comes back with the same state."""
+    one_call: threading.Lock = field(default_factory=threading.Lock)
+    """Held during each call to the engine, which is not thread-safe."""
 
     def methods(self) -> list[str]:
         """The names of the calls that arrived."""
@@ -116,7 +118,7 @@ class _Gate(grpc.ServerInterceptor):
     """Notes each call, checks its key, and does what the test ordered; calls to the engine come one at a time."""
 
     def __init__(self, seen: QdrantServer, api_key: str | None) -> None:
-        self._seen, self._api_key, self._one = seen, api_key, threading.Lock()
+        self._seen, self._api_key = seen, api_key
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: grpc.HandlerCallDetails) -> Any:
         inner, name = continuation(details), details.method.rpartition("/")[2]
@@ -133,7 +135,7 @@ class _Gate(grpc.ServerInterceptor):
             if name == "Upsert" and self._seen.full:
                 context.abort(grpc.StatusCode.INTERNAL, f"Service internal error: {NO_SPACE}")
             try:
-                with self._one:
+                with self._seen.one_call:
                     return inner.unary_unary(request, context)
             except ValueError as error:
                 text = str(error)
