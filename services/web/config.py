@@ -47,8 +47,11 @@ class WebConfig:
     """A PEM file; with --tls-key the web service speaks HTTPS."""
     tls_key: Path | None = None
     """The PEM file of the certificate's key."""
+    stop_delay_s: int = 0
+    """At SIGTERM, for how many seconds requests are still accepted; their answers close the connection, so that callers
+    go elsewhere."""
     drain_s: int = 30
-    """At SIGTERM, how many seconds requests under way may take."""
+    """After that, how many seconds requests under way may take."""
 
     def __post_init__(self) -> None:
         if not self.address.strip():
@@ -61,5 +64,6 @@ class WebConfig:
         for name in ("timeout_s", "body_timeout_s", "header_timeout_s"):
             if not getattr(self, name) > 0:
                 raise InvalidInput(f"{name} must be more than 0")
-        if self.picture_max_age_s < 0 or self.drain_s < 0:
-            raise InvalidInput("picture_max_age_s and drain_s must not be negative")
+        for name in ("picture_max_age_s", "stop_delay_s", "drain_s"):
+            if getattr(self, name) < 0:
+                raise InvalidInput(f"{name} must not be negative")

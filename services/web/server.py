@@ -1,4 +1,7 @@
-"""The process: uvicorn with the application; at SIGTERM and Ctrl-C, requests under way are answered."""
+"""The process: uvicorn with the application; at SIGTERM and Ctrl-C, requests under way are answered.
+
+The one place that changes the headers that uvicorn has read from its configuration; a test names them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import signal
 import socket
 import ssl
 import sys
+import threading
+from types import FrameType
 
 import uvicorn
 import uvloop
@@ -62,13 +67,31 @@ async def _serve(config: WebConfig, listening: socket.socket) -> None:
         settings.load()
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput("the TLS certificate or key cannot be read") from error
-    server = uvicorn.Server(settings)
+    server = _Server(settings, config.stop_delay_s)
     # uvicorn has handlers only while it serves. A signal that comes before counts too, and one that is raised again
     # after uvicorn has stopped is ignored, so that this process ends by itself.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, server.handle_exit)
     print(f"SCOT's web service listens on {url(config)} for {config.address}; /docs describes it", flush=True)
     await server.serve(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Goes on for a while after SIGTERM. A caller's next request would else meet a connection that is just closed."""
+
+    def __init__(self, config: uvicorn.Config, stop_delay_s: float) -> None:
+        super().__init__(config)
+        self._stop_delay_s = stop_delay_s
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The signal's handler; a second signal ends the delay."""
+        if sig == signal.SIGTERM and self._stop_delay_s:
+            self.config.encoded_headers.append((b"connection", b"close"))  # uvicorn looks here once a second
+            later = threading.Timer(self._stop_delay_s, super().handle_exit, (sig, frame))
+            self._stop_delay_s, later.daemon = 0.0, True
+            later.start()
+        else:
+            super().handle_exit(sig, frame)
 
 
 def url(config: WebConfig) -> str:

@@ -96,9 +96,12 @@ def test_a_pod_that_ends_has_time_for_what_it_began(objects: Objects) -> None:
             if not name.endswith(("/head", "/workers", "-web")):
                 continue
             (container,) = template["spec"]["containers"]
-            words = " ".join(container["lifecycle"]["preStop"]["exec"]["command"])
-            assert "sleep 5" in words, name
-            assert template["spec"]["terminationGracePeriodSeconds"] >= 5 + timeout + 5, name
+            if name.endswith("-web"):
+                assert "--stop-delay-s=5" in container["args"]
+                assert f"--drain-s={5 + timeout}" in container["args"]
+            else:
+                assert "sleep 5" in " ".join(container["lifecycle"]["preStop"]["exec"]["command"]), name
+            assert template["spec"]["terminationGracePeriodSeconds"] >= 5 + timeout + 10, name
 
 
 def test_collections_have_two_copies_in_a_cluster_of_three(objects: Objects) -> None:

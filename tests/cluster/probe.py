@@ -45,6 +45,8 @@ class Cost:
     """Seconds from the step's beginning until the last failure."""
     longest_gap_s: float = 0.0
     """The longest time without an answer."""
+    gap_ended: float = 0.0
+    """The moment at which it ended."""
     latencies_s: list[float] = field(default_factory=list)
     """Of the answers."""
     answered: float = field(default_factory=time.monotonic)
@@ -69,7 +71,9 @@ class Cost:
 
     def quiet(self) -> None:
         """Count the time since the newest answer."""
-        self.longest_gap_s = max(self.longest_gap_s, time.monotonic() - self.answered)
+        now = time.monotonic()
+        if (gap_s := now - self.answered) > self.longest_gap_s:
+            self.longest_gap_s, self.gap_ended = gap_s, now
 
 
 @dataclass(slots=True)

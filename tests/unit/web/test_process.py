@@ -9,10 +9,11 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPSConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,35 @@ def test_a_request_under_way_is_answered_before_the_end(address: str) -> None:
         assert running.process.wait(60) == 0
     assert received.startswith(b"HTTP/1.1 200 OK")
     assert all(answer.status == 200 for answer in answers)
+
+
+def test_callers_are_sent_elsewhere_before_the_end(address: str) -> None:
+    with web(address, "--stop-delay-s", "4") as running:
+        kept = HTTPConnection("127.0.0.1", int(running.url.rpartition(":")[2]), timeout=60)
+
+        def last_one() -> bool:
+            kept.request("GET", "/healthz")
+            answer = kept.getresponse()
+            answer.read()
+            assert answer.status == 200
+            return answer.headers["connection"] == "close"
+
+        assert not last_one()
+        running.process.send_signal(signal.SIGTERM)
+        while not last_one():
+            time.sleep(0.05)
+        assert ask(running.url, "/healthz").status == 200  # it still accepts
+        assert running.process.wait(60) == 0
+        assert "Traceback" not in running.process.communicate()[1]
+
+
+def test_a_second_signal_ends_the_delay(address: str) -> None:
+    with web(address, "--stop-delay-s", "3600") as running:
+        running.process.send_signal(signal.SIGTERM)
+        while ask(running.url, "/healthz").headers.get("connection") != "close":
+            time.sleep(0.05)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(60) == 0
 
 
 def test_it_speaks_tls(address: str, tmp_path: Path) -> None:
