@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,12 +27,6 @@ pytestmark = [
     ),
     pytest.mark.timeout(3_600),
 ]
-
-
-@pytest.fixture
-def release() -> Iterator[Release]:
-    with removed(Release()) as made:
-        yield made
 
 
 def test_a_release_lives(release: Release, tmp_path: Path) -> None:

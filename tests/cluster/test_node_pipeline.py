@@ -21,7 +21,6 @@ from scot.client import ScotClient
 from scot.cluster.api import Cluster
 from scot.cluster.job_status import outcome
 from scot.ports import free_port
-from tests.cluster.namespaces import removed
 from tests.cluster.probe import Probe
 from tests.cluster.release import Release, first_right_answer, until
 from tests.support.prometheus import HELM, Target, prometheus
@@ -99,12 +98,6 @@ class Run:
     def succeeded(self, step: str) -> bool:
         """Whether a RayJob of the step has succeeded."""
         return any((ended := outcome(job)) is not None and ended.succeeded for job in self.jobs(step))
-
-
-@pytest.fixture
-def release() -> Iterator[Release]:
-    with removed(Release()) as made:
-        yield made
 
 
 def test_the_scheduled_pipeline(release: Release, tmp_path: Path) -> None:
