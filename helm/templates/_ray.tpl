@@ -20,6 +20,10 @@ spec:
   {{- include "scot.pullSecrets" $ctx | nindent 2 }}
   securityContext: {{- include "scot.podSecurity" $ctx | nindent 4 }}
   terminationGracePeriodSeconds: {{ max 60 (add 30 $values.search.requestTimeoutSeconds) }}
+  {{- if and (eq .node "head") (eq $values.ray.gcsFaultTolerance.backend "redis") }}
+  # Ray's head ends with its Redis. KubeRay replaces the pod at once; Kubernetes would wait longer before each restart.
+  restartPolicy: Never
+  {{- end }}
   {{- with .settings.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -38,7 +42,7 @@ spec:
       image: {{ include "scot.image" (dict "context" $ctx "image" $values.image) }}
       imagePullPolicy: {{ $values.image.pullPolicy }}
       {{- if and (eq .node "head") (eq $values.ray.gcsFaultTolerance.backend "redis") }}
-      # KubeRay runs it before `ray start`, which would end without Redis: each time Kubernetes waits longer to restart it.
+      # KubeRay runs it before `ray start`, which would end without Redis.
       args: ["until (exec 3<>/dev/tcp/{{ include "scot.redisAddress" $ctx | replace ":" "/" }}) 2>/dev/null; do sleep 0.5; done"]
       {{- end }}
       env:

@@ -72,8 +72,10 @@ def test_the_head_may_go(objects: Objects) -> None:
     assert options["redisAddress"] == "scot-redis:6379"
     assert "appendfsync always" in named(objects, secret["name"], "Secret")["stringData"]["redis.conf"]
     assert secret["key"] in named(objects, secret["name"], "Secret")["stringData"]
-    (head,) = spec["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"]
+    pod = spec["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]
+    (head,) = pod["containers"]
     assert "/dev/tcp/scot-redis/6379" in head["args"][0]
+    assert pod["restartPolicy"] == "Never"  # KubeRay replaces it
     assert spec["excludeHeadPodFromServeSvc"] is True
     address = spec["rayClusterConfig"]["headGroupSpec"]["headService"]["spec"]
     assert (address["type"], address["publishNotReadyAddresses"], "clusterIP" in address) == ("ClusterIP", True, False)

@@ -78,20 +78,21 @@ class Run:
     def lose(self, step: str, part: str) -> None:
         """Wait until the step runs and delete a pod."""
 
-        def running() -> dict[str, Any] | None:
-            jobs = self.jobs(step)
+        def running() -> str | None:
             if self.succeeded(step):
                 pytest.fail(f"{step} was too quick to lose a pod")
-            return jobs[-1] if jobs and jobs[-1].get("status", {}).get("jobStatus") == "RUNNING" else None
+            jobs = self.jobs(step)
+            if not jobs or jobs[-1].get("status", {}).get("jobDeploymentStatus") != "Running":
+                return None
+            selector = {
+                "head": f"ray.io/cluster={jobs[-1]['status']['rayClusterName']},ray.io/node-type=head",
+                "submitter": f"batch.kubernetes.io/job-name={jobs[-1]['metadata']['name']}",
+                "pipeline": f"batch.kubernetes.io/job-name={self.name}",
+            }[part]
+            pods = [pod for pod in self._cluster.pods(selector) if pod["status"]["phase"] == "Running"]
+            return str(pods[-1]["metadata"]["name"]) if pods else None
 
-        job = until(running)
-        selector = {
-            "head": f"ray.io/cluster={job['status']['rayClusterName']},ray.io/node-type=head",
-            "submitter": f"batch.kubernetes.io/job-name={job['metadata']['name']}",
-            "pipeline": f"batch.kubernetes.io/job-name={self.name}",
-        }[part]
-        pods = [pod for pod in self._cluster.pods(selector) if pod["status"]["phase"] == "Running"]
-        pod = str(pods[-1]["metadata"]["name"])
+        pod = until(running)
         self._release.kubectl("delete", "pod", pod, "--grace-period=1", "--wait=false")
         until(lambda: pod not in self._release.kubectl("get", "pods", "-o", "name"))
 
