@@ -79,11 +79,11 @@ class GateHere:
             )
 
     def rollback(self) -> None:
-        """Move the pointer back. Raises NotFound when nothing was released before."""
+        """Move the pointer back. Raises NotFound when nothing is released."""
         from scot.composers import Registry
         from scot.evaluation import promotion
 
-        promotion.rollback(Registry(self._request.composers))
+        promotion.rollback(Registry(self._request.composers), or_none=True)
 
 
 class GateInCluster:
@@ -118,7 +118,7 @@ class GateInCluster:
 
     def rollback(self) -> None:
         """Move the pointer back, in a job. Raises Unavailable when the job fails."""
-        words = ["python", "-m", "scot.cli", "composers", "rollback", "--composers", self._request.composers]
-        outcome = self._run("rollback", words)
+        words = ["composers", "rollback", "--or-none", "--composers", self._request.composers]
+        outcome = self._run("rollback", ["python", "-m", "scot.cli", *words])
         if not outcome.succeeded:
             raise Unavailable(f"the rollback job {outcome.summary}")

@@ -90,6 +90,8 @@ class RollbackConfig:
 
     composers: str = "composers"
     """The registry: a folder or a URL."""
+    or_none: bool = False
+    """Release nothing if there is no earlier version; the packaged composer answers then, if there is one."""
     json: bool = False
     """Print one line of JSON."""
 
@@ -190,14 +192,14 @@ def promote(config: PromoteConfig) -> int:
 def rollback(config: RollbackConfig) -> int:
     """Release the previously released version and print both. Raises NotFound when there is none."""
     registry = _registry(config.composers)
-    done = promotion.rollback(registry)
+    done = promotion.rollback(registry, or_none=config.or_none)
     skipped = f" ({', '.join(done.skipped)} can no longer be loaded)" if done.skipped else ""
-    encoder = registry.config(done.version)["encoder_id"]
-    print_outcome(
-        config.json,
-        {**asdict(done), "encoder": encoder},
-        f"rolled back from {done.taken_back} to {done.version}{skipped}; it needs the encoder {encoder}",
-    )
+    if done.version is None:
+        encoder, now = None, f"{done.taken_back} is taken back{skipped}; no version is released now"
+    else:
+        encoder = registry.config(done.version)["encoder_id"]
+        now = f"rolled back from {done.taken_back} to {done.version}{skipped}; it needs the encoder {encoder}"
+    print_outcome(config.json, {**asdict(done), "encoder": encoder}, now)
     return 0
 
 

@@ -30,7 +30,7 @@ class Rollback:
     """The result of a rollback: the withdrawn version, the one released now, and the skipped ones (not loadable)."""
 
     taken_back: str
-    version: str
+    version: str | None
     skipped: tuple[str, ...]
 
 
@@ -125,11 +125,14 @@ class Registry:
                 raise Conflict(f"{now} was released meanwhile, so {version} was compared with another: compare again")
             self._point(version, chain)
 
-    def rollback(self) -> Rollback:
+    def rollback(self, *, or_none: bool = False) -> Rollback:
         """Release the version that was released before the current one; a second rollback goes back one more.
 
+        Args:
+            or_none: release nothing where no earlier version can be released.
+
         Raises:
-            NotFound: there is no earlier version that can be released.
+            NotFound: there is no earlier version that can be released, or none is released.
         """
         skipped: list[str] = []
         with self._locked():
@@ -142,8 +145,11 @@ class Registry:
                     continue
                 self._write(chain[: place + 1])
                 return Rollback(chain[-1], chain[place], tuple(skipped))
-        if not chain:
-            raise NotFound(f"there is nothing to roll back: {self.root} has no released composer")
+            if not chain:
+                raise NotFound(f"there is nothing to roll back: {self.root} has no released composer")
+            if or_none:
+                self._write([])
+                return Rollback(chain[-1], None, tuple(skipped))
         lost = f" but {', '.join(skipped)}, which can no longer be loaded" if skipped else ""
         raise NotFound(f"there is nothing to roll back to: before {chain[-1]} nothing was released{lost}")
 
@@ -167,7 +173,8 @@ class Registry:
         """Every version that was released and not rolled back; the released version is the last."""
         try:
             state = json.loads(self._folder.read(RELEASED))
-            return [*map(str, state.get("before", [])), str(state["version"])]
+            last = state["version"]
+            return [] if last is None else [*map(str, state.get("before", [])), str(last)]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -179,7 +186,8 @@ class Registry:
 
     def _write(self, chain: list[str]) -> None:
         # One file holds the pointer and its history, so that a crash cannot separate them.
-        self._folder.write(RELEASED, json.dumps({"version": chain[-1], "before": chain[:-1]}).encode())
+        last = chain[-1] if chain else None
+        self._folder.write(RELEASED, json.dumps({"version": last, "before": chain[:-1]}).encode())
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

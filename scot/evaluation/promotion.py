@@ -95,11 +95,12 @@ def promote(
     return decision
 
 
-def rollback(registry: Registry) -> Rollback:
-    """Release the version before the released one and record it. Raises NotFound when there is none."""
-    done = registry.rollback()
+def rollback(registry: Registry, *, or_none: bool = False) -> Rollback:
+    """:meth:`Registry.rollback`, recorded. Raises NotFound."""
+    done = registry.rollback(or_none=or_none)
     with contextlib.suppress(ScotError):  # the pointer is what counts, and what was taken back may be damaged
-        registry.record(done.taken_back, {"at": utc_now(), "outcome": "rolled back", "said": f"to {done.version}"})
+        said = f"to {done.version or 'none'}"
+        registry.record(done.taken_back, {"at": utc_now(), "outcome": "rolled back", "said": said})
     return done
 
 

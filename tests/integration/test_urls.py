@@ -190,7 +190,7 @@ def test_releases_at_once_take_turns_and_do_not_wait_for_a_dead_one(s3: S3Server
     versions = [registry.publish(tmp_path / "run", release=False) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(registry.release, versions))
-    released = [str(registry.released()), *(registry.rollback().version for _ in range(3))]
+    released = [str(registry.released()), *(str(registry.rollback().version) for _ in range(3))]
     assert sorted(released) == versions
     assert not Folder(registry.root).exists("released.lock")
 

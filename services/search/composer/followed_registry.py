@@ -23,6 +23,7 @@ class FollowedRegistry:
 
     def __init__(self, registry: Registry, every_s: float, reload: Callable[[], Awaitable[str]]) -> None:
         self._registry, self._every_s, self._reload = registry, every_s, reload
+        self._applied: str | None = None
         self._applied = self._released()  # before the replica reads it: a release in between is applied twice
         self._task: asyncio.Task[None] | None = None
 
@@ -36,15 +37,15 @@ class FollowedRegistry:
         while True:
             await asyncio.sleep(self._every_s)
             released = await loop.run_in_executor(None, self._released)
-            if released is None or released == self._applied:
+            if released == self._applied:
                 continue
             self._applied = released
-            logger.info("%s is released; %s answers now", released, await self._reload())
+            logger.info("%s is released; %s answers now", released or "nothing", await self._reload())
 
     def _released(self) -> str | None:
-        """The released version; None if there is none, or if the registry cannot be read now."""
+        """The released version, None if there is none; the one that is applied if the registry cannot be read now."""
         try:
             return self._registry.released()
         except (ScotError, OSError) as error:
             logger.warning("the registry cannot be read: %s", error)
-            return None
+            return self._applied

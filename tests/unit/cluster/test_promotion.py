@@ -400,6 +400,9 @@ def test_a_gate_here_moves_the_pointer_once_and_writes_nothing_beside(
     assert not gate.promote().promoted  # it is released already: nothing to roll back later
     gate.rollback()
     assert registry.released() == "v1"
+    gate.rollback()  # of a first promotion: before v1 nothing was released
+    assert registry.released() is None
+    registry.release("v1")
     assert list(work.iterdir()) == []
     assert list(tmp_path.glob("scot-gate*")) == []  # the embeddings of the galleries, in a private folder
 

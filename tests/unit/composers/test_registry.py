@@ -119,6 +119,16 @@ def test_rolling_back_passes_over_what_cannot_be_loaded(registry: Registry, fold
         registry.rollback()
 
 
+def test_the_only_release_is_taken_back_where_that_is_wanted(registry: Registry, folder: Path) -> None:
+    registry.publish(folder)
+    assert registry.rollback(or_none=True) == Rollback("v1", None, ())
+    assert registry.released() is None
+    with pytest.raises(NotFound, match="has no released composer"):
+        registry.rollback(or_none=True)
+    registry.replace(None, "v1")
+    assert registry.released() == "v1"
+
+
 def test_nothing_released_is_nothing_to_roll_back(registry: Registry, folder: Path) -> None:
     registry.publish(folder, release=False)
     with pytest.raises(NotFound, match="has no released composer"):
@@ -156,7 +166,7 @@ def test_releases_at_once_all_stay_in_the_history(registry: Registry, folder: Pa
     versions = [registry.publish(folder, release=False) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(registry.release, versions))
-    seen = [str(registry.released()), *(registry.rollback().version for _ in range(7))]
+    seen = [str(registry.released()), *(str(registry.rollback().version) for _ in range(7))]
     assert sorted(seen) == versions
 
 

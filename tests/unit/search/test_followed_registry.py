@@ -42,10 +42,12 @@ def test_each_release_is_applied_once(tmp_path: Path) -> None:
         await asyncio.sleep(5 * EVERY_S)
         registry.release("v2")
         seen.append(await applied.get())
+        registry.rollback(or_none=True)
+        seen.append(await applied.get())
         assert applied.empty()
         return seen
 
-    assert asyncio.run(asyncio.wait_for(follow(), 30)) == ["v3", "v1", "v2"]
+    assert asyncio.run(asyncio.wait_for(follow(), 30)) == ["v3", "v1", "v2", "None"]
 
 
 def test_without_an_interval_it_does_not_look(tmp_path: Path) -> None:
