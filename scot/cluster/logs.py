@@ -1,7 +1,7 @@
 """The log of a job, from its submitter pods: each line once, even if a connection or a pod is lost.
 
 KubeRay's submitter runs ``ray job submit`` and then ``ray job logs --follow``. When its pod is replaced, the new pod
-repeats the log from the beginning.
+repeats the log from the beginning. One that found no Ray to submit to has another log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Tail:
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show = show
         self._shown = 0  # lines of this attempt
-        self._pod, self._attempt = "", ""
+        self._pod, self._attempt, self._first = "", "", ""
         self._in_pod = 0  # lines of the job read from this pod
         self._stamp, self._at_stamp = "", 0
         self._skip = 0
@@ -52,6 +52,8 @@ class Tail:
         if _OF_RAY.match(text):
             return
         self._in_pod += 1
+        if self._in_pod == 1 and text != self._first:  # it does not repeat the log of the pod before
+            self._first, self._shown = text, 0
         if self._in_pod > self._shown:
             self._shown += 1
             self._show(text.rstrip("\r"))

@@ -439,6 +439,18 @@ def test_each_line_of_a_log_is_shown_once_whatever_is_lost() -> None:
     assert shown == [f"step {number}" for number in range(1, 7)]
 
 
+def test_a_pod_that_found_no_ray_does_not_hide_the_log_of_the_next() -> None:
+    shown: list[str] = []
+    tail = Tail(shown.append)
+    trace = ["Traceback (most recent call last):", '  File "cli.py", line 35', "ConnectionError: Failed to connect to Ray"]
+    log = ["Running entrypoint for job x", "the result"]
+    for pod_, lines in (("p1", trace), ("p2", trace), ("p3", log[:1]), ("p4", log)):
+        tail.open(pod_, "a")
+        for number, line in enumerate(lines):
+            tail.line(f"0{number}Z {line}")
+    assert shown == [*trace, *log]
+
+
 def test_another_attempt_has_a_log_of_its_own() -> None:
     shown: list[str] = []
     tail = Tail(shown.append)
