@@ -442,7 +442,11 @@ def test_each_line_of_a_log_is_shown_once_whatever_is_lost() -> None:
 def test_a_pod_that_found_no_ray_does_not_hide_the_log_of_the_next() -> None:
     shown: list[str] = []
     tail = Tail(shown.append)
-    trace = ["Traceback (most recent call last):", '  File "cli.py", line 35', "ConnectionError: Failed to connect to Ray"]
+    trace = [
+        "Traceback (most recent call last):",
+        '  File "cli.py", line 35',
+        "ConnectionError: Failed to connect to Ray",
+    ]
     log = ["Running entrypoint for job x", "the result"]
     for pod_, lines in (("p1", trace), ("p2", trace), ("p3", log[:1]), ("p4", log)):
         tail.open(pod_, "a")
