@@ -14,7 +14,8 @@ ENV PATH=/opt/scot/bin:$PATH \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
 # The locked requirements are a layer of their own: a change of SCOT's code costs megabytes, not gigabytes. Compiled
-# here, since the user that runs them may not write beside them.
+# here, since the user that runs them may not write beside them. Without the packages' own tests and what only compilers
+# of C++ and Java need, it is 0.3 GB smaller.
 # --build-arg TORCH_INDEX=URL takes another build of PyTorch (docs/install.md).
 ARG TORCH_INDEX=
 COPY requirements/search.txt requirements/sync /tmp/requirements/
@@ -23,6 +24,8 @@ RUN --mount=type=cache,target=/root/.cache \
  && export UV_LINK_MODE=copy \
  && /tmp/uv/bin/uv venv --quiet /opt/scot \
  && /tmp/requirements/sync /tmp/uv/bin/uv /opt/scot/bin/python /tmp/requirements/search.txt --quiet --compile-bytecode \
+ && find /opt/scot/lib -type d \( -name tests -o -name test \) -prune -exec rm -r {} + \
+ && rm -r /opt/scot/lib/python3.11/site-packages/torch/include /opt/scot/lib/python3.11/site-packages/ray/jars \
  && rm -rf /tmp/uv /tmp/requirements
 
 # `ray job submit -- python ray_jobs/pretrain.py` runs here.
