@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import grpc
 import pytest
 from PIL import Image
 
@@ -19,7 +20,7 @@ from scot.index.bulk import LoaderSettings, PartLoader, load_parts
 from scot.index.config import ServerConfig
 from scot.index.store import GalleryStore
 from scot.pool import ThreadPool
-from tests.support.qdrant_server import QdrantServer, qdrant_server, refuse
+from tests.support.qdrant_server import QdrantServer, qdrant_server
 from tests.support.random_encoder import save_random_encoder
 
 
@@ -93,19 +94,24 @@ def test_a_new_collection_is_filled_without_a_graph_counted_and_swapped_in(
 
 @pytest.mark.usefixtures("small_parts")
 def test_a_run_that_was_interrupted_embeds_only_what_is_missing(
-    server: QdrantServer, encoder: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+    server: QdrantServer,
+    encoder: str,
+    pictures: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # The server goes away for good in the midst of the load.
-    refused = refuse(grpc.StatusCode.INVALID_ARGUMENT, "no")
+    # The server goes away for good in the midst of the load: calls to the engine come one at a time.
+    upsert, calls = server.engine.upsert, itertools.count()
 
-    def third(context: grpc.ServicerContext) -> None:
-        if sent(server, "Upsert") >= 3:
-            refused(context)
+    async def third(*args: Any, **options: Any) -> Any:
+        if next(calls) >= 2:
+            raise ValueError("no")
+        return await upsert(*args, **options)
 
-    server.always = third
+    monkeypatch.setattr(server.engine, "upsert", third)
     assert index(server, encoder, pictures) == 1
     assert "the vector store refused the request" in capsys.readouterr().err
-    server.always = None
+    monkeypatch.setattr(server.engine, "upsert", upsert)
     here = sum(len(call.request.points) for call in server.received if call.method == "Upsert")
     server.received.clear()
     assert index(server, encoder, pictures) == 0
