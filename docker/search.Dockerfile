@@ -15,7 +15,7 @@ ENV PATH=/opt/scot/bin:$PATH \
 
 # The locked requirements are a layer of their own: a change of SCOT's code costs megabytes, not gigabytes. Compiled
 # here, since the user that runs them may not write beside them. Without the packages' own tests and what only compilers
-# of C++ and Java need, it is 0.3 GB smaller.
+# of C++ and Java need, it is 0.25 GB smaller.
 # --build-arg TORCH_INDEX=URL takes another build of PyTorch (docs/install.md).
 ARG TORCH_INDEX=
 COPY requirements/search.txt requirements/sync /tmp/requirements/

@@ -26,8 +26,10 @@ HEDGE_S = 0.75
 AGAIN_S = 0.4
 """And after that, or after a replica had no place for it, on each further connection."""
 _EARNED, _MOST = 0.1, 10.0
-_FULL = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)  # as gRPC's server drops calls
-_LOST = (*_FULL, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)  # after the channel's own retries
+# The replica has no place for one call more. With CANCELLED gRPC's server drops calls when a thousand are waiting.
+_FULL = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)
+# With these a call waits for the others.
+_LOST = (*_FULL, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 def open_channels(

@@ -190,7 +190,7 @@ def promote(config: PromoteConfig) -> int:
 
 
 def rollback(config: RollbackConfig) -> int:
-    """Release the previously released version and print both. Raises NotFound when there is none."""
+    """Release the previously released version and print both. Raises NotFound, as :meth:`Registry.rollback` does."""
     registry = _registry(config.composers)
     done = promotion.rollback(registry, or_none=config.or_none)
     skipped = f" ({', '.join(done.skipped)} can no longer be loaded)" if done.skipped else ""

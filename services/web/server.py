@@ -1,6 +1,6 @@
 """The process: uvicorn with the application; at SIGTERM and Ctrl-C, requests under way are answered.
 
-The one place that changes the headers that uvicorn has read from its configuration; a test names them.
+The one place that changes ``encoded_headers``, the headers that uvicorn has read from its configuration.
 """
 
 from __future__ import annotations

@@ -79,11 +79,10 @@ def test_the_service_says_the_same_of_it(tmp_path: Path) -> None:
 def test_a_free_port_is_taken_by_nobody_else() -> None:
     ports = [free_port() for _ in range(500)]
     assert len(set(ports)) == len(ports)
-    given_away = Path(
-        "/proc/sys/net/ipv4/ip_local_port_range"
-    )  # to outgoing connections, and to whom asks for any port
-    if given_away.exists():
-        first, last = map(int, given_away.read_text().split())
+    # What Linux gives to outgoing connections, and to whoever asks for any port.
+    ephemeral = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    if ephemeral.exists():
+        first, last = map(int, ephemeral.read_text().split())
         assert not set(ports) & set(range(first, last + 1))
     with socket.socket() as listener:
         listener.bind(("", ports[0]))
